@@ -1,0 +1,111 @@
+/* The one device interface: flash as PStorage sees it.
+ *
+ * A device is owned by one thread. Requests are embedded by the caller;
+ * blkdev_submit returns non-zero and the callback never runs, or 0 and it runs
+ * exactly once, never before the return. Requests complete in any order;
+ * overlapping requests in flight are the caller's bug unless all are reads.
+ *
+ * Durability: a WRITE with BLKDEV_FUA is durable when it completes with 0; any
+ * other completed write is durable after a later FLUSH completed with 0. A
+ * write that is not durable may be lost, torn at `write_unit` boundaries or
+ * reordered by a power cut. A failed FLUSH or FUA write means a failed device:
+ * the caller must not retry it (what the kernel dropped would look durable).
+ *
+ * Implementations: blkdev_uring (files, block devices), blkdev_mem (tests,
+ * simulation); blkdev_fault wraps any of them. */
+#ifndef PS_COMMON_BLKDEV_H
+#define PS_COMMON_BLKDEV_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/status.h"
+
+enum { BLKDEV_ALIGN = 4096 }; /* buffers, whatever the geometry */
+
+enum blkdev_op {
+    BLKDEV_READ,
+    BLKDEV_WRITE,
+    BLKDEV_FLUSH, /* offset and length are 0 */
+    BLKDEV_ERASE, /* deallocate; contents undefined afterwards until written */
+};
+
+enum {
+    BLKDEV_FUA = 1u << 0, /* WRITE: durable when completed */
+};
+
+struct blkdev_geometry {
+    uint64_t size_bytes;
+    uint32_t read_unit;    /* offset and length of reads are multiples; power of two, 512 to 4096 */
+    uint32_t write_unit;   /* the same for writes; the unit that is never torn */
+    uint32_t erase_bytes;  /* erase-block size; 0 if the device has no preference */
+    uint32_t max_io_bytes; /* largest length of one request; at least 1 MiB */
+    bool zoned;
+};
+
+struct blkdev_health {
+    uint64_t read_ops, read_bytes, write_ops, write_bytes, flush_ops, erase_ops;
+    uint64_t errors; /* requests that completed with an error */
+    bool failed;     /* a flush or FUA write failed: no further writes are taken */
+};
+
+struct blkdev;
+struct blkdev_req;
+/* `status` is 0 or PS_EIO, PS_EFULL (backing file), PS_ECANCELLED (device closed). */
+typedef void (*blkdev_cb)(struct blkdev_req *req, int status);
+
+struct blkdev_req {
+    enum blkdev_op op;
+    uint32_t flags;
+    uint64_t offset;
+    uint32_t length;
+    void *buf; /* aligned to BLKDEV_ALIGN; borrowed until the callback */
+    blkdev_cb cb;
+    /* The implementation's own, from here on. */
+    struct blkdev_req *next;
+    struct blkdev *dev;
+    uint64_t priv[4];
+};
+
+struct blkdev_ops {
+    int (*submit)(struct blkdev *dev, struct blkdev_req *req);
+    void (*health)(const struct blkdev *dev, struct blkdev_health *out);
+    void (*destroy)(struct blkdev *dev); /* nothing may be in flight */
+};
+
+struct blkdev {
+    const struct blkdev_ops *ops;
+    struct blkdev_geometry geometry;
+    char name[128]; /* for people: path, or what the test called it */
+};
+
+/* Checks the contract at this one place, so that no implementation re-checks. */
+static inline int blkdev_submit(struct blkdev *dev, struct blkdev_req *req, blkdev_cb cb)
+{
+    const struct blkdev_geometry *g = &dev->geometry;
+    const uint32_t unit = req->op == BLKDEV_READ ? g->read_unit : g->write_unit;
+    if (req->op == BLKDEV_FLUSH) {
+        assert(req->length == 0);
+    } else {
+        assert(req->length > 0 && req->offset % unit == 0 && req->length % unit == 0);
+        assert(req->offset + req->length <= g->size_bytes);
+        assert(req->op == BLKDEV_ERASE || req->length <= g->max_io_bytes);
+        assert(req->op == BLKDEV_ERASE || ((uintptr_t)req->buf % BLKDEV_ALIGN) == 0);
+    }
+    req->cb = cb;
+    req->dev = dev;
+    return dev->ops->submit(dev, req);
+}
+
+static inline void blkdev_health(const struct blkdev *dev, struct blkdev_health *out)
+{
+    dev->ops->health(dev, out);
+}
+
+static inline void blkdev_destroy(struct blkdev *dev)
+{
+    dev->ops->destroy(dev);
+}
+
+#endif

@@ -1,0 +1,250 @@
+/* A pod as the hosts' side sees it: images (volumes and snapshots), block I/O
+ * and management. Pure: devices, time and randomness are passed in.
+ *
+ * One thread (the reactor) owns a pod and everything in this header. Nothing
+ * here blocks. A callback never runs inside the call that submitted it; it
+ * runs from pod_turn, or from a device's completion. The owner calls pod_turn
+ * once after each round of events (a libuv prepare handle does): it plans what
+ * was submitted, forms and ships the batch, and delivers completions.
+ *
+ * Order. A write is applied as a whole or not at all up to POD_ATOMIC_BYTES;
+ * longer ones piece by piece in ascending order. Overlapping requests that are
+ * in flight together take effect in the order of their submission. A read sees
+ * every write that was answered before the read was submitted. */
+#ifndef PS_NODE_POD_POD_H
+#define PS_NODE_POD_POD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/blkdev.h"
+#include "common/container.h"
+#include "common/status.h"
+
+enum {
+    POD_BLOCK_BYTES = 4096,       /* unit of mapping and deduplication */
+    POD_SECTOR_BYTES = 512,       /* smallest host I/O; also the unit of sizes */
+    POD_ATOMIC_BYTES = 128 * 1024,
+    POD_MAX_IO_BYTES = 32 * 1024 * 1024,
+    POD_NAME_MAX = 63, /* characters of a volume's or a snapshot's own name: A-Z a-z 0-9 . _ -, first alphanumeric */
+    POD_FULL_NAME_MAX = 2 * POD_NAME_MAX + 1, /* "volume@snapshot" */
+};
+#define POD_MAX_VOLUME_BYTES (1ull << 48) /* 256 TiB */
+
+struct pod;
+struct pod_image; /* an open volume or snapshot */
+
+/* ---- images */
+
+enum pod_image_kind { POD_VOLUME, POD_SNAPSHOT };
+
+/* Space as of the last applied batch, in bytes. Logical = pattern + duplicate + unique. */
+struct pod_image_space {
+    uint64_t logical;   /* blocks that hold data or a pattern; deallocated ones don't count */
+    uint64_t pattern;   /* of these, blocks that are a repeated pattern (zeroes too): no data stored */
+    uint64_t duplicate; /* of these, blocks that were found stored already */
+    uint64_t unique;    /* of these, blocks stored for this image */
+    uint64_t stored;    /* flash bytes of the unique ones after compression */
+};
+
+struct pod_image_info {
+    uint64_t id; /* never reused within the pod */
+    enum pod_image_kind kind;
+    char name[POD_FULL_NAME_MAX + 1]; /* "volume" or "volume@snapshot" */
+    uint64_t size_bytes;
+    uint64_t created_unix_ns;
+    uint64_t volume_id; /* snapshot: its volume; else 0 */
+    uint64_t origin_id; /* volume made as a clone: the snapshot it started from; else 0 */
+    bool write_cache;
+    uint32_t open_count;
+    uint32_t snapshots; /* of a volume */
+    struct pod_image_space space;
+};
+
+/* Copies the information of the image with this full name or id: 0 or PS_ENOTFOUND. */
+int pod_image_by_name(struct pod *pod, const char *name, struct pod_image_info *out);
+int pod_image_by_id(struct pod *pod, uint64_t id, struct pod_image_info *out);
+
+/* The image that follows `name` in the order of names ("" starts): 0, or
+ * PS_ENOTFOUND after the last. Survives concurrent changes. */
+int pod_image_after(struct pod *pod, const char *name, struct pod_image_info *out);
+
+/* Opens by full name; snapshots open read-only. An open image can be renamed
+ * and resized, not deleted (unless forced: its requests then fail with PS_ENOTFOUND).
+ * Errors: PS_ENOTFOUND. */
+int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, struct ps_error *err);
+/* The caller has no request in flight. */
+void pod_image_close(struct pod_image *image);
+/* Current size, write cache, name… of an open image; PS_ENOTFOUND if it was deleted by force. */
+int pod_image_info(const struct pod_image *image, struct pod_image_info *out);
+
+/* ---- block I/O */
+
+enum pod_io_op {
+    POD_READ,
+    POD_WRITE,
+    POD_TRIM,       /* deallocates whole blocks inside the range, leaves partial edges alone */
+    POD_WRITE_ZERO, /* the range reads as zeroes; deallocates whole blocks unless POD_IO_NO_HOLE */
+    POD_FLUSH,      /* everything answered before, on any connection, is durable afterwards */
+    POD_EXTENTS,    /* describes the range: fills `extents` */
+    POD_PREFETCH,   /* brings the range into the cache, best effort */
+};
+
+enum {
+    POD_IO_FUA = 1u << 0,     /* durable when answered, also with write_cache on */
+    POD_IO_NO_HOLE = 1u << 1, /* WRITE_ZERO: keep the blocks allocated */
+};
+
+enum pod_extent_kind { POD_EXTENT_DATA, POD_EXTENT_ZERO /* allocated, reads as zeroes */, POD_EXTENT_HOLE };
+struct pod_extent {
+    uint64_t length_bytes;
+    enum pod_extent_kind kind;
+};
+
+struct pod_io;
+/* `status`: 0; PS_ERANGE; PS_EREADONLY; PS_EFULL; PS_EDATALOSS; PS_EIO; PS_EUNAVAILABLE;
+ * PS_ENOTFOUND (image deleted); PS_EINVAL (unaligned). */
+typedef void (*pod_io_cb)(struct pod_io *io, int status);
+
+struct pod_io {
+    enum pod_io_op op;
+    uint32_t flags;
+    struct pod_image *image;
+    uint64_t offset, length; /* bytes, multiples of POD_SECTOR_BYTES; length at most POD_MAX_IO_BYTES
+                                for READ and WRITE, any for the others */
+    void *buf;               /* READ: filled. WRITE: source, unchanged until the callback. Any alignment. */
+    struct pod_extent *extents; /* EXTENTS: room for max_extents; neighbours of one kind are merged */
+    uint32_t max_extents, nextents; /* fewer bytes than asked are described when the room is used up */
+    pod_io_cb cb;
+    void *user;
+    /* The pod's own, from here on. */
+    struct list_node link;
+    int status;
+    uint32_t pending;
+    uint64_t cursor, seq, ticket;
+    void *priv[2];
+};
+
+/* Non-zero: refused at once, the callback never runs: PS_ERANGE, PS_EINVAL,
+ * PS_EREADONLY, PS_ENOTFOUND, PS_EUNAVAILABLE (pod stopped or failed). */
+int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb);
+
+/* ---- management */
+
+enum pod_manage_op {
+    POD_VOLUME_CREATE,   /* name, size_bytes, write_cache */
+    POD_VOLUME_RESIZE,   /* name, size_bytes; shrinking discards what lies beyond (allow_shrink) */
+    POD_VOLUME_RENAME,   /* name, new_name; snapshots go along */
+    POD_VOLUME_DELETE,   /* name; with_snapshots, force */
+    POD_VOLUME_SET,      /* name, write_cache */
+    POD_SNAPSHOT_CREATE, /* name = "volume@snapshot" */
+    POD_SNAPSHOT_DELETE, /* name = "volume@snapshot"; force */
+    POD_SNAPSHOT_RESTORE,/* name = "volume@snapshot": the volume becomes what the snapshot holds */
+    POD_CLONE_CREATE,    /* name = "volume@snapshot", new_name */
+};
+
+struct pod_manage;
+typedef void (*pod_manage_cb)(struct pod_manage *req, int status);
+
+struct pod_manage {
+    enum pod_manage_op op;
+    char name[POD_FULL_NAME_MAX + 1], new_name[POD_NAME_MAX + 1];
+    uint64_t size_bytes;
+    bool write_cache, allow_shrink, with_snapshots, force;
+    uint8_t operation_id[16]; /* all zero: none. A repeated id gives the first result again. */
+    uint64_t now_unix_ns;     /* creation time to record */
+    /* Results. */
+    struct ps_error error;       /* detail when status is not 0 */
+    struct pod_image_info image; /* the image made or changed; its last state when deleted */
+    pod_manage_cb cb;
+    void *user;
+    /* The pod's own. */
+    struct list_node link;
+    uint64_t seq;
+};
+
+/* The callback runs once the change is durable. All checks (names, sizes,
+ * existence, in use) end in the callback's status with a detail that names
+ * what is wrong. Non-zero only for PS_EUNAVAILABLE. */
+int pod_manage(struct pod *pod, struct pod_manage *req, pod_manage_cb cb);
+
+/* 0, or PS_EINVAL with a detail that says what a name may be. */
+int pod_check_volume_name(const char *name, struct ps_error *err);
+/* Splits and checks "volume@snapshot"; outputs hold POD_NAME_MAX + 1 bytes. */
+int pod_check_snapshot_name(const char *full, char *volume, char *snapshot, struct ps_error *err);
+
+/* ---- statistics */
+
+struct pod_stats {
+    /* Space now, bytes. */
+    uint64_t capacity;         /* usable flash */
+    uint64_t free_bytes;       /* free segments, reserve included */
+    uint64_t reserve_bytes;    /* only delete and trim may use it */
+    uint64_t logical;          /* over all volumes and snapshots, as each sees itself */
+    uint64_t unique_blocks;    /* blocks stored */
+    uint64_t stored_bytes;     /* records that hold them */
+    uint64_t metadata_bytes;   /* pages and runs */
+    uint64_t garbage_bytes;    /* dead bytes in segments not yet reused */
+    uint64_t volumes, snapshots, releasing; /* images by state */
+    /* Since the pod was made (they survive restarts), bytes. */
+    uint64_t host_read, host_written;
+    uint64_t pattern_removed, dedup_removed;     /* of host_written */
+    uint64_t compress_in, compress_out;          /* unique data before and after */
+    uint64_t flash_written_data, flash_written_metadata;
+    /* Since start. */
+    uint64_t reads, writes, flushes, trims;
+    uint64_t cache_hits, cache_misses;
+    uint64_t batches, checkpoints;
+    uint64_t dedup_compares; /* byte comparisons made */
+    uint64_t dedup_index_entries, dedup_index_capacity;
+    bool dedup_index_loading;
+    uint64_t memory_bytes, memory_budget;
+    uint64_t checksum_errors;
+    uint64_t log_seq; /* last applied batch */
+    bool failed;      /* a device failed: reads only */
+    char failure[128];
+};
+void pod_stats(struct pod *pod, struct pod_stats *out);
+
+/* ---- life, called by main.c and tests */
+
+struct pod_config {
+    const char *name; /* "default" */
+    uint64_t memory_budget; /* bytes for caches, maps and the dedup index together */
+    bool dedupe, compression;
+    bool sha256; /* fingerprint; XXH3-128 otherwise */
+    bool zstd;   /* LZ4 otherwise */
+    uint64_t segment_bytes; /* when formatting; 0: 8 MiB */
+    uint64_t seed[2];       /* randomness for identities (UUIDs) when formatting */
+    /* What the pod tells: one line for the event list, at most 255 characters. May be NULL. */
+    void (*event)(void *user, const char *kind, uint64_t image_id, const char *text);
+    /* An image was made, changed, or is gone (info->name empty): the catalog follows. May be NULL. */
+    void (*image_changed)(void *user, uint64_t log_seq, uint64_t image_id, const struct pod_image_info *info);
+    void *user;
+};
+
+enum pod_format {
+    POD_OPEN_ONLY,     /* a device without a pool label is an error */
+    POD_FORMAT_BLANK,  /* format if the first MiB is zeroes (or reads as never written) */
+};
+
+typedef void (*pod_open_cb)(void *user, int status, struct pod *pod);
+/* Opens the pool on `dev`: finds the newest anchor, loads the checkpoint,
+ * replays the log. The callback runs from a device completion or pod_turn; with an error
+ * `err` (borrowed until then) tells what is wrong and nothing was changed: PS_EDAMAGED,
+ * PS_EVERSION, PS_ENOTFOUND (not a PStorage device), PS_EINVAL (too small), PS_EDATALOSS, PS_EIO. The device stays the
+ * caller's; it is destroyed after the pod. `*opening` receives a handle for pod_turn at once. */
+int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,
+             void *user, struct ps_error *err, struct pod **opening);
+
+/* Runs whatever is due. `now_ns` is monotonic; returns the time at which it
+ * wants to run again without other events (UINT64_MAX: never). */
+uint64_t pod_turn(struct pod *pod, uint64_t now_ns);
+
+/* Stops: new requests are refused, those in flight finish, a checkpoint is
+ * written, then `cb`; destroy after that. Without a close, pod_destroy is a crash. */
+void pod_close(struct pod *pod, void (*cb)(void *user), void *user);
+/* No device request may be in flight unless the device drops them. */
+void pod_destroy(struct pod *pod);
+
+#endif
