@@ -16,3 +16,8 @@ uint64_t checksum_record(const void *record, size_t bytes, size_t field)
     (void)XXH3_64bits_update(&state, p + field + sizeof zero, bytes - field - sizeof zero);
     return XXH3_64bits_digest(&state);
 }
+
+uint64_t checksum_bytes(const void *data, size_t bytes)
+{
+    return XXH3_64bits(data, bytes);
+}

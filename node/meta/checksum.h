@@ -7,4 +7,7 @@
 
 uint64_t checksum_record(const void *record, size_t bytes, size_t field);
 
+/* XXH3-64 of plain bytes. */
+uint64_t checksum_bytes(const void *data, size_t bytes);
+
 #endif

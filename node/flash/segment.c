@@ -1,0 +1,215 @@
+#include "node/flash/segment.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct segment {
+    uint64_t last_seq;
+    uint64_t persisted; /* value in the last checkpoint */
+    uint32_t live, pins;
+    uint8_t state;
+    bool taken;   /* given out, not written yet: free for checkpoints */
+    bool open;    /* being appended to */
+    bool freeing; /* free as soon as the checkpoint under way is durable */
+    bool limbo;   /* free, but a read is still pinned */
+};
+
+struct segments {
+    uint32_t count, bytes, free, cursor;
+    struct segment s[];
+};
+
+struct segments *segments_create(uint32_t count, uint32_t segment_bytes, uint32_t system_count)
+{
+    assert(system_count <= count);
+    struct segments *s = calloc(1, sizeof *s + count * sizeof s->s[0]);
+    assert(s && "out of memory for the segment table");
+    s->count = count;
+    s->bytes = segment_bytes;
+    s->free = count - system_count;
+    s->cursor = system_count;
+    for (uint32_t i = 0; i < system_count; i++)
+        s->s[i].state = SEGMENT_SYSTEM;
+    return s;
+}
+
+void segments_destroy(struct segments *s)
+{
+    free(s);
+}
+
+static bool available(const struct segment *seg)
+{
+    return seg->state == SEGMENT_FREE && !seg->taken && !seg->limbo;
+}
+
+/* Round robin: dynamic wear levelling of the simplest kind, and sequential writes. */
+uint32_t segments_take(struct segments *s, enum segment_state state)
+{
+    for (uint32_t n = 0; n < s->count && s->free; n++) {
+        const uint32_t i = (s->cursor + n) % s->count;
+        if (!available(&s->s[i]))
+            continue;
+        s->s[i].taken = s->s[i].open = true;
+        s->s[i].state = (uint8_t)state;
+        s->s[i].live = 0;
+        s->free--;
+        s->cursor = i + 1;
+        return i;
+    }
+    return SEGMENT_NONE;
+}
+
+void segments_use(struct segments *s, uint32_t index)
+{
+    assert(s->s[index].open);
+    s->s[index].taken = false;
+}
+
+void segments_seal(struct segments *s, uint32_t index, uint64_t last_seq)
+{
+    s->s[index].open = false;
+    s->s[index].last_seq = last_seq;
+}
+
+void segments_untake(struct segments *s, uint32_t index)
+{
+    struct segment *seg = &s->s[index];
+    assert(seg->taken && seg->live == 0);
+    seg->taken = seg->open = false;
+    seg->state = SEGMENT_FREE;
+    s->free++;
+}
+
+void segments_add_live(struct segments *s, uint32_t index, int64_t bytes)
+{
+    struct segment *seg = &s->s[index];
+    assert((int64_t)seg->live + bytes >= 0);
+    seg->live = (uint32_t)((int64_t)seg->live + bytes);
+}
+
+void segments_pin(struct segments *s, uint32_t index)
+{
+    s->s[index].pins++;
+}
+
+void segments_unpin(struct segments *s, uint32_t index)
+{
+    struct segment *seg = &s->s[index];
+    assert(seg->pins);
+    if (--seg->pins == 0 && seg->limbo) {
+        seg->limbo = false;
+        s->free++;
+    }
+}
+
+static bool dead(const struct segment *seg, uint64_t seq)
+{
+    return (seg->state == SEGMENT_LOG || seg->state == SEGMENT_META) && !seg->open && !seg->freeing &&
+           seg->live == 0 && seg->last_seq <= seq;
+}
+
+static uint64_t value_of(const struct segment *seg)
+{
+    if (seg->taken || seg->freeing || seg->state == SEGMENT_FREE)
+        return 0;
+    return (uint64_t)seg->state << 60 | seg->live;
+}
+
+void segments_cut(struct segments *s, uint64_t seq, void (*put)(void *, uint32_t, uint64_t), void *user)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        struct segment *seg = &s->s[i];
+        if (dead(seg, seq))
+            seg->freeing = true;
+        const uint64_t value = value_of(seg);
+        if (value != seg->persisted && seg->state != SEGMENT_SYSTEM) {
+            put(user, i, value);
+            seg->persisted = value;
+        }
+    }
+}
+
+void segments_cut_done(struct segments *s)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        struct segment *seg = &s->s[i];
+        if (!seg->freeing)
+            continue;
+        seg->freeing = false;
+        seg->state = SEGMENT_FREE;
+        seg->last_seq = 0;
+        seg->limbo = seg->pins > 0;
+        s->free += !seg->limbo;
+    }
+}
+
+uint32_t segments_dead(const struct segments *s, uint64_t seq)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->count; i++)
+        n += dead(&s->s[i], seq) || s->s[i].freeing;
+    return n;
+}
+
+void segments_restore(struct segments *s, uint32_t index, uint64_t value)
+{
+    struct segment *seg = &s->s[index];
+    assert(seg->state == SEGMENT_FREE);
+    seg->persisted = value;
+    seg->state = (uint8_t)(value >> 60);
+    seg->live = (uint32_t)value;
+    s->free -= seg->state != SEGMENT_FREE;
+}
+
+void segments_adopt(struct segments *s, uint32_t index, enum segment_state state)
+{
+    struct segment *seg = &s->s[index];
+    if (seg->state == SEGMENT_FREE) {
+        s->free--;
+        seg->state = (uint8_t)state;
+    }
+    assert(seg->state == (uint8_t)state);
+}
+
+void segments_restore_clear_meta(struct segments *s)
+{
+    for (uint32_t i = 0; i < s->count; i++)
+        if (s->s[i].state == SEGMENT_META)
+            s->s[i].live = 0;
+}
+
+enum segment_state segments_state(const struct segments *s, uint32_t index)
+{
+    return (enum segment_state)s->s[index].state;
+}
+
+uint32_t segments_live(const struct segments *s, uint32_t index)
+{
+    return s->s[index].live;
+}
+
+bool segments_open(const struct segments *s, uint32_t index)
+{
+    return s->s[index].open;
+}
+
+void segments_stats(const struct segments *s, struct segments_stats *out)
+{
+    *out = (struct segments_stats){.count = s->count, .free = s->free};
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct segment *seg = &s->s[i];
+        if (seg->taken)
+            continue;
+        out->system += seg->state == SEGMENT_SYSTEM;
+        if (seg->state == SEGMENT_LOG) {
+            out->log++;
+            out->live_log += seg->live;
+            out->used_log += s->bytes;
+        } else if (seg->state == SEGMENT_META) {
+            out->meta++;
+            out->live_meta += seg->live;
+            out->used_meta += s->bytes;
+        }
+    }
+}

@@ -1,0 +1,65 @@
+/* The segments of a pool: which are free, what lives in the others, which may be erased.
+ *
+ * A segment may be used again after the first complete checkpoint that no
+ * longer refers to it, with no read pinned: segments_cut picks the dead ones,
+ * segments_cut_done, called when the anchor is durable, frees them.
+ * Pure. One owner thread. */
+#ifndef PS_NODE_FLASH_SEGMENT_H
+#define PS_NODE_FLASH_SEGMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { SEGMENT_NONE = 0xffffffffu };
+
+enum segment_state {
+    SEGMENT_FREE,
+    SEGMENT_SYSTEM, /* the pool's label, a pod's anchors: never given away */
+    SEGMENT_LOG,    /* batches: what hosts wrote */
+    SEGMENT_META,   /* base pages and runs */
+};
+
+struct segments;
+
+struct segments *segments_create(uint32_t count, uint32_t segment_bytes, uint32_t system_count);
+void segments_destroy(struct segments *s);
+
+/* A free segment, now open for `state`; SEGMENT_NONE if there is none. It counts
+ * as free in checkpoints until segments_use. */
+uint32_t segments_take(struct segments *s, enum segment_state state);
+/* First write into a taken segment. */
+void segments_use(struct segments *s, uint32_t index);
+/* Nothing more is appended; `last_seq` is the last batch in it (0 for metadata). */
+void segments_seal(struct segments *s, uint32_t index, uint64_t last_seq);
+/* Returns a taken, never used segment. */
+void segments_untake(struct segments *s, uint32_t index);
+
+void segments_add_live(struct segments *s, uint32_t index, int64_t bytes);
+void segments_pin(struct segments *s, uint32_t index);
+void segments_unpin(struct segments *s, uint32_t index);
+
+/* Checkpoint at `seq`: calls `put` for each segment whose persistent value changed. Dead ones are put as free. */
+void segments_cut(struct segments *s, uint64_t seq, void (*put)(void *user, uint32_t index, uint64_t value),
+                  void *user);
+void segments_cut_done(struct segments *s);
+/* Dead segments that the next checkpoint would free. */
+uint32_t segments_dead(const struct segments *s, uint64_t seq);
+
+/* Recovery: the persistent value of one segment; then replay uses `adopt` for those that the log went on to. */
+void segments_restore(struct segments *s, uint32_t index, uint64_t value);
+void segments_adopt(struct segments *s, uint32_t index, enum segment_state state);
+/* Metadata's live bytes are counted anew from the page table. */
+void segments_restore_clear_meta(struct segments *s);
+
+enum segment_state segments_state(const struct segments *s, uint32_t index);
+uint32_t segments_live(const struct segments *s, uint32_t index);
+bool segments_open(const struct segments *s, uint32_t index);
+
+struct segments_stats {
+    uint32_t count, free, log, meta, system;
+    uint64_t live_log, live_meta; /* bytes */
+    uint64_t used_log, used_meta; /* segments' bytes, dead ones included */
+};
+void segments_stats(const struct segments *s, struct segments_stats *out);
+
+#endif

@@ -1,0 +1,156 @@
+/* Batch: header, changes, directory, payload, zeroes up to a multiple of 4096; little-endian.
+ *
+ * Header, 160 bytes: 0 magic u32, 4 version u16, 6 header bytes u16, 8 pod, 16
+ * epoch, 24 run, 32 seq, 40 generation, 48 previous, 56 watermark u64, 64 total bytes,
+ * 68 changes bytes, 72 directory bytes, 76 payload offset, 80 payload bytes u32, 84 records u16, 86 fingerprint bytes u8,
+ * 87 zero, 88 first group, 96 time in ns since 1970 u64, 104 next segment u32, 108 to 143
+ * zero, 144 XXH3-64 of header (both checksums 0), changes and directory, 152
+ * XXH3-64 of the whole batch with this field 0.
+ * Directory: records × {units of 64 bytes u16, blocks u8, zero u8}, then the blocks' fingerprints in order. */
+#include "node/replication/batch.h"
+
+#include <assert.h>
+
+#include "common/endian_codec.h"
+#include "node/meta/checksum.h"
+
+enum { MAGIC = 0x424c5350 /* "PSLB" */, VERSION = 1, META_CHECKSUM = 144, CHECKSUM = 152, LINE = 4, UNIT = 64 };
+
+static uint64_t meta_checksum(const uint8_t *b, uint32_t changes, uint32_t directory)
+{
+    /* Both checksum fields are excluded by hashing what precedes and what follows them. */
+    const uint64_t head = checksum_record(b, CHECKSUM, META_CHECKSUM);
+    uint8_t tail[16];
+    put_le64(tail, head);
+    put_le64(tail + 8, checksum_bytes(b + BATCH_HEADER_BYTES, (size_t)changes + directory));
+    return checksum_bytes(tail, sizeof tail);
+}
+
+void batch_seal(struct batch_header *h, void *batch)
+{
+    uint8_t *b = batch;
+    const uint32_t meta = BATCH_HEADER_BYTES + h->changes_bytes + h->directory_bytes;
+    assert(h->payload_offset >= meta && h->payload_offset % UNIT == 0);
+    const uint32_t end = h->payload_offset + h->payload_bytes;
+    h->total_bytes = (end + BATCH_ALIGN - 1) / BATCH_ALIGN * BATCH_ALIGN;
+    assert(h->total_bytes <= BATCH_MAX_BYTES);
+    memset(b, 0, BATCH_HEADER_BYTES);
+    memset(b + meta, 0, h->payload_offset - meta);
+    memset(b + end, 0, h->total_bytes - end);
+    put_le32(b, MAGIC);
+    put_le16(b + 4, VERSION);
+    put_le16(b + 6, BATCH_HEADER_BYTES);
+    put_le64(b + 8, h->pod);
+    put_le64(b + 16, h->epoch);
+    put_le64(b + 24, h->run);
+    put_le64(b + 32, h->seq);
+    put_le64(b + 40, h->generation);
+    put_le64(b + 48, h->previous);
+    put_le64(b + 56, h->watermark);
+    put_le32(b + 64, h->total_bytes);
+    put_le32(b + 68, h->changes_bytes);
+    put_le32(b + 72, h->directory_bytes);
+    put_le32(b + 76, h->payload_offset);
+    put_le32(b + 80, h->payload_bytes);
+    put_le16(b + 84, h->records);
+    b[86] = h->fingerprint_bytes;
+    put_le64(b + 88, h->first_group);
+    put_le64(b + 96, h->unix_ns);
+    put_le32(b + 104, h->next_segment);
+    put_le64(b + META_CHECKSUM, meta_checksum(b, h->changes_bytes, h->directory_bytes));
+    h->checksum = checksum_record(b, h->total_bytes, CHECKSUM);
+    put_le64(b + CHECKSUM, h->checksum);
+}
+
+int batch_peek(const void *batch, size_t available, struct batch_header *out)
+{
+    const uint8_t *b = batch;
+    if (available < BATCH_HEADER_BYTES || get_le32(b) != MAGIC)
+        return PS_ENOTFOUND;
+    if (get_le16(b + 4) != VERSION)
+        return PS_EVERSION;
+    const struct batch_header h = {
+        .pod = get_le64(b + 8),
+        .epoch = get_le64(b + 16),
+        .run = get_le64(b + 24),
+        .seq = get_le64(b + 32),
+        .generation = get_le64(b + 40),
+        .previous = get_le64(b + 48),
+        .watermark = get_le64(b + 56),
+        .total_bytes = get_le32(b + 64),
+        .changes_bytes = get_le32(b + 68),
+        .directory_bytes = get_le32(b + 72),
+        .payload_offset = get_le32(b + 76),
+        .payload_bytes = get_le32(b + 80),
+        .records = get_le16(b + 84),
+        .fingerprint_bytes = b[86],
+        .first_group = get_le64(b + 88),
+        .unix_ns = get_le64(b + 96),
+        .next_segment = get_le32(b + 104),
+        .checksum = get_le64(b + CHECKSUM),
+    };
+    if (get_le16(b + 6) != BATCH_HEADER_BYTES || h.total_bytes > BATCH_MAX_BYTES || h.total_bytes % BATCH_ALIGN ||
+        h.changes_bytes > BATCH_CHANGES_MAX || h.directory_bytes > BATCH_DIRECTORY_MAX ||
+        h.records > BATCH_RECORDS_MAX || h.payload_offset > BATCH_MAX_BYTES ||
+        h.payload_bytes > BATCH_MAX_BYTES || (h.fingerprint_bytes != 16 && h.fingerprint_bytes != 32) ||
+        h.directory_bytes < (uint32_t)h.records * LINE ||
+        BATCH_HEADER_BYTES + h.changes_bytes + h.directory_bytes > h.payload_offset ||
+        h.payload_offset + h.payload_bytes > h.total_bytes)
+        return PS_ENOTFOUND;
+    *out = h;
+    return 0;
+}
+
+int batch_parse_directory(const void *batch, size_t available, struct batch_header *out)
+{
+    struct batch_header h;
+    const int rc = batch_peek(batch, available, &h);
+    if (rc)
+        return rc;
+    const uint8_t *b = batch;
+    if (available < BATCH_HEADER_BYTES + (size_t)h.changes_bytes + h.directory_bytes ||
+        get_le64(b + META_CHECKSUM) != meta_checksum(b, h.changes_bytes, h.directory_bytes))
+        return PS_EDAMAGED;
+    *out = h;
+    return 0;
+}
+
+int batch_parse(const void *batch, size_t available, struct batch_header *out)
+{
+    struct batch_header h;
+    const int rc = batch_peek(batch, available, &h);
+    if (rc)
+        return rc;
+    if (available < h.total_bytes || checksum_record(batch, h.total_bytes, CHECKSUM) != h.checksum)
+        return PS_EDAMAGED;
+    *out = h;
+    return 0;
+}
+
+bool batch_next_record(const struct batch_header *h, const void *batch, unsigned index, struct batch_record *record)
+{
+    const uint8_t *directory = (const uint8_t *)batch + BATCH_HEADER_BYTES + h->changes_bytes;
+    const uint8_t *line = directory + (size_t)index * LINE;
+    assert(index < h->records);
+    const struct batch_record last = *record;
+    *record = (struct batch_record){
+        .bytes = get_le16(line) * (uint32_t)UNIT,
+        .offset = index ? last.offset + last.bytes : h->payload_offset,
+        .blocks = line[2],
+        .group = h->first_group + index,
+        .fingerprints = index ? last.fingerprints + (size_t)last.blocks * h->fingerprint_bytes
+                              : directory + (size_t)h->records * LINE,
+    };
+    return record->blocks >= 1 && record->blocks <= 8 && record->bytes &&
+           record->offset + record->bytes <= h->payload_offset + h->payload_bytes &&
+           record->fingerprints + (size_t)record->blocks * h->fingerprint_bytes <= directory + h->directory_bytes;
+}
+
+void batch_put_record(void *directory, unsigned index, uint32_t bytes, unsigned blocks)
+{
+    uint8_t *line = (uint8_t *)directory + (size_t)index * LINE;
+    assert(bytes % UNIT == 0 && bytes / UNIT <= UINT16_MAX);
+    put_le16(line, (uint16_t)(bytes / UNIT));
+    line[2] = (uint8_t)blocks;
+    line[3] = 0;
+}
