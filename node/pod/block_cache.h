@@ -27,7 +27,7 @@ struct block_cache;
 
 struct block_cache_config {
     size_t budget_bytes;               /* everything included; at least BLOCK_CACHE_MIN_BYTES */
-    size_t max_pinned;                 /* blocks pinned at once; 0: half of them */
+    size_t max_pinned;                 /* blocks pinned at once, less than all; 0: half of them */
     const struct large_memory *memory; /* outlives the cache; NULL: the heap */
 };
 
@@ -51,7 +51,7 @@ const void *block_cache_peek(const struct block_cache *cache, uint64_t id);
 
 /* Puts the 4 KiB at `data` in and returns where they are. With NULL the caller
  * fills the 4 KiB before anybody can ask for them. A block that is there
- * already is returned as it is. NULL only when everything is pinned. */
+ * already is returned as it is. Never NULL: there is always one block that is not pinned. */
 void *block_cache_put(struct block_cache *cache, uint64_t id, const void *data);
 
 /* Forgets the block, if it is there. */

@@ -77,18 +77,18 @@ struct record_info {
 };
 
 /* Reads a header: the fields are possible ones, nothing else is checked. At
- * least RECORD_HEADER_BYTES at `buf`. 0, PS_EDAMAGED, or PS_EVERSION. */
+ * least RECORD_HEADER_BYTES at `buf`. 0 or PS_EDAMAGED, also for another
+ * version: the pool's label says which versions its records have. */
 int record_peek(const void *buf, struct record_info *out, struct ps_error *err);
 
 /* 0 when the `len` bytes are exactly one sound record of `group`; else
- * PS_EDAMAGED or PS_EVERSION, with what is wrong. */
+ * PS_EDAMAGED, with what is wrong. */
 int record_verify(const void *buf, size_t len, uint64_t group, struct ps_error *err);
 
 /* Decodes one block, or all that have an `out` (NULL: not wanted; outputs that
  * lie one behind the other save a copy). They check what they need to be safe,
  * not the checksum: verify first. 0; PS_EDAMAGED (outputs undefined);
- * PS_EVERSION; PS_ERANGE when the record has no such slot. `out` has
- * RECORD_MAX_BLOCKS entries; those beyond the record's blocks must be NULL. */
+ * PS_ERANGE when the record has no such slot. `out` has RECORD_MAX_BLOCKS entries. */
 int record_decode_block(struct record_codec *codec, const void *buf, size_t len, unsigned slot, void *out,
                         struct ps_error *err);
 int record_decode_all(struct record_codec *codec, const void *buf, size_t len,
