@@ -1,0 +1,3 @@
+add_executable(reduction_bench ${CMAKE_CURRENT_LIST_DIR}/reduction_bench.c)
+target_link_libraries(reduction_bench PRIVATE ps_reduction ps_block_cache)
+set_target_properties(reduction_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
