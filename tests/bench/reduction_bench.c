@@ -255,12 +255,15 @@ static void store_records(struct bench *b)
 
 static double patterns_in(struct bench *b, const uint8_t *data, size_t blocks)
 {
-    const double start = cpu_seconds();
-    for (unsigned again = 0; again < 100; again++)
+    double start = 0;
+    for (unsigned again = 0; again < 101; again++) {
+        if (again == 1) /* the first time brings the data into the cache */
+            start = cpu_seconds();
         for (size_t i = 0; i < blocks; i++) {
             uint32_t pattern = 0;
             b->sink += pattern_detect(data + i * BLOCK, &pattern) + pattern;
         }
+    }
     return (cpu_seconds() - start) / 100 / (double)blocks * 1e9;
 }
 

@@ -293,6 +293,28 @@ static void impossible_headers_are_refused_even_with_a_right_checksum(void **sta
     assert_memory_equal(bad, good, length);
 }
 
+static void a_table_that_does_not_fit_the_payload_is_refused(void **state)
+{
+    uint64_t rng = 14;
+    static uint8_t data[3 * BLOCK], record[ROOM], out[BLOCK];
+    void *all[MAX] = {out, data, data + BLOCK};
+    struct ps_error err;
+    make_data(DATA_TEXT, &rng, data, sizeof data);
+    const size_t length = encode(*state, RECORD_LZ4, data, 3, false, record);
+    uint8_t *const last = record + 32 + 4;
+    const uint16_t right = get_le16(last), wrong[] = {0, (uint16_t)(right + 1), BLOCK, BLOCK + 1, UINT16_MAX};
+    for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        put_le16(last, wrong[i]);
+        assert_int_equal(record_decode_block(*state, record, length, 2, out, &err), PS_EDAMAGED);
+        assert_non_null(strstr(err.detail, "record: block 2 has"));
+    }
+    put_le16(last, right);
+    put_le32(record + 4, get_le32(record + 4) + 1); /* a byte of padding that belongs to no block */
+    assert_int_equal(peek(record).length, length);
+    assert_int_equal(record_decode_all(*state, record, length, all, &err), PS_EDAMAGED);
+    assert_non_null(strstr(err.detail, "record: blocks take"));
+}
+
 static void slots_that_a_record_does_not_have_are_out_of_range(void **state)
 {
     static uint8_t data[2 * BLOCK], record[ROOM], out[BLOCK];
@@ -345,6 +367,7 @@ static void a_raw_record_has_exactly_these_bytes(void **state)
     static uint8_t data[BLOCK], record[ROOM];
     for (unsigned i = 0; i < BLOCK; i++)
         data[i] = (uint8_t)(i * 7 + i / 256);
+    memset(record, 0x77, sizeof record);
     const size_t length = encode(*state, RECORD_PLAIN, data, 1, true, record);
     assert_int_equal(length, 4160);
     static const uint8_t header[] = {1,    1,    0,    0,    0x00, 0x10, 0,    0,    0xbc, 0x0a, 0x89,
@@ -422,6 +445,7 @@ int main(void)
         WITH_CODEC(torn_zeroed_and_exchanged_parts_are_found),
         WITH_CODEC(a_wrong_length_or_group_is_found),
         WITH_CODEC(impossible_headers_are_refused_even_with_a_right_checksum),
+        WITH_CODEC(a_table_that_does_not_fit_the_payload_is_refused),
         WITH_CODEC(slots_that_a_record_does_not_have_are_out_of_range),
         WITH_CODEC(decoders_survive_damage_behind_a_right_checksum),
         WITH_CODEC(a_raw_record_has_exactly_these_bytes),
