@@ -116,17 +116,16 @@ static uint64_t value_of(const struct segment *seg)
     return (uint64_t)seg->state << 60 | seg->live;
 }
 
-void segments_cut(struct segments *s, uint64_t seq, void (*put)(void *, uint32_t, uint64_t), void *user)
+void segments_cut(struct segments *s, uint64_t seq, bool full, void (*put)(void *, uint32_t, uint64_t), void *user)
 {
     for (uint32_t i = 0; i < s->count; i++) {
         struct segment *seg = &s->s[i];
         if (dead(seg, seq))
             seg->freeing = true;
         const uint64_t value = value_of(seg);
-        if (value != seg->persisted && seg->state != SEGMENT_SYSTEM) {
+        if ((full ? value != 0 : value != seg->persisted) && seg->state != SEGMENT_SYSTEM)
             put(user, i, value);
-            seg->persisted = value;
-        }
+        seg->persisted = value;
     }
 }
 
@@ -155,21 +154,22 @@ uint32_t segments_dead(const struct segments *s, uint64_t seq)
 void segments_restore(struct segments *s, uint32_t index, uint64_t value)
 {
     struct segment *seg = &s->s[index];
-    assert(seg->state == SEGMENT_FREE);
+    assert(seg->state != SEGMENT_SYSTEM);
+    s->free += (seg->state != SEGMENT_FREE) && value == 0;
+    s->free -= (seg->state == SEGMENT_FREE) && value != 0;
     seg->persisted = value;
     seg->state = (uint8_t)(value >> 60);
     seg->live = (uint32_t)value;
-    s->free -= seg->state != SEGMENT_FREE;
 }
 
-void segments_adopt(struct segments *s, uint32_t index, enum segment_state state)
+bool segments_adopt(struct segments *s, uint32_t index, enum segment_state state)
 {
     struct segment *seg = &s->s[index];
     if (seg->state == SEGMENT_FREE) {
         s->free--;
         seg->state = (uint8_t)state;
     }
-    assert(seg->state == (uint8_t)state);
+    return seg->state == (uint8_t)state;
 }
 
 void segments_restore_clear_meta(struct segments *s)
@@ -177,6 +177,11 @@ void segments_restore_clear_meta(struct segments *s)
     for (uint32_t i = 0; i < s->count; i++)
         if (s->s[i].state == SEGMENT_META)
             s->s[i].live = 0;
+}
+
+uint32_t segments_free(const struct segments *s)
+{
+    return s->free;
 }
 
 enum segment_state segments_state(const struct segments *s, uint32_t index)

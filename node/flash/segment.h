@@ -38,19 +38,22 @@ void segments_add_live(struct segments *s, uint32_t index, int64_t bytes);
 void segments_pin(struct segments *s, uint32_t index);
 void segments_unpin(struct segments *s, uint32_t index);
 
-/* Checkpoint at `seq`: calls `put` for each segment whose persistent value changed. Dead ones are put as free. */
-void segments_cut(struct segments *s, uint64_t seq, void (*put)(void *user, uint32_t index, uint64_t value),
-                  void *user);
+/* Checkpoint at `seq`: calls `put` for each segment whose persistent value changed (with `full`, for each that is
+ * not free). Dead ones are put as free. */
+void segments_cut(struct segments *s, uint64_t seq, bool full,
+                  void (*put)(void *user, uint32_t index, uint64_t value), void *user);
 void segments_cut_done(struct segments *s);
 /* Dead segments that the next checkpoint would free. */
 uint32_t segments_dead(const struct segments *s, uint64_t seq);
 
-/* Recovery: the persistent value of one segment; then replay uses `adopt` for those that the log went on to. */
+/* Recovery: the persistent values, the newest last; then `adopt` for those that
+ * something refers to and that were free then. False: it is in other use. */
 void segments_restore(struct segments *s, uint32_t index, uint64_t value);
-void segments_adopt(struct segments *s, uint32_t index, enum segment_state state);
-/* Metadata's live bytes are counted anew from the page table. */
+bool segments_adopt(struct segments *s, uint32_t index, enum segment_state state);
+/* Metadata's live bytes are counted anew from what refers to it. */
 void segments_restore_clear_meta(struct segments *s);
 
+uint32_t segments_free(const struct segments *s);
 enum segment_state segments_state(const struct segments *s, uint32_t index);
 uint32_t segments_live(const struct segments *s, uint32_t index);
 bool segments_open(const struct segments *s, uint32_t index);

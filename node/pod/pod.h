@@ -8,9 +8,10 @@
  * was submitted, forms and ships the batch, and delivers completions.
  *
  * Order. A write is applied as a whole or not at all up to POD_ATOMIC_BYTES;
- * longer ones piece by piece in ascending order. Overlapping requests that are
- * in flight together take effect in the order of their submission. A read sees
- * every write that was answered before the read was submitted. */
+ * longer ones piece by piece in ascending order. Overlapping writes, trims and
+ * zeroes that are in flight together take effect in the order of their
+ * submission. A read sees every write that was answered before the read was
+ * submitted; of one that was not, it sees all or nothing of each block. */
 #ifndef PS_NODE_POD_POD_H
 #define PS_NODE_POD_POD_H
 
@@ -19,6 +20,7 @@
 
 #include "common/blkdev.h"
 #include "common/container.h"
+#include "common/large_memory.h"
 #include "common/status.h"
 
 enum {
@@ -29,6 +31,7 @@ enum {
     POD_NAME_MAX = 63, /* characters of a volume's or a snapshot's own name: A-Z a-z 0-9 . _ -, first alphanumeric */
     POD_FULL_NAME_MAX = 2 * POD_NAME_MAX + 1, /* "volume@snapshot" */
 };
+#define POD_MEMORY_MIN (128ull << 20)
 #define POD_MAX_VOLUME_BYTES (1ull << 48) /* 256 TiB */
 
 struct pod;
@@ -110,8 +113,8 @@ struct pod_io {
     enum pod_io_op op;
     uint32_t flags;
     struct pod_image *image;
-    uint64_t offset, length; /* bytes, multiples of POD_SECTOR_BYTES; length at most POD_MAX_IO_BYTES
-                                for READ and WRITE, any for the others */
+    uint64_t offset, length; /* bytes, multiples of POD_SECTOR_BYTES, both 0 for FLUSH; length at most
+                                POD_MAX_IO_BYTES for READ and WRITE, any for the others */
     void *buf;               /* READ: filled. WRITE: source, unchanged until the callback. Any alignment. */
     struct pod_extent *extents; /* EXTENTS: room for max_extents; neighbours of one kind are merged */
     uint32_t max_extents, nextents; /* fewer bytes than asked are described when the room is used up */
@@ -149,7 +152,7 @@ typedef void (*pod_manage_cb)(struct pod_manage *req, int status);
 struct pod_manage {
     enum pod_manage_op op;
     char name[POD_FULL_NAME_MAX + 1], new_name[POD_NAME_MAX + 1];
-    uint64_t size_bytes;
+    uint64_t size_bytes; /* a multiple of POD_BLOCK_BYTES */
     bool write_cache, allow_shrink, with_snapshots, force;
     uint8_t operation_id[16]; /* all zero: none. A repeated id gives the first result again. */
     uint64_t now_unix_ns;     /* creation time to record */
@@ -210,10 +213,11 @@ void pod_stats(struct pod *pod, struct pod_stats *out);
 
 struct pod_config {
     const char *name; /* "default" */
-    uint64_t memory_budget; /* bytes for caches, maps and the dedup index together */
+    uint64_t memory_budget; /* bytes for caches, maps and the dedup index together; at least POD_MEMORY_MIN */
     bool dedupe, compression;
     bool sha256; /* fingerprint; XXH3-128 otherwise */
     bool zstd;   /* LZ4 otherwise */
+    const struct large_memory *memory; /* for caches and indexes, outlives the pod; NULL: the heap */
     uint64_t segment_bytes; /* when formatting; 0: 8 MiB */
     uint64_t seed[2];       /* randomness for identities (UUIDs) when formatting */
     /* What the pod tells: one line for the event list, at most 255 characters. May be NULL. */
@@ -233,7 +237,8 @@ typedef void (*pod_open_cb)(void *user, int status, struct pod *pod);
  * replays the log. The callback runs from a device completion or pod_turn; with an error
  * `err` (borrowed until then) tells what is wrong and nothing was changed: PS_EDAMAGED,
  * PS_EVERSION, PS_ENOTFOUND (not a PStorage device), PS_EINVAL (too small), PS_EDATALOSS, PS_EIO. The device stays the
- * caller's; it is destroyed after the pod. `*opening` receives a handle for pod_turn at once. */
+ * caller's; it is destroyed after the pod. `*opening` receives the pod at once, for pod_turn; it is destroyed
+ * (pod_destroy) whatever came out, but not from within the callback. */
 int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,
              void *user, struct ps_error *err, struct pod **opening);
 

@@ -218,6 +218,44 @@ size_t record_encode(struct record_codec *codec, enum record_algorithm algorithm
     return length > 0 ? length : encode_raw(group, blocks, n, record);
 }
 
+/* Streams are gathered behind the longest header and moved up when their number is known. */
+enum {
+    SCATTER_AT = RECORD_HEADER_BYTES + LENGTH_BYTES * RECORD_MAX_BLOCKS
+};
+
+void record_scatter_begin(struct record_scatter *scatter, void *out)
+{
+    *scatter = (struct record_scatter){.out = out};
+}
+
+size_t record_scatter_add(struct record_codec *codec, struct record_scatter *scatter,
+                          enum record_algorithm algorithm, const void *block)
+{
+    assert(scatter->blocks < RECORD_MAX_BLOCKS);
+    uint8_t *const stream = scatter->out + SCATTER_AT + scatter->payload_bytes;
+    size_t bytes = 0;
+    if (algorithm != RECORD_PLAIN)
+        bytes = compress(codec, algorithm, block, RECORD_BLOCK_BYTES, stream, worthwhile(RECORD_BLOCK_BYTES));
+    if (bytes == 0) {
+        bytes = RECORD_BLOCK_BYTES;
+        memcpy(stream, block, bytes);
+    }
+    put_le16(scatter->out + RECORD_HEADER_BYTES + (size_t)scatter->blocks * LENGTH_BYTES, (uint16_t)bytes);
+    scatter->payload_bytes += bytes;
+    scatter->blocks++;
+    return bytes;
+}
+
+size_t record_scatter_finish(struct record_scatter *scatter, enum record_algorithm algorithm, uint64_t group)
+{
+    const unsigned n = scatter->blocks;
+    const bool raw = scatter->payload_bytes == (size_t)n * RECORD_BLOCK_BYTES;
+    const enum record_mode mode = raw ? RECORD_RAW : RECORD_SEPARATE;
+    memmove(scatter->out + RECORD_HEADER_BYTES + table_bytes(mode, n), scatter->out + SCATTER_AT,
+            scatter->payload_bytes);
+    return seal(scatter->out, group, n, mode, raw ? RECORD_PLAIN : algorithm, scatter->payload_bytes);
+}
+
 /* ---- decoding */
 
 int record_peek(const void *buf, struct record_info *out, struct ps_error *err)

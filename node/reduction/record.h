@@ -68,6 +68,21 @@ size_t record_bound(unsigned blocks);
 size_t record_encode(struct record_codec *codec, enum record_algorithm algorithm, uint64_t group,
                      const void *const blocks[], unsigned n, bool joint, void *out, size_t capacity);
 
+/* The same for scattered blocks that come one by one: begin, add up to eight, finish.
+ * `out` holds record_bound(RECORD_MAX_BLOCKS) bytes and belongs to the record
+ * until it is finished. */
+struct record_scatter {
+    uint8_t *out;
+    size_t payload_bytes;
+    unsigned blocks;
+};
+void record_scatter_begin(struct record_scatter *scatter, void *out);
+/* Returns the bytes that the block takes. */
+size_t record_scatter_add(struct record_codec *codec, struct record_scatter *scatter,
+                          enum record_algorithm algorithm, const void *block);
+/* Returns the record's length. */
+size_t record_scatter_finish(struct record_scatter *scatter, enum record_algorithm algorithm, uint64_t group);
+
 struct record_info {
     uint64_t group;
     uint32_t length; /* of the whole record */

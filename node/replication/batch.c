@@ -6,7 +6,8 @@
  * 87 zero, 88 first group, 96 time in ns since 1970 u64, 104 next segment u32, 108 to 143
  * zero, 144 XXH3-64 of header (both checksums 0), changes and directory, 152
  * XXH3-64 of the whole batch with this field 0.
- * Directory: records × {units of 64 bytes u16, blocks u8, zero u8}, then the blocks' fingerprints in order. */
+ * Directory: records × {units of 64 bytes u16, group less first group u16, blocks u8, zero u8[3]}, then the
+ * blocks' fingerprints in the same order. */
 #include "node/replication/batch.h"
 
 #include <assert.h>
@@ -14,7 +15,7 @@
 #include "common/endian_codec.h"
 #include "node/meta/checksum.h"
 
-enum { MAGIC = 0x424c5350 /* "PSLB" */, VERSION = 1, META_CHECKSUM = 144, CHECKSUM = 152, LINE = 4, UNIT = 64 };
+enum { MAGIC = 0x424c5350 /* "PSLB" */, VERSION = 1, META_CHECKSUM = 144, CHECKSUM = 152, LINE = BATCH_LINE_BYTES, UNIT = 64 };
 
 static uint64_t meta_checksum(const uint8_t *b, uint32_t changes, uint32_t directory)
 {
@@ -136,8 +137,8 @@ bool batch_next_record(const struct batch_header *h, const void *batch, unsigned
     *record = (struct batch_record){
         .bytes = get_le16(line) * (uint32_t)UNIT,
         .offset = index ? last.offset + last.bytes : h->payload_offset,
-        .blocks = line[2],
-        .group = h->first_group + index,
+        .blocks = line[4],
+        .group = h->first_group + get_le16(line + 2),
         .fingerprints = index ? last.fingerprints + (size_t)last.blocks * h->fingerprint_bytes
                               : directory + (size_t)h->records * LINE,
     };
@@ -146,11 +147,12 @@ bool batch_next_record(const struct batch_header *h, const void *batch, unsigned
            record->fingerprints + (size_t)record->blocks * h->fingerprint_bytes <= directory + h->directory_bytes;
 }
 
-void batch_put_record(void *directory, unsigned index, uint32_t bytes, unsigned blocks)
+void batch_put_record(void *directory, unsigned index, uint32_t bytes, unsigned group_index, unsigned blocks)
 {
     uint8_t *line = (uint8_t *)directory + (size_t)index * LINE;
-    assert(bytes % UNIT == 0 && bytes / UNIT <= UINT16_MAX);
+    assert(bytes % UNIT == 0 && bytes / UNIT <= UINT16_MAX && group_index < BATCH_RECORDS_MAX);
     put_le16(line, (uint16_t)(bytes / UNIT));
-    line[2] = (uint8_t)blocks;
-    line[3] = 0;
+    put_le16(line + 2, (uint16_t)group_index);
+    line[4] = (uint8_t)blocks;
+    memset(line + 5, 0, 3);
 }

@@ -14,8 +14,9 @@ enum {
     BATCH_HEADER_BYTES = 160,
     BATCH_BLOCKS_MAX = 1024,
     BATCH_RECORDS_MAX = 1024,
-    BATCH_CHANGES_MAX = 56 * 1024,
-    BATCH_DIRECTORY_MAX = BATCH_RECORDS_MAX * 4 + BATCH_BLOCKS_MAX * 32,
+    BATCH_CHANGES_MAX = 55 * 1024,
+    BATCH_LINE_BYTES = 8, /* of the directory, a record */
+    BATCH_DIRECTORY_MAX = BATCH_RECORDS_MAX * BATCH_LINE_BYTES + BATCH_BLOCKS_MAX * 32,
     /* Header, changes and directory end before this offset, so that the payload may be built in place. */
     BATCH_PAYLOAD_AT = 96 * 1024,
     BATCH_PAYLOAD_MAX = BATCH_MAX_BYTES - BATCH_PAYLOAD_AT,
@@ -34,7 +35,7 @@ struct batch_header {
     uint32_t total_bytes, changes_bytes, directory_bytes, payload_offset, payload_bytes;
     uint16_t records;
     uint8_t fingerprint_bytes; /* 16 or 32 */
-    uint64_t first_group; /* of its records, which are numbered from here */
+    uint64_t first_group; /* its records' groups are numbered from here */
     uint64_t unix_ns;
     uint32_t next_segment; /* where the log goes on when this segment is full */
     uint64_t checksum;     /* of everything; set by batch_seal and batch_parse */
@@ -65,8 +66,9 @@ int batch_parse_directory(const void *batch, size_t available, struct batch_head
  * `*record` of the line before goes in (zeroed for the first). */
 bool batch_next_record(const struct batch_header *header, const void *batch, unsigned index,
                        struct batch_record *record);
-/* Writes line `index`; fingerprints follow behind all lines (batch_directory_bytes). */
-void batch_put_record(void *directory, unsigned index, uint32_t bytes, unsigned blocks);
+/* Writes line `index`: a record of group first_group + `group_index`. Lines are in the order of the payload;
+ * the fingerprints follow behind all lines in the same order. */
+void batch_put_record(void *directory, unsigned index, uint32_t bytes, unsigned group_index, unsigned blocks);
 
 static inline const void *batch_changes(const void *batch)
 {

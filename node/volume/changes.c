@@ -17,6 +17,7 @@ enum {
     OP_COUNTERS,
     OP_NEXT,
     OP_DONE,
+    OP_ROOT,
 };
 
 static uint64_t turn(uint64_t e)
@@ -115,6 +116,13 @@ void changes_image(struct changes *c, uint64_t id, bool with_space, const void *
     put(c, p + bytes);
 }
 
+void changes_root(struct changes *c, uint64_t id, uint64_t entry)
+{
+    uint8_t *p = op(c, OP_ROOT, 2 * VARINT_MAX);
+    p = varint_put(p, id);
+    put(c, varint_put(p, turn(entry)));
+}
+
 void changes_gone(struct changes *c, uint64_t id)
 {
     put(c, varint_put(op(c, OP_GONE, VARINT_MAX), id));
@@ -193,10 +201,13 @@ static void visit_numbers(struct reader *r, uint8_t code, const struct changes_v
             f(user, a);
         return;
     }
-    const uint64_t b = read_varint(r);
+    uint64_t b = read_varint(r);
+    if (code == OP_ROOT)
+        b = turn_back(b);
     void (*f)(void *, uint64_t, uint64_t) = code == OP_COPY   ? v->copy
                                             : code == OP_FREE ? v->free
                                             : code == OP_REF  ? v->ref
+                                            : code == OP_ROOT ? v->root
                                                               : v->next;
     if (f && !r->bad)
         f(user, a, b);
@@ -247,6 +258,7 @@ int changes_visit(const void *buf, size_t bytes, const struct changes_visitor *v
         case OP_COPY:
         case OP_FREE:
         case OP_REF:
+        case OP_ROOT:
         case OP_NEXT:
         case OP_DROP:
         case OP_GONE:

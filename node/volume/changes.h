@@ -7,7 +7,8 @@
  *   FREE block count      consecutive block ids, gone
  *   REF block extra       owned references beyond one
  *   IMAGE id space? bytes record     the image is this from now on
- *   GONE id
+ *   ROOT id entry         the image's map begins there
+ *   GONE id               its children become those of its parent
  *   SPACE id {zigzag}…    an image's counts grow by these
  *   COUNTERS n {amount}…  the pod's totals grow by these
  *   NEXT page image       ids below these are given away
@@ -50,8 +51,8 @@ static inline size_t changes_room(const struct changes *c)
 {
     return c->capacity - c->used;
 }
-/* Upper bound of what one single SET adds. */
-enum { CHANGES_SET_BYTES = 36 };
+/* Upper bounds of what one single SET adds, and one FREE or REF. */
+enum { CHANGES_SET_BYTES = 36, CHANGES_REF_BYTES = 21 };
 
 void changes_set(struct changes *c, uint64_t page, unsigned slot, uint64_t entry);
 void changes_copy(struct changes *c, uint64_t to, uint64_t from);
@@ -59,6 +60,7 @@ void changes_drop(struct changes *c, uint64_t page);
 void changes_free(struct changes *c, uint64_t block, uint64_t count);
 void changes_ref(struct changes *c, uint64_t block, uint64_t extra);
 void changes_image(struct changes *c, uint64_t id, bool with_space, const void *record, size_t bytes);
+void changes_root(struct changes *c, uint64_t id, uint64_t entry);
 void changes_gone(struct changes *c, uint64_t id);
 void changes_space(struct changes *c, uint64_t id, const struct space *delta);
 void changes_counters(struct changes *c, const uint64_t amounts[COUNTERS]);
@@ -73,6 +75,7 @@ struct changes_visitor {
     void (*ref)(void *user, uint64_t block, uint64_t extra);
     int (*image)(void *user, uint64_t id, bool with_space, const uint8_t *record, size_t bytes,
                  struct ps_error *err);
+    void (*root)(void *user, uint64_t id, uint64_t entry);
     void (*gone)(void *user, uint64_t id);
     void (*space)(void *user, uint64_t id, const struct space *delta);
     void (*counters)(void *user, const uint64_t amounts[COUNTERS]);

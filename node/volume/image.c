@@ -196,7 +196,7 @@ int images_apply(struct images *images, uint64_t seq, uint64_t id, bool with_spa
     image->root = new.root;
     if (image->planned_seq <= seq)
         image->planned_root = new.root;
-    image->size_bytes = new.size_bytes;
+    image->size_bytes = image->limit_bytes = new.size_bytes;
     image->created_unix_ns = new.created_unix_ns;
     image->volume_id = new.volume_id;
     image->parent_id = new.parent_id;
@@ -216,6 +216,29 @@ int images_apply(struct images *images, uint64_t seq, uint64_t id, bool with_spa
     return 0;
 }
 
+void images_set_root(struct images *images, uint64_t seq, uint64_t id, uint64_t root)
+{
+    struct image *image = images_get(images, id);
+    if (!image)
+        return;
+    image->root = root;
+    if (image->planned_seq <= seq)
+        image->planned_root = root;
+    image->changed = true;
+}
+
+static void hand_children_on(struct images *images, const struct image *image)
+{
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct image *child = images->buckets[i]; child; child = child->next)
+            if (child->parent_id == image->id) {
+                count_relations(images, child, -1);
+                child->parent_id = image->parent_id;
+                count_relations(images, child, +1);
+                child->changed = true;
+            }
+}
+
 void images_remove(struct images *images, uint64_t id)
 {
     struct image **link = &images->buckets[id % BUCKETS];
@@ -224,6 +247,7 @@ void images_remove(struct images *images, uint64_t id)
     struct image *image = *link;
     if (!image)
         return;
+    hand_children_on(images, image);
     *link = image->next;
     count_relations(images, image, -1);
     unname(images, image);

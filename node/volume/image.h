@@ -38,6 +38,8 @@ struct image {
     /* In memory. */
     uint64_t planned_root; /* with the planned batches; planned_seq last changed it */
     uint64_t planned_seq;
+    uint64_t limit_bytes; /* host I/O ends here: the size, or less while it shrinks */
+    uint64_t read_end; /* of the last read: the next one there is sequential */
     uint32_t children, snapshots, opened;
     bool persisted;  /* in some run */
     bool changed;    /* since the last cut */
@@ -63,6 +65,8 @@ void images_each(struct images *images, void (*visit)(void *user, struct image *
  * state of an old one (space only if it is new or `with_space`). PS_EDAMAGED with a detail. */
 int images_apply(struct images *images, uint64_t seq, uint64_t id, bool with_space, const void *record,
                  size_t bytes, struct ps_error *err);
+void images_set_root(struct images *images, uint64_t seq, uint64_t id, uint64_t root);
+/* Its children become those of its parent. */
 void images_remove(struct images *images, uint64_t id);
 /* The record of `image`, with `root`; at most IMAGE_RECORD_MAX bytes. */
 size_t image_encode(const struct image *image, uint64_t root, void *out);

@@ -117,12 +117,11 @@ bool map_can_put(struct view *view, const struct image *image, uint64_t lba, uns
     return all;
 }
 
-void plan_image(struct plan *plan, struct image *image, bool with_space)
+void plan_root(struct plan *plan, struct image *image, uint64_t root)
 {
-    uint8_t record[IMAGE_RECORD_MAX];
-    const size_t bytes = image_encode(image, image->planned_root, record);
+    image->planned_root = root;
     image->planned_seq = plan->seq;
-    changes_image(plan->changes, image->id, with_space, record, bytes);
+    changes_root(plan->changes, image->id, root);
 }
 
 static uint64_t new_page(struct plan *plan)
@@ -161,10 +160,8 @@ static uint64_t own_path(struct plan *plan, struct image *image, uint64_t lba, u
 {
     uint64_t *here;
     uint64_t entry = writable(plan, image->planned_root, &here);
-    if (entry != image->planned_root) {
-        image->planned_root = entry;
-        plan_image(plan, image, false);
-    }
+    if (entry != image->planned_root)
+        plan_root(plan, image, entry);
     for (unsigned level = image->depth; level > down_to; level--) {
         const unsigned slot = slot_at(lba, level);
         const uint64_t below = here[slot];
@@ -201,8 +198,7 @@ void map_put(struct plan *plan, struct image *image, uint64_t lba, unsigned coun
 static void cut_leaf(struct plan *plan, struct image *image, uint64_t lba, uint64_t leaf)
 {
     if (image->depth == 1) {
-        image->planned_root = 0;
-        plan_image(plan, image, false);
+        plan_root(plan, image, 0);
     } else {
         uint64_t *above;
         const uint64_t page = own_path(plan, image, lba, 2, &above);

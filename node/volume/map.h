@@ -54,7 +54,8 @@ void map_punch(struct plan *plan, struct image *image, uint64_t lba, unsigned co
 /* Upper bound of the change bytes of one map_put or map_punch of `count` blocks. */
 static inline size_t map_put_room(unsigned depth, unsigned count)
 {
-    return (size_t)depth * 2 * CHANGES_SET_BYTES + (size_t)count * (2 * CHANGES_SET_BYTES) + CHANGES_IMAGE_MAX;
+    return (size_t)depth * 2 * CHANGES_SET_BYTES + (size_t)count * (CHANGES_SET_BYTES + CHANGES_REF_BYTES) +
+           CHANGES_IMAGE_MAX;
 }
 /* Upper bound of the shadows that it makes. */
 static inline size_t map_put_shadows(unsigned depth, unsigned count)
@@ -62,11 +63,11 @@ static inline size_t map_put_shadows(unsigned depth, unsigned count)
     return depth + 1 + (size_t)count * 2;
 }
 
-/* The tree gets more levels: its map covers 512^depth blocks. */
+/* The tree gets more levels: its map covers 512^depth blocks. For the copy of an image whose record the caller logs. */
 void map_deepen(struct plan *plan, struct image *image, unsigned depth);
 
-/* Writes the image's record with its planned root into the changes. */
-void plan_image(struct plan *plan, struct image *image, bool with_space);
+/* The image's map begins at another entry. */
+void plan_root(struct plan *plan, struct image *image, uint64_t root);
 
 /* ---- release (release.c) */
 
@@ -75,7 +76,7 @@ void plan_image(struct plan *plan, struct image *image, bool with_space);
  * piece: the image is gone. */
 bool release_can_step(struct view *view, struct images *images, struct image *image);
 void release_step(struct plan *plan, struct images *images, struct image *image, bool *done);
-enum { RELEASE_ROOM = 48 * 1024, RELEASE_SHADOWS = 2 * META_SLOTS + 16 };
+enum { RELEASE_ROOM = 32 * 1024, RELEASE_SHADOWS = 2 * META_SLOTS + 16 };
 
 /* Gives back what an owned entry referred to: one reference less, or the block is free. (map.c) */
 bool plan_can_give_back(struct view *view, uint64_t entry);

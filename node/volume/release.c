@@ -107,8 +107,7 @@ static void adopt_subtree(struct plan *plan, struct image *child, const struct s
 {
     const uint64_t owned = spot->twin | ENTRY_OWN;
     if (!spot->twin_page) {
-        child->planned_root = owned;
-        plan_image(plan, child, false);
+        plan_root(plan, child, owned);
         return;
     }
     assert(entry_owns(spot->twin_page) && "a page that differs from the parent's is the child's own");
@@ -157,12 +156,10 @@ void release_step(struct plan *plan, struct images *images, struct image *image,
         changes_drop(plan->changes, entry_id(spot.path[level]));
     *done = image->cursor >= end;
     if (*done) {
-        if (child) {
-            child->parent_id = image->parent_id;
-            plan_image(plan, child, false);
-        }
         changes_gone(plan->changes, image->id);
-    } else {
-        plan_image(plan, image, false);
+        return;
     }
+    uint8_t record[IMAGE_RECORD_MAX];
+    const size_t bytes = image_encode(image, image->planned_root, record);
+    changes_image(plan->changes, image->id, false, record, bytes);
 }

@@ -1,0 +1,181 @@
+/* What goes on by itself: deleted images are taken apart in logged steps, and after
+ * a start the dedup index is read back from the directories of the log's segments. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/pod/pod_impl.h"
+
+/* ---- release */
+
+enum { RELEASE_STEPS = 16 };
+
+static bool release_room(const struct pod *pod)
+{
+    return changes_room(&pod->open->changes) >= RELEASE_ROOM && view_room(pod->view) >= RELEASE_SHADOWS;
+}
+
+void background_turn(struct pod *pod)
+{
+    if (pod->failed || pod->release_in_flight || pod->state == POD_CLOSING || manage_blocks_writes(pod) ||
+        pod->background_events == pod->events)
+        return;
+    struct image *image = images_releasable(pod->images);
+    if (!image || !batch_open(pod))
+        return;
+    if (!release_room(pod)) {
+        if (batch_may_ship(pod))
+            batch_ship(pod);
+        pod->again = true;
+        return;
+    }
+    bool done = false;
+    for (int i = 0; i < RELEASE_STEPS && !done && release_room(pod); i++) {
+        view_missing_clear(pod->view);
+        if (!release_can_step(pod->view, pod->images, image)) {
+            /* A page that cannot be read keeps what hangs below it: space is lost, not data. */
+            (void)load_missing(pod);
+            pod->background_events = pod->events;
+            break;
+        }
+        release_step(&pod->open->plan, pod->images, image, &done);
+        pod->open->releasing = image->id;
+        pod->release_in_flight = true;
+    }
+}
+
+/* ---- the dedup index after a start */
+
+struct index_load {
+    struct pod *pod;
+    uint8_t *buf;
+    struct blkdev_req req;
+    uint32_t segment, offset;
+    uint32_t pinned; /* segment being read */
+    uint64_t seq;    /* of the batch before in this segment */
+    uint64_t until;  /* batches after it were indexed as they came */
+    bool busy, stopping;
+};
+
+enum { INDEX_READ_BYTES = 256 * 1024 };
+
+static void index_insert(struct pod *pod, const struct batch_header *h, const void *batch)
+{
+    struct batch_record record = {0};
+    for (unsigned i = 0; i < h->records; i++) {
+        uint64_t value = 0;
+        if (!batch_next_record(h, batch, i, &record))
+            return;
+        const bool known = meta_get(pod->meta, l2p_key(record.group), &value);
+        for (unsigned slot = 0; slot < record.blocks; slot++) {
+            struct fingerprint fp = {{0}};
+            if (known && !l2p_is_live(value, slot))
+                continue;
+            memcpy(fp.bytes, record.fingerprints + (size_t)slot * h->fingerprint_bytes, h->fingerprint_bytes);
+            dedup_index_insert(pod->dedup, fingerprint_key(&fp), record_block_id(record.group, slot));
+        }
+    }
+}
+
+/* Takes the batches that lie whole (but for their payload) in the window; moves `offset` behind them. False: the segment ends here. */
+static bool index_window(struct pod *pod, struct index_load *il, uint32_t bytes)
+{
+    uint32_t at = 0;
+    while (at < bytes) {
+        struct batch_header h;
+        const int rc = batch_parse_directory(il->buf + at, bytes - at, &h);
+        if (rc || h.seq > il->until || (il->seq && h.seq != il->seq + 1) || h.total_bytes == 0)
+            break;
+        if (h.fingerprint_bytes == fingerprint_size(pod->fingerprint))
+            index_insert(pod, &h, il->buf + at);
+        il->seq = h.seq;
+        at += h.total_bytes;
+    }
+    il->offset += at;
+    return at > 0;
+}
+
+static void index_next_segment(struct index_load *il)
+{
+    il->segment++;
+    il->offset = 0;
+    il->seq = 0;
+}
+
+static void index_read_done(struct blkdev_req *req, int status)
+{
+    struct index_load *il = container_of(req, struct index_load, req);
+    struct pod *pod = il->pod;
+    il->busy = false;
+    segments_unpin(pod->segments, il->pinned);
+    if (il->stopping) {
+        index_load_stop(pod);
+        pod->again = true;
+        return;
+    }
+    if (status || !index_window(pod, il, req->length))
+        index_next_segment(il);
+    pod->again = true;
+}
+
+void index_load_turn(struct pod *pod)
+{
+    struct index_load *il = pod->index_load;
+    if (!il || il->busy)
+        return;
+    while (il->segment < pod->segment_count &&
+           (segments_state(pod->segments, il->segment) != SEGMENT_LOG || segments_open(pod->segments, il->segment) ||
+            segments_live(pod->segments, il->segment) == 0 || il->offset >= pod->segment_bytes))
+        index_next_segment(il);
+    if (il->segment >= pod->segment_count || il->stopping) {
+        index_load_stop(pod);
+        return;
+    }
+    uint32_t bytes = pod->segment_bytes - il->offset;
+    if (bytes > INDEX_READ_BYTES)
+        bytes = INDEX_READ_BYTES;
+    il->req = (struct blkdev_req){
+        .op = BLKDEV_READ,
+        .offset = segment_addr(pod, il->segment) + il->offset,
+        .length = bytes,
+        .buf = il->buf,
+    };
+    il->busy = true;
+    il->pinned = il->segment;
+    segments_pin(pod->segments, il->segment);
+    if (blkdev_submit(pod->dev, &il->req, index_read_done)) {
+        il->busy = false;
+        segments_unpin(pod->segments, il->pinned);
+        index_load_stop(pod);
+    }
+}
+
+void index_load_start(struct pod *pod)
+{
+    if (!pod->config.dedupe || pod->unique_blocks == 0)
+        return;
+    struct index_load *il = calloc(1, sizeof *il);
+    assert(il);
+    il->pod = pod;
+    il->until = pod->applied_seq;
+    il->buf = aligned_alloc(BLKDEV_ALIGN, INDEX_READ_BYTES);
+    assert(il->buf);
+    pod->index_load = il;
+}
+
+void index_load_stop(struct pod *pod)
+{
+    struct index_load *il = pod->index_load;
+    if (!il)
+        return;
+    il->stopping = true;
+    if (il->busy)
+        return;
+    free(il->buf);
+    free(il);
+    pod->index_load = NULL;
+}
+
+bool index_load_busy(const struct pod *pod)
+{
+    return pod->index_load != NULL;
+}

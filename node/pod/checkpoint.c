@@ -1,0 +1,415 @@
+/* Checkpoints: a cut of the applied state in memory, written beside the log while host I/O goes on.
+ *
+ * Order that a crash depends on: everything that the anchor will refer to is
+ * written and flushed; then the anchor, with FUA; only then are dead segments
+ * given out again. Until the anchor is durable the one before it holds, and nothing that it refers to has changed. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/endian_codec.h"
+#include "node/pod/pod_impl.h"
+
+/* ---- the metadata stream */
+
+static void open_chunk(struct pod *pod)
+{
+    struct checkpoint *cp = &pod->checkpoint;
+    if (pod->meta_segment == SEGMENT_NONE || pod->meta_offset + CHECKPOINT_CHUNK > pod->segment_bytes) {
+        if (pod->meta_segment != SEGMENT_NONE)
+            segments_seal(pod->segments, pod->meta_segment, 0);
+        pod->meta_segment = segments_take(pod->segments, SEGMENT_META);
+        assert(pod->meta_segment != SEGMENT_NONE && "checkpoints start only with segments to spare");
+        segments_use(pod->segments, pod->meta_segment);
+        pod->meta_offset = 0;
+    }
+    if (cp->chunk_count == cp->chunk_capacity) {
+        cp->chunk_capacity = cp->chunk_capacity ? 2 * cp->chunk_capacity : 16;
+        cp->chunks = realloc(cp->chunks, cp->chunk_capacity * sizeof cp->chunks[0]);
+        assert(cp->chunks);
+    }
+    struct chunk *c = &cp->chunks[cp->chunk_count++];
+    c->buf = aligned_alloc(BLKDEV_ALIGN, CHECKPOINT_CHUNK);
+    assert(c->buf);
+    c->addr = segment_addr(pod, pod->meta_segment) + pod->meta_offset;
+    c->used = 0;
+}
+
+static void close_chunk(struct pod *pod)
+{
+    struct checkpoint *cp = &pod->checkpoint;
+    if (cp->chunk_count == 0)
+        return;
+    struct chunk *c = &cp->chunks[cp->chunk_count - 1];
+    const uint32_t unit = BLKDEV_ALIGN, padded = (c->used + unit - 1) / unit * unit;
+    memset(c->buf + c->used, 0, padded - c->used);
+    c->used = padded;
+    pod->meta_offset += padded;
+    pod->metadata_programmed += padded;
+}
+
+static void *sink_alloc(struct meta_sink *sink, uint32_t bytes, struct place *place)
+{
+    struct checkpoint *cp = container_of(sink, struct checkpoint, sink);
+    struct pod *pod = container_of(cp, struct pod, checkpoint);
+    struct chunk *c = cp->chunk_count ? &cp->chunks[cp->chunk_count - 1] : NULL;
+    if (!c || c->used + bytes > CHECKPOINT_CHUNK) {
+        close_chunk(pod);
+        open_chunk(pod);
+        c = &cp->chunks[cp->chunk_count - 1];
+    }
+    *place = place_make(c->addr + c->used, bytes);
+    void *p = c->buf + c->used;
+    c->used += bytes;
+    return p;
+}
+
+/* ---- runs */
+
+void run_places_add(struct run_places *run, struct place place)
+{
+    if (run->count == run->capacity) {
+        run->capacity = run->capacity ? 2 * run->capacity : 4;
+        run->chunks = realloc(run->chunks, run->capacity * sizeof run->chunks[0]);
+        assert(run->chunks);
+    }
+    run->chunks[run->count++] = place;
+}
+
+static void chunk_placed(void *user, struct place place)
+{
+    struct pod *pod = user;
+    run_places_add(&pod->runs[pod->run_count - 1], place);
+    pod_place_ref(pod, place, +1);
+}
+
+/* The runs so far are superseded by the full one that is being written. */
+void runs_release(struct pod *pod)
+{
+    for (size_t i = 0; i < pod->run_count; i++) {
+        for (size_t c = 0; c < pod->runs[i].count; c++)
+            pod_place_ref(pod, pod->runs[i].chunks[c], -1);
+        free(pod->runs[i].chunks);
+        pod->runs[i] = (struct run_places){0};
+    }
+    pod->run_count = 0;
+}
+
+static bool full_is_due(const struct pod *pod)
+{
+    uint64_t later = 0;
+    for (size_t i = 1; i < pod->run_count; i++)
+        later += pod->runs[i].bytes;
+    return pod->run_count == 0 || pod->run_count >= ANCHOR_RUNS_MAX || later > (1 << 20) + pod->runs[0].bytes;
+}
+
+/* ---- the cut */
+
+struct cutting {
+    struct pod *pod;
+    bool full;
+};
+
+static void cut_image(void *user, struct image *image)
+{
+    struct cutting *cut = user;
+    uint8_t record[IMAGE_RECORD_MAX];
+    if (!cut->full && !image->changed)
+        return;
+    const size_t bytes = image_encode(image, image->root, record);
+    run_put_blob(&cut->pod->checkpoint.run, BLOB_IMAGE, image->id, record, bytes);
+    image->changed = false;
+}
+
+static void cut_images(struct cutting *cut)
+{
+    const uint64_t *ids;
+    const size_t n = images_gone(cut->pod->images, &ids);
+    for (size_t i = 0; i < n && !cut->full; i++)
+        run_put_blob(&cut->pod->checkpoint.run, BLOB_IMAGE_GONE, ids[i], NULL, 0);
+    images_gone_clear(cut->pod->images);
+    images_each(cut->pod->images, cut_image, cut);
+}
+
+static void cut_counters(struct pod *pod)
+{
+    uint8_t blob[8 * (COUNTERS + 2)];
+    for (int i = 0; i < COUNTERS; i++)
+        put_le64(blob + 8 * i, pod->counters[i]);
+    put_le64(blob + 8 * COUNTERS, pod->metadata_programmed);
+    put_le64(blob + 8 * COUNTERS + 8, pod->host_read);
+    run_put_blob(&pod->checkpoint.run, BLOB_COUNTERS, pod->unique_blocks, blob, sizeof blob);
+}
+
+static void cut_operations(struct pod *pod, bool full)
+{
+    const uint64_t kept = pod->operation_count < OPERATIONS ? 0 : pod->operation_count - OPERATIONS;
+    uint64_t from = full ? 0 : pod->operations_cut;
+    for (from = from < kept ? kept : from; from < pod->operation_count; from++) {
+        const struct operation *o = &pod->operations[from % OPERATIONS];
+        uint8_t blob[40];
+        memcpy(blob, o->id, 16);
+        put_le64(blob + 16, (uint64_t)-o->status);
+        put_le64(blob + 24, o->image);
+        put_le64(blob + 32, o->unix_ns);
+        run_put_blob(&pod->checkpoint.run, BLOB_OPERATION, from, blob, sizeof blob);
+    }
+    pod->operations_cut = pod->operation_count;
+}
+
+static void cut_segment(void *user, uint32_t index, uint64_t value)
+{
+    struct pod *pod = user;
+    run_put_slot(&pod->checkpoint.run, meta_key_flat(META_SEG, index), value);
+}
+
+static void make_anchor(struct pod *pod)
+{
+    struct pod_anchor *a = &pod->checkpoint.anchor;
+    *a = pod->anchor;
+    a->number++;
+    a->epoch = pod->epoch;
+    a->run = pod->run;
+    a->generation = pod->generation;
+    a->seq = pod->applied_seq;
+    a->hash = pod->applied_hash;
+    a->log_segment = pod->applied.segment;
+    a->log_offset = pod->applied.offset;
+    a->log_next = pod->applied.next;
+    a->next_group = pod->next_group;
+    a->next_page = pod->next_page;
+    a->next_image = pod->next_image;
+    a->clean = pod->state == POD_CLOSING;
+    a->run_count = (uint32_t)pod->run_count;
+    for (size_t i = 0; i < pod->run_count; i++) {
+        a->runs[i].seq = pod->runs[i].seq;
+        a->runs[i].first = pod->runs[i].chunks[0];
+        a->runs[i].bytes = pod->runs[i].bytes;
+    }
+}
+
+static void cut(struct pod *pod)
+{
+    struct checkpoint *cp = &pod->checkpoint;
+    const bool full = full_is_due(pod);
+    struct cutting cutting = {pod, full};
+    cp->chunk_count = cp->chunk_next = cp->chunk_done = 0;
+    if (full)
+        runs_release(pod);
+    pod->runs[pod->run_count++] = (struct run_places){.seq = pod->anchor.number + 1};
+    /* A run's number is its anchor's: two cuts may stand at the same batch. */
+    run_begin(&cp->run, &cp->sink, pod->anchor.number + 1);
+    cp->run.chunk_placed = chunk_placed;
+    cp->run.user = pod;
+    for (size_t i = 0; i < cp->merge_count; i++)
+        meta_unpin(pod->meta, cp->merge[i]);
+    meta_cut(pod->meta, &cp->run, &cp->sink, cp->merge, cp->merge_count, full, pod->applied_seq);
+    cut_images(&cutting);
+    cut_counters(pod);
+    cut_operations(pod, full);
+    segments_cut(pod->segments, pod->applied_seq, full, cut_segment, pod);
+    run_end(&cp->run);
+    pod->runs[pod->run_count - 1].bytes = cp->run.bytes;
+    close_chunk(pod);
+    make_anchor(pod);
+    pod->log_bytes = 0;
+    cp->wanted = false;
+}
+
+/* ---- the steps */
+
+static bool is_sparse(void *user, struct place base)
+{
+    const struct pod *pod = user;
+    const uint32_t segment = place_segment(pod, base);
+    return !segments_open(pod->segments, segment) && segments_live(pod->segments, segment) < pod->segment_bytes / 4;
+}
+
+static void pick(struct pod *pod)
+{
+    struct checkpoint *cp = &pod->checkpoint;
+    cp->merge_count = meta_merge_candidates(pod->meta, is_sparse, pod, cp->merge, CHECKPOINT_MERGES);
+    for (size_t i = 0; i < cp->merge_count; i++)
+        meta_pin(pod->meta, cp->merge[i]);
+    cp->state = CHECKPOINT_LOADING;
+}
+
+/* Candidates that cannot be read stay where they are. */
+static bool all_loaded(struct pod *pod)
+{
+    struct checkpoint *cp = &pod->checkpoint;
+    bool all = true;
+    view_missing_clear(pod->view);
+    for (size_t i = 0; i < cp->merge_count; i++) {
+        const struct meta_key *missing;
+        if (view_slots(pod->view, cp->merge[i], false))
+            continue;
+        if (page_is_bad(pod, cp->merge[i])) {
+            meta_unpin(pod->meta, cp->merge[i]);
+            cp->merge[i--] = cp->merge[--cp->merge_count];
+            continue;
+        }
+        all = false;
+        if (view_missing(pod->view, &missing) == VIEW_MISSING_MAX)
+            break;
+    }
+    (void)load_missing(pod);
+    return all;
+}
+
+static void fail(struct pod *pod, const char *what, int status)
+{
+    pod_fail(pod, "%s of a checkpoint failed: %s", what, ps_status_text(status));
+    pod->checkpoint.state = CHECKPOINT_IDLE;
+}
+
+static void free_chunks(struct checkpoint *cp)
+{
+    for (size_t i = 0; i < cp->chunk_count; i++)
+        free(cp->chunks[i].buf);
+    cp->chunk_count = 0;
+}
+
+static void anchor_done(struct blkdev_req *req, int status)
+{
+    struct pod *pod = container_of(req, struct checkpoint_req, req)->pod;
+    struct checkpoint *cp = &pod->checkpoint;
+    if (status) {
+        fail(pod, "the anchor", status);
+        return;
+    }
+    pod->anchor = cp->anchor;
+    meta_cut_done(pod->meta);
+    segments_cut_done(pod->segments);
+    cp->state = CHECKPOINT_IDLE;
+    cp->last_ns = pod->now_ns;
+    pod->stats.checkpoints++;
+    pod->events++;
+    pod->again = true;
+}
+
+static void flush_done(struct blkdev_req *req, int status)
+{
+    struct pod *pod = container_of(req, struct checkpoint_req, req)->pod;
+    struct checkpoint *cp = &pod->checkpoint;
+    if (status) {
+        fail(pod, "the flush", status);
+        return;
+    }
+    cp->state = CHECKPOINT_ANCHORING;
+    anchor_encode(&cp->anchor, cp->anchor_buf);
+    const uint32_t segment = pod->label.pods[0].anchor_segments[anchor_half(cp->anchor.number)];
+    *req = (struct blkdev_req){
+        .op = BLKDEV_WRITE,
+        .flags = BLKDEV_FUA,
+        .offset = segment_addr(pod, segment) + anchor_offset(cp->anchor.number),
+        .length = ANCHOR_BYTES,
+        .buf = cp->anchor_buf,
+    };
+    pod->metadata_programmed += ANCHOR_BYTES;
+    const int rc = blkdev_submit(pod->dev, req, anchor_done);
+    if (rc)
+        fail(pod, "the anchor", rc);
+}
+
+static void write_chunks(struct pod *pod);
+
+static void chunk_done(struct blkdev_req *req, int status)
+{
+    struct checkpoint_req *cr = container_of(req, struct checkpoint_req, req);
+    struct pod *pod = cr->pod;
+    cr->busy = false;
+    pod->checkpoint.chunk_done++;
+    if (status)
+        fail(pod, "a write", status);
+    else
+        write_chunks(pod);
+}
+
+/* At most two chunks are on their way: a checkpoint must not crowd out the log. */
+static void write_chunks(struct pod *pod)
+{
+    struct checkpoint *cp = &pod->checkpoint;
+    for (unsigned i = 0; i < 2 && cp->chunk_next < cp->chunk_count; i++) {
+        struct checkpoint_req *cr = &cp->reqs[i];
+        if (cr->busy)
+            continue;
+        const struct chunk *c = &cp->chunks[cp->chunk_next++];
+        cr->busy = true;
+        cr->req = (struct blkdev_req){.op = BLKDEV_WRITE, .offset = c->addr, .length = c->used, .buf = c->buf};
+        const int rc = blkdev_submit(pod->dev, &cr->req, chunk_done);
+        if (rc) {
+            cr->busy = false;
+            fail(pod, "a write", rc);
+            return;
+        }
+    }
+    if (cp->chunk_done < cp->chunk_count)
+        return;
+    free_chunks(cp);
+    cp->state = CHECKPOINT_FLUSHING;
+    cp->reqs[0].req = (struct blkdev_req){.op = BLKDEV_FLUSH};
+    const int rc = blkdev_submit(pod->dev, &cp->reqs[0].req, flush_done);
+    if (rc)
+        fail(pod, "the flush", rc);
+}
+
+bool checkpoint_busy(const struct pod *pod)
+{
+    return pod->checkpoint.state != CHECKPOINT_IDLE || pod->checkpoint.wanted;
+}
+
+void checkpoint_want(struct pod *pod)
+{
+    /* Another one right away frees nothing unless something happened since. */
+    if (pod->applied_seq != pod->anchor.seq || segments_dead(pod->segments, pod->applied_seq))
+        pod->checkpoint.wanted = true;
+}
+
+static bool is_due(const struct pod *pod)
+{
+    const struct checkpoint *cp = &pod->checkpoint;
+    struct meta_stats meta;
+    meta_stats(pod->meta, &meta);
+    return cp->wanted || pod->log_bytes >= CHECKPOINT_LOG_BYTES || meta.changed_slots >= CHECKPOINT_CHANGES ||
+           (pod->log_bytes && pod->now_ns - cp->last_ns >= CHECKPOINT_IDLE_NS && pod->in_flight_count == 0);
+}
+
+void checkpoint_turn(struct pod *pod)
+{
+    struct checkpoint *cp = &pod->checkpoint;
+    if (pod->failed)
+        return;
+    if (cp->state == CHECKPOINT_IDLE && is_due(pod)) {
+        if (segments_free(pod->segments) == 0) {
+            cp->wanted = false;
+            pod_fail(pod, "no segment is left for a checkpoint");
+            return;
+        }
+        pick(pod);
+    }
+    if (cp->state == CHECKPOINT_LOADING && all_loaded(pod)) {
+        cp->state = CHECKPOINT_WRITING;
+        cut(pod);
+        write_chunks(pod);
+    }
+}
+
+void checkpoint_init(struct pod *pod)
+{
+    struct checkpoint *cp = &pod->checkpoint;
+    cp->sink.alloc = sink_alloc;
+    cp->reqs[0].pod = cp->reqs[1].pod = pod;
+    cp->anchor_buf = aligned_alloc(BLKDEV_ALIGN, ANCHOR_BYTES);
+    assert(cp->anchor_buf);
+    pod->meta_segment = SEGMENT_NONE;
+}
+
+void checkpoint_free(struct pod *pod)
+{
+    struct checkpoint *cp = &pod->checkpoint;
+    free_chunks(cp);
+    free(cp->chunks);
+    free(cp->anchor_buf);
+    for (size_t i = 0; i < pod->run_count; i++)
+        free(pod->runs[i].chunks);
+}

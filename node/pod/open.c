@@ -1,0 +1,718 @@
+/* Opening a pool: label, newest anchor, its runs, then the log from there on.
+ *
+ * Ends with a checkpoint under a new run and log generation, so that an
+ * uncommitted tail can never be taken for part of the log that follows. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/endian_codec.h"
+#include "node/pod/pod_impl.h"
+
+enum {
+    WINDOW_BYTES = 2 * BATCH_MAX_BYTES,
+    BLANK_BYTES = 1 << 20,
+    DEVICE_MIN_SEGMENTS = 16,
+};
+
+enum open_step {
+    OPEN_LABEL,
+    OPEN_LABEL_COPY,
+    OPEN_BLANK,
+    OPEN_FORMAT_ANCHOR,
+    OPEN_FORMAT_LABEL,
+    OPEN_ANCHOR_FIRST,
+    OPEN_ANCHOR_SECOND,
+    OPEN_RUN,
+    OPEN_LOG,
+    OPEN_AFTER_LOG, /* is there a later batch that proves damage? */
+    OPEN_CHECKPOINT,
+    OPEN_FINISHED,
+};
+
+struct open_state {
+    struct pod *pod;
+    enum open_step step;
+    enum pod_format format;
+    pod_open_cb cb;
+    void *user;
+    struct ps_error *err;
+    struct ps_error local;
+    uint8_t *window;
+    struct blkdev_req req;
+    bool busy, have;          /* a read is under way; the window holds what the step asked for */
+    uint64_t read_at;
+    uint32_t read_bytes, skip;
+    bool blank;
+    int label_status;
+    struct ps_error label_error;
+    uint32_t run, chunk;
+    struct place next_chunk;
+    struct position at;     /* where the next batch is looked for */
+    bool tried_next;
+    uint64_t window_at;     /* device address of the window, and bytes in it */
+    uint32_t window_bytes;
+    uint64_t replayed;
+    uint32_t last_segment;
+    struct position probe; /* OPEN_AFTER_LOG */
+};
+
+static void finish(struct pod *pod, int status)
+{
+    struct open_state *o = pod->opening;
+    o->step = OPEN_FINISHED;
+    if (o->err)
+        *o->err = o->local;
+    if (o->err && status && !o->err->detail[0])
+        (void)ps_error_set(o->err, status, "%s: %s", pod->dev->name, ps_status_text(status));
+    if (status)
+        pod->state = POD_CLOSED;
+    o->cb(o->user, status, status ? NULL : pod);
+}
+
+static void read_done(struct blkdev_req *req, int status)
+{
+    struct open_state *o = container_of(req, struct open_state, req);
+    o->busy = false;
+    o->pod->again = true;
+    if (status) {
+        (void)ps_error_set(&o->local, status, "%s: %s at byte %" PRIu64 " failed", o->pod->dev->name,
+                           req->op == BLKDEV_READ ? "reading" : "writing", req->offset);
+        finish(o->pod, status);
+        return;
+    }
+    o->have = true;
+}
+
+/* True when `bytes` at `addr` are in the window from `skip` on; else they are on their way. */
+static bool want(struct open_state *o, uint64_t addr, uint32_t bytes)
+{
+    if (o->have && o->read_at == addr && o->read_bytes == bytes) {
+        o->have = false;
+        o->read_at = UINT64_MAX;
+        return true;
+    }
+    if (o->busy)
+        return false;
+    const uint32_t unit = o->pod->dev->geometry.read_unit;
+    const uint64_t from = addr / unit * unit;
+    const uint64_t end = (addr + bytes + unit - 1) / unit * unit;
+    o->skip = (uint32_t)(addr - from);
+    assert(end - from <= WINDOW_BYTES);
+    uint64_t length = end - from;
+    if (length > o->pod->dev->geometry.max_io_bytes)
+        length = o->pod->dev->geometry.max_io_bytes;
+    o->read_at = addr;
+    o->read_bytes = bytes;
+    o->have = false;
+    o->busy = true;
+    o->req = (struct blkdev_req){.op = BLKDEV_READ, .offset = from, .length = (uint32_t)length, .buf = o->window};
+    const int rc = blkdev_submit(o->pod->dev, &o->req, read_done);
+    if (rc) {
+        o->busy = false;
+        finish(o->pod, rc);
+    }
+    return false;
+}
+
+/* Writes the window's first `bytes`; true when done. */
+static bool put(struct open_state *o, uint64_t addr, uint32_t bytes)
+{
+    if (o->have && o->read_at == addr) {
+        o->have = false;
+        o->read_at = UINT64_MAX;
+        return true;
+    }
+    if (o->busy)
+        return false;
+    o->read_at = addr;
+    o->busy = true;
+    o->req = (struct blkdev_req){
+        .op = BLKDEV_WRITE, .flags = BLKDEV_FUA, .offset = addr, .length = bytes, .buf = o->window};
+    const int rc = blkdev_submit(o->pod->dev, &o->req, read_done);
+    if (rc) {
+        o->busy = false;
+        finish(o->pod, rc);
+    }
+    return false;
+}
+
+/* ---- label */
+
+static uint32_t wanted_segment_bytes(const struct pod *pod)
+{
+    return pod->config.segment_bytes ? (uint32_t)pod->config.segment_bytes : (uint32_t)SEGMENT_BYTES_DEFAULT;
+}
+
+/* The highest valid label in the window. */
+static void scan_labels(struct open_state *o, uint32_t bytes)
+{
+    struct pod *pod = o->pod;
+    for (uint32_t at = 0; at + ANCHOR_BYTES <= bytes; at += ANCHOR_BYTES) {
+        struct pool_label label;
+        struct ps_error err = {0};
+        const int rc = label_decode(o->window + at, &label, &err);
+        if (rc == 0 && (o->label_status || label.number >= pod->label.number)) {
+            pod->label = label;
+            o->label_status = 0;
+        } else if (rc != PS_ENOTFOUND && o->label_status) {
+            o->label_status = rc;
+            o->label_error = err;
+        }
+    }
+}
+
+static bool use_label(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    const struct pool_label *l = &pod->label;
+    if (l->device_bytes > pod->dev->geometry.size_bytes) {
+        (void)ps_error_set(&o->local, PS_EINVAL, "%s has %" PRIu64 " bytes, its pool was made with %" PRIu64,
+                           pod->dev->name, pod->dev->geometry.size_bytes, l->device_bytes);
+        finish(pod, PS_EINVAL);
+        return false;
+    }
+    if (l->pod_count != 1) {
+        (void)ps_error_set(&o->local, PS_EVERSION, "%s holds %u pods, this program opens pools of one", pod->dev->name,
+                           l->pod_count);
+        finish(pod, PS_EVERSION);
+        return false;
+    }
+    pod->segment_bytes = l->segment_bytes;
+    pod->segment_count = l->segment_count;
+    pod->reserve_segments = l->segment_count * 3 / 100 > 8 ? l->segment_count * 3 / 100 : 8;
+    memcpy(pod->name, l->pods[0].name, sizeof pod->name);
+    pod->segments = segments_create(l->segment_count, l->segment_bytes, SYSTEM_SEGMENTS);
+    return true;
+}
+
+static void step_label(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    const bool copy = o->step == OPEN_LABEL_COPY;
+    const uint64_t size = pod->dev->geometry.size_bytes;
+    if (size < BLANK_BYTES) {
+        (void)ps_error_set(&o->local, PS_EINVAL, "%s has %" PRIu64 " bytes; a pool needs at least %" PRIu64,
+                           pod->dev->name, size, (uint64_t)DEVICE_MIN_SEGMENTS * wanted_segment_bytes(pod));
+        finish(pod, PS_EINVAL);
+        return;
+    }
+    if (copy && size < wanted_segment_bytes(pod) + (uint64_t)ANCHOR_RING_BYTES) {
+        o->step = OPEN_BLANK;
+        pod->again = true;
+        return;
+    }
+    if (!want(o, copy ? wanted_segment_bytes(pod) : 0, ANCHOR_RING_BYTES))
+        return;
+    scan_labels(o, ANCHOR_RING_BYTES);
+    pod->again = true;
+    if (o->label_status == 0) {
+        if (use_label(pod))
+            o->step = OPEN_ANCHOR_FIRST;
+    } else if (!copy) {
+        o->step = OPEN_LABEL_COPY;
+    } else if (o->label_status != PS_ENOTFOUND) {
+        (void)ps_error_set(&o->local, o->label_status, "%s: %s", pod->dev->name, o->label_error.detail);
+        finish(pod, o->label_status);
+    } else {
+        o->step = OPEN_BLANK;
+    }
+}
+
+/* ---- format */
+
+static void make_pool(struct pod *pod)
+{
+    struct pool_label *l = &pod->label;
+    const uint32_t bytes = wanted_segment_bytes(pod);
+    *l = (struct pool_label){
+        .device_bytes = pod->dev->geometry.size_bytes,
+        .segment_bytes = bytes,
+        .segment_count = (uint32_t)(pod->dev->geometry.size_bytes / bytes),
+        .pod_count = 1,
+    };
+    put_le64(l->pool, pod->config.seed[0]);
+    put_le64(l->pool + 8, pod->config.seed[1]);
+    put_le64(l->store, pod->config.seed[0] * 0x9e3779b97f4a7c15ull + 1);
+    put_le64(l->store + 8, pod->config.seed[1] ^ 0x5bd1e9955bd1e995ull);
+    put_le64(l->pods[0].id, pod->config.seed[1] * 0xc2b2ae3d27d4eb4full + 1);
+    put_le64(l->pods[0].id + 8, pod->config.seed[0] ^ 0x27d4eb2f165667c5ull);
+    memcpy(l->pods[0].name, pod->name, sizeof l->pods[0].name);
+    l->pods[0].anchor_segments[0] = 2;
+    l->pods[0].anchor_segments[1] = 3;
+    pod->anchor = (struct pod_anchor){
+        .number = 1,
+        .epoch = 1,
+        .log_segment = SEGMENT_NONE,
+        .log_next = SEGMENT_NONE,
+        .next_group = 1, /* block id 0 means none */
+        .next_page = 1,
+        .next_image = 1,
+    };
+    memcpy(pod->anchor.pod, l->pods[0].id, 16);
+}
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+    return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
+}
+
+static void step_blank(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    const uint64_t size = pod->dev->geometry.size_bytes, least = (uint64_t)DEVICE_MIN_SEGMENTS * wanted_segment_bytes(pod);
+    if (size < least) {
+        (void)ps_error_set(&o->local, PS_EINVAL, "%s has %" PRIu64 " bytes; a pool needs at least %" PRIu64,
+                           pod->dev->name, size, least);
+        finish(pod, PS_EINVAL);
+        return;
+    }
+    if (!want(o, 0, BLANK_BYTES))
+        return;
+    if (o->format != POD_FORMAT_BLANK || !all_zero(o->window, BLANK_BYTES)) {
+        (void)ps_error_set(&o->local, PS_ENOTFOUND,
+                           "%s holds something that is not a PStorage pool; it is left alone (to use the device, "
+                           "overwrite its first MiB with zeroes)",
+                           pod->dev->name);
+        finish(pod, PS_ENOTFOUND);
+        return;
+    }
+    make_pool(pod);
+    if (!use_label(pod))
+        return;
+    memset(o->window, 0, ANCHOR_BYTES);
+    anchor_encode(&pod->anchor, o->window);
+    o->step = OPEN_FORMAT_ANCHOR;
+    pod->again = true;
+}
+
+static void step_format(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    if (o->step == OPEN_FORMAT_ANCHOR) {
+        const uint32_t segment = pod->label.pods[0].anchor_segments[anchor_half(pod->anchor.number)];
+        if (!put(o, segment_addr(pod, segment) + anchor_offset(pod->anchor.number), ANCHOR_BYTES))
+            return;
+        o->step = OPEN_FORMAT_LABEL;
+        o->run = 2; /* the copy first: the label in segment 0 is what makes it a pool */
+    }
+    while (o->run > 0) {
+        label_encode(&pod->label, o->window);
+        if (!put(o, segment_addr(pod, o->run - 1), ANCHOR_BYTES))
+            return;
+        o->run--;
+    }
+    o->step = OPEN_ANCHOR_FIRST;
+    pod->again = true;
+}
+
+/* ---- anchors */
+
+static void step_anchor(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    const bool second = o->step == OPEN_ANCHOR_SECOND;
+    if (!second && o->read_at == UINT64_MAX)
+        pod->anchor = (struct pod_anchor){0};
+    if (!want(o, segment_addr(pod, pod->label.pods[0].anchor_segments[second]), ANCHOR_RING_BYTES))
+        return;
+    for (uint32_t at = 0; at < ANCHOR_RING_BYTES; at += ANCHOR_BYTES) {
+        struct pod_anchor anchor;
+        const int rc = anchor_decode(o->window + at, &anchor, &o->local);
+        if (rc == PS_EVERSION) {
+            finish(pod, rc);
+            return;
+        }
+        if (rc == 0 && anchor.number > pod->anchor.number && memcmp(anchor.pod, pod->label.pods[0].id, 16) == 0)
+            pod->anchor = anchor;
+    }
+    o->local = (struct ps_error){0};
+    pod->again = true;
+    if (!second) {
+        o->step = OPEN_ANCHOR_SECOND;
+        return;
+    }
+    if (pod->anchor.number == 0) {
+        (void)ps_error_set(&o->local, PS_EDAMAGED, "%s: no sound anchor of its pod is left", pod->dev->name);
+        finish(pod, PS_EDAMAGED);
+        return;
+    }
+    const struct pod_anchor *a = &pod->anchor;
+    pod->epoch = a->epoch;
+    pod->run = a->run + 1;
+    pod->generation = a->generation;
+    pod->applied_seq = a->seq;
+    pod->applied_hash = a->hash;
+    pod->next_group = a->next_group;
+    pod->next_page = a->next_page;
+    pod->next_image = a->next_image;
+    o->run = o->chunk = 0;
+    o->next_chunk = a->run_count ? a->runs[0].first : PLACE_NONE;
+    o->step = OPEN_RUN;
+}
+
+/* ---- runs */
+
+static bool place_is_sound(const struct pod *pod, struct place place)
+{
+    const uint64_t end = place_addr(place) + place_len(place);
+    return place_len(place) > 0 && place_addr(place) >= (uint64_t)SYSTEM_SEGMENTS * pod->segment_bytes &&
+           end <= (uint64_t)pod->segment_count * pod->segment_bytes;
+}
+
+static void damaged(struct pod *pod, const char *what)
+{
+    struct open_state *o = pod->opening;
+    (void)ps_error_set(&o->local, PS_EDAMAGED, "%s: the checkpoint has %s", pod->dev->name, what);
+    pod->again = true;
+}
+
+static void restore_base(void *user, struct meta_key page, struct place base, bool clear_own)
+{
+    struct pod *pod = user;
+    if (meta_kind_of(page) < META_MAP || meta_kind_of(page) > META_REF || (!place_is_none(base) && !place_is_sound(pod, base)))
+        damaged(pod, "an impossible page");
+    else
+        meta_restore_base(pod->meta, page, base, clear_own);
+}
+
+static void restore_slot(void *user, struct meta_key key, uint64_t value)
+{
+    struct pod *pod = user;
+    const uint64_t index = key.v & ~(0xfull << 60);
+    if (meta_kind_of(key) == META_SEG) {
+        if (index < SYSTEM_SEGMENTS || index >= pod->segment_count || value >> 60 > SEGMENT_META ||
+            value >> 60 == SEGMENT_SYSTEM || (uint32_t)value > pod->segment_bytes)
+            damaged(pod, "an impossible segment");
+        else
+            segments_restore(pod->segments, (uint32_t)index, value);
+        return;
+    }
+    if (meta_kind_of(key) < META_MAP || meta_kind_of(key) > META_REF)
+        damaged(pod, "an impossible slot");
+    else
+        meta_restore_slot(pod->meta, key, value);
+}
+
+static void restore_drop(void *user, struct meta_key page)
+{
+    meta_restore_drop(((struct pod *)user)->meta, page);
+}
+
+static int restore_blob(void *user, uint8_t type, uint64_t id, const uint8_t *data, size_t bytes, struct ps_error *err)
+{
+    struct pod *pod = user;
+    switch (type) {
+    case BLOB_IMAGE:
+        return images_apply(pod->images, 0, id, true, data, bytes, err);
+    case BLOB_IMAGE_GONE:
+        images_remove(pod->images, id);
+        return 0;
+    case BLOB_COUNTERS:
+        if (bytes % 8 || bytes < 16)
+            return ps_error_set(err, PS_EDAMAGED, "counters of %zu bytes", bytes);
+        for (size_t i = 0; i < COUNTERS && (i + 3) * 8 <= bytes; i++)
+            pod->counters[i] = get_le64(data + 8 * i);
+        pod->metadata_programmed = get_le64(data + bytes - 16);
+        pod->host_read = get_le64(data + bytes - 8);
+        pod->unique_blocks = id;
+        return 0;
+    case BLOB_OPERATION:
+        if (bytes != 40)
+            return ps_error_set(err, PS_EDAMAGED, "an operation of %zu bytes", bytes);
+        operation_note(pod, data, -(int)(get_le64(data + 16) & 0xff), get_le64(data + 24), get_le64(data + 32));
+        return 0;
+    default:
+        return ps_error_set(err, PS_EVERSION, "a record of type %u, which this program does not know", type);
+    }
+}
+
+static void runs_are_in(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    segments_restore_clear_meta(pod->segments);
+    for (size_t i = 0; i < pod->run_count; i++)
+        for (size_t c = 0; c < pod->runs[i].count; c++)
+            pod_place_ref(pod, pod->runs[i].chunks[c], +1);
+    meta_restore_done(pod->meta);
+    images_gone_clear(pod->images);
+    pod->operations_cut = pod->operation_count;
+    if (o->local.detail[0]) {
+        finish(pod, PS_EDAMAGED);
+        return;
+    }
+    o->at = (struct position){pod->anchor.log_segment, pod->anchor.log_offset, pod->anchor.log_next};
+    o->last_segment = o->at.segment;
+    o->step = OPEN_LOG;
+    pod->again = true;
+    /* The generation changes with the first checkpoint. */
+    pod->sealed_seq = pod->applied_seq;
+    pod->log_bytes = 0;
+}
+
+static void step_run(struct pod *pod)
+{
+    static const struct run_visitor visitor = {restore_base, restore_slot, restore_drop, restore_blob, NULL};
+    struct open_state *o = pod->opening;
+    const struct pod_anchor *a = &pod->anchor;
+    if (o->run == a->run_count) {
+        runs_are_in(pod);
+        return;
+    }
+    if (!place_is_sound(pod, o->next_chunk)) {
+        (void)ps_error_set(&o->local, PS_EDAMAGED, "%s: a checkpoint run lies outside of the pool", pod->dev->name);
+        finish(pod, PS_EDAMAGED);
+        return;
+    }
+    if (!want(o, place_addr(o->next_chunk), place_len(o->next_chunk)))
+        return;
+    if (o->chunk == 0)
+        pod->runs[pod->run_count++] = (struct run_places){.seq = a->runs[o->run].seq, .bytes = a->runs[o->run].bytes};
+    run_places_add(&pod->runs[pod->run_count - 1], o->next_chunk);
+    struct run_visitor v = visitor;
+    v.user = pod;
+    struct place next = PLACE_NONE;
+    const int rc = run_visit(o->window + o->skip, place_len(o->next_chunk), a->runs[o->run].seq, o->chunk, &v, &next,
+                             &o->local);
+    if (rc || o->local.detail[0]) {
+        finish(pod, rc ? rc : PS_EDAMAGED);
+        return;
+    }
+    o->next_chunk = next;
+    o->chunk++;
+    if (place_is_none(next)) {
+        o->run++;
+        o->chunk = 0;
+        if (o->run < a->run_count)
+            o->next_chunk = a->runs[o->run].first;
+    }
+    pod->again = true;
+}
+
+/* ---- log */
+
+/* The batch that would follow, if it begins at `at`: its bytes in *batch. 1: they are being read. */
+static int batch_at(struct pod *pod, struct position at, struct batch_header *h, const uint8_t **batch)
+{
+    struct open_state *o = pod->opening;
+    if (at.segment == SEGMENT_NONE || at.offset + BATCH_ALIGN > pod->segment_bytes)
+        return PS_ENOTFOUND;
+    const uint64_t addr = segment_addr(pod, at.segment) + at.offset;
+    const uint64_t segment_end = segment_addr(pod, at.segment) + pod->segment_bytes;
+    const bool inside = addr >= o->window_at && addr < o->window_at + o->window_bytes;
+    if (inside) {
+        const uint8_t *p = o->window + (addr - o->window_at);
+        const size_t available = (size_t)(o->window_at + o->window_bytes - addr);
+        const int rc = batch_peek(p, available, h);
+        if (rc)
+            return rc;
+        if (h->total_bytes <= available || o->window_at + o->window_bytes == segment_end) {
+            *batch = p;
+            return batch_parse(p, available, h);
+        }
+    }
+    uint32_t bytes = WINDOW_BYTES;
+    if (bytes > pod->dev->geometry.max_io_bytes)
+        bytes = pod->dev->geometry.max_io_bytes;
+    if (bytes > segment_end - addr)
+        bytes = (uint32_t)(segment_end - addr);
+    o->window_bytes = 0;
+    if (!want(o, addr, bytes))
+        return 1;
+    o->window_at = addr;
+    o->window_bytes = bytes;
+    return batch_at(pod, at, h, batch);
+}
+
+static bool follows(const struct pod *pod, const struct batch_header *h)
+{
+    return h->seq == pod->applied_seq + 1 && h->previous == pod->applied_hash && h->generation == pod->generation &&
+           h->pod == get_le64(pod->anchor.pod);
+}
+
+static void log_ends(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    o->window_bytes = 0;
+    o->probe = (struct position){o->at.segment, o->at.offset, o->at.next};
+    o->step = OPEN_AFTER_LOG;
+    pod->again = true;
+}
+
+static void step_log(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    struct batch_header h;
+    const uint8_t *batch = NULL;
+    struct position at = o->tried_next ? (struct position){o->at.next, 0, SEGMENT_NONE} : o->at;
+    const int rc = batch_at(pod, at, &h, &batch);
+    if (rc == 1 || o->step != OPEN_LOG)
+        return;
+    if (rc || !follows(pod, &h)) {
+        if (o->tried_next || o->at.next == SEGMENT_NONE)
+            log_ends(pod);
+        o->tried_next = true;
+        pod->again = true;
+        return;
+    }
+    if (!apply_ready(pod, &h, batch)) {
+        if (load_missing(pod)) {
+            (void)ps_error_set(&o->local, PS_EDATALOSS, "%s: a metadata page that the log changes is damaged",
+                               pod->dev->name);
+            finish(pod, PS_EDATALOSS);
+        }
+        return; /* again when the pages are there */
+    }
+    if (at.segment < SYSTEM_SEGMENTS || at.segment >= pod->segment_count ||
+        !segments_adopt(pod->segments, at.segment, SEGMENT_LOG) ||
+        (h.next_segment != SEGMENT_NONE && h.next_segment >= pod->segment_count)) {
+        (void)ps_error_set(&o->local, PS_EDAMAGED, "%s: the log goes on in segment %u, which is in other use",
+                           pod->dev->name, at.segment);
+        finish(pod, PS_EDAMAGED);
+        return;
+    }
+    const int applied = apply_batch(pod, &h, batch, segment_addr(pod, at.segment) + at.offset, &o->local);
+    if (applied) {
+        finish(pod, applied);
+        return;
+    }
+    segments_seal(pod->segments, at.segment, h.seq);
+    o->replayed++;
+    o->tried_next = false;
+    o->at = (struct position){at.segment, at.offset + h.total_bytes, h.next_segment};
+    pod->again = true;
+}
+
+/* A batch further on that was sealed after one that is missing here had been
+ * committed proves that this is damage, not the torn end of the log. */
+static void step_after_log(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    for (int blocks = 0; blocks < 512; blocks++) {
+        struct batch_header h;
+        const uint8_t *batch = NULL;
+        if (o->probe.segment == SEGMENT_NONE || o->probe.offset + BATCH_ALIGN > pod->segment_bytes) {
+            if (o->probe.next == SEGMENT_NONE) {
+                o->step = OPEN_CHECKPOINT;
+                pod->again = true;
+                return;
+            }
+            o->probe = (struct position){o->probe.next, 0, SEGMENT_NONE};
+            continue;
+        }
+        const int rc = batch_at(pod, o->probe, &h, &batch);
+        if (rc == 1 || o->step != OPEN_AFTER_LOG)
+            return;
+        if (rc == 0 && h.generation == pod->generation && h.pod == get_le64(pod->anchor.pod) &&
+            h.seq > pod->applied_seq && h.watermark > pod->applied_seq) {
+            (void)ps_error_set(&o->local, PS_EDATALOSS,
+                               "%s: batch %" PRIu64 " of the log is damaged in segment %u; batch %" PRIu64
+                               " says that it was committed",
+                               pod->dev->name, pod->applied_seq + 1, o->at.segment, h.seq);
+            finish(pod, PS_EDATALOSS);
+            return;
+        }
+        o->probe.offset += BATCH_ALIGN;
+    }
+    pod->again = true;
+}
+
+/* ---- */
+
+static void step_checkpoint(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    if (pod->tail.segment == SEGMENT_NONE) {
+        /* Every open starts a new segment and a new generation of the log. */
+        const uint32_t segment = segments_take(pod->segments, SEGMENT_LOG);
+        if (segment == SEGMENT_NONE) {
+            (void)ps_error_set(&o->local, PS_EFULL, "%s: no segment is free for the log", pod->dev->name);
+            finish(pod, PS_EFULL);
+            return;
+        }
+        pod->generation++;
+        pod->tail = pod->applied = (struct position){segment, 0, SEGMENT_NONE};
+        pod->sealed_seq = pod->applied_seq;
+        pod->sealed_hash = pod->applied_hash;
+        pod->told_page = pod->next_page;
+        pod->told_image = pod->next_image;
+        pod->checkpoint.wanted = true;
+    }
+    checkpoint_turn(pod);
+    if (pod->failed) {
+        (void)ps_error_set(&o->local, PS_EIO, "%s: %s", pod->dev->name, pod->failure);
+        finish(pod, PS_EIO);
+        return;
+    }
+    if (checkpoint_busy(pod))
+        return;
+    pod->state = POD_SERVING;
+    index_load_start(pod);
+    pod_event(pod, "opened", 0, "run %" PRIu64 ", %" PRIu64 " batches replayed, log at %" PRIu64, pod->run, o->replayed,
+              pod->applied_seq);
+    finish(pod, 0);
+}
+
+void open_turn(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    if (o->busy)
+        return;
+    switch (o->step) {
+    case OPEN_LABEL:
+    case OPEN_LABEL_COPY:
+        step_label(pod);
+        break;
+    case OPEN_BLANK:
+        step_blank(pod);
+        break;
+    case OPEN_FORMAT_ANCHOR:
+    case OPEN_FORMAT_LABEL:
+        step_format(pod);
+        break;
+    case OPEN_ANCHOR_FIRST:
+    case OPEN_ANCHOR_SECOND:
+        step_anchor(pod);
+        break;
+    case OPEN_RUN:
+        step_run(pod);
+        break;
+    case OPEN_LOG:
+        step_log(pod);
+        break;
+    case OPEN_AFTER_LOG:
+        step_after_log(pod);
+        break;
+    case OPEN_CHECKPOINT:
+        step_checkpoint(pod);
+        break;
+    case OPEN_FINISHED:
+        break;
+    }
+}
+
+void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err)
+{
+    struct open_state *o = calloc(1, sizeof *o);
+    assert(o);
+    o->pod = pod;
+    o->format = format;
+    o->cb = cb;
+    o->user = user;
+    o->err = err;
+    o->label_status = PS_ENOTFOUND;
+    o->read_at = UINT64_MAX;
+    o->window = aligned_alloc(BLKDEV_ALIGN, WINDOW_BYTES);
+    assert(o->window);
+    pod->opening = o;
+    pod->again = true;
+}
+
+void open_free(struct pod *pod)
+{
+    if (!pod->opening)
+        return;
+    free(pod->opening->window);
+    free(pod->opening);
+    pod->opening = NULL;
+}

@@ -1,0 +1,411 @@
+/* A pod's life and its turn. */
+#include "node/pod/pod.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/pod/pod_impl.h"
+
+enum { TURN_ROUNDS = 16 };
+
+void pod_place_ref(void *user, struct place place, int delta)
+{
+    struct pod *pod = user;
+    const uint32_t segment = place_segment(pod, place);
+    if (pod->state == POD_OPENING)
+        (void)segments_adopt(pod->segments, segment, SEGMENT_META);
+    segments_add_live(pod->segments, segment, delta * (int64_t)place_len(place));
+}
+
+void pod_event(struct pod *pod, const char *kind, uint64_t image, const char *format, ...)
+{
+    char text[256];
+    if (!pod->config.event)
+        return;
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    pod->config.event(pod->config.user, kind, image, text);
+}
+
+/* ---- making and ending */
+
+static void *aligned(size_t bytes)
+{
+    void *p = aligned_alloc(BLKDEV_ALIGN, bytes);
+    assert(p && "out of memory at start");
+    return p;
+}
+
+static void make_batches(struct pod *pod)
+{
+    list_init(&pod->free_batches);
+    list_init(&pod->in_flight);
+    for (int i = 0; i < BATCHES; i++) {
+        struct batch *b = &pod->batches[i];
+        b->pod = pod;
+        b->buf = aligned(BATCH_MAX_BYTES);
+        b->fingerprints = aligned((size_t)BATCH_BLOCKS_MAX * FINGERPRINT_MAX_BYTES);
+        b->lines = aligned((size_t)BATCH_RECORDS_MAX * BATCH_LINE_BYTES);
+        b->scatter_buf = aligned((record_bound(RECORD_MAX_BLOCKS) + BLKDEV_ALIGN - 1) / BLKDEV_ALIGN * BLKDEV_ALIGN);
+        b->scatter_fingerprints = aligned(BLKDEV_ALIGN);
+        list_init(&b->pieces);
+        list_push_back(&pod->free_batches, &b->link);
+    }
+}
+
+static void make_queues(struct pod *pod)
+{
+    struct list_node *const lists[] = {
+        &pod->submitted,    &pod->draining,     &pod->waiting,        &pod->reads,      &pod->flushes,
+        &pod->done,         &pod->managing,     &pod->managed,        &pod->free_pieces, &pod->free_waiters,
+        &pod->free_fetches, &pod->active_fetches, &pod->free_loads, &pod->active_loads,
+    };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        list_init(lists[i]);
+    pod->pieces = calloc(PIECES, sizeof pod->pieces[0]);
+    pod->waiters = calloc(WAITERS, sizeof pod->waiters[0]);
+    pod->operations = calloc(OPERATIONS, sizeof pod->operations[0]);
+    assert(pod->pieces && pod->waiters && pod->operations);
+    for (int i = 0; i < PIECES; i++)
+        list_push_back(&pod->free_pieces, &pod->pieces[i].link);
+    for (int i = 0; i < WAITERS; i++)
+        list_push_back(&pod->free_waiters, &pod->waiters[i].link);
+    for (int i = 0; i < BOUNCES; i++)
+        pod->bounces[pod->bounce_count++] = aligned((size_t)PIECE_BLOCKS * POD_BLOCK_BYTES);
+    for (int i = 0; i < FETCHES; i++) {
+        struct fetch *f = &pod->fetches[i];
+        f->pod = pod;
+        list_init(&f->waiters);
+        f->buf = aligned((RECORD_MAX_BYTES + 3 * (size_t)BLKDEV_ALIGN - 1) / BLKDEV_ALIGN * BLKDEV_ALIGN);
+        list_push_back(&pod->free_fetches, &f->link);
+    }
+    for (int i = 0; i < LOADS; i++) {
+        struct load *l = &pod->loads[i];
+        l->pod = pod;
+        l->buf = aligned(4 * (size_t)BLKDEV_ALIGN);
+        list_push_back(&pod->free_loads, &l->link);
+    }
+}
+
+/* Half of the budget is for metadata pages, a quarter each for blocks and the dedup
+ * index; what is fixed (batches, buffers, queues) comes off the first. */
+static void make_caches(struct pod *pod)
+{
+    const uint64_t budget = pod->config.memory_budget;
+    const struct meta_config meta = {.cache_bytes = budget / 2 - (48ull << 20), .place_ref = pod_place_ref, .user = pod};
+    const struct block_cache_config cache = {
+        .budget_bytes = budget / 4,
+        .max_pinned = BATCHES * BATCH_BLOCKS_MAX + RECORD_MAX_BLOCKS,
+        .memory = pod->config.memory,
+    };
+    pod->meta = meta_create(&meta);
+    pod->view = view_create(pod->meta, SHADOWS);
+    pod->images = images_create();
+    pod->cache = block_cache_create(&cache);
+    pod->dedup = dedup_index_create(budget / 4, pod->config.memory);
+    pod->codec = record_codec_create();
+    assert(pod->cache && pod->dedup && pod->codec && "out of memory at start");
+}
+
+int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb, void *user,
+             struct ps_error *err, struct pod **opening)
+{
+    if (config->memory_budget < POD_MEMORY_MIN)
+        return ps_error_set(err, PS_EINVAL, "a memory budget of %llu bytes; a pod needs at least %llu",
+                            (unsigned long long)config->memory_budget, POD_MEMORY_MIN);
+    const uint64_t segment = config->segment_bytes ? config->segment_bytes : SEGMENT_BYTES_DEFAULT;
+    if (segment < 2 * BATCH_MAX_BYTES || segment > 1u << 30 || (segment & (segment - 1)))
+        return ps_error_set(err, PS_EINVAL, "segments of %llu bytes; a power of two from 2 MiB to 1 GiB is possible",
+                            (unsigned long long)segment);
+    struct pod *pod = calloc(1, sizeof *pod);
+    assert(pod);
+    pod->config = *config;
+    pod->dev = dev;
+    pod->state = POD_OPENING;
+    pod->events = 1;
+    (void)snprintf(pod->name, sizeof pod->name, "%s", config->name ? config->name : "default");
+    pod->tail = pod->applied = (struct position){SEGMENT_NONE, 0, SEGMENT_NONE};
+    pod->algorithm = !config->compression ? RECORD_PLAIN : config->zstd ? RECORD_ZSTD : RECORD_LZ4;
+    pod->fingerprint = config->sha256 ? FINGERPRINT_SHA256 : FINGERPRINT_XXH3_128;
+    make_batches(pod);
+    make_queues(pod);
+    make_caches(pod);
+    checkpoint_init(pod);
+    open_begin(pod, format, cb, user, err);
+    *opening = pod;
+    return 0;
+}
+
+void pod_close(struct pod *pod, void (*cb)(void *user), void *user)
+{
+    pod->state = POD_CLOSING;
+    pod->closed = cb;
+    pod->closed_user = user;
+    pod->again = true;
+}
+
+void pod_destroy(struct pod *pod)
+{
+    index_load_stop(pod);
+    open_free(pod);
+    checkpoint_free(pod);
+    for (int i = 0; i < BATCHES; i++) {
+        struct batch *b = &pod->batches[i];
+        for (uint32_t p = 0; p < b->pinned_count; p++)
+            block_cache_unpin(pod->cache, b->pinned[p]);
+        free(b->buf);
+        free(b->fingerprints);
+        free(b->lines);
+        free(b->scatter_buf);
+        free(b->scatter_fingerprints);
+    }
+    for (int i = 0; i < PIECES; i++)
+        free(pod->pieces[i].bounce);
+    for (uint32_t i = 0; i < pod->bounce_count; i++)
+        free(pod->bounces[i]);
+    for (int i = 0; i < FETCHES; i++)
+        free(pod->fetches[i].buf);
+    for (int i = 0; i < LOADS; i++)
+        free(pod->loads[i].buf);
+    free(pod->pieces);
+    free(pod->waiters);
+    free(pod->operations);
+    view_destroy(pod->view);
+    meta_destroy(pod->meta);
+    images_destroy(pod->images);
+    block_cache_destroy(pod->cache);
+    dedup_index_destroy(pod->dedup);
+    record_codec_destroy(pod->codec);
+    if (pod->segments)
+        segments_destroy(pod->segments);
+    free(pod);
+}
+
+/* ---- images */
+
+struct image *pod_image_target(const struct pod_image *handle)
+{
+    struct image *image = images_get(handle->pod->images, handle->id);
+    return image && !image->deleted ? image : NULL;
+}
+
+int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, struct ps_error *err)
+{
+    struct image *image = pod->state == POD_SERVING ? images_find(pod->images, name) : NULL;
+    if (!image)
+        return ps_error_set(err, PS_ENOTFOUND, "\"%.130s\" not found", name);
+    struct pod_image *handle = malloc(sizeof *handle);
+    assert(handle);
+    *handle = (struct pod_image){pod, image->id};
+    image->opened++;
+    *out = handle;
+    return 0;
+}
+
+void pod_image_close(struct pod_image *handle)
+{
+    struct image *image = images_get(handle->pod->images, handle->id);
+    if (image)
+        image->opened--;
+    free(handle);
+}
+
+int pod_image_info(const struct pod_image *handle, struct pod_image_info *out)
+{
+    const struct image *image = pod_image_target(handle);
+    if (!image)
+        return PS_ENOTFOUND;
+    image_info(handle->pod, image, out);
+    return 0;
+}
+
+/* ---- submission */
+
+static bool is_write(enum pod_io_op op)
+{
+    return op == POD_WRITE || op == POD_TRIM || op == POD_WRITE_ZERO;
+}
+
+static int check_io(const struct pod *pod, const struct pod_io *io)
+{
+    const struct image *image = pod_image_target(io->image);
+    if (pod->state != POD_SERVING)
+        return PS_EUNAVAILABLE;
+    if (!image)
+        return PS_ENOTFOUND;
+    if (io->op == POD_FLUSH)
+        return 0;
+    if (io->offset % POD_SECTOR_BYTES || io->length % POD_SECTOR_BYTES || io->length == 0)
+        return PS_EINVAL;
+    if ((io->op == POD_READ || io->op == POD_WRITE) && io->length > POD_MAX_IO_BYTES)
+        return PS_EINVAL;
+    if (io->offset > image->limit_bytes || io->length > image->limit_bytes - io->offset)
+        return PS_ERANGE;
+    if (is_write(io->op) && image->kind == IMAGE_SNAPSHOT)
+        return PS_EREADONLY;
+    return is_write(io->op) && pod->failed ? PS_EIO : 0;
+}
+
+static void flush_accept(struct pod *pod, struct pod_io *io)
+{
+    io->seq = pod->open && !batch_is_empty(pod->open) ? pod->open->header.seq : pod->sealed_seq;
+    list_push_back(&pod->flushes, &io->link);
+}
+
+int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
+{
+    const int rc = check_io(pod, io);
+    if (rc)
+        return rc;
+    io->cb = cb;
+    io->status = 0;
+    io->ticket = 0;
+    pod->again = true;
+    switch (io->op) {
+    case POD_WRITE:
+        pod->stats.writes++;
+        write_accept(pod, io);
+        break;
+    case POD_TRIM:
+    case POD_WRITE_ZERO:
+        pod->stats.trims++;
+        write_accept(pod, io);
+        break;
+    case POD_FLUSH:
+        pod->stats.flushes++;
+        flush_accept(pod, io);
+        break;
+    case POD_READ:
+        pod->stats.reads++;
+        pod->host_read += io->length;
+        read_accept(pod, io);
+        break;
+    case POD_EXTENTS:
+    case POD_PREFETCH:
+        read_accept(pod, io);
+        break;
+    }
+    return 0;
+}
+
+/* ---- the turn */
+
+static void deliver(struct pod *pod)
+{
+    for (struct list_node *n; (n = list_pop_front(&pod->done));) {
+        struct pod_io *io = container_of(n, struct pod_io, link);
+        io->cb(io, io->status);
+    }
+    for (struct list_node *n; (n = list_pop_front(&pod->managed));) {
+        struct pod_manage *req = container_of(n, struct pod_manage, link);
+        req->cb(req, req->error.status);
+    }
+}
+
+static bool is_drained(const struct pod *pod)
+{
+    return list_empty(&pod->submitted) && list_empty(&pod->waiting) && list_empty(&pod->draining) &&
+           list_empty(&pod->reads) && list_empty(&pod->flushes) && list_empty(&pod->managing) && !pod->open &&
+           pod->in_flight_count == 0 && list_empty(&pod->active_fetches) && list_empty(&pod->active_loads);
+}
+
+static void close_turn(struct pod *pod)
+{
+    index_load_stop(pod);
+    if (!is_drained(pod) || index_load_busy(pod))
+        return;
+    if (!pod->failed && pod->checkpoint.state == CHECKPOINT_IDLE && !pod->anchor.clean) {
+        pod->checkpoint.wanted = true;
+        checkpoint_turn(pod);
+    }
+    if (pod->checkpoint.state != CHECKPOINT_IDLE || (!pod->failed && !pod->anchor.clean))
+        return;
+    pod->state = POD_CLOSED;
+    pod->closed(pod->closed_user);
+}
+
+static void serve_turn(struct pod *pod)
+{
+    commit_turn(pod);
+    manage_turn(pod);
+    write_turn(pod);
+    background_turn(pod);
+    if (pod->open && batch_is_empty(pod->open))
+        batch_cancel(pod);
+    if (batch_may_ship(pod) && !pod->failed)
+        batch_ship(pod);
+    read_turn(pod);
+    checkpoint_turn(pod);
+    index_load_turn(pod);
+}
+
+uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
+{
+    pod->now_ns = now_ns;
+    int rounds = 0;
+    do {
+        pod->again = false;
+        if (pod->state == POD_OPENING)
+            open_turn(pod);
+        else if (pod->state != POD_CLOSED)
+            serve_turn(pod);
+        deliver(pod);
+        if (pod->state == POD_CLOSING)
+            close_turn(pod);
+    } while (pod->again && pod->state != POD_CLOSED && ++rounds < TURN_ROUNDS);
+    if (pod->again && pod->state != POD_CLOSED)
+        return now_ns;
+    return pod->state == POD_SERVING && pod->log_bytes ? pod->checkpoint.last_ns + CHECKPOINT_IDLE_NS : UINT64_MAX;
+}
+
+/* ---- statistics */
+
+void pod_stats(struct pod *pod, struct pod_stats *out)
+{
+    *out = pod->stats;
+    struct images_counts images;
+    images_count(pod->images, &images);
+    out->volumes = images.volumes;
+    out->snapshots = images.snapshots;
+    out->releasing = images.releasing;
+    out->logical = (uint64_t)images.space.n[SPACE_LOGICAL] * POD_BLOCK_BYTES;
+    if (pod->segments) {
+        struct segments_stats s;
+        segments_stats(pod->segments, &s);
+        out->capacity = (uint64_t)(s.count - s.system) * pod->segment_bytes;
+        out->free_bytes = (uint64_t)s.free * pod->segment_bytes;
+        out->reserve_bytes = (uint64_t)pod->reserve_segments * pod->segment_bytes;
+        out->stored_bytes = s.live_log;
+        out->metadata_bytes = s.live_meta;
+        out->garbage_bytes = s.used_log + s.used_meta - s.live_log - s.live_meta;
+    }
+    out->unique_blocks = pod->unique_blocks;
+    out->host_read = pod->host_read;
+    out->host_written = pod->counters[COUNTER_HOST_WRITTEN];
+    out->pattern_removed = pod->counters[COUNTER_PATTERN_REMOVED];
+    out->dedup_removed = pod->counters[COUNTER_DEDUP_REMOVED];
+    out->compress_in = pod->counters[COUNTER_COMPRESS_IN];
+    out->compress_out = pod->counters[COUNTER_COMPRESS_OUT];
+    out->flash_written_data = pod->counters[COUNTER_DATA_PROGRAMMED];
+    out->flash_written_metadata = pod->metadata_programmed;
+    struct block_cache_stats cache;
+    block_cache_stats(pod->cache, &cache);
+    out->cache_hits = cache.hits;
+    out->cache_misses = cache.misses;
+    struct dedup_index_stats dedup;
+    dedup_index_stats(pod->dedup, &dedup);
+    out->dedup_index_entries = dedup.entries;
+    out->dedup_index_capacity = dedup.capacity;
+    out->dedup_index_loading = index_load_busy(pod);
+    struct meta_stats meta;
+    meta_stats(pod->meta, &meta);
+    out->memory_bytes = meta.memory_bytes + cache.memory_bytes + dedup.memory_bytes;
+    out->memory_budget = pod->config.memory_budget;
+    out->log_seq = pod->applied_seq;
+    out->failed = pod->failed;
+    memcpy(out->failure, pod->failure, sizeof out->failure);
+}

@@ -1,0 +1,402 @@
+/* What the files of this folder share. Everything here belongs to the reactor's thread.
+ *
+ *   write.c       host writes, trims, zeroes: cut into pieces, hashed, bound to a batch in order
+ *   batch_build.c the open batch: records, changes, sealing
+ *   commit.c      shipping, commit in order, applying
+ *   read.c        reads, extents, prefetch
+ *   fetch.c       records and metadata pages from flash
+ *   manage.c      volumes, snapshots, clones
+ *   background.c  release of deleted images, reloading of the dedup index
+ *   checkpoint.c  runs, base pages, anchors
+ *   open.c        format and recovery */
+#ifndef PS_NODE_POD_POD_IMPL_H
+#define PS_NODE_POD_POD_IMPL_H
+
+#include "node/flash/anchor.h"
+#include "node/flash/l2p.h"
+#include "node/flash/segment.h"
+#include "node/meta/meta.h"
+#include "node/meta/run.h"
+#include "node/pod/block_cache.h"
+#include "node/pod/pod.h"
+#include "node/reduction/dedup_index.h"
+#include "node/reduction/fingerprint.h"
+#include "node/reduction/record.h"
+#include "node/replication/batch.h"
+#include "node/volume/map.h"
+
+enum {
+    SEGMENT_BYTES_DEFAULT = 8 << 20,
+    SYSTEM_SEGMENTS = 4, /* labels 0 and 1, this pod's anchors 2 and 3 */
+    PIECE_BLOCKS = POD_ATOMIC_BYTES / POD_BLOCK_BYTES + 1, /* an unaligned atomic write touches one more */
+    PIECES = 512,
+    BOUNCES = 32,      /* buffers for unaligned writes */
+    BATCHES = 4,       /* open, two in flight, and the one being delivered */
+    IN_FLIGHT_MAX = 2, /* batches on their way to flash */
+    FETCHES = 192,     /* record reads in flight */
+    LOADS = 64,        /* metadata page reads in flight */
+    WAITERS = 8192,    /* blocks that reads wait for */
+    SHADOWS = 8192,
+    BATCH_SPACES = 64, /* images whose counts a batch changes */
+    OPERATIONS = 4096, /* results kept for retries */
+    CHECKPOINT_LOG_BYTES = 64 << 20,
+    CHECKPOINT_CHANGES = 64 * 1024,
+    CHECKPOINT_MERGES = 1024,
+    CHECKPOINT_CHUNK = 256 * 1024,
+    CHECKPOINT_SEGMENTS = 3,
+    BAD_PAGES = 64,
+};
+#define CHECKPOINT_IDLE_NS (30ull * 1000000000ull)
+
+struct position {
+    uint32_t segment, offset, next;
+};
+
+/* ---- writes */
+
+enum piece_kind { PIECE_WRITE, PIECE_PUNCH, PIECE_ZERO };
+enum piece_state {
+    PIECE_UNALIGNED, /* waits until nothing overlaps, then reads what surrounds it */
+    PIECE_FILLING,   /* those reads are under way */
+    PIECE_READY,     /* hashed; waits for its turn to be bound */
+    PIECE_BOUND,
+};
+
+/* Blocks of a write that are looked at one by one. */
+struct piece_block {
+    struct fingerprint fp;
+    uint64_t candidate; /* a stored block that may hold the same; 0: none (group 0 is never given out) */
+    uint32_t pattern;
+    uint8_t twin;       /* an earlier block of the piece that holds the same; its own index: none */
+    bool is_pattern;
+    bool same;    /* the candidate was compared and is equal */
+    bool fetched; /* the candidate was read once for it */
+    bool unequal; /* compared and different, or not to be had: never asked for again */
+};
+
+/* A part of a host write that is bound as a whole. */
+struct piece {
+    struct list_node link; /* waiting, or in its batch */
+    struct pod_io *io;
+    struct image *image;
+    uint64_t image_id;
+    enum piece_kind kind;
+    enum piece_state state;
+    uint64_t lba;
+    uint32_t count;
+    const uint8_t *data; /* of the blocks; the host's memory or a bounce buffer */
+    uint8_t *bounce;
+    uint64_t offset, length; /* bytes of the host's part in it */
+    uint32_t fills;          /* reads under way */
+    uint64_t seen_events;    /* pod->events when it was last found wanting */
+    int status;
+    bool counted;            /* goes into the totals of host bytes */
+    struct piece_block blocks[PIECE_BLOCKS];
+};
+
+/* ---- batches */
+
+struct batch {
+    struct pod *pod;
+    struct list_node link; /* free or in flight */
+    uint8_t *buf;          /* BATCH_MAX_BYTES, aligned */
+    uint8_t *start;        /* of the sealed batch in it */
+    struct batch_header header;
+    struct changes changes;
+    struct plan plan;
+    uint8_t *fingerprints, *lines, *scatter_fingerprints;
+    uint32_t fingerprint_used;
+    uint32_t payload_used, blocks, records, groups;
+    struct record_scatter scatter; /* blocks == 0: none open */
+    uint64_t scatter_group;
+    uint8_t *scatter_buf;
+    struct list_node pieces;
+    struct {
+        uint64_t image;
+        struct space delta;
+    } spaces[BATCH_SPACES];
+    uint32_t space_count;
+    uint64_t counters[COUNTERS];
+    const void *pinned[BATCH_BLOCKS_MAX];
+    uint32_t pinned_count;
+    struct pod_manage *manage;
+    uint64_t releasing; /* image whose release step is in it */
+    struct position at, after;
+    struct blkdev_req req;
+    bool open, done;
+    int status;
+};
+
+/* ---- reads */
+
+/* A block that somebody waits for. Its destination gets `bytes` from `from` on. */
+struct waiter {
+    struct list_node link;
+    struct pod_io *io;   /* a host's read, or */
+    struct piece *piece; /* an unaligned write's surroundings */
+    uint8_t *dst;
+    uint16_t slot, from, bytes;
+};
+
+/* One record on its way from flash. */
+struct fetch {
+    struct pod *pod;
+    struct list_node link;
+    uint64_t group;
+    struct place place;
+    struct list_node waiters;
+    uint8_t wanted, all; /* slots to decode into the cache; those that the record has */
+    uint8_t *buf;
+    uint32_t skip; /* bytes before the record in buf */
+    struct blkdev_req req;
+};
+
+struct load {
+    struct pod *pod;
+    struct list_node link;
+    struct meta_key page;
+    struct place place;
+    uint8_t *buf;
+    uint32_t skip;
+    struct blkdev_req req;
+};
+
+struct operation {
+    uint8_t id[16];
+    int status;
+    uint64_t image, unix_ns;
+};
+
+/* ---- checkpoint */
+
+struct chunk {
+    uint8_t *buf;
+    uint64_t addr;
+    uint32_t used;
+};
+
+struct run_places {
+    uint64_t seq, bytes;
+    struct place *chunks;
+    size_t count, capacity;
+};
+
+enum checkpoint_state {
+    CHECKPOINT_IDLE,
+    CHECKPOINT_LOADING, /* pages to merge come into memory */
+    CHECKPOINT_WRITING,
+    CHECKPOINT_FLUSHING,
+    CHECKPOINT_ANCHORING,
+};
+
+struct checkpoint {
+    enum checkpoint_state state;
+    bool wanted;
+    struct meta_sink sink;
+    struct run_writer run;
+    struct meta_key merge[CHECKPOINT_MERGES];
+    size_t merge_count;
+    struct chunk *chunks;
+    size_t chunk_count, chunk_capacity, chunk_next, chunk_done;
+    struct pod_anchor anchor;
+    uint8_t *anchor_buf;
+    struct checkpoint_req {
+        struct blkdev_req req;
+        struct pod *pod;
+        bool busy;
+    } reqs[2];
+    uint64_t last_ns;
+};
+
+struct pod_image {
+    struct pod *pod;
+    uint64_t id;
+};
+
+enum pod_state { POD_OPENING, POD_SERVING, POD_CLOSING, POD_CLOSED };
+
+struct open_state; /* open.c */
+void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err);
+struct index_load; /* background.c */
+
+struct pod {
+    struct pod_config config;
+    char name[64];
+    struct blkdev *dev;
+    enum pod_state state;
+    struct pool_label label;
+    uint32_t segment_bytes, segment_count, reserve_segments;
+    uint64_t now_ns;
+
+    struct segments *segments;
+    struct meta *meta;
+    struct view *view;
+    struct images *images;
+    struct block_cache *cache;
+    struct dedup_index *dedup;
+    struct record_codec *codec;
+    enum record_algorithm algorithm;
+    enum fingerprint_algorithm fingerprint;
+
+    /* Identity and log. */
+    struct pod_anchor anchor; /* the last durable one */
+    uint64_t generation, run, epoch;
+    uint64_t sealed_seq, sealed_hash, applied_seq, applied_hash;
+    uint64_t unique_blocks;
+    struct position tail;    /* where the next batch goes */
+    struct position applied; /* behind the last applied batch */
+    uint64_t next_group, next_page, next_image;
+    uint64_t told_page, told_image; /* as last logged */
+    uint64_t log_bytes; /* since the last cut */
+    uint64_t counters[COUNTERS];
+    uint64_t metadata_programmed;
+    uint32_t meta_segment, meta_offset; /* where the next metadata goes */
+    struct run_places runs[ANCHOR_RUNS_MAX];
+    size_t run_count;
+
+    /* Queues. */
+    struct list_node submitted; /* pod_ios not yet cut into pieces */
+    struct list_node draining;  /* pieces given up whose reads are still under way */
+    struct list_node waiting;   /* pieces, in order */
+    struct list_node reads;     /* pod_ios that could not go on */
+    struct list_node flushes;
+    struct list_node done;      /* pod_ios to be delivered */
+    struct list_node managing;
+    struct list_node managed; /* to be delivered */
+    struct list_node in_flight, free_batches;
+    struct batch *open;
+    uint32_t in_flight_count;
+    struct batch batches[BATCHES];
+    struct piece *pieces;
+    struct list_node free_pieces;
+    uint8_t *bounces[BOUNCES];
+    uint32_t bounce_count;
+    struct waiter *waiters;
+    struct list_node free_waiters;
+    struct fetch fetches[FETCHES];
+    struct list_node free_fetches, active_fetches;
+    struct load loads[LOADS];
+    struct list_node free_loads, active_loads;
+    struct meta_key bad_pages[BAD_PAGES];
+    uint32_t bad_page_count;
+    uint64_t events; /* something arrived that waiting work may have wanted */
+    uint64_t background_events;
+    bool release_in_flight;
+    bool manage_busy;       /* the first operation's batch is in flight */
+    bool manage_partial;    /* the operation in flight goes on in another batch */
+    uint64_t shrink_cursor; /* blocks; of the shrinking under way */
+    bool shrinking;
+    bool again; /* pod_turn must run once more */
+    struct checkpoint checkpoint;
+    struct operation *operations;
+    uint64_t operation_count; /* ever; the ring holds the last OPERATIONS */
+    uint64_t operations_cut;
+
+    struct open_state *opening;
+    struct index_load *index_load;
+    void (*closed)(void *user);
+    void *closed_user;
+
+    bool failed;
+    char failure[128];
+    struct pod_stats stats; /* counters since start only */
+    uint64_t host_read;
+};
+
+/* write.c */
+void write_accept(struct pod *pod, struct pod_io *io);
+void write_turn(struct pod *pod);
+void piece_release(struct pod *pod, struct piece *piece);
+void piece_answer(struct pod *pod, struct piece *piece, int status);
+bool write_overlaps_bound(struct pod *pod, uint64_t image, uint64_t lba, uint64_t count);
+/* Punches the next part of [*cursor, end) of an image for the shrinking of it: 0 and *cursor moved; PS_EAGAIN-like 1: not now. */
+int punch_step(struct pod *pod, struct image *image, uint64_t *cursor, uint64_t end);
+
+/* batch_build.c */
+bool batch_open(struct pod *pod); /* false: no batch or no log space now */
+bool batch_has_room(struct pod *pod, unsigned depth, uint32_t blocks);
+struct space *batch_space(struct batch *batch, uint64_t image);
+/* Stores `n` new blocks as one record (joint) or one by one; fills their entries. */
+void batch_store_joint(struct pod *pod, const struct piece *piece, uint32_t first, uint32_t n, uint64_t *entries);
+void batch_store_scattered(struct pod *pod, const struct piece *piece, uint32_t index, uint64_t *entry);
+/* Seals and ships the open batch. */
+void batch_ship(struct pod *pod);
+/* Gives the open batch back; nothing was planned into it. */
+void batch_cancel(struct pod *pod);
+bool batch_is_empty(const struct batch *batch);
+bool batch_may_ship(const struct pod *pod);
+bool log_has_room(struct pod *pod);
+
+/* commit.c */
+void commit_turn(struct pod *pod);
+void commit_done(struct blkdev_req *req, int status);
+int apply_batch(struct pod *pod, const struct batch_header *header, const void *batch, uint64_t addr,
+                struct ps_error *err);
+/* Notes what applying a batch needs in memory; true if it is all there. */
+bool apply_ready(struct pod *pod, const struct batch_header *header, const void *batch);
+void pod_fail(struct pod *pod, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* fetch.c */
+/* Asks for a block's bytes: fills dst now (true) or lets the owner wait. The owner's
+ * pending count is raised in the latter case. *stall: no room, ask again later. */
+bool fetch_block(struct pod *pod, struct pod_io *io, struct piece *piece, uint64_t block, uint8_t *dst, uint32_t from,
+                 uint32_t bytes, bool *stall);
+/* Brings a block into the cache. False: not now. */
+bool fetch_to_cache(struct pod *pod, uint64_t block);
+bool fetch_under_way(const struct pod *pod, uint64_t block);
+bool fetch_can_start(const struct pod *pod, unsigned blocks);
+/* Starts reading the pages that the view missed. True if one of them is known to be bad. */
+bool load_missing(struct pod *pod);
+bool load_page(struct pod *pod, struct meta_key page);
+bool page_is_bad(const struct pod *pod, struct meta_key page);
+
+/* read.c */
+void read_accept(struct pod *pod, struct pod_io *io);
+void read_turn(struct pod *pod);
+void io_finish(struct pod *pod, struct pod_io *io, int status);
+void io_part_done(struct pod *pod, struct pod_io *io, int status);
+
+/* manage.c */
+void manage_turn(struct pod *pod);
+void manage_finish(struct pod *pod, struct pod_manage *req, int status);
+bool manage_blocks_writes(const struct pod *pod);
+void image_info(const struct pod *pod, const struct image *image, struct pod_image_info *out);
+void operation_note(struct pod *pod, const uint8_t id[16], int status, uint64_t image, uint64_t unix_ns);
+
+/* background.c */
+void background_turn(struct pod *pod);
+void index_load_start(struct pod *pod);
+void index_load_turn(struct pod *pod);
+void index_load_stop(struct pod *pod);
+bool index_load_busy(const struct pod *pod);
+
+/* checkpoint.c */
+void checkpoint_turn(struct pod *pod);
+void checkpoint_want(struct pod *pod);
+bool checkpoint_busy(const struct pod *pod);
+enum { BLOB_IMAGE = 1, BLOB_IMAGE_GONE = 2, BLOB_COUNTERS = 3, BLOB_OPERATION = 4 };
+void checkpoint_init(struct pod *pod);
+void checkpoint_free(struct pod *pod);
+void run_places_add(struct run_places *run, struct place place);
+void runs_release(struct pod *pod);
+
+/* open.c */
+void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err);
+void open_turn(struct pod *pod);
+void open_free(struct pod *pod);
+
+/* pod.c */
+struct image *pod_image_target(const struct pod_image *image);
+void pod_event(struct pod *pod, const char *kind, uint64_t image, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void pod_place_ref(void *user, struct place place, int delta);
+static inline uint32_t place_segment(const struct pod *pod, struct place place)
+{
+    return (uint32_t)(place_addr(place) / pod->segment_bytes);
+}
+static inline uint64_t segment_addr(const struct pod *pod, uint32_t segment)
+{
+    return (uint64_t)segment * pod->segment_bytes;
+}
+
+#endif
