@@ -1,0 +1,39 @@
+/* How people name a flash device: "file:PATH,size=16G", "nvme:/dev/nvme0n1",
+ * or the path of a block device, "/dev/sdb". Pure: nothing is opened here. */
+#ifndef PS_COMMON_BLKDEV_SPEC_H
+#define PS_COMMON_BLKDEV_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/status.h"
+
+enum blkdev_kind {
+    BLKDEV_KIND_FILE,
+    BLKDEV_KIND_BLOCK,
+    BLKDEV_KIND_NVME
+};
+
+enum {
+    BLKDEV_PATH_MAX = 1023,
+    BLKDEV_SPECS_MAX = 64
+};
+
+struct blkdev_spec {
+    enum blkdev_kind kind;
+    char path[BLKDEV_PATH_MAX + 1]; /* no space, comma or control character */
+    uint64_t size_bytes;            /* of a file, multiple of 4096; 0 for devices: their own size */
+    bool punch; /* file: an erase punches a hole (option punch=on); default is to keep the space */
+};
+
+/* Parses one specification of `length` bytes: 0; PS_EINVAL; PS_EUNIMPLEMENTED
+ * (sim:). The detail quotes what is wrong and says what would be right. */
+int blkdev_spec_parse(const char *text, size_t length, struct blkdev_spec *out, struct ps_error *err);
+
+/* Splits a list at spaces and parses each: at least one, at most `max`, none
+ * twice. `out` may be NULL to check only. */
+int blkdev_spec_list_parse(const char *text, struct blkdev_spec *out, size_t max, size_t *count,
+                           struct ps_error *err);
+
+#endif

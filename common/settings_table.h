@@ -1,0 +1,132 @@
+/* The settings of the programs: one row each, nowhere else.
+ *
+ * A row becomes a field of the program's typed struct, a row of its
+ * settings_program and an index (PSTORAGED_…, MEDIATOR_…). To add a setting,
+ * add a row; `--help`, the documentation and the parsers follow. */
+#ifndef PS_COMMON_SETTINGS_TABLE_H
+#define PS_COMMON_SETTINGS_TABLE_H
+
+#include "common/settings.h"
+
+/* In the order of the choices below. */
+enum setting_fingerprint {
+    SETTING_FINGERPRINT_XXH3,
+    SETTING_FINGERPRINT_SHA256
+};
+enum setting_compression {
+    SETTING_COMPRESSION_LZ4,
+    SETTING_COMPRESSION_ZSTD
+};
+enum setting_replication {
+    SETTING_REPLICATION_SYNC,
+    SETTING_REPLICATION_ASYNC
+};
+
+/* clang-format off */
+/*    NAME, field, type, flags, default, min, max, choices, help */
+#define PSTORAGED_SETTINGS(X)                                                                                        \
+    X(DEBUG, debug, BOOL, 0, "false", 0, 0, NULL,                                                                    \
+      "Log debugging detail")                                                                                        \
+    X(DATA_DIR, data_dir, PATH, 0, "/tmp/pstorage/data", 0, 0, NULL,                                                 \
+      "Directory of the catalog and, by default, of the flash file")                                                 \
+    X(NODE_NAME, node_name, NAME, SETTING_EXPAND, "${HOST_NAME}", 0, 0, NULL,                                        \
+      "Name of this node; the host name by default")                                                                 \
+    X(FLASH_DEVICES, flash_devices, DEVICES, SETTING_EXPAND, "file:${DATA_DIR}/flash0,size=16G", 0, 0, NULL,         \
+      "Flash devices separated by spaces: file:PATH,size=N, nvme:/dev/nvme0n1 or /dev/sdb; blank ones are formatted") \
+    X(RPC_LISTEN, rpc_listen, URL, 0, "tcp://127.0.0.1:9500", 0, 0, NULL,                                            \
+      "Where RPC is served: tcp://host:port or ipc://PATH")                                                          \
+    X(API_LISTEN, api_listen, HOST, 0, "127.0.0.1", 0, 0, NULL,                                                      \
+      "Address of REST API, web console and metrics")                                                                \
+    X(API_PORT, api_port, UINT, 0, "8000", 1, 65535, NULL,                                                           \
+      "Port of REST API, web console and metrics")                                                                   \
+    X(NBD_LISTEN, nbd_listen, LISTEN, SETTING_MAY_BE_EMPTY, "127.0.0.1:10809", 0, 0, NULL,                           \
+      "Where NBD is served: host:port or unix:PATH; empty: off")                                                     \
+    X(NVME_LISTEN, nvme_listen, ADDRESS, SETTING_MAY_BE_EMPTY, "127.0.0.1:4420", 0, 0, NULL,                         \
+      "Where NVMe/TCP is served: host:port; empty: off")                                                             \
+    X(NVME_ADVERTISE, nvme_advertise, ADDRESS, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                 \
+      "Address in the NVMe discovery log; as listened by default")                                                   \
+    X(DEDUPE_ENABLED, dedupe_enabled, BOOL, 0, "true", 0, 0, NULL,                                                   \
+      "Store equal blocks once")                                                                                     \
+    X(DEDUPE_FINGERPRINT, dedupe_fingerprint, ENUM, 0, "xxh3", 0, 0, "xxh3|sha256",                                  \
+      "How equal blocks are found; a match is compared byte by byte in either case")                                 \
+    X(COMPRESSION_ENABLED, compression_enabled, BOOL, 0, "true", 0, 0, NULL,                                         \
+      "Compress what is stored")                                                                                     \
+    X(COMPRESSION_ALGORITHM, compression_algorithm, ENUM, 0, "lz4", 0, 0, "lz4|zstd",                                \
+      "Compression of new data")                                                                                     \
+    X(CLUSTER_ENABLED, cluster_enabled, BOOL, 0, "false", 0, 0, NULL,                                                \
+      "Form a cluster with the peers; needs PSTORAGE_PEERS and PSTORAGE_MEDIATOR")                                   \
+    X(PEERS, peers, PEERS, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                                     \
+      "The other nodes, separated by spaces: name=tcp://host:9500")                                                  \
+    X(MEDIATOR, mediator, URL, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                                 \
+      "The mediator: tcp://host:9510")                                                                               \
+    X(REPLICATION_MODE, replication_mode, ENUM, 0, "sync", 0, 0, "sync|async",                                       \
+      "Mode of the default pod's members")                                                                           \
+    X(GC_THRESHOLD, gc_threshold, UINT, 0, "75", 10, 95, NULL,                                                       \
+      "Percent of segments in use at which background garbage collection starts")                                    \
+    X(WEAR_THRESHOLD, wear_threshold, UINT, 0, "1000", 1, 1000000, NULL,                                             \
+      "Spread of P/E cycles at which cold data is moved")                                                            \
+    X(MEMORY_BUDGET, memory_budget, SIZE, 0, "1G", 64ull << 20, 1ull << 50, NULL,                                    \
+      "Memory of all caches, maps and the dedup index together")                                                     \
+    X(CONFIG, config, PATH, SETTING_NOT_IN_FILE | SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                              \
+      "File with settings, PSTORAGE_NAME=value a line")                                                              \
+    X(REBUILD_CATALOG, rebuild_catalog, BOOL, SETTING_FLAG_ONLY, "false", 0, 0, NULL,                                \
+      "Set the catalog aside and make a new one from the flash devices; its event history is lost")
+
+#define MEDIATOR_SETTINGS(X)                                                                                         \
+    X(DEBUG, debug, BOOL, 0, "false", 0, 0, NULL,                                                                    \
+      "Log debugging detail")                                                                                        \
+    X(MEDIATOR_LISTEN, mediator_listen, URL, 0, "tcp://127.0.0.1:9510", 0, 0, NULL,                                  \
+      "Where the mediator is served: tcp://host:port or ipc://PATH")                                                 \
+    X(DATA_DIR, data_dir, PATH, 0, "/tmp/pstorage/mediator", 0, 0, NULL,                                             \
+      "Directory of the mediator's records")                                                                         \
+    X(CONFIG, config, PATH, SETTING_NOT_IN_FILE | SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                              \
+      "File with settings, PSTORAGE_NAME=value a line")
+
+/* Variables that other programs of ours read (the command line tool): no warning about them. */
+#define OTHER_VARIABLES(X) X(ENDPOINT)
+/* clang-format on */
+
+#define SETTING_C_STRING  const char *
+#define SETTING_C_NAME    const char *
+#define SETTING_C_PATH    const char *
+#define SETTING_C_HOST    const char *
+#define SETTING_C_LISTEN  const char *
+#define SETTING_C_ADDRESS const char *
+#define SETTING_C_URL     const char *
+#define SETTING_C_PEERS   const char *
+#define SETTING_C_DEVICES const char *
+#define SETTING_C_BOOL    bool
+#define SETTING_C_UINT    uint64_t
+#define SETTING_C_SIZE    uint64_t
+#define SETTING_C_ENUM    unsigned
+
+#define X(NAME, field, TYPE, flags, text, min, max, choices, help) PSTORAGED_##NAME,
+enum pstoraged_setting {
+    PSTORAGED_SETTINGS(X) PSTORAGED_COUNT
+};
+#undef X
+#define X(NAME, field, TYPE, flags, text, min, max, choices, help) MEDIATOR_##NAME,
+enum mediator_setting {
+    MEDIATOR_SETTINGS(X) MEDIATOR_COUNT
+};
+#undef X
+
+/* Strings point into the `struct settings` that they came from. */
+#define X(NAME, field, TYPE, flags, text, min, max, choices, help) SETTING_C_##TYPE field;
+struct pstoraged_settings {
+    PSTORAGED_SETTINGS(X)
+};
+struct mediator_settings {
+    MEDIATOR_SETTINGS(X)
+};
+#undef X
+
+extern const struct settings_program pstoraged_program, mediator_program;
+
+void pstoraged_settings_get(const struct settings *settings, struct pstoraged_settings *out);
+void mediator_settings_get(const struct settings *settings, struct mediator_settings *out);
+
+/* Is NAME (without PSTORAGE_) a setting of any of our programs? */
+bool settings_known_anywhere(const char *name, size_t length);
+
+#endif
