@@ -355,7 +355,7 @@ static struct version *survivor(struct unit *u, struct prng *prng, enum blkdev_m
     case BLKDEV_MEM_CUTS:
         break;
     }
-    assert(!"unknown way to cut the power");
+    assert(false && "unknown way to cut the power");
     return NULL;
 }
 

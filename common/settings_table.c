@@ -8,7 +8,8 @@ static const struct setting pstoraged_table[] = {PSTORAGED_SETTINGS(X)};
 static const struct setting mediator_table[] = {MEDIATOR_SETTINGS(X)};
 #undef X
 
-_Static_assert((int)PSTORAGED_COUNT <= SETTINGS_MAX && (int)MEDIATOR_COUNT <= SETTINGS_MAX, "raise SETTINGS_MAX");
+_Static_assert((int)PSTORAGED_COUNT <= SETTINGS_MAX && (int)MEDIATOR_COUNT <= SETTINGS_MAX,
+               "raise SETTINGS_MAX");
 
 static int pstoraged_check(const struct settings *s, struct ps_error *err)
 {

@@ -1,0 +1,238 @@
+#include "common/blkdev_file_open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/sizes.h"
+
+enum {
+    UNIT = 4096,
+    MAX_IO = 4 << 20
+};
+
+static int fail(struct ps_error *err, const char *path, const char *doing, int error)
+{
+    const int status = error == ENOENT || error == ENOTDIR                    ? PS_ENOTFOUND
+                       : error == EACCES || error == EPERM || error == EROFS  ? PS_EPERM
+                       : error == ENOSPC || error == EDQUOT || error == EFBIG ? PS_EFULL
+                       : error == EBUSY || error == EWOULDBLOCK               ? PS_EPRECONDITION
+                                                                              : PS_EIO;
+    return ps_error_set(err, status, "%s: can't %s: %s", path, doing, strerror(error));
+}
+
+/* Direct I/O if the file system has it: the page cache would hold everything twice. */
+static int open_direct(const char *path, int flags)
+{
+    int fd = open(path, flags | O_RDWR | O_CLOEXEC | O_DIRECT, 0600);
+    if (fd < 0 && errno == EINVAL) {
+        fd = open(path, (flags & ~O_EXCL) | O_RDWR | O_CLOEXEC, 0600);
+        if (fd >= 0)
+            log_warn("blkdev", "the file system has no direct I/O: slower, and memory is used twice",
+                     LOG_S("path", path));
+    }
+    return fd;
+}
+
+/* A new file's name is durable only when its directory is. */
+static int sync_directory(const char *path)
+{
+    char copy[BLKDEV_PATH_MAX + 1];
+    memcpy(copy, path, strlen(path) + 1);
+    const int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    const int error = fsync(fd) ? errno : 0;
+    (void)close(fd);
+    return error;
+}
+
+/* Allocates the file's space, so that no later write finds the file system full. */
+static int allocate(int fd, const struct blkdev_spec *spec, uint64_t have, struct ps_error *err)
+{
+    struct statvfs vfs;
+    char want[SIZE_TEXT_MAX], room[SIZE_TEXT_MAX];
+    struct statfs fs;
+    const uint64_t need = spec->size_bytes - have;
+    if (fstatvfs(fd, &vfs) == 0 && (uint64_t)vfs.f_bavail * vfs.f_frsize < need)
+        return ps_error_set(err, PS_EFULL, "%s: %s more are needed, the file system has %s free", spec->path,
+                            size_format_human(need, want),
+                            size_format_human((uint64_t)vfs.f_bavail * vfs.f_frsize, room));
+    /* On tmpfs allocating is using memory: there the file stays sparse. */
+    const bool in_memory = fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+    int error = EOPNOTSUPP;
+    if (!in_memory)
+        do
+            error = fallocate(fd, 0, (off_t)have, (off_t)need) ? errno : 0;
+        while (error == EINTR);
+    if (error == EOPNOTSUPP || error == ENOSYS) {
+        log_warn("blkdev", "space is not reserved: writes fail if the file system gets full",
+                 LOG_S("path", spec->path), LOG_S("reason", in_memory ? "tmpfs" : "no fallocate"));
+        error = ftruncate(fd, (off_t)spec->size_bytes) ? errno : 0;
+    }
+    if (error == 0 && fsync(fd))
+        error = errno;
+    return error ? fail(err, spec->path, "allocate its space", error) : 0;
+}
+
+static int size_file(int fd, const struct blkdev_spec *spec, uint64_t have, struct ps_error *err)
+{
+    char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
+    if (have > spec->size_bytes)
+        return ps_error_set(err, PS_EINVAL,
+                            "%s has %s, more than size=%s: a flash file can't be made smaller", spec->path,
+                            size_format(have, a), size_format(spec->size_bytes, b));
+    if (have == spec->size_bytes)
+        return 0;
+    const int rc = allocate(fd, spec, have, err);
+    if (rc == 0)
+        log_info("blkdev", have ? "flash file extended" : "flash file created", LOG_S("path", spec->path),
+                 LOG_U("size_bytes", spec->size_bytes));
+    return rc;
+}
+
+/* The unit of direct reads: what the kernel says (6.1 and later), or a page. */
+static uint32_t file_read_unit(int fd)
+{
+#ifdef STATX_DIOALIGN
+    struct statx stx;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 && (stx.stx_mask & STATX_DIOALIGN) &&
+        stx.stx_dio_offset_align >= 512 && stx.stx_dio_offset_align <= UNIT)
+        return stx.stx_dio_offset_align;
+#else
+    (void)fd;
+#endif
+    return UNIT;
+}
+
+static int open_file(const struct blkdev_spec *spec, struct blkdev_file *out, struct ps_error *err)
+{
+    bool created = false;
+    int fd = open_direct(spec->path, 0);
+    if (fd < 0 && errno == ENOENT) {
+        fd = open_direct(spec->path, O_CREAT | O_EXCL);
+        created = fd >= 0;
+    }
+    if (fd < 0)
+        return fail(err, spec->path, "open it", errno);
+    struct stat st;
+    int rc = 0;
+    if (flock(fd, LOCK_EX | LOCK_NB))
+        rc = errno == EWOULDBLOCK
+                 ? ps_error_set(err, PS_EPRECONDITION, "%s is in use by another process", spec->path)
+                 : fail(err, spec->path, "lock it", errno);
+    else if (fstat(fd, &st))
+        rc = fail(err, spec->path, "stat it", errno);
+    else if (!S_ISREG(st.st_mode))
+        rc = ps_error_set(
+            err, PS_EINVAL,
+            "%s is no regular file; a block device is named without file: and size=", spec->path);
+    else
+        rc = size_file(fd, spec, (uint64_t)st.st_size, err);
+    if (rc == 0 && created) {
+        const int error = sync_directory(spec->path);
+        if (error)
+            rc = fail(err, spec->path, "sync its directory", error);
+    }
+    if (rc) {
+        if (created)
+            (void)unlink(spec->path);
+        (void)close(fd);
+        return rc;
+    }
+    *out = (struct blkdev_file){
+        .fd = fd, .geometry = {.size_bytes = spec->size_bytes, .read_unit = file_read_unit(fd)}};
+    return 0;
+}
+
+static int open_block(const struct blkdev_spec *spec, struct blkdev_file *out, struct ps_error *err)
+{
+    struct stat st;
+    if (stat(spec->path, &st))
+        return fail(err, spec->path, "find it", errno);
+    if (!S_ISBLK(st.st_mode))
+        return ps_error_set(err, PS_EINVAL, "%s is no block device; a file is named as file:PATH,size=N",
+                            spec->path);
+    /* On a block device O_EXCL is a lock: against mounts, swap, and us. */
+    const int fd = open(spec->path, O_RDWR | O_CLOEXEC | O_DIRECT | O_EXCL);
+    if (fd < 0)
+        return errno == EBUSY ? ps_error_set(err, PS_EPRECONDITION,
+                                             "%s is in use: mounted, or open in another process", spec->path)
+                              : fail(err, spec->path, "open it", errno);
+    uint64_t size = 0;
+    int sector = 0;
+    if (ioctl(fd, BLKGETSIZE64, &size) || ioctl(fd, BLKSSZGET, &sector)) {
+        const int error = errno;
+        (void)close(fd);
+        return fail(err, spec->path, "ask for its size", error);
+    }
+    if (sector < 512 || sector > UNIT || size < UNIT) {
+        (void)close(fd);
+        return ps_error_set(err, PS_EINVAL,
+                            "%s has sectors of %d bytes and %" PRIu64 " bytes in all: can't be used",
+                            spec->path, sector, size);
+    }
+    *out = (struct blkdev_file){
+        .fd = fd,
+        .is_block = true,
+        .geometry = {.size_bytes = size - size % UNIT, .read_unit = (uint32_t)sector},
+    };
+    return 0;
+}
+
+int blkdev_file_open(const struct blkdev_spec *spec, struct blkdev_file *out, struct ps_error *err)
+{
+    const int rc = spec->kind == BLKDEV_KIND_FILE ? open_file(spec, out, err) : open_block(spec, out, err);
+    if (rc == 0) {
+        out->geometry.write_unit = UNIT;
+        out->geometry.max_io_bytes = MAX_IO;
+    }
+    return rc;
+}
+
+void blkdev_file_find_blank(const struct blkdev_file *file, struct ahead *ahead)
+{
+    enum {
+        EXTENTS = 256
+    };
+    struct fiemap *map = calloc(1, sizeof *map + EXTENTS * sizeof map->fm_extents[0]);
+    uint64_t at = 0, blank_from = 0;
+    bool last = false;
+    while (map && !last) {
+        *map = (struct fiemap){.fm_start = at,
+                               .fm_length = ahead->size_bytes - at,
+                               .fm_flags = FIEMAP_FLAG_SYNC,
+                               .fm_extent_count = EXTENTS};
+        if (ioctl(file->fd, FS_IOC_FIEMAP, map)) {
+            free(map);
+            return;
+        }
+        last = map->fm_mapped_extents == 0;
+        for (uint32_t i = 0; i < map->fm_mapped_extents; i++) {
+            const struct fiemap_extent *e = &map->fm_extents[i];
+            at = e->fe_logical + e->fe_length;
+            last |= (e->fe_flags & FIEMAP_EXTENT_LAST) != 0 || at >= ahead->size_bytes;
+            if (e->fe_flags & FIEMAP_EXTENT_UNWRITTEN)
+                continue;
+            if (e->fe_logical > blank_from)
+                ahead_mark_blank(ahead, blank_from, e->fe_logical - blank_from);
+            blank_from = at;
+        }
+    }
+    if (map && blank_from < ahead->size_bytes)
+        ahead_mark_blank(ahead, blank_from, ahead->size_bytes - blank_from);
+    free(map);
+}

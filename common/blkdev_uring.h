@@ -1,0 +1,34 @@
+/* Files and block devices as a blkdev, with io_uring and O_DIRECT on a libuv loop.
+ *
+ * The loop's thread owns the device. An exclusive lock keeps a second process
+ * (or a second open) out. Where io_uring is refused, libuv's thread pool does the
+ * same work. Only requests in flight keep the loop alive.
+ *
+ * blkdev_destroy returns at once; the loop must then run until it has closed its
+ * handles: the lock is held until then. */
+#ifndef PS_COMMON_BLKDEV_URING_H
+#define PS_COMMON_BLKDEV_URING_H
+
+#include <uv.h>
+
+#include "common/blkdev.h"
+#include "common/blkdev_spec.h"
+
+struct blkdev_uring_options {
+    bool threads;      /* don't try io_uring */
+    bool fill_nothing; /* no initialising ahead of use */
+};
+
+/* A file that is not there (or is empty) is made with its size and its space
+ * allocated; a smaller one is extended. Errors, with a detail that names the
+ * path: PS_ENOTFOUND, PS_EPERM, PS_EPRECONDITION (in use), PS_EINVAL (of the wrong kind, larger than
+ * asked, too small), PS_EFULL (no space for the file), PS_EIO. `options` may be NULL. */
+int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
+                      const struct blkdev_uring_options *options, struct blkdev **out, struct ps_error *err);
+
+/* "io_uring" or "threads". */
+const char *blkdev_uring_engine(const struct blkdev *dev);
+/* Bytes initialised ahead of use since the open. */
+uint64_t blkdev_uring_filled_bytes(const struct blkdev *dev);
+
+#endif
