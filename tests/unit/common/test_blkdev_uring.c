@@ -187,12 +187,16 @@ static void filling_ahead_never_touches_what_the_host_wrote(void **state)
     struct prng prng;
     prng_seed(&prng, 7);
     for (int round = 0; round < ROUNDS; round++) {
-        /* Mostly just behind the frontier, where the pieces in flight are; the slots never overlap. */
+        /* At a frontier, and into the chunk behind it, where the pieces in flight are; slots never overlap.
+         */
         const uint64_t frontier = (uint64_t)round * (UNITS - DEPTH) / ROUNDS / DEPTH * DEPTH;
         for (size_t i = 0; i < DEPTH; i++) {
             uint64_t unit = frontier + i;
-            if (prng_chance(&prng, 1, 4))
-                unit = prng_below(&prng, UNITS / DEPTH) * DEPTH + i;
+            if (prng_chance(&prng, 1, 2))
+                unit +=
+                    (AHEAD_CHUNK_BYTES / 65536) * (1 + prng_below(&prng, 2)) + prng_below(&prng, 16) * DEPTH;
+            if (unit >= UNITS)
+                unit = i;
             model[unit] = (uint8_t)(1 + prng_below(&prng, 255));
             memset(buf + i * 65536, model[unit], 65536);
             jobs[i] = job(BLKDEV_WRITE, unit * 65536, 65536, buf + i * 65536, 0);
