@@ -1,0 +1,521 @@
+#include "node/host/catalog_sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/log.h"
+
+/* "PSct": says whose file this is. */
+enum {
+    APPLICATION_ID = 0x50536374,
+    PRUNE_EVERY = 1000
+};
+
+/* Names compare byte by byte (BINARY), as pod_image_after orders them. */
+static const char schema[] =
+    "CREATE TABLE images(pod TEXT NOT NULL, id INTEGER NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL,"
+    " size_bytes INTEGER NOT NULL, created_unix_ns INTEGER NOT NULL, volume_id INTEGER NOT NULL,"
+    " origin_id INTEGER NOT NULL, write_cache INTEGER NOT NULL, PRIMARY KEY(pod, id)) WITHOUT ROWID;"
+    "CREATE INDEX images_by_name ON images(pod, name);"
+    "CREATE VIEW volumes AS SELECT pod, id, name, size_bytes, created_unix_ns, origin_id, write_cache"
+    " FROM images WHERE kind = 0;"
+    "CREATE VIEW snapshots AS SELECT pod, id, name, size_bytes, created_unix_ns, volume_id FROM images WHERE "
+    "kind = 1;"
+    "CREATE TABLE pods(name TEXT PRIMARY KEY, complete_log_seq INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE nodes(name TEXT PRIMARY KEY, version TEXT NOT NULL, started_unix_ns INTEGER NOT NULL) "
+    "WITHOUT ROWID;"
+    "CREATE TABLE devices(node TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, size_bytes INTEGER NOT "
+    "NULL,"
+    " PRIMARY KEY(node, name)) WITHOUT ROWID;"
+    "CREATE TABLE settings(node TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, source TEXT NOT NULL,"
+    " PRIMARY KEY(node, name)) WITHOUT ROWID;"
+    "CREATE TABLE events(seq INTEGER PRIMARY KEY AUTOINCREMENT, time_unix_ns INTEGER NOT NULL, pod TEXT NOT "
+    "NULL,"
+    " kind TEXT NOT NULL, image_id INTEGER NOT NULL, text TEXT NOT NULL);";
+
+enum statement {
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    IMAGE_PUT,
+    IMAGE_DROP,
+    IMAGES_BETWEEN,
+    IMAGE_AFTER,
+    STAMP_SET,
+    STAMP_GET,
+    EVENT_ADD,
+    EVENT_PRUNE,
+    EVENTS_AFTER,
+    EVENT_LAST,
+    NODE_PUT,
+    DEVICE_PUT,
+    SETTINGS_CLEAR,
+    SETTING_PUT,
+    STATEMENTS,
+};
+
+static const char *const statement_sql[STATEMENTS] = {
+    [BEGIN] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
+    [IMAGE_PUT] = "INSERT OR REPLACE INTO images(pod, id, kind, name, size_bytes, created_unix_ns, "
+                  "volume_id, origin_id,"
+                  " write_cache) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [IMAGE_DROP] = "DELETE FROM images WHERE pod = ?1 AND id = ?2",
+    [IMAGES_BETWEEN] = "SELECT id FROM images WHERE pod = ?1 AND name > ?2 AND (?3 IS NULL OR name <= ?3)",
+    [IMAGE_AFTER] =
+        "SELECT id, kind, name, size_bytes, created_unix_ns, volume_id, origin_id, write_cache FROM images"
+        " WHERE pod = ?1 AND name > ?2 ORDER BY name LIMIT 1",
+    [STAMP_SET] = "INSERT OR REPLACE INTO pods(name, complete_log_seq) VALUES(?1, ?2)",
+    [STAMP_GET] = "SELECT complete_log_seq FROM pods WHERE name = ?1",
+    [EVENT_ADD] = "INSERT INTO events(time_unix_ns, pod, kind, image_id, text) VALUES(?1, ?2, ?3, ?4, ?5)",
+    [EVENT_PRUNE] = "DELETE FROM events WHERE seq <= ?1",
+    [EVENTS_AFTER] =
+        "SELECT seq, time_unix_ns, pod, kind, image_id, text FROM events WHERE seq > ?1 ORDER BY seq"
+        " LIMIT ?2",
+    [EVENT_LAST] = "SELECT seq FROM sqlite_sequence WHERE name = 'events'",
+    [NODE_PUT] = "INSERT OR REPLACE INTO nodes(name, version, started_unix_ns) VALUES(?1, ?2, ?3)",
+    [DEVICE_PUT] = "INSERT OR REPLACE INTO devices(node, name, kind, size_bytes) VALUES(?1, ?2, ?3, ?4)",
+    [SETTINGS_CLEAR] = "DELETE FROM settings WHERE node = ?1",
+    [SETTING_PUT] = "INSERT OR REPLACE INTO settings(node, name, value, source) VALUES(?1, ?2, ?3, ?4)",
+};
+
+struct catalog {
+    sqlite3 *db;
+    sqlite3_stmt *statements[STATEMENTS];
+};
+
+/* ---- statements */
+
+static int status_of(int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_DONE:
+    case SQLITE_ROW:
+        return 0;
+    case SQLITE_FULL:
+        return PS_EFULL;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_SCHEMA:
+        return PS_EDAMAGED;
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+        return PS_EPERM;
+    case SQLITE_NOMEM:
+        return PS_ENOMEM;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return PS_EPRECONDITION;
+    default:
+        return PS_EIO;
+    }
+}
+
+static int failed(struct catalog *c, int rc)
+{
+    log_error("catalog", "catalog can't be used", LOG_S("error", sqlite3_errmsg(c->db)));
+    return status_of(rc);
+}
+
+static sqlite3_stmt *use(struct catalog *c, enum statement which)
+{
+    sqlite3_stmt *s = c->statements[which];
+    (void)sqlite3_reset(s);
+    (void)sqlite3_clear_bindings(s);
+    return s;
+}
+
+/* Texts stay the caller's until the statement is run again, which is sooner than they go. */
+static void bind_text(sqlite3_stmt *s, int index, const char *text)
+{
+    (void)sqlite3_bind_text(s, index, text, -1, SQLITE_STATIC);
+}
+
+static void bind_u64(sqlite3_stmt *s, int index, uint64_t v)
+{
+    (void)sqlite3_bind_int64(s, index, (sqlite3_int64)v);
+}
+
+static uint64_t column_u64(sqlite3_stmt *s, int index)
+{
+    return (uint64_t)sqlite3_column_int64(s, index);
+}
+
+static void column_text(sqlite3_stmt *s, int index, char *out, size_t room)
+{
+    const unsigned char *text = sqlite3_column_text(s, index);
+    (void)snprintf(out, room, "%s", text ? (const char *)text : "");
+}
+
+/* Runs a statement that gives no rows. */
+static int run(struct catalog *c, sqlite3_stmt *s)
+{
+    const int rc = sqlite3_step(s);
+    (void)sqlite3_reset(s);
+    (void)sqlite3_clear_bindings(s);
+    return rc == SQLITE_DONE ? 0 : failed(c, rc);
+}
+
+/* Ends what BEGIN began: all of it or nothing. */
+static int end(struct catalog *c, int rc)
+{
+    if (rc == 0)
+        rc = run(c, use(c, COMMIT));
+    if (rc && !sqlite3_get_autocommit(c->db))
+        (void)run(c, use(c, ROLLBACK));
+    return rc;
+}
+
+/* ---- life */
+
+static int say(struct ps_error *err, int status, const char *path, const char *what)
+{
+    return ps_error_set(err, status,
+                        "catalog %.100s %s; pstoraged --rebuild-catalog makes a new one from the pool", path,
+                        what);
+}
+
+static int pragma_int(sqlite3 *db, const char *sql, int64_t *out)
+{
+    sqlite3_stmt *s;
+    int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_step(s);
+        if (rc == SQLITE_ROW)
+            *out = sqlite3_column_int64(s, 0);
+        (void)sqlite3_finalize(s);
+    }
+    return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+static int check_integrity(sqlite3 *db, bool *sound)
+{
+    sqlite3_stmt *s;
+    int rc = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &s, NULL);
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = sqlite3_step(s);
+    *sound = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0;
+    (void)sqlite3_finalize(s);
+    return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+static int check_version(sqlite3 *db, const char *path, bool *fresh, struct ps_error *err)
+{
+    int64_t app = 0, version = 0, tables = 0;
+    bool sound = false;
+    int rc = pragma_int(db, "PRAGMA application_id", &app);
+    if (rc == SQLITE_OK)
+        rc = pragma_int(db, "PRAGMA user_version", &version);
+    if (rc == SQLITE_OK)
+        rc = pragma_int(db, "SELECT count(*) FROM sqlite_schema", &tables);
+    if (rc == SQLITE_OK && tables > 0 && app == APPLICATION_ID && version == CATALOG_VERSION)
+        rc = check_integrity(db, &sound);
+    if (status_of(rc) == PS_EDAMAGED)
+        return say(err, PS_EDAMAGED, path, "is damaged");
+    if (rc != SQLITE_OK)
+        return ps_error_set(err, status_of(rc), "catalog %.100s can't be opened: %.60s", path,
+                            sqlite3_errmsg(db));
+    *fresh = tables == 0;
+    if (*fresh)
+        return 0;
+    if (app != APPLICATION_ID)
+        return say(err, PS_EDAMAGED, path, "is a database of another program");
+    if (version > CATALOG_VERSION)
+        return say(err, PS_EVERSION, path, "was made by a newer version");
+    if (version < CATALOG_VERSION || !sound)
+        return say(err, PS_EDAMAGED, path, "is damaged");
+    return 0;
+}
+
+static int set_up(sqlite3 *db, bool fresh)
+{
+    char pragmas[128];
+    int rc = sqlite3_exec(
+        db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=4194304", NULL,
+        NULL, NULL);
+    if (rc != SQLITE_OK || !fresh)
+        return rc;
+    /* One transaction: a crash leaves an empty file or a whole catalog. */
+    (void)snprintf(pragmas, sizeof pragmas, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT",
+                   APPLICATION_ID, CATALOG_VERSION);
+    rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(db, schema, NULL, NULL, NULL);
+    return rc == SQLITE_OK ? sqlite3_exec(db, pragmas, NULL, NULL, NULL) : rc;
+}
+
+int catalog_open(const char *path, struct catalog **out, struct ps_error *err)
+{
+    struct catalog *c = calloc(1, sizeof *c);
+    if (!c)
+        return ps_error_set(err, PS_ENOMEM, "out of memory");
+    int rc =
+        sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    bool fresh = false;
+    if (rc != SQLITE_OK) {
+        rc = ps_error_set(err, status_of(rc), "catalog %.100s can't be opened: %.60s", path,
+                          c->db ? sqlite3_errmsg(c->db) : "out of memory");
+    } else {
+        (void)chmod(path, 0600);
+        (void)sqlite3_busy_timeout(c->db, 1000);
+        rc = check_version(c->db, path, &fresh, err);
+        if (rc == 0) {
+            const int made = set_up(c->db, fresh);
+            if (made != SQLITE_OK)
+                rc = ps_error_set(err, status_of(made), "catalog %.100s can't be set up: %.60s", path,
+                                  sqlite3_errmsg(c->db));
+        }
+    }
+    for (int i = 0; rc == 0 && i < STATEMENTS; i++)
+        if (sqlite3_prepare_v3(c->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &c->statements[i],
+                               NULL))
+            rc = say(err, PS_EDAMAGED, path, "lacks a table of ours");
+    if (rc) {
+        catalog_close(c);
+        return rc;
+    }
+    *out = c;
+    return 0;
+}
+
+void catalog_close(struct catalog *c)
+{
+    for (int i = 0; i < STATEMENTS; i++)
+        (void)sqlite3_finalize(c->statements[i]);
+    (void)sqlite3_close(c->db);
+    free(c);
+}
+
+int catalog_set_aside(const char *path, struct ps_error *err)
+{
+    /* The journal goes first: a database without its journal is an older state of itself, a
+     * journal without its database would be applied to the next one. */
+    static const char *const parts[] = {"-shm", "-wal", ""};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        char from[1200], to[1200];
+        (void)snprintf(from, sizeof from, "%.1100s%s", path, parts[i]);
+        (void)snprintf(to, sizeof to, "%.1100s.old%s", path, parts[i]);
+        if (rename(from, to) == 0)
+            continue;
+        if (errno != ENOENT)
+            return ps_error_set(err, errno == EACCES || errno == EPERM || errno == EROFS ? PS_EPERM : PS_EIO,
+                                "catalog %.100s can't be set aside: %s", from, strerror(errno));
+        (void)unlink(to);
+    }
+    return 0;
+}
+
+/* ---- images */
+
+static int put_image(struct catalog *c, const char *pod, const struct pod_image_info *info)
+{
+    sqlite3_stmt *s = use(c, IMAGE_PUT);
+    bind_text(s, 1, pod);
+    bind_u64(s, 2, info->id);
+    bind_u64(s, 3, info->kind == POD_SNAPSHOT);
+    bind_text(s, 4, info->name);
+    bind_u64(s, 5, info->size_bytes);
+    bind_u64(s, 6, info->created_unix_ns);
+    bind_u64(s, 7, info->volume_id);
+    bind_u64(s, 8, info->origin_id);
+    bind_u64(s, 9, info->write_cache);
+    return run(c, s);
+}
+
+static int drop_image(struct catalog *c, const char *pod, uint64_t id)
+{
+    sqlite3_stmt *s = use(c, IMAGE_DROP);
+    bind_text(s, 1, pod);
+    bind_u64(s, 2, id);
+    return run(c, s);
+}
+
+int catalog_set_stamp(struct catalog *c, const char *pod, uint64_t log_seq)
+{
+    sqlite3_stmt *s = use(c, STAMP_SET);
+    bind_text(s, 1, pod);
+    bind_u64(s, 2, log_seq);
+    return run(c, s);
+}
+
+uint64_t catalog_stamp(struct catalog *c, const char *pod)
+{
+    sqlite3_stmt *s = use(c, STAMP_GET);
+    bind_text(s, 1, pod);
+    const uint64_t seq = sqlite3_step(s) == SQLITE_ROW ? column_u64(s, 0) : 0;
+    (void)sqlite3_reset(s);
+    return seq;
+}
+
+int catalog_put_image(struct catalog *c, const char *pod, uint64_t log_seq, uint64_t id,
+                      const struct pod_image_info *info)
+{
+    int rc = run(c, use(c, BEGIN));
+    if (rc)
+        return rc;
+    rc = info ? put_image(c, pod, info) : drop_image(c, pod, id);
+    if (rc == 0 && log_seq > 0)
+        rc = catalog_set_stamp(c, pod, log_seq);
+    return end(c, rc);
+}
+
+/* Collects the ids that the catalog has in the range and the pod has not. */
+static int find_surplus(struct catalog *c, const char *pod, const char *after, const char *last_name,
+                        const struct pod_image_info *infos, size_t count, uint64_t *out, size_t room,
+                        size_t *found)
+{
+    sqlite3_stmt *s = use(c, IMAGES_BETWEEN);
+    bind_text(s, 1, pod);
+    bind_text(s, 2, after);
+    if (last_name)
+        bind_text(s, 3, last_name);
+    int rc;
+    *found = 0;
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW && *found < room) {
+        const uint64_t id = column_u64(s, 0);
+        bool known = false;
+        for (size_t i = 0; i < count && !known; i++)
+            known = infos[i].id == id;
+        if (!known)
+            out[(*found)++] = id;
+    }
+    (void)sqlite3_reset(s);
+    return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : failed(c, rc);
+}
+
+int catalog_match_images(struct catalog *c, const char *pod, const char *after, const char *last_name,
+                         const struct pod_image_info *infos, size_t count)
+{
+    uint64_t surplus[256];
+    size_t found;
+    int rc = run(c, use(c, BEGIN));
+    if (rc)
+        return rc;
+    do {
+        rc = find_surplus(c, pod, after, last_name, infos, count, surplus, sizeof surplus / sizeof surplus[0],
+                          &found);
+        for (size_t i = 0; rc == 0 && i < found; i++)
+            rc = drop_image(c, pod, surplus[i]);
+    } while (rc == 0 && found == sizeof surplus / sizeof surplus[0]);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = put_image(c, pod, &infos[i]);
+    return end(c, rc);
+}
+
+int catalog_image_after(struct catalog *c, const char *pod, const char *after, struct pod_image_info *out)
+{
+    sqlite3_stmt *s = use(c, IMAGE_AFTER);
+    bind_text(s, 1, pod);
+    bind_text(s, 2, after);
+    const int rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW) {
+        *out = (struct pod_image_info){.id = column_u64(s, 0),
+                                       .kind = column_u64(s, 1) ? POD_SNAPSHOT : POD_VOLUME,
+                                       .size_bytes = column_u64(s, 3),
+                                       .created_unix_ns = column_u64(s, 4),
+                                       .volume_id = column_u64(s, 5),
+                                       .origin_id = column_u64(s, 6),
+                                       .write_cache = column_u64(s, 7)};
+        column_text(s, 2, out->name, sizeof out->name);
+    }
+    (void)sqlite3_reset(s);
+    return rc == SQLITE_ROW ? 0 : rc == SQLITE_DONE ? PS_ENOTFOUND : failed(c, rc);
+}
+
+/* ---- events */
+
+int catalog_add_event(struct catalog *c, struct catalog_event *e)
+{
+    sqlite3_stmt *s = use(c, EVENT_ADD);
+    bind_u64(s, 1, e->time_unix_ns);
+    bind_text(s, 2, e->pod);
+    bind_text(s, 3, e->kind);
+    bind_u64(s, 4, e->image_id);
+    bind_text(s, 5, e->text);
+    int rc = run(c, s);
+    if (rc)
+        return rc;
+    e->cursor = (uint64_t)sqlite3_last_insert_rowid(c->db);
+    if (e->cursor % PRUNE_EVERY != 0 || e->cursor <= CATALOG_EVENTS_KEPT)
+        return 0;
+    s = use(c, EVENT_PRUNE);
+    bind_u64(s, 1, e->cursor - CATALOG_EVENTS_KEPT);
+    return run(c, s);
+}
+
+int catalog_list_events(struct catalog *c, uint64_t after_cursor, struct catalog_event *out, size_t max,
+                        size_t *count, uint64_t *last_cursor)
+{
+    sqlite3_stmt *s = use(c, EVENTS_AFTER);
+    size_t n = 0;
+    int rc = SQLITE_DONE;
+    bind_u64(s, 1, after_cursor > INT64_MAX ? INT64_MAX : after_cursor);
+    bind_u64(s, 2, max);
+    while (n < max && (rc = sqlite3_step(s)) == SQLITE_ROW) {
+        struct catalog_event *e = &out[n++];
+        e->cursor = column_u64(s, 0);
+        e->time_unix_ns = column_u64(s, 1);
+        e->image_id = column_u64(s, 4);
+        column_text(s, 2, e->pod, sizeof e->pod);
+        column_text(s, 3, e->kind, sizeof e->kind);
+        column_text(s, 5, e->text, sizeof e->text);
+    }
+    (void)sqlite3_reset(s);
+    if (rc != SQLITE_DONE && rc != SQLITE_ROW)
+        return failed(c, rc);
+    s = use(c, EVENT_LAST);
+    *last_cursor = sqlite3_step(s) == SQLITE_ROW ? column_u64(s, 0) : 0;
+    (void)sqlite3_reset(s);
+    *count = n;
+    return 0;
+}
+
+/* ---- the node */
+
+int catalog_put_node(struct catalog *c, const char *name, const char *version, uint64_t started_unix_ns)
+{
+    sqlite3_stmt *s = use(c, NODE_PUT);
+    bind_text(s, 1, name);
+    bind_text(s, 2, version);
+    bind_u64(s, 3, started_unix_ns);
+    return run(c, s);
+}
+
+int catalog_put_device(struct catalog *c, const char *node, const char *name, const char *kind,
+                       uint64_t size_bytes)
+{
+    sqlite3_stmt *s = use(c, DEVICE_PUT);
+    bind_text(s, 1, node);
+    bind_text(s, 2, name);
+    bind_text(s, 3, kind);
+    bind_u64(s, 4, size_bytes);
+    return run(c, s);
+}
+
+int catalog_put_settings(struct catalog *c, const char *node, const char *(*rows)[3], size_t count)
+{
+    int rc = run(c, use(c, BEGIN));
+    if (rc)
+        return rc;
+    sqlite3_stmt *s = use(c, SETTINGS_CLEAR);
+    bind_text(s, 1, node);
+    rc = run(c, s);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        s = use(c, SETTING_PUT);
+        bind_text(s, 1, node);
+        for (int column = 0; column < 3; column++)
+            bind_text(s, 2 + column, rows[i][column]);
+        rc = run(c, s);
+    }
+    return end(c, rc);
+}

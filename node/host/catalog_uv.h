@@ -1,0 +1,61 @@
+/* The catalog as the reactor sees it: news go to the management thread as
+ * messages, questions come back answered, and no write ever waits for SQLite.
+ *
+ * Everything here is called on the thread of `loop`, the reactor's. If news
+ * can't be taken (the management thread is behind) or written (disk full), images are
+ * compared afresh as soon as possible; events are lost, and the log says how many. */
+#ifndef PS_NODE_HOST_CATALOG_UV_H
+#define PS_NODE_HOST_CATALOG_UV_H
+
+#include <uv.h>
+
+#include "common/mailbox_uv.h"
+#include "node/host/catalog_sqlite.h"
+
+struct catalog_service;
+
+/* Takes `catalog`, which is used on the management thread from now on, also
+ * after an error (then it is closed). PS_ENOMEM, PS_ELIMIT. */
+int catalog_service_start(uv_loop_t *loop, struct catalog *catalog, const char *pod_name,
+                          struct catalog_service **out);
+
+/* The functions of struct pod_config; `user` is the service. */
+void catalog_service_pod_event(void *user, const char *kind, uint64_t image_id, const char *text);
+void catalog_service_image_changed(void *user, uint64_t log_seq, uint64_t image_id,
+                                   const struct pod_image_info *info);
+/* Something that happened to the node itself. */
+void catalog_service_node_event(struct catalog_service *service, const char *kind, const char *text);
+
+/* Compares the catalog with the pod and brings it up to date, a piece at a time; `done` (may be NULL)
+ * when it is, or with the error that stopped it (it is tried again later). The pod
+ * stays until catalog_service_detach. */
+void catalog_service_attach(struct catalog_service *service, struct pod *pod,
+                            void (*done)(void *user, int status), void *user);
+void catalog_service_detach(struct catalog_service *service);
+
+/* A question about events. Embed it; `events` has room for `max`. */
+struct catalog_query {
+    uint64_t after_cursor;
+    struct catalog_event *events;
+    size_t max;
+    size_t count; /* answer */
+    uint64_t last_cursor;
+    void (*cb)(struct catalog_query *query, int status);
+    void *user;
+    /* The service's own. */
+    struct mailbox_msg msg;
+    struct catalog_service *service;
+    int status;
+};
+
+/* 0: `cb` runs later, once. PS_ELIMIT: too many at a time. PS_EUNAVAILABLE: stopping. */
+int catalog_service_list_events(struct catalog_service *service, struct catalog_query *query);
+
+/* `changed` runs after new events were written: several may be one call. One listener; NULL: none. */
+void catalog_service_listen(struct catalog_service *service, void (*changed)(void *user), void *user);
+
+/* Detached. What was told before is written, questions are answered; then the catalog is closed
+ * and `stopped` runs, from the loop. */
+void catalog_service_stop(struct catalog_service *service, void (*stopped)(void *user), void *user);
+
+#endif
