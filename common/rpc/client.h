@@ -59,14 +59,16 @@ struct rpc_request {
     void *user;
     /* The client's own, from here on. */
     rpc_reply_cb cb;
+    struct rpc_client *client;
     struct list_node link;
-    const ProtobufCMessageDescriptor *output;
-    uint8_t *head;
-    uint32_t metadata_bytes, body_bytes;
-    uint64_t method_id, call_id, deadline_ns;
+    const ProtobufCMethodDescriptor *descriptor;
+    uint8_t *content; /* metadata + body while it waits for its turn; the answer's body while it is held */
+    uint32_t metadata_bytes, body_bytes, held_payload_bytes;
+    void *held_payload;
+    uint64_t call_id, deadline_ns;
     uint8_t state;
+    bool payload_lent, answered;
     int status;
-    const char *detail;
 };
 
 struct rpc_client_config {

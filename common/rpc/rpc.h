@@ -37,9 +37,10 @@ enum {
 #define RPC_CALL_TIMEOUT_NS (30ull * 1000000000) /* of a call that names none */
 #define RPC_TIMEOUT_NONE    UINT64_MAX           /* no deadline: for streams */
 #define RPC_GREETING_NS     (5ull * 1000000000)  /* a peer that takes longer to introduce itself is dropped */
-#define RPC_KEEPALIVE_NS    (10ull * 1000000000) /* silence after which the peer is pinged; twice: it is gone \
-                                                  */
-#define RPC_SEND_STALL_NS (10ull * 1000000000)   /* a peer that takes no byte for so long is gone */
+#define RPC_KEEPALIVE_NS                                                                                     \
+    (10ull * 1000000000)                       /* silence after which the peer is pinged; twice: it is gone  \
+                                                */
+#define RPC_SEND_STALL_NS (10ull * 1000000000) /* a peer that takes no byte for so long is gone */
 
 /* One entry of a call's metadata; values are bytes. */
 struct rpc_metadata {

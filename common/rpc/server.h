@@ -22,7 +22,7 @@ enum {
     RPC_CONNECTION_BYTES_MAX = 8 * 1024 * 1024,
     RPC_SERVER_BYTES_DEFAULT = 64 * 1024 * 1024,
     RPC_CONNECTIONS_DEFAULT = 256,
-    RPC_STREAM_UNSENT_MAX = 64 * 1024, /* of one stream; then rpc_call_stream_send says PS_ELIMIT */
+    RPC_STREAM_UNSENT_MAX = 64 * 1024, /* of a connection; beyond, rpc_call_stream_send says PS_ELIMIT */
     RPC_METHODS_MAX = 256,
 };
 
@@ -63,14 +63,17 @@ struct rpc_server_stats {
     uint64_t refused; /* connections ended because of a violation or a refused greeting */
 };
 
-void rpc_server_create(struct rpc_transport *transport, const struct rpc_server_config *config,
-                       struct rpc_server **out);
+/* PS_ENOMEM. */
+int rpc_server_create(struct rpc_transport *transport, const struct rpc_server_config *config,
+                      struct rpc_server **out);
 /* Before listening. `methods` is borrowed for good. A method that the descriptor lacks
  * is a bug of ours. */
 void rpc_server_register(struct rpc_server *server, const struct rpc_service *service, void *user);
 /* May be called for several endpoints. Errors: PS_EINVAL (form of the
  * endpoint), PS_EEXISTS (in use), PS_EUNAVAILABLE, each with a detail. */
 int rpc_server_listen(struct rpc_server *server, const char *endpoint, struct ps_error *err);
+/* The endpoint that the n-th rpc_server_listen got, with the port that was chosen for port 0. */
+const char *rpc_server_address(const struct rpc_server *server, size_t n);
 /* Says goodbye, cancels the calls in flight, waits for their handlers to end
  * them, closes, frees the server, then `closed`. */
 void rpc_server_close(struct rpc_server *server, void (*closed)(void *user), void *user);
@@ -80,12 +83,12 @@ void rpc_server_stats(const struct rpc_server *server, struct rpc_server_stats *
 
 /* Data that came with the request: aligned, writable, valid until the call ends. */
 void *rpc_call_payload(struct rpc_call *call, size_t *length);
-/* Room for the reply's payload, aligned; once a call, 1 to RPC_PAYLOAD_MAX bytes, contents undefined. */
+/* Room for the reply's payload, aligned; once a call, 1 to RPC_PAYLOAD_MAX bytes, contents undefined.
+ * NULL: out of memory. */
 void *rpc_call_reply_buffer(struct rpc_call *call, size_t length);
 
-/* Ends a unary call: `message` is of the output type; the first `payload_bytes` of the
- * reply buffer go along. */
-void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *message, size_t payload_bytes);
+/* Ends a unary call: `message` is of the output type; the reply buffer, if one was taken, goes along. */
+void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *message);
 /* Ends any call with an error. `detail` may be NULL: the status's own text. */
 void rpc_call_fail(struct rpc_call *call, int status, const char *detail);
 
