@@ -87,7 +87,14 @@ static void arm(struct rpc_client *c)
 
 /* ---- requests */
 
-/* Takes the request out of wherever it is and lets its callback run next turn. */
+static void deliver_next_turn(struct rpc_client *c, struct rpc_request *r)
+{
+    r->state = REQUEST_FINISHED;
+    list_push_back(&c->finished, &r->link);
+    rpc_task_wake(&c->task);
+}
+
+/* Takes the request out of wherever it is and lets its callback run as soon as it may. */
 static void finish(struct rpc_client *c, struct rpc_request *r, int status)
 {
     if (r->state == REQUEST_QUEUED) {
@@ -97,11 +104,10 @@ static void finish(struct rpc_client *c, struct rpc_request *r, int status)
     free(r->content);
     r->content = NULL;
     r->status = status;
-    r->state = r->payload_lent ? REQUEST_HELD : REQUEST_FINISHED;
-    if (r->state == REQUEST_HELD)
-        return;
-    list_push_back(&c->finished, &r->link);
-    rpc_task_wake(&c->task);
+    if (r->payload_lent)
+        r->state = REQUEST_HELD;
+    else
+        deliver_next_turn(c, r);
 }
 
 static void free_slot(struct rpc_client *c, struct slot *slot)
@@ -126,7 +132,7 @@ static void payload_done(void *user, const void *data, size_t length)
     struct rpc_client *c = r->client;
     c->lent_bytes -= r->payload_bytes;
     if (r->state == REQUEST_HELD)
-        finish(c, r, r->status);
+        deliver_next_turn(c, r);
     if (c->queued)
         rpc_task_wake(&c->task);
 }
