@@ -79,6 +79,8 @@ int rpc_metadata_check(const uint8_t *in, size_t length, struct ps_error *err)
 const void *rpc_metadata_find(const uint8_t *in, size_t length, const char *key, size_t *value_length)
 {
     const size_t want = strlen(key);
+    if (length == 0)
+        return NULL; /* and `in` may be NULL */
     for (const uint8_t *end = in + length; in < end;) {
         const size_t key_length = in[0], value = get_le16(in + 1);
         if (key_length == want && memcmp(in + ENTRY_HEAD, key, want) == 0) {

@@ -125,7 +125,7 @@ static void on_message(struct rpc_request *request, const ProtobufCMessage *mess
 {
     struct outcome *o = request->user;
     const Pstorage__V1__Event *event = (const void *)message;
-    assert(event->cursor == o->last_cursor + 1);
+    o->disorder += event->cursor != o->last_cursor + 1;
     o->last_cursor = event->cursor;
     o->messages++;
 }

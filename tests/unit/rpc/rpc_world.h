@@ -32,7 +32,7 @@ struct outcome {
     uint64_t id, at_ns;
     size_t payload_bytes;
     uint64_t payload_sum;
-    unsigned messages;
+    unsigned messages, disorder; /* of a stream; those out of order */
     uint64_t last_cursor;
     struct rpc_world *world;
 };

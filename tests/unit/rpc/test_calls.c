@@ -310,6 +310,7 @@ static void a_stream_arrives_in_order_and_ends(void **state)
     call_follow(w, &o);
     world_run(w, 5 * SECOND);
     assert_int_equal(o.messages, 5000);
+    assert_int_equal(o.disorder, 0);
     assert_int_equal(o.answers, 1);
     assert_int_equal(o.status, PS_OK);
     assert_true(w->service.blocked > 0);
