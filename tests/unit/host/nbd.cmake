@@ -1,0 +1,5 @@
+ps_test(test_nbd_buffers test_nbd_buffers.c DEPS ps_nbd ps_pod_fake)
+ps_test(test_nbd_output test_nbd_output.c DEPS ps_nbd ps_pod_fake)
+ps_test(test_nbd_handshake test_nbd_handshake.c nbd_peer.c DEPS ps_nbd ps_pod_fake)
+ps_test(test_nbd_transmit test_nbd_transmit.c nbd_peer.c DEPS ps_nbd ps_pod_fake)
+ps_test(test_nbd_limits test_nbd_limits.c nbd_peer.c DEPS ps_nbd ps_pod_fake)
