@@ -1,6 +1,7 @@
 #include "node/host/nbd_buffers.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 _Static_assert(offsetof(struct nbd_buffer, data) == 128 && sizeof(struct nbd_buffer) == 128,
@@ -54,43 +55,52 @@ static void make_room(struct nbd_buffers *pool, uint64_t bytes)
 void nbd_buffers_fini(struct nbd_buffers *pool)
 {
     assert(list_empty(&pool->waiters));
-    make_room(pool, pool->limit);
+    make_room(pool, pool->limit + 1);
     assert(pool->held == 0 && pool->kept == 0);
+}
+
+struct nbd_buffer *nbd_buffers_take_guaranteed(struct nbd_buffers *pool, uint32_t bytes)
+{
+    const uint32_t size_class = class_of(bytes);
+    const uint32_t cost = class_bytes(size_class);
+    struct list_node *node = list_pop_front(&pool->classes[size_class]);
+    if (node) {
+        pool->kept -= cost;
+        return container_of(node, struct nbd_buffer, link);
+    }
+    make_room(pool, cost);
+    struct nbd_buffer *buffer = aligned_alloc(64, sizeof *buffer + cost);
+    if (!buffer)
+        return NULL;
+    buffer->size_class = size_class;
+    list_init(&buffer->link);
+    pool->held += cost;
+    return buffer;
 }
 
 struct nbd_buffer *nbd_buffers_take(struct nbd_buffers *pool, uint32_t bytes, struct list_node *waiter)
 {
-    const uint32_t size_class = class_of(bytes);
-    const uint32_t cost = class_bytes(size_class);
-    const bool first = list_empty(&pool->waiters) || pool->waiters.next == waiter;
-    if (first && !list_empty(&pool->classes[size_class])) {
-        struct list_node *node = list_pop_front(&pool->classes[size_class]);
-        pool->kept -= cost;
+    struct nbd_buffer *buffer = NULL;
+    if (list_empty(&pool->waiters) || pool->waiters.next == waiter) {
+        const uint32_t size_class = class_of(bytes);
+        const uint32_t cost = class_bytes(size_class);
+        const bool kept = !list_empty(&pool->classes[size_class]);
+        if (!kept)
+            make_room(pool, cost);
+        if (kept || pool->held + cost <= pool->limit)
+            buffer = nbd_buffers_take_guaranteed(pool, bytes);
+    }
+    if (buffer)
         list_remove(waiter);
-        return container_of(node, struct nbd_buffer, link);
-    }
-    if (first) {
-        make_room(pool, cost);
-        if (pool->held + cost <= pool->limit) {
-            struct nbd_buffer *buffer = aligned_alloc(64, sizeof *buffer + cost);
-            if (buffer) {
-                buffer->size_class = size_class;
-                list_init(&buffer->link);
-                pool->held += cost;
-                list_remove(waiter);
-                return buffer;
-            }
-        }
-    }
-    if (list_empty(waiter))
+    else if (list_empty(waiter))
         list_push_back(&pool->waiters, waiter);
-    return NULL;
+    return buffer;
 }
 
 void nbd_buffers_give(struct nbd_buffers *pool, struct nbd_buffer *buffer)
 {
     const uint32_t cost = class_bytes(buffer->size_class);
-    if (pool->kept + cost > NBD_BUFFERS_CACHED) {
+    if (pool->kept + cost > NBD_BUFFERS_CACHED || pool->held > pool->limit) {
         release(pool, buffer);
         return;
     }

@@ -3,7 +3,8 @@
  *
  * Sizes are powers of two from 4 KiB to 32 MiB. What is given back is kept for
  * the next taker (up to NBD_BUFFERS_CACHED bytes), so that steady traffic
- * allocates nothing. `held` (in use + kept) never exceeds the limit.
+ * allocates nothing. `held` (in use + kept) exceeds the limit by nothing but
+ * what nbd_buffers_take_guaranteed gave.
  *
  * Whoever gets none waits in a queue, and while somebody waits nobody else is
  * served: a large request can't be starved by small ones. The owner of the
@@ -48,6 +49,9 @@ uint32_t nbd_buffers_cost(uint32_t bytes);
 /* A buffer of at least `bytes`, or NULL: `waiter` is then in the queue (where
  * it keeps its place if it was there). On success it is in no queue. */
 struct nbd_buffer *nbd_buffers_take(struct nbd_buffers *pool, uint32_t bytes, struct list_node *waiter);
+/* The same for a small need that the caller keeps bounded: whatever the limit
+ * and the queue. NULL: out of memory. */
+struct nbd_buffer *nbd_buffers_take_guaranteed(struct nbd_buffers *pool, uint32_t bytes);
 void nbd_buffers_give(struct nbd_buffers *pool, struct nbd_buffer *buffer);
 
 #endif

@@ -252,6 +252,24 @@ static bool has_place(const struct nbd_transmit *tx, uint32_t bytes)
             tx->payload_bytes + nbd_buffers_cost(bytes) <= tx->payload_max);
 }
 
+static void reply_refused(struct nbd_transmit *tx)
+{
+    reply_small(tx, tx->refused_cookie, tx->refused_error, tx->refused_message);
+    tx->completed(tx->user);
+}
+
+static struct nbd_buffer *take_buffer(struct nbd_transmit *tx, uint32_t bytes)
+{
+    if (tx->payload_bytes + nbd_buffers_cost(bytes) <= NBD_BYTES_GUARANTEED) {
+        struct nbd_buffer *buffer = nbd_buffers_take_guaranteed(tx->buffers, bytes);
+        if (buffer) {
+            list_remove(&tx->waiter); /* where a larger share was waited for */
+            return buffer;
+        }
+    }
+    return nbd_buffers_take(tx->buffers, bytes, &tx->waiter);
+}
+
 static size_t feed_header(struct nbd_transmit *tx, const uint8_t *in, size_t bytes)
 {
     if (bytes < NBD_REQUEST_BYTES)
@@ -276,14 +294,17 @@ static size_t feed_header(struct nbd_transmit *tx, const uint8_t *in, size_t byt
     }
     if (message) {
         tx->stats->requests++;
-        reply_small(tx, h.cookie, error, message);
         tx->skip = h.command == NBD_CMD_WRITE ? h.length : 0;
-        tx->completed(tx->user);
+        tx->refused_cookie = h.cookie;
+        tx->refused_error = error;
+        tx->refused_message = message;
+        if (tx->skip == 0)
+            reply_refused(tx);
         return NBD_REQUEST_BYTES;
     }
     struct nbd_buffer *buffer = NULL;
     if (need > 0) {
-        buffer = nbd_buffers_take(tx->buffers, need, &tx->waiter);
+        buffer = take_buffer(tx, need);
         if (!buffer) {
             tx->state = NBD_TX_STALLED;
             return 0;
@@ -315,6 +336,8 @@ size_t nbd_transmit_feed(struct nbd_transmit *tx, const uint8_t *in, size_t byte
             const uint32_t step = left < tx->skip ? (uint32_t)left : tx->skip;
             tx->skip -= step;
             taken += step;
+            if (tx->skip == 0)
+                reply_refused(tx);
         } else if (tx->receiving) {
             const uint32_t missing = (uint32_t)tx->receiving->io.length - tx->received;
             const uint32_t step = left < missing ? (uint32_t)left : missing;

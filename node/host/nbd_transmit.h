@@ -4,8 +4,9 @@
  * A step function: received bytes in, replies into the output. Everything it
  * may hold is bounded when it is made: NBD_REQUESTS_MAX requests from parsing
  * until their reply is sent, and NBD_BYTES_MAX of payload, but not more than
- * half of the server's buffers unless one request needs it. What doesn't fit now stalls: the bytes stay with
- * the caller, who stops receiving, so that TCP slows the client down.
+ * half of the server's buffers unless one request needs it. The first
+ * NBD_BYTES_GUARANTEED don't depend on what other connections hold. What doesn't fit now stalls: the bytes
+ * stay with the caller, who stops receiving, so that TCP slows the client down.
  *
  * A request's life: free → (WRITE: receiving its payload) → in flight at the
  * pod → replying, when its payload is being sent → free. Replies without
@@ -22,6 +23,7 @@
 enum {
     NBD_REQUESTS_MAX = 256,
     NBD_BYTES_MAX = 64 << 20,
+    NBD_BYTES_GUARANTEED = 128 * 1024,
     NBD_SMALL_REPLY_MAX = 96, /* longest reply that goes through the ring */
 };
 
@@ -61,10 +63,13 @@ struct nbd_transmit {
     enum nbd_transmit_state state;
     struct nbd_request *receiving; /* WRITE whose payload is coming in */
     uint32_t received;             /* bytes of it */
-    uint32_t skip;                 /* payload of a refused WRITE still to be thrown away */
-    uint32_t busy;                 /* requests not free */
-    uint32_t in_flight;            /* of these, at the pod */
-    uint64_t payload_bytes;        /* buffers held by requests */
+    uint32_t skip;                 /* payload of a refused WRITE still to be thrown away, */
+    uint32_t refused_error;        /* and its reply, sent after that: libnbd looks for */
+    uint64_t refused_cookie;       /* replies only to requests that it has sent whole */
+    const char *refused_message;
+    uint32_t busy;          /* requests not free */
+    uint32_t in_flight;     /* of these, at the pod */
+    uint64_t payload_bytes; /* buffers held by requests */
     uint64_t payload_max;
     struct list_node free;
     struct ps_error error;

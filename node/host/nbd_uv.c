@@ -368,7 +368,7 @@ static void on_tick(uv_timer_t *timer)
     list_for_each_safe(node, next, &server->connections)
     {
         struct connection *conn = container_of(node, struct connection, link);
-        if (conn->closing || nbd_session_payload_bytes(conn->session) == 0 ||
+        if (conn->closing || nbd_session_payload_bytes(conn->session) <= NBD_BYTES_GUARANTEED ||
             nbd_session_at_pod(conn->session) || now - conn->progress_ms < server->config.stuck_timeout_ms)
             continue;
         say(server, NBD_LOG_WARNING,
@@ -516,7 +516,7 @@ int nbd_server_start(uv_loop_t *loop, const struct nbd_server_config *config, st
     if (!server->config.handshake_timeout_ms)
         server->config.handshake_timeout_ms = 10000;
     if (!server->config.stuck_timeout_ms)
-        server->config.stuck_timeout_ms = 30000;
+        server->config.stuck_timeout_ms = 10000;
     if (!server->config.linger_ms)
         server->config.linger_ms = 5000;
     nbd_buffers_init(&server->buffers, memory);

@@ -25,12 +25,12 @@ enum nbd_log_level {
 
 struct nbd_server_config {
     struct pod *pod;
-    const char *listen;            /* addresses separated by spaces: see nbd_address_parse; at least one */
-    uint32_t max_connections;      /* 0: 256. A connection costs up to 200 KiB besides its payload. */
-    uint64_t memory_bytes;         /* payload in flight, all connections; 0: 64 MiB; at least 32 MiB */
+    const char *listen;       /* addresses separated by spaces: see nbd_address_parse; at least one */
+    uint32_t max_connections; /* 0: 256. A connection costs up to 350 KiB, its small requests included. */
+    uint64_t memory_bytes;    /* larger requests in flight, all connections; 0: 64 MiB; at least 32 MiB */
     uint32_t handshake_timeout_ms; /* between one option and the next; 0: 10 s */
     uint32_t stuck_timeout_ms;     /* a client that neither reads nor sends while others wait for the
-                                      memory it holds; 0: 30 s */
+                                      memory it holds; 0: 10 s */
     uint32_t linger_ms;            /* for a client to take its last replies when one side is done; 0: 5 s */
     void (*log)(void *user, enum nbd_log_level level, const char *text); /* may be NULL */
     void *user;

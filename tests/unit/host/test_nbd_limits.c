@@ -123,7 +123,7 @@ static void who_waits_for_memory_gets_it_when_it_comes_back(void **state)
     list_init(&other);
     struct nbd_buffer *taken = nbd_buffers_take(&peer->buffers, NBD_BUFFER_MAX, &other);
     assert_non_null(taken);
-    peer_request(peer, NBD_CMD_READ, 0, 1, 0, 4096);
+    peer_request(peer, NBD_CMD_READ, 0, 1, 0, MIB);
     assert_true(nbd_session_waits(peer->session));
     assert_false(nbd_session_wants_input(peer->session));
     assert_ptr_equal(nbd_session_of_waiter(peer->buffers.waiters.next), peer->session);
@@ -133,8 +133,34 @@ static void who_waits_for_memory_gets_it_when_it_comes_back(void **state)
     assert_true(nbd_session_resume(peer->session));
     assert_false(nbd_session_waits(peer->session));
     peer_run(peer);
+    static uint8_t data[MIB];
+    (void)peer_read_reply(peer, 1, 0, MIB, data);
+}
+
+static void small_requests_are_served_whatever_others_hold(void **state)
+{
+    struct peer *peer = *state;
+    struct list_node other, third;
+    list_init(&other);
+    list_init(&third);
+    struct nbd_buffer *taken[8];
+    for (int i = 0; i < 8; i++)
+        taken[i] = nbd_buffers_take(&peer->buffers, NBD_BUFFER_MAX, &other);
+    assert_null(nbd_buffers_take(&peer->buffers, NBD_BUFFER_MAX, &third));
     uint8_t data[4096];
-    (void)peer_read_reply(peer, 1, 0, 4096, data);
+    for (unsigned i = 0; i < 100; i++) {
+        peer_request(peer, NBD_CMD_READ, 0, i, 0, 4096);
+        peer_run(peer);
+        (void)peer_read_reply(peer, i, 0, 4096, data);
+    }
+    pod_fake_hold(peer->pod, true);
+    for (unsigned i = 0; i < 100 && nbd_session_wants_input(peer->session); i++)
+        peer_request(peer, NBD_CMD_READ, 0, i, 0, 4096);
+    assert_int_equal(nbd_session_payload_bytes(peer->session), NBD_BYTES_GUARANTEED);
+    assert_true(nbd_session_waits(peer->session));
+    for (int i = 0; i < 8; i++)
+        nbd_buffers_give(&peer->buffers, taken[i]);
+    list_remove(&third);
 }
 
 static void a_waiting_client_that_vanishes_leaves_the_queue(void **state)
@@ -146,7 +172,7 @@ static void a_waiting_client_that_vanishes_leaves_the_queue(void **state)
     struct list_node other;
     list_init(&other);
     struct nbd_buffer *taken = nbd_buffers_take(&peer->buffers, NBD_BUFFER_MAX, &other);
-    peer_request(peer, NBD_CMD_READ, 0, 1, 0, 4096);
+    peer_request(peer, NBD_CMD_READ, 0, 1, 0, MIB);
     assert_false(list_empty(&peer->buffers.waiters));
     nbd_session_abandon(peer->session);
     assert_true(list_empty(&peer->buffers.waiters));
@@ -175,6 +201,7 @@ int main(void)
         T(refusals_need_to_be_taken_too),
         T(one_client_gets_no_more_than_half_of_the_memory),
         T(who_waits_for_memory_gets_it_when_it_comes_back),
+        T(small_requests_are_served_whatever_others_hold),
         T(a_waiting_client_that_vanishes_leaves_the_queue),
         T(steady_traffic_allocates_nothing_new),
     };

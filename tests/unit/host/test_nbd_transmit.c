@@ -318,7 +318,10 @@ static void the_payload_of_a_refused_write_is_skipped(void **state)
     };
     uint8_t *data = pattern((32 << 20) + 512, 0);
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        peer_write(peer, 0, i, wrong[i].offset, wrong[i].length, data);
+        peer_request(peer, NBD_CMD_WRITE, 0, i, wrong[i].offset, wrong[i].length);
+        peer_send(peer, data, wrong[i].length - 1);
+        peer_expect_silence(peer); /* a client need not listen before it has sent everything */
+        peer_send(peer, data, 1);
         peer_run(peer);
         assert_int_equal(peer_error(peer, i, NULL), wrong[i].error);
         write_ok(peer, 0, 512, data);
