@@ -135,22 +135,60 @@ node_kill()
     kill -KILL "$NODE_PID"
     node_gone
 }
-# The node is expected to be killed by someone else.
-node_gone() { reap "$NODE_PID" || [ $? -eq 137 ] || fail "the node ended by itself with status $?"; }
+# The node was killed, or is being killed by someone else; nothing but that may have ended it.
+node_gone()
+{
+    local status=0
+    reap "$NODE_PID" || status=$?
+    [ "$status" -eq 137 ] || fail "the node ended by itself with status $status"
+}
 
 # ---- clients and expectations
 
 durability() { "$HERE/durability" "$@"; }
 
-# field JSON-PATH: reads JSON from standard input, prints one value (a.b.0.c).
+# field NAME[.NAME...]: the value at the first place in the JSON on standard input whose path ends so.
 field()
 {
     /usr/bin/python3 -c '
 import json, sys
-value = json.load(sys.stdin)
-for key in sys.argv[1].split("."):
-    value = value[int(key)] if isinstance(value, list) else value[key]
-print(str(value).lower() if isinstance(value, bool) else value)' "$1"
+def walk(value, wanted):
+    inner = value
+    for key in wanted:
+        inner = inner.get(key, walk) if isinstance(inner, dict) else walk
+    if inner is not walk:
+        return inner
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+        found = walk(child, wanted)
+        if found is not walk:
+            return found
+    return walk
+found = walk(json.load(sys.stdin), sys.argv[1].split("."))
+if found is walk:
+    sys.exit("no " + sys.argv[1])
+print(str(found).lower() if isinstance(found, bool) else found)' "$1"
+}
+
+# py URI: runs the Python on standard input with a libnbd handle `h` connected to the URI, and `expect_errno`.
+py()
+{
+    {
+        cat <<'PRELUDE'
+import errno, nbd, os, random, sys
+h = nbd.NBD()
+h.connect_uri(sys.argv[1])
+def expect_errno(name, function, *args, **keywords):
+    """The server must refuse with this errno; the connection must live on."""
+    try:
+        function(*args, **keywords)
+    except nbd.Error as error:
+        assert error.errno == name, f"{error.errno}, expected {name}: {error.string}"
+        assert h.aio_is_ready(), "the connection did not survive the refusal"
+        return
+    raise AssertionError(f"succeeded, expected {name}")
+PRELUDE
+        cat
+    } | /usr/bin/python3 - "$1"
 }
 
 same() { [ "$1" = "$2" ] || fail "${3:-values differ}: \"$1\", expected \"$2\""; }

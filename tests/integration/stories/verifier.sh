@@ -10,7 +10,11 @@ serve()
     PEER_PID=$PID
     until_true 20 listening "$PEER_PORT" || fail "nbdkit does not listen"
 }
-stop() { kill -KILL "$PEER_PID" && reap "$PEER_PID" || true; }
+stop()
+{
+    kill -KILL "$PEER_PID"
+    reap "$PEER_PID" || true
+}
 
 say "== a server that keeps its file passes, killed again and again"
 truncate -s 32M disk
