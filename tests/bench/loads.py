@@ -1,0 +1,79 @@
+"""Loads over NBD: fio's nbd engine, and nbd_load where fio cannot make the load (real data, a final flush)."""
+
+import json
+import os
+import shlex
+import statistics
+import subprocess
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Sample:
+    """One run: operations and bytes a second, and the server's CPU microseconds for each operation."""
+
+    def __init__(self, operations, size, seconds, cpu):
+        self.rate = operations / seconds
+        self.mib = size / seconds / (1 << 20)
+        self.cpu_us = cpu / max(operations, 1) * 1e6
+
+
+class Result:
+    """Medians over the runs of one load on one server."""
+
+    def __init__(self, samples):
+        self.samples = samples
+        self.rate = statistics.median(s.rate for s in samples)
+        self.mib = statistics.median(s.mib for s in samples)
+        self.cpu_us = statistics.median(s.cpu_us for s in samples)
+
+
+def fio(server, uri, rw, depth, block, span, seconds, *options):
+    command = [
+        "fio", "--output-format=json", "--name=load", "--ioengine=nbd", f"--uri={uri}", f"--rw={rw}", f"--bs={block}",
+        f"--iodepth={depth}", f"--size={span}", f"--runtime={seconds}", "--time_based", "--norandommap",
+        "--randrepeat=0", *options,
+    ]  # fmt: skip
+    before = server.cpu_seconds()
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    cpu = server.cpu_seconds() - before
+    if result.returncode:
+        raise RuntimeError(f"fio on {server.name}: {(result.stderr or result.stdout).strip()[-500:]}")
+    job = json.loads(result.stdout[result.stdout.index("{") :])["jobs"][0]
+    side = job["read" if "read" in rw else "write"]
+    return Sample(side["total_ios"], side["io_bytes"], side["runtime"] / 1000, cpu)
+
+
+# Half of each 4 KiB is fresh random bytes: unique, and 2:1 compressible.
+HALF = ("--refill_buffers", "--buffer_compress_percentage=50", "--buffer_compress_chunk=4k")
+
+
+class NbdLoad:
+    """nbd_load.c, compiled for this run."""
+
+    def __init__(self, directory):
+        self.program = os.path.join(directory, "nbd_load")
+        flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libnbd"], capture_output=True, text=True, check=True)
+        subprocess.run(
+            ["cc", "-std=gnu17", "-O2", os.path.join(HERE, "nbd_load.c"), "-o", self.program, *shlex.split(flags.stdout)],
+            check=True,
+        )
+
+    def __call__(self, server, uri, direction, pattern, block, depth, span, seconds, source="-", salt=0):
+        arguments = [uri, direction, pattern, block, depth, span, seconds, source, salt]
+        before = server.cpu_seconds()
+        result = subprocess.run([self.program, *map(str, arguments)], capture_output=True, text=True, check=False)
+        cpu = server.cpu_seconds() - before
+        if result.returncode:
+            raise RuntimeError(f"nbd_load on {server.name}: {result.stderr.strip()}")
+        operations, size, took = result.stdout.split()
+        return Sample(int(operations), int(size), float(took), cpu)
+
+
+def measure(repeats, runs):
+    """runs: {name: function() -> Sample}. Takes turns, so that a disturbance meets all alike."""
+    samples = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            samples[name].append(run())
+    return {name: Result(taken) for name, taken in samples.items()}
