@@ -29,7 +29,8 @@ cleanup()
     local status=$? pid log
     trap - EXIT
     for pid in "${STARTED[@]}"; do
-        kill -KILL "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+        kill -KILL "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
     done
     if [ "$status" -ne 0 ] && [ "$status" -ne 77 ]; then
         for log in "$TMP"/*.log; do
