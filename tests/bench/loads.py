@@ -48,16 +48,19 @@ def fio(server, uri, rw, depth, block, span, seconds, *options):
 HALF = ("--refill_buffers", "--buffer_compress_percentage=50", "--buffer_compress_chunk=4k")
 
 
+def compiled(directory, source, *flags):
+    """A C program beside this file, compiled for this run."""
+    program = os.path.join(directory, source.removesuffix(".c"))
+    subprocess.run(["cc", "-std=gnu17", "-O2", os.path.join(HERE, source), "-o", program, *flags], check=True)
+    return program
+
+
 class NbdLoad:
-    """nbd_load.c, compiled for this run."""
+    """nbd_load.c."""
 
     def __init__(self, directory):
-        self.program = os.path.join(directory, "nbd_load")
         flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libnbd"], capture_output=True, text=True, check=True)
-        subprocess.run(
-            ["cc", "-std=gnu17", "-O2", os.path.join(HERE, "nbd_load.c"), "-o", self.program, *shlex.split(flags.stdout)],
-            check=True,
-        )
+        self.program = compiled(directory, "nbd_load.c", *shlex.split(flags.stdout))
 
     def __call__(self, server, uri, direction, pattern, block, depth, span, seconds, source="-", salt=0):
         arguments = [uri, direction, pattern, block, depth, span, seconds, source, salt]

@@ -7,6 +7,8 @@
 # System tools first: a Python from elsewhere has no libnbd.
 export PATH="$BIN:/usr/sbin:/usr/bin:/sbin:/bin"
 export LC_ALL=C
+# The stories' nodes are set up here alone.
+for variable in ${!PSTORAGE_@}; do unset "$variable"; done
 HERE=$ROOT/tests/integration
 STARTED=()
 NODE_PID=
@@ -228,5 +230,5 @@ real_tree()
 ext4_image()
 {
     rm -f "$1"
-    mke2fs -q -t ext4 -d "$2" -E root_owner=0:0 "$1" "$3"
+    mke2fs -q -t ext4 -d "$2" -E root_owner=0:0 "$1" "$3" >/dev/null
 }

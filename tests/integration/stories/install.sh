@@ -18,13 +18,13 @@ cat >own.c <<'PROGRAM'
 int main(void) { return 0; }
 PROGRAM
 # shellcheck disable=SC2046
-cc -std=c11 -Wall -Werror $(pkg-config --cflags pstorage) own.c $(pkg-config --libs --static pstorage) -o own
-./own
+cc -std=c11 -Wall -Werror $(pkg-config --cflags pstorage) own.c $(pkg-config --libs pstorage) -o own
+LD_LIBRARY_PATH=$(pkg-config --variable=libdir pstorage) ./own
 example=$ROOT/client/lib/example.c
 if [ -f "$example" ]; then
     # shellcheck disable=SC2046
     cc -std=c17 -D_GNU_SOURCE -Wall $(pkg-config --cflags pstorage) "$example" \
-        $(pkg-config --libs --static pstorage) -o example
+        $(pkg-config --libs pstorage) -o example
 fi
 
 say "== the installed programs run without the build tree"
@@ -33,7 +33,7 @@ PATH=$prefix/bin:/usr/sbin:/usr/bin:/sbin:/bin
 hash -r
 node_start
 pstorage volume create vol --size 16M
-[ ! -x example ] || LD_LIBRARY_PATH=$prefix/lib ./example "$PSTORAGE_ENDPOINT" vol
+[ ! -x example ] || LD_LIBRARY_PATH=$(pkg-config --variable=libdir pstorage) ./example "$PSTORAGE_ENDPOINT" vol
 node_stop
 
 say "== the unit file is one that systemd accepts"

@@ -1,7 +1,7 @@
 # write_cache=on: a kill may cost what was not flushed, and only the end of it, in order. FUA and flush keep.
 
 node_start
-pstorage volume create vol --size 64M --write-cache on
+pstorage volume create vol --size 64M --write-cache
 same "$(pstorage volume show vol --json | field write_cache)" true "write_cache"
 for round in 1 2 3 4 5 6 7 8 9 10; do
     say "== round $round"
