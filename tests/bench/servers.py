@@ -137,7 +137,7 @@ class PStorage(Server):
 
     name = "PStorage"
 
-    def __init__(self, directory, programs, flash="64G", settings=None):
+    def __init__(self, directory, programs, flash="24G", settings=None):
         super().__init__(directory)
         self.programs = programs
         self.data = os.path.join(directory, "pstorage")
