@@ -89,7 +89,7 @@ def images(directory, limit):
     size -= size % (1 << 20)
     if os.path.exists(first):
         os.unlink(first)
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tree, first, f"{size >> 10}k"], check=True, capture_output=True)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-i", "4096", "-d", tree, first, f"{size >> 10}k"], check=True, capture_output=True)
     subprocess.run(["cp", "--sparse=always", first, second], check=True)
     draw = random.Random(42)
     commands = []

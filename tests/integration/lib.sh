@@ -230,5 +230,5 @@ real_tree()
 ext4_image()
 {
     rm -f "$1"
-    mke2fs -q -t ext4 -d "$2" -E root_owner=0:0 "$1" "$3" >/dev/null
+    mke2fs -q -t ext4 -i 4096 -d "$2" -E root_owner=0:0 "$1" "$3" >/dev/null
 }
