@@ -117,7 +117,8 @@ void run_put_blob(struct run_writer *run, uint8_t type, uint64_t id, const void 
     *p++ = type;
     p = varint_put(p, id);
     p = varint_put(p, bytes);
-    memcpy(p, data, bytes);
+    if (bytes)
+        memcpy(p, data, bytes);
     advance(run, p + bytes);
 }
 

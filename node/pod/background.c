@@ -175,6 +175,13 @@ void index_load_stop(struct pod *pod)
     pod->index_load = NULL;
 }
 
+void index_load_drop(struct pod *pod)
+{
+    if (pod->index_load)
+        pod->index_load->busy = false;
+    index_load_stop(pod);
+}
+
 bool index_load_busy(const struct pod *pod)
 {
     return pod->index_load != NULL;

@@ -40,12 +40,12 @@ bool batch_open(struct pod *pod)
 /* Kept free for what sealing adds: spaces, counters, next ids. */
 enum { SEAL_ROOM = BATCH_SPACES * 60 + 2 * 80 + 64 };
 
-bool batch_has_room(struct pod *pod, unsigned depth, uint32_t blocks)
+bool batch_has_room(struct pod *pod, unsigned depth, uint32_t entries, uint32_t blocks)
 {
     const struct batch *b = pod->open;
     const uint32_t records = b->records + (b->scatter.blocks > 0);
-    return changes_room(&b->changes) >= map_put_room(depth, blocks) + PIECE_BLOCKS * CHANGES_REF_BYTES + SEAL_ROOM &&
-           view_room(pod->view) >= 2 * map_put_shadows(depth, blocks) + blocks &&
+    return changes_room(&b->changes) >= map_put_room(depth, entries) + PIECE_BLOCKS * CHANGES_REF_BYTES + SEAL_ROOM &&
+           view_room(pod->view) >= 2 * map_put_shadows(depth, entries) + blocks &&
            b->blocks + blocks <= BATCH_BLOCKS_MAX && records + blocks + 1 <= BATCH_RECORDS_MAX &&
            b->payload_used + RECORD_MAX_BYTES + (blocks + GROUP_BLOCKS) * (POD_BLOCK_BYTES + RECORD_UNIT_BYTES) <=
                BATCH_PAYLOAD_MAX &&

@@ -96,7 +96,9 @@ static void make_queues(struct pod *pod)
 static void make_caches(struct pod *pod)
 {
     const uint64_t budget = pod->config.memory_budget;
-    const struct meta_config meta = {.cache_bytes = budget / 2 - (48ull << 20), .place_ref = pod_place_ref, .user = pod};
+    const uint64_t own = pod->config.metadata_cache_bytes;
+    const struct meta_config meta = {
+        .cache_bytes = own ? own : budget / 2 - (48ull << 20), .place_ref = pod_place_ref, .user = pod};
     const struct block_cache_config cache = {
         .budget_bytes = budget / 4,
         .max_pinned = BATCHES * BATCH_BLOCKS_MAX + RECORD_MAX_BLOCKS,
@@ -150,7 +152,7 @@ void pod_close(struct pod *pod, void (*cb)(void *user), void *user)
 
 void pod_destroy(struct pod *pod)
 {
-    index_load_stop(pod);
+    index_load_drop(pod);
     open_free(pod);
     checkpoint_free(pod);
     for (int i = 0; i < BATCHES; i++) {

@@ -214,6 +214,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out);
 struct pod_config {
     const char *name; /* "default" */
     uint64_t memory_budget; /* bytes for caches, maps and the dedup index together; at least POD_MEMORY_MIN */
+    uint64_t metadata_cache_bytes; /* 0: from the budget; tests make it small. At least 1 MiB */
     bool dedupe, compression;
     bool sha256; /* fingerprint; XXH3-128 otherwise */
     bool zstd;   /* LZ4 otherwise */

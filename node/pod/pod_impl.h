@@ -314,7 +314,8 @@ int punch_step(struct pod *pod, struct image *image, uint64_t *cursor, uint64_t 
 
 /* batch_build.c */
 bool batch_open(struct pod *pod); /* false: no batch or no log space now */
-bool batch_has_room(struct pod *pod, unsigned depth, uint32_t blocks);
+/* For one plan that sets `entries` of a map and stores up to `blocks` new blocks. */
+bool batch_has_room(struct pod *pod, unsigned depth, uint32_t entries, uint32_t blocks);
 struct space *batch_space(struct batch *batch, uint64_t image);
 /* Stores `n` new blocks as one record (joint) or one by one; fills their entries. */
 void batch_store_joint(struct pod *pod, const struct piece *piece, uint32_t first, uint32_t n, uint64_t *entries);
@@ -368,6 +369,8 @@ void background_turn(struct pod *pod);
 void index_load_start(struct pod *pod);
 void index_load_turn(struct pod *pod);
 void index_load_stop(struct pod *pod);
+/* Frees it even if the device dropped its read. */
+void index_load_drop(struct pod *pod);
 bool index_load_busy(const struct pod *pod);
 
 /* checkpoint.c */

@@ -460,7 +460,7 @@ static enum bound bind(struct pod *pod, struct piece *piece)
         if (rc)
             return BOUND_LATER;
     }
-    if (!batch_open(pod) || !batch_has_room(pod, image->depth, piece->count))
+    if (!batch_open(pod) || !batch_has_room(pod, image->depth, piece->count, piece->kind == PIECE_WRITE ? piece->count : 0))
         return BOUND_NO_ROOM;
     view_missing_clear(pod->view);
     bool all = can_put(pod, piece, image);
@@ -576,7 +576,7 @@ int punch_step(struct pod *pod, struct image *image, uint64_t *cursor, uint64_t 
     }
     if (!batch_open(pod))
         return PS_EABORTED;
-    if (!batch_has_room(pod, image->depth, n)) {
+    if (!batch_has_room(pod, image->depth, n, 0)) {
         if (!batch_may_ship(pod))
             return PS_EABORTED;
         batch_ship(pod);

@@ -1,0 +1,53 @@
+/* A pod on a device in memory, driven step by step: for tests of node/pod.
+ *
+ * Nothing happens by itself. rig_wait runs turns and completes device requests,
+ * oldest first or at random by the rig's seed, until its condition holds. */
+#ifndef PS_TESTS_SUPPORT_POD_RIG_H
+#define PS_TESTS_SUPPORT_POD_RIG_H
+
+#include "common/blkdev_mem.h"
+#include "common/prng.h"
+#include "node/pod/pod.h"
+
+struct rig {
+    struct blkdev *mem; /* the device; outlives the pod */
+    struct blkdev *dev; /* what the pod sees: mem, or a layer on it */
+    struct pod_config config;
+    struct pod *pod;
+    struct prng prng;
+    bool random; /* complete device requests in random order */
+    uint64_t now_ns;
+    int open_status;
+    bool opened;
+    struct ps_error error;
+    uint64_t cut_after; /* device completions until the power fails; 0: never */
+    bool dead;          /* it has failed: nothing completes any more */
+    uint64_t steps;     /* device completions so far */
+};
+
+void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed);
+void rig_destroy(struct rig *rig);
+/* Opens (or formats) the pool; returns the status. */
+int rig_open(struct rig *rig);
+/* Crash: the pod is gone, the device keeps what `mode` says. */
+void rig_crash(struct rig *rig, enum blkdev_mem_cut mode);
+void rig_close(struct rig *rig);
+/* One turn and at most one device completion. False when the power failed. */
+bool rig_step(struct rig *rig);
+
+/* One operation, waited for. When the power fails meanwhile: PS_EUNAVAILABLE. */
+int rig_manage(struct rig *rig, struct pod_manage *req);
+int rig_io(struct rig *rig, struct pod_io *io);
+int rig_create_volume(struct rig *rig, const char *name, uint64_t size);
+int rig_named(struct rig *rig, enum pod_manage_op op, const char *name, const char *new_name, uint64_t size);
+int rig_write(struct rig *rig, const char *name, uint64_t offset, const void *data, uint64_t length);
+int rig_read(struct rig *rig, const char *name, uint64_t offset, void *data, uint64_t length);
+int rig_range(struct rig *rig, enum pod_io_op op, const char *name, uint64_t offset, uint64_t length);
+/* Until nothing is left to do: deleted images released, checkpoint written. */
+void rig_settle(struct rig *rig);
+
+/* Deep check of the quiet pod: every block's owned references equal its count, every page has one
+ * owner, L2P knows exactly the referenced blocks, space and segments add up. Fails the test otherwise. */
+void rig_check(struct rig *rig);
+
+#endif

@@ -1,0 +1,170 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/pod_rig.h"
+
+enum { MIB = 1 << 20 };
+
+static void fill(void *buf, size_t bytes, uint64_t seed)
+{
+    struct prng prng;
+    prng_seed(&prng, seed);
+    prng_fill(&prng, buf, bytes);
+}
+
+static int setup(void **state)
+{
+    struct rig *rig = calloc(1, sizeof *rig);
+    rig_create(rig, 64 * MIB, 7);
+    assert_int_equal(rig_open(rig), 0);
+    *state = rig;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct rig *rig = *state;
+    if (rig->pod)
+        rig_close(rig);
+    rig_destroy(rig);
+    free(rig);
+    return 0;
+}
+
+static void what_is_written_is_read(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t data[256 * 1024], back[256 * 1024];
+    fill(data, sizeof data, 1);
+    assert_int_equal(rig_create_volume(rig, "v", 16 * MIB), 0);
+    assert_int_equal(rig_write(rig, "v", 8192, data, sizeof data), 0);
+    assert_int_equal(rig_read(rig, "v", 8192, back, sizeof back), 0);
+    assert_memory_equal(data, back, sizeof data);
+    assert_int_equal(rig_read(rig, "v", 0, back, 8192), 0);
+    for (int i = 0; i < 8192; i++)
+        assert_int_equal(back[i], 0);
+    rig_check(rig);
+}
+
+static void what_was_acknowledged_survives_a_power_cut(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t data[MIB], back[MIB];
+    fill(data, sizeof data, 2);
+    assert_int_equal(rig_create_volume(rig, "v", 16 * MIB), 0);
+    assert_int_equal(rig_write(rig, "v", 4096, data, sizeof data), 0);
+    rig_crash(rig, BLKDEV_MEM_LOSE);
+    assert_int_equal(rig_open(rig), 0);
+    assert_int_equal(rig_read(rig, "v", 4096, back, sizeof back), 0);
+    assert_memory_equal(data, back, sizeof data);
+    rig_check(rig);
+}
+
+static void unaligned_writes_keep_their_surroundings(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t data[64 * 1024], back[64 * 1024];
+    fill(data, sizeof data, 3);
+    assert_int_equal(rig_create_volume(rig, "v", MIB), 0);
+    assert_int_equal(rig_write(rig, "v", 0, data, sizeof data), 0);
+    fill(data + 512 * 3, 512 * 20, 4);
+    assert_int_equal(rig_write(rig, "v", 512 * 3, data + 512 * 3, 512 * 20), 0);
+    fill(data + 512 * 41, 512, 5);
+    assert_int_equal(rig_write(rig, "v", 512 * 41, data + 512 * 41, 512), 0);
+    assert_int_equal(rig_read(rig, "v", 0, back, sizeof back), 0);
+    assert_memory_equal(data, back, sizeof data);
+    rig_check(rig);
+}
+
+static void equal_blocks_are_stored_once(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t data[128 * 1024];
+    struct pod_stats stats;
+    fill(data, sizeof data, 6);
+    assert_int_equal(rig_create_volume(rig, "a", MIB), 0);
+    assert_int_equal(rig_create_volume(rig, "b", MIB), 0);
+    assert_int_equal(rig_write(rig, "a", 0, data, sizeof data), 0);
+    assert_int_equal(rig_write(rig, "b", 4096, data, sizeof data), 0);
+    pod_stats(rig->pod, &stats);
+    assert_int_equal(stats.unique_blocks, 32);
+    assert_int_equal(stats.dedup_removed, sizeof data);
+    rig_check(rig);
+    assert_int_equal(rig_range(rig, POD_TRIM, "a", 0, MIB), 0);
+    pod_stats(rig->pod, &stats);
+    assert_int_equal(stats.unique_blocks, 32);
+    assert_int_equal(rig_range(rig, POD_TRIM, "b", 0, MIB), 0);
+    pod_stats(rig->pod, &stats);
+    assert_int_equal(stats.unique_blocks, 0);
+    rig_check(rig);
+}
+
+static void a_snapshot_keeps_its_content(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t old[64 * 1024], new[64 * 1024], back[64 * 1024];
+    fill(old, sizeof old, 8);
+    fill(new, sizeof new, 9);
+    assert_int_equal(rig_create_volume(rig, "v", 4 * MIB), 0);
+    assert_int_equal(rig_write(rig, "v", 0, old, sizeof old), 0);
+    assert_int_equal(rig_named(rig, POD_SNAPSHOT_CREATE, "v@s", NULL, 0), 0);
+    assert_int_equal(rig_write(rig, "v", 0, new, sizeof new), 0);
+    assert_int_equal(rig_named(rig, POD_CLONE_CREATE, "v@s", "c", 0), 0);
+    assert_int_equal(rig_read(rig, "v@s", 0, back, sizeof back), 0);
+    assert_memory_equal(old, back, sizeof old);
+    assert_int_equal(rig_read(rig, "c", 0, back, sizeof back), 0);
+    assert_memory_equal(old, back, sizeof old);
+    assert_int_equal(rig_read(rig, "v", 0, back, sizeof back), 0);
+    assert_memory_equal(new, back, sizeof new);
+    rig_check(rig);
+    /* Two children: the deleted snapshot stays, hidden. */
+    assert_int_equal(rig_named(rig, POD_SNAPSHOT_DELETE, "v@s", NULL, 0), 0);
+    rig_check(rig);
+    assert_int_equal(rig_read(rig, "c", 0, back, sizeof back), 0);
+    assert_memory_equal(old, back, sizeof old);
+    assert_int_equal(rig_named(rig, POD_VOLUME_DELETE, "c", NULL, 0), 0);
+    rig_check(rig);
+    assert_int_equal(rig_read(rig, "v", 0, back, sizeof back), 0);
+    assert_memory_equal(new, back, sizeof new);
+    assert_int_equal(rig_named(rig, POD_VOLUME_DELETE, "v", NULL, 0), 0);
+    rig_check(rig);
+    struct pod_stats stats;
+    pod_stats(rig->pod, &stats);
+    assert_int_equal(stats.unique_blocks, 0);
+    assert_int_equal(stats.releasing, 0);
+}
+
+static void an_orderly_restart_replays_nothing(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t data[64 * 1024], back[64 * 1024];
+    fill(data, sizeof data, 10);
+    assert_int_equal(rig_create_volume(rig, "v", 4 * MIB), 0);
+    assert_int_equal(rig_write(rig, "v", 4096, data, sizeof data), 0);
+    for (int i = 0; i < 3; i++) {
+        rig_close(rig);
+        assert_int_equal(rig_open(rig), 0);
+        assert_int_equal(rig_read(rig, "v", 4096, back, sizeof back), 0);
+        assert_memory_equal(data, back, sizeof data);
+    }
+    rig_check(rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_is_written_is_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_acknowledged_survives_a_power_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(unaligned_writes_keep_their_surroundings, setup, teardown),
+        cmocka_unit_test_setup_teardown(equal_blocks_are_stored_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_snapshot_keeps_its_content, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_orderly_restart_replays_nothing, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("pod", tests, NULL, NULL);
+}
