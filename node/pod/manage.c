@@ -222,6 +222,7 @@ static int shrink_first(struct pod *pod, struct pod_manage *req, struct image *i
         if (rc)
             return ps_error_set(&req->error, rc, "\"%s\": a damaged metadata page lies beyond the new end", req->name);
     }
+    pod->again |= pod->shrink_cursor < end;
     return pod->shrink_cursor < end;
 }
 
@@ -492,6 +493,8 @@ void manage_turn(struct pod *pod)
             deliver(pod, req, rc);
             continue;
         }
+        if (pod->open && batch_is_empty(pod->open))
+            batch_cancel(pod);
         if (!is_quiet(pod) || !batch_open(pod))
             return;
         rc = plan_operation(pod, req);

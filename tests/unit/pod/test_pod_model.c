@@ -226,7 +226,14 @@ static void reopen(struct model *m)
         fail_msg("opening after a crash: %s: %s", ps_status_name(rc), m->rig.error.detail);
 }
 
-static void crash(struct model *m, unsigned nops)
+static void adopt_all(struct model *m, unsigned nops)
+{
+    for (int i = 0; i < IMAGES; i++)
+        if (m->images[i].exists)
+            adopt(m, &m->images[i], nops);
+}
+
+static void crash(struct model *m)
 {
     rig_crash(&m->rig, (enum blkdev_mem_cut)pick(m, BLKDEV_MEM_CUTS));
     m->crashes++;
@@ -240,11 +247,6 @@ static void crash(struct model *m, unsigned nops)
         rig_crash(&m->rig, (enum blkdev_mem_cut)pick(m, BLKDEV_MEM_CUTS));
     }
     reopen(m);
-    for (unsigned i = 0; i < nops; i++)
-        free(m->ops[i].image);
-    for (int i = 0; i < IMAGES; i++)
-        if (m->images[i].exists)
-            adopt(m, &m->images[i], nops);
 }
 
 static bool all_done(const struct model *m, unsigned nops)
@@ -266,7 +268,10 @@ static void io_round(struct model *m)
         choose_op(m, &m->ops[i]);
     while (!all_done(m, nops))
         if (!rig_step(&m->rig)) {
-            crash(m, nops);
+            crash(m);
+            for (unsigned i = 0; i < nops; i++)
+                free(m->ops[i].image);
+            adopt_all(m, nops);
             return;
         }
     m->rig.cut_after = 0;
@@ -288,6 +293,7 @@ struct change {
     uint64_t size;
 };
 
+/* False: not possible now. */
 static bool choose_change(struct model *m, struct change *c)
 {
     struct shadow *volume = any_image(m, false), *snapshot = any_image(m, true), *to = free_image(m);
@@ -436,9 +442,10 @@ static void manage_round(struct model *m)
         m->rig.cut_after = m->rig.steps + 1 + pick(m, 3);
     const int rc = rig_manage(&m->rig, &req);
     if (m->rig.dead) {
-        crash(m, 0);
+        crash(m);
         if (took_effect(m, &c))
             apply_change(m, &c);
+        adopt_all(m, 0);
         return;
     }
     m->rig.cut_after = 0;
@@ -465,6 +472,12 @@ static void run_seed(uint64_t seed)
     for (int i = 0; i < AT_ONCE; i++)
         m->ops[i].buf = malloc(IO_MAX + BLOCK);
     assert_int_equal(rig_open(&m->rig), 0);
+    for (int i = 0; i < 2; i++) {
+        struct change c = {.op = POD_VOLUME_CREATE, .to = &m->images[i], .size = (1 + (uint64_t)i * 4) * MIB};
+        (void)snprintf(c.name, sizeof c.name, "v%d", i);
+        assert_int_equal(rig_create_volume(&m->rig, c.name, c.size), 0);
+        apply_change(m, &c);
+    }
     for (uint64_t round = 0; round < seed_rounds; round++) {
         if (pick(m, 4) == 0)
             manage_round(m);
