@@ -208,16 +208,18 @@ static void cut_leaf(struct plan *plan, struct image *image, uint64_t lba, uint6
         changes_drop(plan->changes, entry_id(leaf));
 }
 
-/* The entry of the leaf page of `lba`; the looking pass saw every page above it. */
+/* The entry of the leaf page of `lba`, owned only if every page above it is the
+ * image's own too; the looking pass saw them all. */
 static uint64_t leaf_entry(struct view *view, const struct image *image, uint64_t lba)
 {
-    uint64_t entry = image->planned_root;
+    uint64_t entry = image->planned_root, own = entry & ENTRY_OWN;
     for (unsigned level = image->depth; level > 1 && entry_type(entry) == ENTRY_PAGE; level--) {
         const uint64_t *slots = view_slots(view, entry_page_key(entry), true);
         assert(slots);
         entry = slots[slot_at(lba, level)];
+        own &= entry;
     }
-    return entry;
+    return (entry & ~ENTRY_OWN) | own;
 }
 
 void map_punch(struct plan *plan, struct image *image, uint64_t lba, unsigned count, struct space *space)

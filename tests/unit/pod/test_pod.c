@@ -156,6 +156,21 @@ static void an_orderly_restart_replays_nothing(void **state)
     rig_check(rig);
 }
 
+/* The snapshot's pages own their leaves; the volume, which shares the root, does not. */
+static void trimming_a_whole_leaf_leaves_the_snapshot_alone(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t data[64 * 1024], back[64 * 1024];
+    fill(data, sizeof data, 11);
+    assert_int_equal(rig_create_volume(rig, "v", 8 * MIB), 0);
+    assert_int_equal(rig_write(rig, "v", 3 * MIB, data, sizeof data), 0);
+    assert_int_equal(rig_named(rig, POD_SNAPSHOT_CREATE, "v@s", NULL, 0), 0);
+    assert_int_equal(rig_range(rig, POD_TRIM, "v", 2 * MIB, 2 * MIB), 0);
+    assert_int_equal(rig_read(rig, "v@s", 3 * MIB, back, sizeof back), 0);
+    assert_memory_equal(data, back, sizeof data);
+    rig_check(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +179,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(unaligned_writes_keep_their_surroundings, setup, teardown),
         cmocka_unit_test_setup_teardown(equal_blocks_are_stored_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_snapshot_keeps_its_content, setup, teardown),
+        cmocka_unit_test_setup_teardown(trimming_a_whole_leaf_leaves_the_snapshot_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(an_orderly_restart_replays_nothing, setup, teardown),
     };
     return cmocka_run_group_tests_name("pod", tests, NULL, NULL);

@@ -489,6 +489,8 @@ static void run_seed(uint64_t seed)
         }
         if (pick(m, 10) == 0)
             rig_check(&m->rig);
+        if (pick(m, 10) == 0)
+            compare_all(m);
     }
     compare_all(m);
     rig_check(&m->rig);
