@@ -65,7 +65,7 @@ enum setting_replication {
       "Percent of segments in use at which background garbage collection starts")                                    \
     X(WEAR_THRESHOLD, wear_threshold, UINT, 0, "1000", 1, 1000000, NULL,                                             \
       "Spread of P/E cycles at which cold data is moved")                                                            \
-    X(MEMORY_BUDGET, memory_budget, SIZE, 0, "1G", 64ull << 20, 1ull << 50, NULL,                                    \
+    X(MEMORY_BUDGET, memory_budget, SIZE, 0, "1G", 128ull << 20, 1ull << 50, NULL,                                    \
       "Memory of all caches, maps and the dedup index together")                                                     \
     X(CONFIG, config, PATH, SETTING_NOT_IN_FILE | SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                              \
       "File with settings, PSTORAGE_NAME=value a line")                                                              \

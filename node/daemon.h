@@ -1,0 +1,80 @@
+/* What the steps of the daemon's start share. Only main.c and start_*.c see
+ * this: each part below knows nothing of the others.
+ *
+ * A step starts one thing and stops it again; main.c runs them in order and, at
+ * the end or after a failure, stops in reverse what had been started. A step may wait
+ * for the loop with node_wait. */
+#ifndef PS_NODE_DAEMON_H
+#define PS_NODE_DAEMON_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "common/settings_table.h"
+#include "common/status.h"
+#include "node/host/data_dir.h"
+
+struct node {
+    struct settings settings;
+    struct pstoraged_settings as; /* typed; points into settings */
+    const char *notify_socket;
+    uint64_t started_unix_ns;
+
+    uv_loop_t loop; /* the reactor's: main thread */
+    uv_signal_t signals[3];
+    bool stopping; /* a signal asked for it */
+
+    struct data_dir data_dir;
+    char catalog_path[1100];
+    struct catalog *catalog; /* until the service takes it */
+    struct catalog_service *catalog_service;
+    struct blkdev *flash;
+    struct reactor *reactor;
+    struct pod *pod;
+    struct nbd_server *nbd;
+};
+
+struct step {
+    const char *name;
+    int (*start)(struct node *node, struct ps_error *err);
+    void (*stop)(struct node *node); /* may be NULL */
+};
+
+/* The default pod; a node has one in this version. */
+extern const char node_pod_name[];
+
+/* Something that a step waits for while the loop runs. */
+struct awaited {
+    struct node *node;
+    bool done;
+    int status;
+};
+void node_wait(struct awaited *awaited);
+/* Whoever ends the wait calls this: from a prepare callback too, after which the loop would sleep. */
+void node_arrived(struct awaited *awaited, int status);
+/* The same as a callback; `user` is the struct awaited. */
+void node_arrived_cb(void *user);
+
+/* Fails with the setting that a person would change, and the reason. */
+int node_setting_error(struct node *node, size_t setting, int status, struct ps_error *err,
+                       const char *reason);
+
+/* start_flash.c: the catalog's file, devices, and the pod on them. */
+int start_catalog(struct node *node, struct ps_error *err);
+void stop_catalog(struct node *node);
+int start_flash(struct node *node, struct ps_error *err);
+void stop_flash(struct node *node);
+int start_reactor(struct node *node, struct ps_error *err);
+void stop_reactor(struct node *node);
+int start_catalog_service(struct node *node, struct ps_error *err);
+void stop_catalog_service(struct node *node);
+int start_pod(struct node *node, struct ps_error *err);
+void stop_pod(struct node *node);
+int start_comparison(struct node *node, struct ps_error *err);
+void stop_comparison(struct node *node);
+
+/* start_host.c: the ways in for hosts and people. */
+int start_nbd(struct node *node, struct ps_error *err);
+void stop_nbd(struct node *node);
+
+#endif

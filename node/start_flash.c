@@ -1,0 +1,199 @@
+/* From the bottom up: the catalog's file, the flash device, the reactor and the pod. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/blkdev_uring.h"
+#include "common/large_memory_mmap.h"
+#include "common/log.h"
+#include "node/daemon.h"
+#include "node/host/catalog_uv.h"
+#include "node/host/reactor_uv.h"
+#include "node/pod/pod.h"
+
+/* ---- catalog */
+
+static int record_settings(struct node *node)
+{
+    static const char *const sources[] = {"default", "file", "environment", "flag"};
+    const char *rows[SETTINGS_MAX][3];
+    for (size_t i = 0; i < PSTORAGED_COUNT; i++) {
+        const struct setting_value *v = &node->settings.values[i];
+        rows[i][0] = pstoraged_program.table[i].name;
+        rows[i][1] = v->text;
+        rows[i][2] = sources[v->source];
+    }
+    int rc = catalog_put_node(node->catalog, node->as.node_name, PS_VERSION, node->started_unix_ns);
+    if (rc == 0)
+        rc = catalog_put_settings(node->catalog, node->as.node_name, rows, PSTORAGED_COUNT);
+    return rc;
+}
+
+int start_catalog(struct node *node, struct ps_error *err)
+{
+    (void)snprintf(node->catalog_path, sizeof node->catalog_path, "%s/catalog.db", node->as.data_dir);
+    int rc = 0;
+    if (node->as.rebuild_catalog) {
+        rc = catalog_set_aside(node->catalog_path, err);
+        if (rc == 0)
+            log_info("main", "catalog is made anew, the old one is set aside",
+                     LOG_S("old", node->catalog_path));
+    }
+    if (rc == 0)
+        rc = catalog_open(node->catalog_path, &node->catalog, err);
+    if (rc)
+        return rc;
+    rc = record_settings(node);
+    if (rc) {
+        stop_catalog(node);
+        return ps_error_set(err, rc, "catalog %.100s can't be written: %s", node->catalog_path,
+                            ps_status_text(rc));
+    }
+    return 0;
+}
+
+void stop_catalog(struct node *node)
+{
+    /* Once started, the service owns and closes it. */
+    if (node->catalog)
+        catalog_close(node->catalog);
+    node->catalog = NULL;
+}
+
+int start_catalog_service(struct node *node, struct ps_error *err)
+{
+    struct catalog *catalog = node->catalog;
+    node->catalog = NULL;
+    const int rc = catalog_service_start(&node->loop, catalog, node_pod_name, &node->catalog_service);
+    return rc ? ps_error_set(err, rc, "no management thread: %s", ps_status_text(rc)) : 0;
+}
+
+void stop_catalog_service(struct node *node)
+{
+    struct awaited end = {.node = node};
+    catalog_service_stop(node->catalog_service, node_arrived_cb, &end);
+    node_wait(&end);
+}
+
+/* ---- flash */
+
+int start_flash(struct node *node, struct ps_error *err)
+{
+    struct blkdev_spec specs[2];
+    struct ps_error reason;
+    size_t count;
+    /* The settings checked the list; here it is only too long for a pod of this version. */
+    if (blkdev_spec_list_parse(node->as.flash_devices, specs, 2, &count, &reason) || count != 1)
+        return node_setting_error(node, PSTORAGED_FLASH_DEVICES, PS_EUNIMPLEMENTED, err,
+                                  "this version uses one flash device");
+    int rc = blkdev_uring_open(&node->loop, &specs[0], NULL, &node->flash, &reason);
+    if (rc)
+        return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err, reason.detail);
+    static const char *const kinds[] = {"file", "block", "nvme"};
+    rc = catalog_put_device(node->catalog, node->as.node_name, node->flash->name, kinds[specs[0].kind],
+                            node->flash->geometry.size_bytes);
+    if (rc) {
+        stop_flash(node);
+        return ps_error_set(err, rc, "catalog %.100s can't be written: %s", node->catalog_path,
+                            ps_status_text(rc));
+    }
+    log_info("main", "flash device open", LOG_S("device", node->flash->name),
+             LOG_U("size_bytes", node->flash->geometry.size_bytes),
+             LOG_S("engine", blkdev_uring_engine(node->flash)));
+    return 0;
+}
+
+void stop_flash(struct node *node)
+{
+    /* Its handles close while the loop runs on, at the latest in stop_loop; the lock is the process's until
+     * then. */
+    blkdev_destroy(node->flash);
+    node->flash = NULL;
+}
+
+/* ---- reactor and pod */
+
+int start_reactor(struct node *node, struct ps_error *err)
+{
+    return reactor_create(&node->loop, &node->reactor) ? ps_error_set(err, PS_ENOMEM, "out of memory") : 0;
+}
+
+void stop_reactor(struct node *node)
+{
+    struct awaited end = {.node = node};
+    reactor_close(node->reactor, node_arrived_cb, &end);
+    node_wait(&end);
+}
+
+static void pod_opened(void *user, int status, struct pod *pod)
+{
+    struct awaited *open = user;
+    struct node *node = open->node;
+    node->pod = status == 0 ? pod : NULL;
+    if (status)
+        reactor_set_pod(node->reactor, NULL);
+    node_arrived(open, status);
+}
+
+int start_pod(struct node *node, struct ps_error *err)
+{
+    struct pod_config config = {
+        .name = node_pod_name,
+        .memory_budget = node->as.memory_budget,
+        .dedupe = node->as.dedupe_enabled,
+        .compression = node->as.compression_enabled,
+        .sha256 = node->as.dedupe_fingerprint == SETTING_FINGERPRINT_SHA256,
+        .memory = &large_memory_mmap,
+        .zstd = node->as.compression_algorithm == SETTING_COMPRESSION_ZSTD,
+        .event = catalog_service_pod_event,
+        .image_changed = catalog_service_image_changed,
+        .user = node->catalog_service,
+    };
+    if (getrandom(config.seed, sizeof config.seed, 0) != sizeof config.seed)
+        return ps_error_set(err, PS_EIO, "the system gives no random numbers");
+    struct awaited open = {.node = node};
+    struct ps_error reason = {0};
+    struct pod *opening = NULL;
+    int rc = pod_open(node->flash, &config, POD_FORMAT_BLANK, pod_opened, &open, &reason, &opening);
+    if (rc == 0) {
+        reactor_set_pod(node->reactor, opening);
+        node_wait(&open);
+        rc = open.status;
+    }
+    if (rc && opening)
+        pod_destroy(opening);
+    if (rc)
+        return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err,
+                                  reason.detail[0] ? reason.detail : ps_status_text(rc));
+    return 0;
+}
+
+void stop_pod(struct node *node)
+{
+    struct awaited end = {.node = node};
+    pod_close(node->pod, node_arrived_cb, &end);
+    node_wait(&end);
+    reactor_set_pod(node->reactor, NULL);
+    pod_destroy(node->pod);
+    node->pod = NULL;
+}
+
+static void compared(void *user, int status)
+{
+    node_arrived(user, status);
+}
+
+int start_comparison(struct node *node, struct ps_error *err)
+{
+    (void)err;
+    struct awaited end = {.node = node};
+    catalog_service_attach(node->catalog_service, node->pod, compared, &end);
+    node_wait(&end);
+    /* An outdated view is no reason not to serve; the service tries again. */
+    return 0;
+}
+
+void stop_comparison(struct node *node)
+{
+    catalog_service_detach(node->catalog_service);
+}
