@@ -215,7 +215,9 @@ static void link_sent(struct rpc_link *link, int status, size_t bytes)
         else
             release_out(out);
     }
-    flush(ch);
+    /* Not at once: what the rest of this turn adds goes along. */
+    if (ch->unsent > 0 || ch->state == RPC_CHANNEL_LEAVING)
+        rpc_task_wake(&ch->task);
     if (ch->events->progress && ch->state != RPC_CHANNEL_CLOSING)
         ch->events->progress(ch);
 }

@@ -35,6 +35,7 @@ struct nng_transport {
     uint64_t timer_ns; /* what the timer is set for; RPC_NEVER */
     pthread_mutex_t lock;
     struct list_node done; /* under `lock`: operations that NNG has finished */
+    struct list_node soon; /* operations that ended at once, to be told of in this turn */
     size_t users;          /* links, dials and listeners */
     unsigned handles;
     void (*closed)(void *user);
@@ -55,7 +56,9 @@ struct nng_link {
     struct nng_transport *transport;
     nng_stream *stream;
     struct op recv, send;
-    struct op last; /* no aio: brings the end of a link that was idle to a later turn */
+    nng_aio *at_once;  /* without callback: see send_at_once */
+    struct op last;    /* no aio: brings the end of a link that was idle to a later turn */
+    size_t sent_bytes; /* by a send that ended at once */
     bool closing;
 };
 
@@ -130,6 +133,7 @@ static void end_link(struct nng_link *l)
         return;
     op_free(&l->recv);
     op_free(&l->send);
+    nng_aio_free(l->at_once);
     nng_stream_free(l->stream);
     l->transport->users--;
     l->base.events->closed(&l->base);
@@ -162,29 +166,50 @@ static void link_sent(struct op *op, int result)
                              result == 0 ? nng_aio_count(op->aio) : 0);
 }
 
-static void submit(struct op *op, const struct rpc_iov *iov, unsigned count)
+static void set_iov(nng_aio *aio, const struct rpc_iov *iov, unsigned count)
 {
     nng_iov pieces[RPC_IOV_MAX];
-    assert(!op->busy && count > 0 && count <= RPC_IOV_MAX);
+    assert(count > 0 && count <= RPC_IOV_MAX);
     for (unsigned i = 0; i < count; i++)
         pieces[i] = (nng_iov){iov[i].base, iov[i].length};
-    const int refused = nng_aio_set_iov(op->aio, count, pieces);
+    const int refused = nng_aio_set_iov(aio, count, pieces);
     assert(refused == 0); /* only for more pieces than NNG takes */
     (void)refused;
-    op->busy = true;
+}
+
+/* The socket nearly always has room, and then NNG has written before
+ * nng_stream_send returns. An aio without callback that is cancelled right away tells
+ * us so without two changes of thread: either it was done, or nothing was sent. */
+static bool send_at_once(struct nng_link *l, const struct rpc_iov *iov, unsigned count)
+{
+    set_iov(l->at_once, iov, count);
+    nng_stream_send(l->stream, l->at_once);
+    nng_aio_cancel(l->at_once);
+    nng_aio_wait(l->at_once);
+    if (nng_aio_result(l->at_once) != 0)
+        return false; /* no room; or an error, which the usual way will meet again */
+    l->sent_bytes = nng_aio_count(l->at_once);
+    list_push_back(&l->transport->soon, &l->send.link);
+    return true;
 }
 
 static void link_recv(struct rpc_link *link, const struct rpc_iov *iov, unsigned count)
 {
     struct nng_link *l = container_of(link, struct nng_link, base);
-    submit(&l->recv, iov, count);
+    assert(!l->recv.busy);
+    l->recv.busy = true;
+    set_iov(l->recv.aio, iov, count);
     nng_stream_recv(l->stream, l->recv.aio);
 }
 
 static void link_send(struct rpc_link *link, const struct rpc_iov *iov, unsigned count)
 {
     struct nng_link *l = container_of(link, struct nng_link, base);
-    submit(&l->send, iov, count);
+    assert(!l->send.busy);
+    l->send.busy = true;
+    if (send_at_once(l, iov, count))
+        return;
+    set_iov(l->send.aio, iov, count);
     nng_stream_send(l->stream, l->send.aio);
 }
 
@@ -227,8 +252,10 @@ static struct rpc_link *new_link(struct nng_transport *t, nng_stream *stream)
     l->transport = t;
     l->stream = stream;
     l->last = (struct op){.transport = t, .finished = link_last};
-    if (op_init(&l->recv, t, link_received) != PS_OK || op_init(&l->send, t, link_sent) != PS_OK) {
+    if (op_init(&l->recv, t, link_received) != PS_OK || op_init(&l->send, t, link_sent) != PS_OK ||
+        nng_aio_alloc(&l->at_once, NULL, NULL) != 0) {
         op_free(&l->recv);
+        op_free(&l->send);
         nng_stream_free(stream);
         free(l);
         return NULL;
@@ -446,13 +473,31 @@ static void poke(struct rpc_schedule *schedule)
     (void)uv_idle_start(&container_of(transport, struct nng_transport, base)->idle, on_idle);
 }
 
+static void tell_sent(struct nng_transport *t)
+{
+    struct list_node batch;
+    list_init(&batch);
+    list_splice_back(&batch, &t->soon);
+    for (struct list_node *node; (node = list_pop_front(&batch));) {
+        struct nng_link *l = container_of(node, struct nng_link, send.link);
+        l->send.busy = false;
+        if (l->closing)
+            end_link(l);
+        else
+            l->base.events->sent(&l->base, PS_OK, l->sent_bytes);
+    }
+}
+
 /* Once a turn, before the loop sleeps: frames of the whole turn leave together. */
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct nng_transport *t = prepare->data;
     const uint64_t now_ns = uv_hrtime();
     (void)uv_idle_stop(&t->idle);
-    const uint64_t next_ns = rpc_schedule_run(&t->base.schedule, now_ns);
+    uint64_t next_ns = rpc_schedule_run(&t->base.schedule, now_ns);
+    tell_sent(t);
+    if (!list_empty(&t->base.schedule.due))
+        next_ns = now_ns; /* it wants to send more */
     if (next_ns <= now_ns) {
         (void)uv_idle_start(&t->idle, on_idle);
     } else if (next_ns != t->timer_ns) {
@@ -494,6 +539,7 @@ int rpc_transport_nng_create(uv_loop_t *loop, struct rpc_transport **out)
     t->timer_ns = RPC_NEVER;
     t->handles = 4;
     list_init(&t->done);
+    list_init(&t->soon);
     rpc_schedule_init(&t->base.schedule, poke);
     /* These three cannot fail. */
     (void)uv_prepare_init(loop, &t->prepare);

@@ -129,18 +129,19 @@ int main(int argc, char **argv)
     const double seconds = argc > 1 ? atof(argv[1]) : 2;
     static const char *const endpoints[] = {"tcp://127.0.0.1:19517", "ipc:///tmp/pstorage-bench-rpc"};
     for (size_t i = 0; i < 2; i++) {
-        static struct bench b;
-        memset(&b, 0, sizeof b);
+        /* One each: the first is left as it is, its client still looking for the server that was killed. */
+        static struct bench benches[2];
+        struct bench *const b = &benches[i];
         const pid_t pid = fork();
         if (pid == 0) {
             (void)execl("/proc/self/exe", argv[0], "--serve", endpoints[i], NULL);
             _exit(1);
         }
-        assert(uv_loop_init(&b.loop) == 0 && rpc_transport_nng_create(&b.loop, &b.transport) == PS_OK);
+        assert(uv_loop_init(&b->loop) == 0 && rpc_transport_nng_create(&b->loop, &b->transport) == PS_OK);
         const struct rpc_client_config config = {.endpoint = endpoints[i], .identity = {.name = "bench"}};
-        assert(rpc_client_connect(b.transport, &config, &b.client, NULL) == PS_OK);
-        measure(&b, pid, endpoints[i], false, seconds);
-        measure(&b, pid, endpoints[i], true, seconds);
+        assert(rpc_client_connect(b->transport, &config, &b->client, NULL) == PS_OK);
+        measure(b, pid, endpoints[i], false, seconds);
+        measure(b, pid, endpoints[i], true, seconds);
         (void)kill(pid, SIGKILL);
         (void)waitpid(pid, NULL, 0);
     }

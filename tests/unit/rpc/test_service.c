@@ -11,10 +11,10 @@
 void test_pattern(void *out, size_t length, unsigned seed)
 {
     uint8_t *p = out;
-    uint32_t x = seed * 2654435761u + 1;
-    for (size_t i = 0; i < length; i++) {
-        x = x * 1664525 + 1013904223;
-        p[i] = (uint8_t)(x >> 24);
+    uint64_t x = seed * 0x9e3779b97f4a7c15u + 1;
+    for (size_t i = 0; i < length; i += sizeof x) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        memcpy(p + i, &x, length - i < sizeof x ? length - i : sizeof x);
     }
 }
 
