@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc/message.h"
+
 enum {
     CHUNK_BYTES = 64 * 1024, /* of the receive buffer, and of a staging buffer */
     COPY_MAX = 16 * 1024,    /* payloads up to this are copied into staging: NNG takes 8 pieces a send only */
@@ -61,6 +63,7 @@ void rpc_channel_leave(struct rpc_channel *ch, int status, const char *detail)
     char text[sizeof ch->reason.detail];
     (void)ps_error_set(&ch->reason, status, "%s", detail);
     memcpy(text, ch->reason.detail, sizeof text);
+    rpc_utf8_repair(text);
     failure.detail = text;
     struct rpc_frame frame = {.kind = ch->greeted ? RPC_GOODBYE : RPC_GREETING, .status = status};
     if (!rpc_channel_send(ch, &frame, NULL, 0, &failure.base, NULL))

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/rpc/message.h"
+
 static void copy(char *out, size_t room, const char *text)
 {
     (void)snprintf(out, room, "%s", text ? text : "");
@@ -12,6 +14,8 @@ void rpc_self_set(struct rpc_self *self, const struct rpc_identity *identity)
 {
     copy(self->name, sizeof self->name, identity->name);
     copy(self->cluster_id, sizeof self->cluster_id, identity->cluster_id);
+    rpc_utf8_repair(self->name);
+    rpc_utf8_repair(self->cluster_id);
     self->role = identity->role;
 }
 

@@ -4,39 +4,55 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* Well-formed UTF-8, Unicode 15 table 3-7: shortest forms, no surrogates, up to U+10FFFF. */
+/* Length of the character at `p` that is well-formed UTF-8 (Unicode 15, table 3-7: shortest
+ * form, no surrogates, up to U+10FFFF), or 0. Never looks beyond the terminating zero. */
+static size_t utf8_length(const uint8_t *p)
+{
+    uint8_t low = 0x80, high = 0xbf;
+    size_t length;
+    if (*p < 0x80) {
+        return 1;
+    } else if (*p >= 0xc2 && *p <= 0xdf) {
+        length = 2;
+    } else if (*p >= 0xe0 && *p <= 0xef) {
+        length = 3;
+        low = *p == 0xe0 ? 0xa0 : 0x80;
+        high = *p == 0xed ? 0x9f : 0xbf;
+    } else if (*p >= 0xf0 && *p <= 0xf4) {
+        length = 4;
+        low = *p == 0xf0 ? 0x90 : 0x80;
+        high = *p == 0xf4 ? 0x8f : 0xbf;
+    } else {
+        return 0;
+    }
+    for (size_t i = 1; i < length; i++) {
+        if (p[i] < low || p[i] > high)
+            return 0;
+        low = 0x80;
+        high = 0xbf;
+    }
+    return length;
+}
+
 bool rpc_utf8_valid(const char *text)
 {
-    const uint8_t *p = (const uint8_t *)text;
-    while (*p) {
-        if (*p < 0x80) {
-            p++;
-            continue;
-        }
-        uint8_t low = 0x80, high = 0xbf;
-        int more;
-        if (*p >= 0xc2 && *p <= 0xdf) {
-            more = 1;
-        } else if (*p >= 0xe0 && *p <= 0xef) {
-            more = 2;
-            low = *p == 0xe0 ? 0xa0 : 0x80;
-            high = *p == 0xed ? 0x9f : 0xbf;
-        } else if (*p >= 0xf0 && *p <= 0xf4) {
-            more = 3;
-            low = *p == 0xf0 ? 0x90 : 0x80;
-            high = *p == 0xf4 ? 0x8f : 0xbf;
-        } else {
+    for (const uint8_t *p = (const uint8_t *)text; *p;) {
+        const size_t length = utf8_length(p);
+        if (length == 0)
             return false;
-        }
-        p++;
-        for (; more > 0; more--, p++) {
-            if (*p < low || *p > high)
-                return false;
-            low = 0x80;
-            high = 0xbf;
-        }
+        p += length;
     }
     return true;
+}
+
+void rpc_utf8_repair(char *text)
+{
+    for (uint8_t *p = (uint8_t *)text; *p;) {
+        const size_t length = utf8_length(p);
+        if (length == 0)
+            *p = '?';
+        p += length ? length : 1;
+    }
 }
 
 static int check(const ProtobufCMessage *message, struct ps_error *err);

@@ -17,5 +17,8 @@ const ProtobufCMessage *rpc_message_unpack(struct rpc_arena *arena, const Protob
 uint64_t rpc_method_id(const ProtobufCServiceDescriptor *service, const char *method);
 
 bool rpc_utf8_valid(const char *text);
+/* Puts '?' in the place of every byte that is not part of a character: what is
+ * sent must be valid, and a text that was cut or a path may not be. */
+void rpc_utf8_repair(char *text);
 
 #endif

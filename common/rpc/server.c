@@ -233,6 +233,7 @@ void rpc_call_fail(struct rpc_call *call, int status, const char *detail)
     Pstorage__V1__Failure failure = PSTORAGE__V1__FAILURE__INIT;
     char text[sizeof((struct ps_error *)0)->detail];
     (void)snprintf(text, sizeof text, "%s", detail ? detail : ps_status_text(status));
+    rpc_utf8_repair(text);
     failure.detail = text;
     send_end(call, status, &failure.base);
 }

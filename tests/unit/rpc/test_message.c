@@ -71,6 +71,21 @@ static void utf8_is_valid_only_in_its_shortest_form(void **state)
         assert_false(rpc_utf8_valid(bad[i]));
 }
 
+static void text_that_was_cut_is_repaired_before_it_is_sent(void **state)
+{
+    (void)state;
+    char whole[] = "gr\xc3\xb6\xc3\x9f"
+                   "e",
+         cut[] = "gr\xc3\xb6\xc3", path[] = "/tmp/\xff\xe2\x82x";
+    rpc_utf8_repair(whole);
+    assert_string_equal(whole, "gr\xc3\xb6\xc3\x9f"
+                               "e");
+    rpc_utf8_repair(cut);
+    assert_string_equal(cut, "gr\xc3\xb6?");
+    rpc_utf8_repair(path);
+    assert_string_equal(path, "/tmp/???x");
+}
+
 static void an_unknown_enum_value_is_refused(void **state)
 {
     (void)state;
@@ -218,6 +233,7 @@ int main(void)
         cmocka_unit_test(a_body_becomes_the_message_that_it_was),
         cmocka_unit_test(text_that_is_not_utf8_is_refused),
         cmocka_unit_test(utf8_is_valid_only_in_its_shortest_form),
+        cmocka_unit_test(text_that_was_cut_is_repaired_before_it_is_sent),
         cmocka_unit_test(an_unknown_enum_value_is_refused),
         cmocka_unit_test(checks_reach_into_nested_and_repeated_messages),
         cmocka_unit_test(fields_of_a_later_version_are_ignored),
