@@ -1,0 +1,44 @@
+/* The RPC services of a node: proto/ on one side, the pod on the other.
+ *
+ * Pure; runs on the reactor's thread, which owns the server's transport, the pod and
+ * the event source. Payloads go straight between the call's buffers and the pod. */
+#ifndef PS_NODE_HOST_SERVICES_H
+#define PS_NODE_HOST_SERVICES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/blkdev.h"
+#include "common/rpc/server.h"
+#include "node/host/event_source.h"
+#include "node/pod/pod.h"
+
+enum {
+    SERVICES_PAGE_DEFAULT = 100,
+    SERVICES_PAGE_MAX = 1000,
+    SERVICES_EXTENTS_MAX = 1024,
+    SERVICES_HANDLES_MAX = 256, /* open images a connection */
+};
+
+struct services_config {
+    struct pod *pod;
+    const char *pod_name;
+    const char *node_name;
+    uint64_t started_unix_ns;
+    uint64_t (*now_unix_ns)(void *user);
+    struct blkdev *const *devices; /* for Status */
+    size_t ndevices;
+    struct event_source *events;
+    void *user;
+};
+
+struct services;
+
+/* Registers all services; before the server listens. Everything in `config` is
+ * borrowed until the end. PS_ENOMEM. */
+int services_create(struct rpc_server *server, const struct services_config *config, struct services **out);
+/* After the server is closed, and the event source has answered all that it was asked. The pod is still
+ * there. */
+void services_destroy(struct services *services);
+
+#endif

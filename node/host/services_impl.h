@@ -1,0 +1,77 @@
+/* What the files of the services share. */
+#ifndef PS_NODE_HOST_SERVICES_IMPL_H
+#define PS_NODE_HOST_SERVICES_IMPL_H
+
+#include <stdbool.h>
+
+#include "node/host/services.h"
+#include "pstorage/v1/image.pb-c.h"
+
+struct bio_connection;
+struct bio;
+
+enum {
+    SERVICES_BUCKETS = 256
+};
+
+struct services {
+    struct services_config config;
+    struct rpc_server *server;
+    /* Block I/O: open images by connection, requests to use again. */
+    struct bio_connection *connections[SERVICES_BUCKETS];
+    struct list_node spare; /* struct bio */
+    unsigned nspare;
+    /* Events: streams and questions that the source still owes an answer. */
+    unsigned queries;
+};
+
+extern const struct rpc_service services_volumes, services_snapshots, services_clones, services_block_io,
+    services_status, services_events;
+
+void services_block_io_destroy(struct services *s);
+
+/* ---- images in answers */
+
+/* An image with everything it points to. It points into itself: don't copy. */
+struct image_row {
+    Pstorage__V1__Image image;
+    Pstorage__V1__ImageSpace space;
+    struct pod_image_info info;
+};
+void image_row_fill(struct image_row *row, const struct services *s, const struct pod_image_info *info);
+
+/* A page of images for a list. */
+struct image_page {
+    struct image_row *rows;
+    Pstorage__V1__Image **images; /* to each row */
+    size_t count, room;
+    char next[POD_FULL_NAME_MAX + 1]; /* page token; "" after the last */
+};
+/* Ends the call and returns false when the token is malformed or memory is short. */
+bool image_page_open(struct image_page *page, struct rpc_call *call, uint32_t page_size, const char *token);
+/* False: the page is full, `next` is set and there is no need to look further. */
+bool image_page_add(struct image_page *page, const struct services *s, const struct pod_image_info *info);
+void image_page_free(struct image_page *page);
+
+/* ---- changes */
+
+/* A change on its way through the pod. `reply` makes the answer of the image that came of it. */
+struct change {
+    struct pod_manage req;
+    struct services *services;
+    struct rpc_call *call;
+    void (*reply)(struct rpc_call *call, Pstorage__V1__Image *image);
+};
+/* NULL: the call has ended (no memory). `op`, time and operation id are set. */
+struct change *change_new(struct services *s, struct rpc_call *call, enum pod_manage_op op,
+                          void (*reply)(struct rpc_call *call, Pstorage__V1__Image *image));
+/* Checked copies of names into the request; false: the change and the call have ended. */
+bool change_volume(struct change *change, const char *name);
+bool change_new_volume(struct change *change, const char *name);
+bool change_snapshot(struct change *change, const char *name);
+void change_submit(struct change *change);
+
+/* Ends the call if `pod` is neither "" nor the pod's name; false then. */
+bool check_pod(const struct services *s, struct rpc_call *call, const char *pod);
+
+#endif

@@ -1,0 +1,179 @@
+/* Status: see proto/pstorage/v1/status.proto. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/rpc/message.h"
+#include "node/host/services_impl.h"
+#include "pstorage/v1/status.pb-c.h"
+
+/* A pod's status with everything it points to. */
+struct pod_row {
+    Pstorage__V1__PodStatus status;
+    Pstorage__V1__PodSpace space;
+    Pstorage__V1__PodReduction reduction;
+    Pstorage__V1__PodActivity activity;
+    struct pod_stats stats;
+};
+
+struct device_row {
+    Pstorage__V1__DeviceStatus status;
+    char name[sizeof((struct blkdev *)0)->name];
+};
+
+static void fill_space(Pstorage__V1__PodSpace *out, const struct pod_stats *stats)
+{
+    pstorage__v1__pod_space__init(out);
+    out->capacity_bytes = stats->capacity;
+    out->free_bytes = stats->free_bytes;
+    out->reserve_bytes = stats->reserve_bytes;
+    out->logical_bytes = stats->logical;
+    out->unique_blocks = stats->unique_blocks;
+    out->stored_bytes = stats->stored_bytes;
+    out->metadata_bytes = stats->metadata_bytes;
+    out->garbage_bytes = stats->garbage_bytes;
+    out->volumes = stats->volumes;
+    out->snapshots = stats->snapshots;
+    out->releasing = stats->releasing;
+}
+
+static void fill_reduction(Pstorage__V1__PodReduction *out, const struct pod_stats *stats)
+{
+    pstorage__v1__pod_reduction__init(out);
+    out->host_read_bytes = stats->host_read;
+    out->host_written_bytes = stats->host_written;
+    out->pattern_removed_bytes = stats->pattern_removed;
+    out->dedup_removed_bytes = stats->dedup_removed;
+    out->compress_in_bytes = stats->compress_in;
+    out->compress_out_bytes = stats->compress_out;
+    out->flash_written_data_bytes = stats->flash_written_data;
+    out->flash_written_metadata_bytes = stats->flash_written_metadata;
+}
+
+static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats *stats)
+{
+    pstorage__v1__pod_activity__init(out);
+    out->reads = stats->reads;
+    out->writes = stats->writes;
+    out->flushes = stats->flushes;
+    out->trims = stats->trims;
+    out->cache_hits = stats->cache_hits;
+    out->cache_misses = stats->cache_misses;
+    out->batches = stats->batches;
+    out->checkpoints = stats->checkpoints;
+    out->dedup_compares = stats->dedup_compares;
+    out->dedup_index_entries = stats->dedup_index_entries;
+    out->dedup_index_capacity = stats->dedup_index_capacity;
+    out->dedup_index_loading = stats->dedup_index_loading;
+    out->memory_bytes = stats->memory_bytes;
+    out->memory_budget_bytes = stats->memory_budget;
+    out->checksum_errors = stats->checksum_errors;
+    out->log_seq = stats->log_seq;
+}
+
+static void fill_pod(struct pod_row *row, const struct services *s)
+{
+    pod_stats(s->config.pod, &row->stats);
+    rpc_utf8_repair(row->stats.failure);
+    fill_space(&row->space, &row->stats);
+    fill_reduction(&row->reduction, &row->stats);
+    fill_activity(&row->activity, &row->stats);
+    pstorage__v1__pod_status__init(&row->status);
+    row->status.name = (char *)(uintptr_t)s->config.pod_name;
+    row->status.state = row->stats.failed ? PSTORAGE__V1__POD_STATE__POD_STATE_READ_ONLY
+                                          : PSTORAGE__V1__POD_STATE__POD_STATE_ONLINE;
+    row->status.failure = row->stats.failure;
+    row->status.space = &row->space;
+    row->status.reduction = &row->reduction;
+    row->status.activity = &row->activity;
+}
+
+static void fill_device(struct device_row *row, const struct blkdev *dev)
+{
+    struct blkdev_health health;
+    blkdev_health(dev, &health);
+    memcpy(row->name, dev->name, sizeof row->name);
+    rpc_utf8_repair(row->name);
+    pstorage__v1__device_status__init(&row->status);
+    row->status.name = row->name;
+    row->status.size_bytes = dev->geometry.size_bytes;
+    row->status.read_ops = health.read_ops;
+    row->status.read_bytes = health.read_bytes;
+    row->status.write_ops = health.write_ops;
+    row->status.write_bytes = health.write_bytes;
+    row->status.flush_ops = health.flush_ops;
+    row->status.erase_ops = health.erase_ops;
+    row->status.errors = health.errors;
+    row->status.failed = health.failed;
+}
+
+static void get_node(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct services *s = user;
+    (void)message;
+    const size_t ndevices = s->config.ndevices;
+    struct device_row *rows = calloc(ndevices + 1, sizeof *rows);
+    Pstorage__V1__DeviceStatus **devices = calloc(ndevices + 1, sizeof(void *));
+    if (!rows || !devices) {
+        free(rows);
+        free(devices);
+        rpc_call_fail(call, PS_ENOMEM, NULL);
+        return;
+    }
+    for (size_t i = 0; i < ndevices; i++) {
+        fill_device(&rows[i], s->config.devices[i]);
+        devices[i] = &rows[i].status;
+    }
+    struct pod_row pod;
+    Pstorage__V1__PodStatus *pods[] = {&pod.status};
+    fill_pod(&pod, s);
+
+    struct rpc_server_stats rpc;
+    char version[] = PS_VERSION;
+    rpc_server_stats(s->server, &rpc);
+    Pstorage__V1__NodeStatus node = PSTORAGE__V1__NODE_STATUS__INIT;
+    char name[256];
+    (void)snprintf(name, sizeof name, "%s", s->config.node_name);
+    rpc_utf8_repair(name);
+    node.name = name;
+    node.software = version;
+    node.started_unix_ns = s->config.started_unix_ns;
+    node.now_unix_ns = s->config.now_unix_ns(s->config.user);
+    node.rpc_connections = rpc.connections;
+    node.rpc_calls = rpc.calls;
+    node.rpc_refused = rpc.refused;
+
+    Pstorage__V1__GetNodeResponse response = PSTORAGE__V1__GET_NODE_RESPONSE__INIT;
+    response.node = &node;
+    response.pods = pods;
+    response.n_pods = 1;
+    response.devices = devices;
+    response.n_devices = ndevices;
+    rpc_call_reply(call, &response.base);
+    free(rows);
+    free(devices);
+}
+
+static void get_pod(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct services *s = user;
+    const Pstorage__V1__GetPodRequest *request = (const void *)message;
+    if (!check_pod(s, call, request->pod))
+        return;
+    struct pod_row pod;
+    fill_pod(&pod, s);
+    Pstorage__V1__GetPodResponse response = PSTORAGE__V1__GET_POD_RESPONSE__INIT;
+    response.pod = &pod.status;
+    rpc_call_reply(call, &response.base);
+}
+
+static const struct rpc_method methods[] = {
+    {.name = "GetNode", .handler = get_node},
+    {.name = "GetPod", .handler = get_pod},
+};
+
+const struct rpc_service services_status = {
+    .descriptor = &pstorage__v1__status__descriptor,
+    .methods = methods,
+    .nmethods = sizeof methods / sizeof methods[0],
+};
