@@ -24,7 +24,6 @@ enum {
     BACKLOG = 128,
     LISTENERS_MAX = 8,
     KEEPALIVE_S = 60,
-    TICK_MS = 1000,
 };
 _Static_assert(sizeof(uv_buf_t) == sizeof(struct iovec) &&
                    offsetof(uv_buf_t, base) == offsetof(struct iovec, iov_base) &&
@@ -60,6 +59,7 @@ struct nbd_server {
     unsigned nlisteners, open_handles, nconnections;
     uv_idle_t again; /* active: the loop shall come round at once */
     uv_timer_t tick; /* active while somebody waits for buffers */
+    uint64_t tick_ms;
     struct nbd_buffers buffers;
     struct nbd_transmit_stats stats;
     uint64_t accepted, refused;
@@ -323,7 +323,7 @@ static void connection_pump(struct connection *conn)
         connection_end(conn);
     adjust_reading(conn);
     if (nbd_session_waits(conn->session) && !uv_is_active((uv_handle_t *)&server->tick))
-        (void)uv_timer_start(&server->tick, on_tick, TICK_MS, TICK_MS);
+        (void)uv_timer_start(&server->tick, on_tick, server->tick_ms, server->tick_ms);
 }
 
 static void on_ready(void *user)
@@ -519,6 +519,7 @@ int nbd_server_start(uv_loop_t *loop, const struct nbd_server_config *config, st
         server->config.stuck_timeout_ms = 10000;
     if (!server->config.linger_ms)
         server->config.linger_ms = 5000;
+    server->tick_ms = (server->config.stuck_timeout_ms + 9) / 10;
     nbd_buffers_init(&server->buffers, memory);
     list_init(&server->connections);
     list_init(&server->dirty);
