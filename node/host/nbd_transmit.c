@@ -32,7 +32,6 @@ struct nbd_transmit *nbd_transmit_create(const struct nbd_handshake *hs, struct 
     tx->user = user;
     tx->structured = hs->structured;
     tx->allocation = hs->allocation;
-    tx->read_only = hs->info.kind == POD_SNAPSHOT;
     tx->payload_max = buffers->limit / 2 < NBD_BYTES_MAX ? buffers->limit / 2 : NBD_BYTES_MAX;
     list_init(&tx->waiter);
     list_init(&tx->free);
@@ -149,24 +148,24 @@ static void on_io(struct pod_io *io, int status)
 struct command_rule {
     enum pod_io_op op;
     uint16_t flags; /* those the protocol documents for it; FUA is valid everywhere */
-    bool changes, payload;
+    bool payload;
 };
 
 static const struct command_rule rules[] = {
-    [NBD_CMD_READ] = {POD_READ, NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_DF, false, true},
-    [NBD_CMD_WRITE] = {POD_WRITE, NBD_CMD_FLAG_FUA, true, true},
-    [NBD_CMD_FLUSH] = {POD_FLUSH, NBD_CMD_FLAG_FUA, false, false},
-    [NBD_CMD_TRIM] = {POD_TRIM, NBD_CMD_FLAG_FUA, true, false},
-    [NBD_CMD_CACHE] = {POD_PREFETCH, NBD_CMD_FLAG_FUA, false, false},
+    [NBD_CMD_READ] = {POD_READ, NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_DF, true},
+    [NBD_CMD_WRITE] = {POD_WRITE, NBD_CMD_FLAG_FUA, true},
+    [NBD_CMD_FLUSH] = {POD_FLUSH, NBD_CMD_FLAG_FUA, false},
+    [NBD_CMD_TRIM] = {POD_TRIM, NBD_CMD_FLAG_FUA, false},
+    [NBD_CMD_CACHE] = {POD_PREFETCH, NBD_CMD_FLAG_FUA, false},
     [NBD_CMD_WRITE_ZEROES] = {POD_WRITE_ZERO,
-                              NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO, true, false},
-    [NBD_CMD_BLOCK_STATUS] = {POD_EXTENTS, NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_REQ_ONE, false, false},
+                              NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO, false},
+    [NBD_CMD_BLOCK_STATUS] = {POD_EXTENTS, NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_REQ_ONE, false},
 };
 
-/* What is wrong with a request before the pod is asked; NULL if nothing. */
-static const char *refusal(const struct nbd_transmit *tx, const struct nbd_request_header *h, uint32_t *error)
+/* What makes a request invalid before the pod is asked, which checks range and
+ * read-only; NULL if nothing. */
+static const char *refusal(const struct nbd_transmit *tx, const struct nbd_request_header *h)
 {
-    *error = NBD_EINVAL;
     if (h->command > NBD_CMD_BLOCK_STATUS || h->command == NBD_CMD_DISC)
         return "unknown command";
     const struct command_rule *rule = &rules[h->command];
@@ -174,10 +173,6 @@ static const char *refusal(const struct nbd_transmit *tx, const struct nbd_reque
         return "a flag that this command does not have";
     if ((h->flags & NBD_CMD_FLAG_DF) && !tx->structured)
         return "DF without structured replies";
-    if (rule->changes && tx->read_only) {
-        *error = NBD_EPERM;
-        return "the export is read-only";
-    }
     if (h->command == NBD_CMD_FLUSH)
         return h->offset || h->length ? "FLUSH has neither offset nor length" : NULL;
     if (h->command == NBD_CMD_BLOCK_STATUS && !tx->allocation)
@@ -254,7 +249,7 @@ static bool has_place(const struct nbd_transmit *tx, uint32_t bytes)
 
 static void reply_refused(struct nbd_transmit *tx)
 {
-    reply_small(tx, tx->refused_cookie, tx->refused_error, tx->refused_message);
+    reply_small(tx, tx->refused_cookie, NBD_EINVAL, tx->refused_message);
     tx->completed(tx->user);
 }
 
@@ -284,8 +279,7 @@ static size_t feed_header(struct nbd_transmit *tx, const uint8_t *in, size_t byt
         tx->state = NBD_TX_ENDED;
         return NBD_REQUEST_BYTES;
     }
-    uint32_t error;
-    const char *message = refusal(tx, &h, &error);
+    const char *message = refusal(tx, &h);
     const uint32_t need = message ? 0 : buffer_bytes(&h);
     if (!has_place(tx, need)) {
         list_remove(&tx->waiter); /* what is missing is this client's own doing: others go first */
@@ -296,7 +290,6 @@ static size_t feed_header(struct nbd_transmit *tx, const uint8_t *in, size_t byt
         tx->stats->requests++;
         tx->skip = h.command == NBD_CMD_WRITE ? h.length : 0;
         tx->refused_cookie = h.cookie;
-        tx->refused_error = error;
         tx->refused_message = message;
         if (tx->skip == 0)
             reply_refused(tx);

@@ -58,18 +58,17 @@ struct nbd_transmit {
     void (*completed)(void *user);    /* a reply was queued, or a request of a muted connection ended */
     void *user;
     struct list_node waiter; /* in the buffers' queue */
-    bool structured, allocation, read_only;
+    bool structured, allocation;
     bool muted; /* the client is gone: no more replies */
     enum nbd_transmit_state state;
     struct nbd_request *receiving; /* WRITE whose payload is coming in */
     uint32_t received;             /* bytes of it */
-    uint32_t skip;                 /* payload of a refused WRITE still to be thrown away, */
-    uint32_t refused_error;        /* and its reply, sent after that: libnbd looks for */
-    uint64_t refused_cookie;       /* replies only to requests that it has sent whole */
-    const char *refused_message;
-    uint32_t busy;          /* requests not free */
-    uint32_t in_flight;     /* of these, at the pod */
-    uint64_t payload_bytes; /* buffers held by requests */
+    uint32_t skip;                 /* payload of an invalid WRITE still to be thrown away; its reply */
+    uint64_t refused_cookie;       /* comes after that: libnbd looks for replies only to requests */
+    const char *refused_message;   /* that it has sent whole */
+    uint32_t busy;                 /* requests not free */
+    uint32_t in_flight;            /* of these, at the pod */
+    uint64_t payload_bytes;        /* buffers held by requests */
     uint64_t payload_max;
     struct list_node free;
     struct ps_error error;
