@@ -47,8 +47,44 @@ if node_command && timeout 30 "${COMMAND[@]}" >damaged.log 2>&1; then fail "star
 say "said: $(tail -n 1 damaged.log)"
 cksum <"$DATA/flash0" | cmp - before || fail "a damaged pool was written to"
 
+say "== made by a newer version: refused, not touched"
+put_back()
+{
+    rm -rf "$DATA"
+    cp -r --sparse=always "$TMP/kept" "$DATA"
+}
+put_back
+/usr/bin/python3 - "$DATA/flash0" <<'PYTHON'
+# The pool's labels with another version number and a right checksum (node/flash/anchor.c).
+import ctypes, ctypes.util, mmap, struct, sys
+xxhash = ctypes.CDLL(ctypes.util.find_library("xxhash"))
+xxhash.XXH3_64bits.restype = ctypes.c_uint64
+xxhash.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+CHECKSUM = 4096 - 8
+changed = 0
+with open(sys.argv[1], "r+b") as file:
+    flash = mmap.mmap(file.fileno(), 16 << 20)
+    for at in range(0, len(flash), 4096):
+        if flash[at:at + 4] == b"PSPL":
+            block = bytearray(flash[at:at + 4096])
+            struct.pack_into("<H", block, 4, 2)
+            block[CHECKSUM:CHECKSUM + 8] = bytes(8)
+            struct.pack_into("<Q", block, CHECKSUM, xxhash.XXH3_64bits(bytes(block), len(block)))
+            flash[at:at + 4096] = bytes(block)
+            changed += 1
+assert changed, "no label found"
+PYTHON
+cksum <"$DATA/flash0" >before
+node_refuses 'version'
+cksum <"$DATA/flash0" | cmp - before || fail "a pool of a newer version was written to"
+
+say "== a catalog of a newer version: refused, or set aside, never misread"
+put_back
+/usr/bin/python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("pragma user_version = 9999")' \
+    "$DATA/catalog.db"
+node_refuses 'version'
+
 say "== put back: all is there"
-rm -rf "$DATA"
-mv "$TMP/kept" "$DATA"
+put_back
 node_start
 durability check --uri "$NBD/vol" --journal journal --durable --atomic
