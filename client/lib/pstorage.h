@@ -1,0 +1,438 @@
+/* libpstorage: volumes, snapshots, clones and block I/O of a PStorage array.
+ *
+ * A client talks to one node of the array and, when that one is unavailable,
+ * to the next of its endpoints. It has a thread of its own. Every function may
+ * be called from any thread; those that block say so and must not be called
+ * from a callback (they then return PSTORAGE_EPRECONDITION).
+ *
+ * Requests. The caller owns the request struct: zero it, fill in the upper
+ * part, submit it, and keep it, what it points at and its place in memory
+ * unchanged until the callback. A submit function that returns 0 runs the
+ * callback exactly once, on the client's thread, perhaps before it returns
+ * itself; one that returns an error never runs it. Callbacks must not block;
+ * they may submit, cancel, and reuse or free their request. Each _submit has a
+ * _run, which blocks until the request is done and returns its status.
+ *
+ * Time. A request's timeout covers everything: waiting for its turn, for a
+ * connection, and for the answer.
+ *
+ * Lost connections. What only reads is asked again elsewhere, within its
+ * timeout. So are changes (create, delete, ...), since each carries an
+ * operation id by which the array recognises a repetition. A write, trim or
+ * write-zeroes is never repeated: it fails with PSTORAGE_EUNAVAILABLE, and may
+ * or may not have taken effect. A flush after a connection was lost with
+ * answered but unflushed writes to a volume with a write cache fails once with
+ * PSTORAGE_EDATALOSS, as they may be gone.
+ *
+ * Names are UTF-8, sizes and offsets bytes, times nanoseconds since 1970 (UTC). */
+#ifndef PSTORAGE_H
+#define PSTORAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PSTORAGE_API __attribute__((visibility("default")))
+
+/* ---- errors */
+
+enum pstorage_status_code {
+    PSTORAGE_OK = 0,
+    PSTORAGE_ECANCELLED = -1,
+    PSTORAGE_EINVAL = -2,    /* a wrong argument: name, size, alignment, ... */
+    PSTORAGE_EDEADLINE = -3, /* not done within the timeout */
+    PSTORAGE_ENOTFOUND = -4,
+    PSTORAGE_EEXISTS = -5,
+    PSTORAGE_EPERM = -6,
+    PSTORAGE_EFULL = -7, /* no space left in the pool */
+    PSTORAGE_ELIMIT = -8,
+    PSTORAGE_EPRECONDITION = -9, /* not possible now: in use, has snapshots, ... */
+    PSTORAGE_EABORTED = -10,
+    PSTORAGE_ERANGE = -11, /* beyond the end */
+    PSTORAGE_EUNIMPLEMENTED = -12,
+    PSTORAGE_EINTERNAL = -13,
+    PSTORAGE_EUNAVAILABLE = -14, /* no endpoint answers, or the connection was lost */
+    PSTORAGE_EDATALOSS = -15,
+    PSTORAGE_EUNAUTHENTICATED = -16,
+    PSTORAGE_EIO = -17,
+    PSTORAGE_ENOMEM = -18,
+    PSTORAGE_EPROTOCOL = -19,
+    PSTORAGE_EVERSION = -20,
+    PSTORAGE_EREADONLY = -21,
+    PSTORAGE_EDAMAGED = -22,
+};
+
+/* Where the detail of an error is written: a sentence for people. */
+struct pstorage_error {
+    int status;
+    char detail[252];
+};
+
+PSTORAGE_API const char *pstorage_status_name(int status); /* "ENOTFOUND" */
+PSTORAGE_API const char *pstorage_status_text(int status); /* "not found" */
+PSTORAGE_API int pstorage_status_errno(int status);        /* ENOENT */
+PSTORAGE_API const char *pstorage_version(void);           /* "0.1.0" */
+
+/* ---- client */
+
+struct pstorage_client;
+
+#define PSTORAGE_DEFAULT_ENDPOINT "tcp://127.0.0.1:9500"
+
+struct pstorage_options {
+    /* tcp://HOST:PORT or ipc://PATH, separated by blanks, tried in this order; at
+     * most 16. NULL: $PSTORAGE_ENDPOINT, or PSTORAGE_DEFAULT_ENDPOINT. */
+    const char *endpoints;
+    const char *name;       /* what the client calls itself towards the node; NULL: the program's name */
+    uint32_t timeout_ms;    /* of requests that give none; 0: 30,000 */
+    uint32_t patience_ms;   /* how long requests wait while no endpoint is available. 0: they fail as
+                               soon as each was tried once since the connection was lost */
+    uint32_t max_in_flight; /* requests at the node at once, more wait their turn; 0: 128 */
+};
+
+/* Starts a client; `options` may be NULL. Connects at the first request, so
+ * this says nothing about the node. Errors: EINVAL (endpoint), ENOMEM, EIO. */
+PSTORAGE_API int pstorage_client_create(const struct pstorage_options *options, struct pstorage_client **out,
+                                        struct pstorage_error *err);
+/* Blocks: ends what is in flight with PSTORAGE_ECANCELLED, closes open images
+ * (their pointers become invalid) and frees the client. No other call may be
+ * running or follow. Not from a callback. */
+PSTORAGE_API void pstorage_client_destroy(struct pstorage_client *client);
+
+/* ---- requests in general */
+
+struct pstorage_request;
+typedef void (*pstorage_cb)(struct pstorage_request *request, int status);
+
+/* The first member of each request struct below, so that a callback gets the
+ * whole one by a cast. */
+struct pstorage_request {
+    uint32_t timeout_ms; /* 0: the client's */
+    void *user;          /* the caller's own */
+    /* Results. */
+    struct pstorage_error error; /* status and detail, when the status is not 0 */
+    /* The library's own. */
+    void *priv[12];
+};
+
+/* Asks to give up a request that was submitted and whose memory is still
+ * valid; harmless when it is done already. The callback still comes, with
+ * PSTORAGE_ECANCELLED unless the answer was faster. A cancelled write or
+ * change may or may not take effect. */
+PSTORAGE_API void pstorage_cancel(struct pstorage_client *client, struct pstorage_request *request);
+
+/* ---- volumes, snapshots, clones */
+
+enum {
+    PSTORAGE_NAME_MAX = 63,
+    PSTORAGE_FULL_NAME_MAX = 127
+};
+
+enum pstorage_kind {
+    PSTORAGE_VOLUME = 1,
+    PSTORAGE_SNAPSHOT = 2
+};
+
+/* logical = pattern + duplicate + unique */
+struct pstorage_space {
+    uint64_t logical_bytes;   /* blocks that hold data or a pattern */
+    uint64_t pattern_bytes;   /* of these, repeated patterns: nothing stored */
+    uint64_t duplicate_bytes; /* of these, found stored already */
+    uint64_t unique_bytes;    /* of these, stored for this image */
+    uint64_t stored_bytes;    /* flash that the unique ones take, compressed */
+};
+
+struct pstorage_info {
+    uint64_t id; /* never reused within a pod */
+    enum pstorage_kind kind;
+    char name[PSTORAGE_FULL_NAME_MAX + 1]; /* "volume" or "volume@snapshot" */
+    char pod[PSTORAGE_NAME_MAX + 1];
+    uint64_t size_bytes;
+    uint64_t created_unix_ns;
+    uint64_t volume_id; /* snapshot: its volume; else 0 */
+    uint64_t origin_id; /* clone: the snapshot it started from; else 0 */
+    bool write_cache;
+    uint32_t open_count;
+    uint32_t snapshot_count;
+    struct pstorage_space space;
+};
+
+enum pstorage_manage_op {
+    PSTORAGE_IMAGE_GET = 1,    /* name: a volume, or volume@snapshot */
+    PSTORAGE_VOLUME_CREATE,    /* name, size_bytes, pod, write_cache */
+    PSTORAGE_VOLUME_RESIZE,    /* name, size_bytes, allow_shrink */
+    PSTORAGE_VOLUME_RENAME,    /* name, new_name; snapshots go along */
+    PSTORAGE_VOLUME_DELETE,    /* name, with_snapshots, force */
+    PSTORAGE_VOLUME_SET,       /* name, write_cache */
+    PSTORAGE_SNAPSHOT_CREATE,  /* name: volume@snapshot */
+    PSTORAGE_SNAPSHOT_DELETE,  /* name, force */
+    PSTORAGE_SNAPSHOT_RESTORE, /* name: its volume becomes what it holds */
+    PSTORAGE_CLONE_CREATE,     /* name: volume@snapshot, new_name */
+};
+
+/* Every change is durable when its status is 0. */
+struct pstorage_manage {
+    struct pstorage_request request;
+    enum pstorage_manage_op op;
+    const char *name, *new_name;
+    const char *pod; /* NULL: the node's default */
+    uint64_t size_bytes;
+    bool write_cache, allow_shrink, with_snapshots, force;
+    /* Recognises a repetition of the same change, also by another process
+     * later. All zero: the library draws one. */
+    uint8_t operation_id[16];
+    /* Result: the image made, changed or asked for; a deleted one as it was last. */
+    struct pstorage_info info;
+};
+
+PSTORAGE_API int pstorage_manage_submit(struct pstorage_client *client, struct pstorage_manage *manage,
+                                        pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_manage_run(struct pstorage_client *client, struct pstorage_manage *manage);
+
+/* All volumes (of a pod) or all snapshots (of a volume), in the order of their
+ * names. Images made or deleted meanwhile may or may not be listed. */
+struct pstorage_list {
+    struct pstorage_request request;
+    enum pstorage_kind kind;
+    const char *of; /* the pod, or the volume; NULL: all */
+    /* Results; free with pstorage_list_clear, also after an error. */
+    struct pstorage_info *items;
+    size_t count;
+};
+
+PSTORAGE_API int pstorage_list_submit(struct pstorage_client *client, struct pstorage_list *list,
+                                      pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_list_run(struct pstorage_client *client, struct pstorage_list *list);
+PSTORAGE_API void pstorage_list_clear(struct pstorage_list *list);
+
+/* Shorter spellings of pstorage_manage_run. `info` and `err` may be NULL. All block. */
+PSTORAGE_API int pstorage_image_get(struct pstorage_client *client, const char *name,
+                                    struct pstorage_info *info, struct pstorage_error *err);
+PSTORAGE_API int pstorage_volume_create(struct pstorage_client *client, const char *name, uint64_t size_bytes,
+                                        struct pstorage_info *info, struct pstorage_error *err);
+PSTORAGE_API int pstorage_volume_resize(struct pstorage_client *client, const char *name, uint64_t size_bytes,
+                                        bool allow_shrink, struct pstorage_info *info,
+                                        struct pstorage_error *err);
+PSTORAGE_API int pstorage_volume_rename(struct pstorage_client *client, const char *name,
+                                        const char *new_name, struct pstorage_info *info,
+                                        struct pstorage_error *err);
+/* Refuses while there are snapshots or the volume is open. */
+PSTORAGE_API int pstorage_volume_delete(struct pstorage_client *client, const char *name,
+                                        struct pstorage_error *err);
+PSTORAGE_API int pstorage_snapshot_create(struct pstorage_client *client, const char *name,
+                                          struct pstorage_info *info, struct pstorage_error *err);
+PSTORAGE_API int pstorage_snapshot_delete(struct pstorage_client *client, const char *name,
+                                          struct pstorage_error *err);
+PSTORAGE_API int pstorage_snapshot_restore(struct pstorage_client *client, const char *name,
+                                           struct pstorage_info *info, struct pstorage_error *err);
+PSTORAGE_API int pstorage_clone_create(struct pstorage_client *client, const char *snapshot,
+                                       const char *new_name, struct pstorage_info *info,
+                                       struct pstorage_error *err);
+
+/* ---- block I/O */
+
+/* An open volume or snapshot. It stays usable over lost connections; if the
+ * volume was deleted or renamed meanwhile, requests fail with PSTORAGE_ENOTFOUND. */
+struct pstorage_image;
+
+struct pstorage_open {
+    struct pstorage_request request;
+    const char *name; /* "volume", or "volume@snapshot" (read-only) */
+    bool read_only;
+    /* Result. */
+    struct pstorage_image *image;
+};
+
+PSTORAGE_API int pstorage_open_submit(struct pstorage_client *client, struct pstorage_open *open,
+                                      pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_open_run(struct pstorage_client *client, struct pstorage_open *open);
+/* pstorage_open_run in short. Blocks. */
+PSTORAGE_API int pstorage_image_open(struct pstorage_client *client, const char *name, bool read_only,
+                                     struct pstorage_image **out, struct pstorage_error *err);
+/* No request on the image is in flight. Does not block and does not flush. */
+PSTORAGE_API void pstorage_image_close(struct pstorage_image *image);
+
+struct pstorage_limits {
+    uint32_t max_io_bytes; /* longest read or write of a pstorage_io */
+    uint32_t block_bytes;  /* I/O of this alignment is fastest; 512 works */
+    uint32_t atomic_bytes; /* writes up to this length happen as a whole or not at all */
+    bool read_only;
+};
+/* As it was when the image was opened. Either may be NULL. */
+PSTORAGE_API void pstorage_image_describe(struct pstorage_image *image, struct pstorage_info *info,
+                                          struct pstorage_limits *limits);
+
+enum pstorage_io_op {
+    PSTORAGE_READ = 1,
+    PSTORAGE_WRITE,
+    PSTORAGE_TRIM,       /* deallocates whole blocks in the range; edges stay as they are */
+    PSTORAGE_WRITE_ZERO, /* the range reads as zeroes; deallocates where it can */
+    PSTORAGE_FLUSH,      /* every write answered before the submit is durable */
+    PSTORAGE_EXTENTS,    /* says what is where */
+};
+
+enum {
+    PSTORAGE_FUA = 1u << 0,     /* durable when answered, also with a write cache */
+    PSTORAGE_NO_HOLE = 1u << 1, /* WRITE_ZERO: keep the blocks allocated */
+};
+
+enum pstorage_extent_kind {
+    PSTORAGE_EXTENT_DATA = 1,
+    PSTORAGE_EXTENT_ZERO, /* allocated, reads as zeroes */
+    PSTORAGE_EXTENT_HOLE, /* deallocated, reads as zeroes */
+};
+struct pstorage_extent {
+    uint64_t length_bytes;
+    enum pstorage_extent_kind kind;
+};
+
+/* Offsets and lengths are multiples of 512. Requests in flight together may
+ * complete in any order; overlapping ones take effect in the order of their
+ * submission by one thread. */
+struct pstorage_io {
+    struct pstorage_request request;
+    enum pstorage_io_op op;
+    uint32_t flags;
+    uint64_t offset, length;         /* FLUSH: both 0 */
+    void *buffer;                    /* READ: filled; WRITE: the data */
+    struct pstorage_extent *extents; /* EXTENTS: room for max_extents (at most 1,024 are filled) */
+    uint32_t max_extents;
+    /* Result of EXTENTS: ascending from `offset`, neighbours of one kind merged;
+     * they describe less than the range when the room is used up. */
+    uint32_t nextents;
+};
+
+PSTORAGE_API int pstorage_io_submit(struct pstorage_image *image, struct pstorage_io *io, pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_io_run(struct pstorage_image *image, struct pstorage_io *io);
+
+/* Any length; longer ones than max_io_bytes are cut into pieces, several in
+ * flight at once. After an error any part of a write may have taken effect.
+ * `err` may be NULL. All block. */
+PSTORAGE_API int pstorage_read(struct pstorage_image *image, void *buffer, size_t length, uint64_t offset,
+                               struct pstorage_error *err);
+PSTORAGE_API int pstorage_write(struct pstorage_image *image, const void *data, size_t length,
+                                uint64_t offset, struct pstorage_error *err);
+PSTORAGE_API int pstorage_trim(struct pstorage_image *image, uint64_t offset, uint64_t length,
+                               struct pstorage_error *err);
+PSTORAGE_API int pstorage_write_zeroes(struct pstorage_image *image, uint64_t offset, uint64_t length,
+                                       struct pstorage_error *err);
+PSTORAGE_API int pstorage_flush(struct pstorage_image *image, struct pstorage_error *err);
+
+/* ---- status */
+
+struct pstorage_node {
+    char name[64], software[32];
+    uint64_t started_unix_ns, now_unix_ns;
+    uint32_t rpc_connections;
+    uint64_t rpc_calls, rpc_refused;
+    char endpoint[128]; /* by which this client reached it */
+};
+
+enum pstorage_pod_state {
+    PSTORAGE_POD_ONLINE = 1,
+    PSTORAGE_POD_READ_ONLY = 2
+};
+
+struct pstorage_pod {
+    char name[64];
+    enum pstorage_pod_state state;
+    char failure[128]; /* why it is not online */
+    /* Space now. */
+    uint64_t capacity_bytes, free_bytes, reserve_bytes; /* free includes the reserve */
+    uint64_t logical_bytes;                             /* over all images, as each sees itself */
+    uint64_t unique_blocks;                             /* a count */
+    uint64_t stored_bytes, metadata_bytes, garbage_bytes;
+    uint64_t volumes, snapshots, releasing; /* counts */
+    /* Since the pod was made. */
+    uint64_t host_read_bytes, host_written_bytes;
+    uint64_t pattern_removed_bytes, dedup_removed_bytes; /* of host_written_bytes */
+    uint64_t compress_in_bytes, compress_out_bytes;
+    uint64_t flash_written_data_bytes, flash_written_metadata_bytes;
+    /* Since the node started, counts; the last seven are as of now. */
+    uint64_t reads, writes, flushes, trims, cache_hits, cache_misses, batches, checkpoints, dedup_compares;
+    uint64_t checksum_errors;
+    uint64_t dedup_index_entries, dedup_index_capacity;
+    bool dedup_index_loading;
+    uint64_t memory_bytes, memory_budget_bytes;
+    uint64_t log_seq;
+};
+
+struct pstorage_device {
+    char name[128];
+    uint64_t size_bytes;
+    uint64_t read_ops, read_bytes, write_ops, write_bytes, flush_ops, erase_ops, errors; /* since start */
+    bool failed; /* it takes no further writes */
+};
+
+struct pstorage_report {
+    struct pstorage_request request;
+    /* Results; free with pstorage_report_clear, also after an error. */
+    struct pstorage_node node;
+    struct pstorage_pod *pods;
+    size_t npods;
+    struct pstorage_device *devices;
+    size_t ndevices;
+};
+
+PSTORAGE_API int pstorage_report_submit(struct pstorage_client *client, struct pstorage_report *report,
+                                        pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_report_run(struct pstorage_client *client, struct pstorage_report *report);
+PSTORAGE_API void pstorage_report_clear(struct pstorage_report *report);
+
+/* ---- events */
+
+struct pstorage_event {
+    uint64_t cursor; /* grows; never reused */
+    uint64_t time_unix_ns;
+    char kind[64]; /* "volume.created": stable, for programs */
+    char pod[PSTORAGE_NAME_MAX + 1];
+    uint64_t image_id; /* 0: none */
+    char text[256];    /* one line for people */
+};
+
+struct pstorage_events {
+    struct pstorage_request request;
+    uint64_t after_cursor; /* 0: from the oldest kept */
+    uint32_t limit;        /* at most 1,000; 0: 100 */
+    /* Results; free with pstorage_events_clear, also after an error. */
+    struct pstorage_event *items; /* oldest first */
+    size_t count;
+    uint64_t last_cursor; /* of the newest event there is */
+};
+
+PSTORAGE_API int pstorage_events_submit(struct pstorage_client *client, struct pstorage_events *events,
+                                        pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_events_run(struct pstorage_client *client, struct pstorage_events *events);
+PSTORAGE_API void pstorage_events_clear(struct pstorage_events *events);
+
+/* Events as they happen, until cancelled or `on_event` returns false (the
+ * status is then 0). Has no timeout unless one is given. Goes on after the last
+ * event seen when a connection is lost. */
+struct pstorage_follow {
+    struct pstorage_request request;
+    uint64_t after_cursor; /* 0: from the oldest kept; kept up to date */
+    bool from_now;         /* instead: only what happens from here on */
+    /* On the client's thread, for each event; must not block. */
+    bool (*on_event)(struct pstorage_follow *follow, const struct pstorage_event *event);
+};
+
+PSTORAGE_API int pstorage_follow_submit(struct pstorage_client *client, struct pstorage_follow *follow,
+                                        pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_follow_run(struct pstorage_client *client, struct pstorage_follow *follow);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
