@@ -1,0 +1,187 @@
+/* pstorage status, pstorage metrics */
+#include "client/cli/show.h"
+
+#include <inttypes.h>
+
+#include "client/cli/table.h"
+#include "common/sizes.h"
+
+/* Every number of a pod and of a device once, under the name that scripts see. */
+#define POD_NUMBERS(X)                                                                                       \
+    X(capacity_bytes)                                                                                        \
+    X(free_bytes) X(reserve_bytes) X(logical_bytes) X(unique_blocks) X(stored_bytes) X(metadata_bytes)       \
+        X(garbage_bytes) X(volumes) X(snapshots) X(releasing) X(host_read_bytes) X(host_written_bytes)       \
+            X(pattern_removed_bytes) X(dedup_removed_bytes) X(compress_in_bytes) X(compress_out_bytes)       \
+                X(flash_written_data_bytes) X(flash_written_metadata_bytes) X(reads) X(writes) X(flushes)    \
+                    X(trims) X(cache_hits) X(cache_misses) X(batches) X(checkpoints) X(dedup_compares)       \
+                        X(checksum_errors) X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes)    \
+                            X(memory_budget_bytes) X(log_seq)
+#define DEVICE_NUMBERS(X)                                                                                    \
+    X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
+
+static const char *state_name(const struct pstorage_pod *p)
+{
+    return p->state == PSTORAGE_POD_ONLINE ? "online" : "read-only";
+}
+
+static int print_json(struct cli *cli, const struct pstorage_report *r)
+{
+    cJSON *json = cJSON_CreateObject(), *node = cJSON_AddObjectToObject(json, "node");
+    (void)cJSON_AddStringToObject(node, "name", r->node.name);
+    (void)cJSON_AddStringToObject(node, "software", r->node.software);
+    (void)cJSON_AddStringToObject(node, "endpoint", r->node.endpoint);
+    show_json_time(node, "started", r->node.started_unix_ns);
+    show_json_time(node, "now", r->node.now_unix_ns);
+    show_json_number(node, "rpc_connections", r->node.rpc_connections);
+    show_json_number(node, "rpc_calls", r->node.rpc_calls);
+    show_json_number(node, "rpc_refused", r->node.rpc_refused);
+    cJSON *pods = cJSON_AddArrayToObject(json, "pods");
+    for (size_t i = 0; i < r->npods; i++) {
+        const struct pstorage_pod *p = &r->pods[i];
+        cJSON *o = cJSON_CreateObject();
+        (void)cJSON_AddItemToArray(pods, o);
+        (void)cJSON_AddStringToObject(o, "name", p->name);
+        (void)cJSON_AddStringToObject(o, "state", state_name(p));
+        (void)cJSON_AddStringToObject(o, "failure", p->failure);
+#define X(name) show_json_number(o, #name, p->name);
+        POD_NUMBERS(X)
+#undef X
+        (void)cJSON_AddBoolToObject(o, "dedup_index_loading", p->dedup_index_loading);
+    }
+    cJSON *devices = cJSON_AddArrayToObject(json, "devices");
+    for (size_t i = 0; i < r->ndevices; i++) {
+        const struct pstorage_device *d = &r->devices[i];
+        cJSON *o = cJSON_CreateObject();
+        (void)cJSON_AddItemToArray(devices, o);
+        (void)cJSON_AddStringToObject(o, "name", d->name);
+#define X(name) show_json_number(o, #name, d->name);
+        DEVICE_NUMBERS(X)
+#undef X
+        (void)cJSON_AddBoolToObject(o, "failed", d->failed);
+    }
+    return cli_print_json(cli, json);
+}
+
+static void print_pod(struct cli *cli, const struct pstorage_pod *p)
+{
+    static const struct table_column columns[] = {{NULL, false}, {NULL, true}, {NULL, false}};
+    struct table *t = table_create(columns, 3);
+    char a[SIZE_TEXT_MAX], text[SHOW_TEXT_MAX], more[SHOW_TEXT_MAX];
+    const uint64_t used =
+        p->capacity_bytes - (p->free_bytes < p->capacity_bytes ? p->free_bytes : p->capacity_bytes);
+    const uint64_t programmed = p->flash_written_data_bytes + p->flash_written_metadata_bytes;
+#define ROW(label, value, ...)   table_add(t, label), table_add(t, "%s", value), table_add(t, __VA_ARGS__)
+#define BYTES(label, bytes, ...) ROW(label, size_format_human(bytes, a), __VA_ARGS__)
+    BYTES("Capacity", p->capacity_bytes, "%s", "");
+    BYTES("  used", used, "%s", show_percent(used, p->capacity_bytes, text));
+    BYTES("  free", p->free_bytes, "%s", "");
+    BYTES("Logical", p->logical_bytes,
+          "in %" PRIu64 " volumes and %" PRIu64 " snapshots, as each sees itself", p->volumes, p->snapshots);
+    BYTES("  stored", p->stored_bytes, "%s", show_ratio(p->logical_bytes, p->stored_bytes, text));
+    BYTES("  metadata", p->metadata_bytes, "%s", "");
+    BYTES("  garbage", p->garbage_bytes, p->releasing ? "and %" PRIu64 " deleted images being released" : "",
+          p->releasing);
+    BYTES("Written by hosts", p->host_written_bytes, "%s", "since the pod was made");
+    BYTES("  patterns", p->pattern_removed_bytes, "%s",
+          show_percent(p->pattern_removed_bytes, p->host_written_bytes, text));
+    BYTES("  duplicates", p->dedup_removed_bytes, "%s",
+          show_percent(p->dedup_removed_bytes, p->host_written_bytes, text));
+    BYTES("  compressed", p->compress_in_bytes, "%s",
+          show_ratio(p->compress_in_bytes, p->compress_out_bytes, text));
+    BYTES("Programmed", programmed, "%s of what hosts wrote",
+          show_percent(programmed, p->host_written_bytes, text));
+    ROW("Cache", show_percent(p->cache_hits, p->cache_hits + p->cache_misses, text),
+        "of reads since the start");
+    BYTES("Memory", p->memory_bytes, "of %s", size_format_human(p->memory_budget_bytes, more));
+    (void)snprintf(more, sizeof more, "%" PRIu64, p->checksum_errors);
+    if (p->checksum_errors)
+        ROW("Bad checksums", more, "%s", "found and not yet repaired or repaired since the start");
+#undef BYTES
+#undef ROW
+    (void)fprintf(cli->out, "\nPod %s is %s%s%s\n", p->name, state_name(p), *p->failure ? ": " : "",
+                  p->failure);
+    table_print(t, cli->out, false);
+    table_destroy(t);
+}
+
+static void print_devices(struct cli *cli, const struct pstorage_report *r)
+{
+    static const struct table_column columns[] = {{"DEVICE", false}, {"SIZE", true},   {"READ", true},
+                                                  {"WRITTEN", true}, {"ERRORS", true}, {"STATE", false}};
+    struct table *t = table_create(columns, sizeof columns / sizeof columns[0]);
+    for (size_t i = 0; i < r->ndevices; i++) {
+        const struct pstorage_device *d = &r->devices[i];
+        char size[SIZE_TEXT_MAX];
+        table_add(t, "%s", d->name);
+        table_add(t, "%s", size_format_human(d->size_bytes, size));
+        table_add(t, "%s", size_format_human(d->read_bytes, size));
+        table_add(t, "%s", size_format_human(d->write_bytes, size));
+        table_add(t, "%" PRIu64, d->errors);
+        table_add(t, "%s", d->failed ? "failed" : "good");
+    }
+    (void)fputc('\n', cli->out);
+    table_print(t, cli->out, cli->bold);
+    table_destroy(t);
+}
+
+int cmd_status(struct cli *cli)
+{
+    struct pstorage_report r = {0};
+    int rc = pstorage_report_run(cli->client, &r);
+    if (rc) {
+        rc = cli_fail_request(cli, &r.request, rc);
+    } else if (cli->in->json) {
+        rc = print_json(cli, &r);
+    } else {
+        char up[SHOW_TEXT_MAX];
+        const uint64_t now = r.node.now_unix_ns, started = r.node.started_unix_ns;
+        (void)fprintf(cli->out, "Node %s at %s, PStorage %s, up %s\n", r.node.name, r.node.endpoint,
+                      r.node.software, show_duration(now > started ? now - started : 0, up));
+        for (size_t i = 0; i < r.npods; i++)
+            print_pod(cli, &r.pods[i]);
+        if (r.ndevices)
+            print_devices(cli, &r);
+    }
+    pstorage_report_clear(&r);
+    return rc;
+}
+
+int cmd_metrics(struct cli *cli)
+{
+    struct pstorage_report r = {0};
+    int rc = pstorage_report_run(cli->client, &r);
+    if (rc) {
+        rc = cli_fail_request(cli, &r.request, rc);
+        pstorage_report_clear(&r);
+        return rc;
+    }
+    if (cli->in->json) {
+        rc = print_json(cli, &r);
+        pstorage_report_clear(&r);
+        return rc;
+    }
+    static const struct table_column columns[] = {{NULL, false}, {NULL, true}};
+    struct table *t = table_create(columns, 2);
+    table_add(t, "node.rpc_connections");
+    table_add(t, "%" PRIu32, r.node.rpc_connections);
+    table_add(t, "node.rpc_calls");
+    table_add(t, "%" PRIu64, r.node.rpc_calls);
+    table_add(t, "node.rpc_refused");
+    table_add(t, "%" PRIu64, r.node.rpc_refused);
+    for (size_t i = 0; i < r.npods; i++) {
+#define X(number)                                                                                            \
+    table_add(t, "pod.%s.%s", r.pods[i].name, #number), table_add(t, "%" PRIu64, r.pods[i].number);
+        POD_NUMBERS(X)
+#undef X
+    }
+    for (size_t i = 0; i < r.ndevices; i++) {
+#define X(number)                                                                                            \
+    table_add(t, "device.%s.%s", r.devices[i].name, #number), table_add(t, "%" PRIu64, r.devices[i].number);
+        DEVICE_NUMBERS(X)
+#undef X
+    }
+    table_print(t, cli->out, false);
+    table_destroy(t);
+    pstorage_report_clear(&r);
+    return PSTORAGE_OK;
+}

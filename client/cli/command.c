@@ -1,0 +1,342 @@
+#include "client/cli/command.h"
+
+#include <string.h>
+
+#define OPT_SIZE_NEW(text)                                                                                   \
+    {                                                                                                        \
+        .name = "size", .letter = 's', .kind = CLI_SIZE, .metavar = "SIZE", .help = text, .required = true   \
+    }
+#define OPERAND(name_, kind_, help_)                                                                         \
+    {                                                                                                        \
+        .metavar = name_, .kind = kind_, .help = help_                                                       \
+    }
+#define OPT_NAMES                                                                                            \
+    {                                                                                                        \
+        .name = "quiet", .letter = 'q', .kind = CLI_FLAG, .help = "Print names only, one a line"             \
+    }
+
+const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
+    {
+        .id = CLI_VOLUME_CREATE,
+        .noun = "volume",
+        .verb = "create",
+        .summary = "Create an empty volume",
+        .details =
+            "The volume is thin: it takes space only for what is written to it, after deduplication and "
+            "compression. It can be used at once, by this program and over NBD under the same name.",
+        .example = "pstorage volume create vm1 --size 100G\n"
+                   "pstorage volume create scratch --size 20G --write-cache",
+        .operands = {OPERAND("NAME", CLI_NEW,
+                             "Name of the new volume: letters, digits, '.', '_' and '-', at most 63")},
+        .options = {OPT_SIZE_NEW("Size, such as 512M or 2T"),
+                    {.name = "pod", .kind = CLI_TEXT, .metavar = "POD", .help = "Pod to put it in"},
+                    {.name = "write-cache",
+                     .kind = CLI_FLAG,
+                     .help = "Answer writes from memory; they become durable at the next flush"}},
+    },
+    {
+        .id = CLI_VOLUME_LIST,
+        .noun = "volume",
+        .verb = "list",
+        .summary = "List the volumes",
+        .details = "USED counts the blocks that hold data, as the volume's hosts see it. STORED is what the "
+                   "blocks stored for this volume take up in flash; blocks found stored already and repeated "
+                   "patterns take none.",
+        .options = {OPT_NAMES},
+    },
+    {
+        .id = CLI_VOLUME_SHOW,
+        .noun = "volume",
+        .verb = "show",
+        .summary = "Show everything about one volume or snapshot",
+        .operands = {OPERAND("NAME", CLI_IMAGE, "Volume, or VOLUME@SNAP")},
+    },
+    {
+        .id = CLI_VOLUME_RESIZE,
+        .noun = "volume",
+        .verb = "resize",
+        .summary = "Grow or shrink a volume",
+        .details =
+            "Growing is safe at any time. Shrinking discards what lies beyond the new end and is refused "
+            "unless --allow-shrink is given; snapshots keep their size and data.",
+        .example = "pstorage volume resize vm1 --size 200G",
+        .operands = {OPERAND("NAME", CLI_VOLUME, "Volume to resize")},
+        .options = {OPT_SIZE_NEW("New size"),
+                    {.name = "allow-shrink",
+                     .kind = CLI_FLAG,
+                     .help = "Discard the data beyond the new end"}},
+    },
+    {
+        .id = CLI_VOLUME_RENAME,
+        .noun = "volume",
+        .verb = "rename",
+        .summary = "Rename a volume; its snapshots go along",
+        .operands = {OPERAND("NAME", CLI_VOLUME, "Present name"), OPERAND("NEW", CLI_NEW, "New name")},
+    },
+    {
+        .id = CLI_VOLUME_DELETE,
+        .noun = "volume",
+        .verb = "delete",
+        .summary = "Delete a volume and its data",
+        .details = "Asks nothing. Refuses while the volume has snapshots or is in use.",
+        .example = "pstorage volume delete scratch\n"
+                   "pstorage volume delete vm1 --with-snapshots",
+        .operands = {OPERAND("NAME", CLI_VOLUME, "Volume to delete")},
+        .options = {{.name = "with-snapshots", .kind = CLI_FLAG, .help = "Delete its snapshots too"},
+                    {.name = "force",
+                     .kind = CLI_FLAG,
+                     .help = "Delete it although it is in use; its hosts then get errors"}},
+    },
+    {
+        .id = CLI_VOLUME_SET,
+        .noun = "volume",
+        .verb = "set",
+        .summary = "Change a volume's settings",
+        .details = "With the write cache on, a write is answered from memory and becomes durable at the next "
+                   "flush, in order; hosts that flush, as file systems and databases do, lose nothing by it. "
+                   "Off, which is the default, a write is answered when it is durable.",
+        .operands = {OPERAND("NAME", CLI_VOLUME, "Volume to change")},
+        .options = {{.name = "write-cache",
+                     .kind = CLI_SWITCH,
+                     .metavar = "on|off",
+                     .help = "Answer writes from memory, or when durable",
+                     .required = true}},
+    },
+    {
+        .id = CLI_VOLUME_WRITE,
+        .noun = "volume",
+        .verb = "write",
+        .summary = "Write standard input to a volume",
+        .details =
+            "Everything is durable when the command returns. Offset and length are in bytes, multiples "
+            "of 512; a shorter last sector is refused unless --pad fills it with zeroes.",
+        .example = "printf %-512s hello | pstorage volume write vm1 --offset 1M",
+        .operands = {OPERAND("NAME", CLI_VOLUME, "Volume to write to")},
+        .options = {{.name = "offset",
+                     .letter = 'o',
+                     .kind = CLI_SIZE,
+                     .metavar = "N",
+                     .help = "Where to start; default 0"},
+                    {.name = "pad", .kind = CLI_FLAG, .help = "Fill the last sector up with zeroes"}},
+    },
+    {
+        .id = CLI_VOLUME_READ,
+        .noun = "volume",
+        .verb = "read",
+        .summary = "Read from a volume or snapshot to standard output",
+        .example = "pstorage volume read vm1 --offset 1M --length 512 | xxd",
+        .operands = {OPERAND("NAME", CLI_IMAGE, "Volume, or VOLUME@SNAP")},
+        .options = {{.name = "offset",
+                     .letter = 'o',
+                     .kind = CLI_SIZE,
+                     .metavar = "N",
+                     .help = "Where to start; default 0"},
+                    {.name = "length",
+                     .letter = 'l',
+                     .kind = CLI_SIZE,
+                     .metavar = "N",
+                     .help = "How many bytes; default: up to the end"}},
+    },
+    {
+        .id = CLI_VOLUME_IMPORT,
+        .noun = "volume",
+        .verb = "import",
+        .summary = "Copy a file or block device into a volume",
+        .details =
+            "Creates the volume, as large as the file, if there is none of this name. Holes and zeroes in "
+            "the "
+            "file become holes in the volume, so a sparse image stays sparse. A volume that holds data "
+            "already "
+            "is left alone unless --overwrite is given. Everything is durable when the command returns.\n\n"
+            "FILE may be - for standard input; the volume must then exist or --size be given. Raw images "
+            "only: "
+            "convert others first (qemu-img convert -O raw).",
+        .example = "pstorage volume import debian-12.raw vm1\n"
+                   "pstorage volume import /dev/sdb1 data --size 500G",
+        .operands = {OPERAND("FILE", CLI_FILE, "File or block device to read, or -"),
+                     OPERAND("NAME", CLI_VOLUME, "Volume to write to")},
+        .options = {{.name = "size",
+                     .letter = 's',
+                     .kind = CLI_SIZE,
+                     .metavar = "SIZE",
+                     .help = "Size of a volume made by this import; default: the file's"},
+                    {.name = "pod",
+                     .kind = CLI_TEXT,
+                     .metavar = "POD",
+                     .help = "Pod for a volume made by this import"},
+                    {.name = "write-cache",
+                     .kind = CLI_FLAG,
+                     .help = "Set the write cache of a volume made by this import"},
+                    {.name = "overwrite",
+                     .kind = CLI_FLAG,
+                     .help = "Write to a volume that holds data already"}},
+    },
+    {
+        .id = CLI_VOLUME_EXPORT,
+        .noun = "volume",
+        .verb = "export",
+        .summary = "Copy a volume or snapshot into a file or block device",
+        .details =
+            "Holes and zeroes of the volume become holes in the file. A file appears under its name only "
+            "when it is complete and on disk; until then the copy is FILE.partial. Export a snapshot "
+            "when the volume is in use: the copy is then of one instant.",
+        .example = "pstorage snapshot create vm1@backup\n"
+                   "pstorage volume export vm1@backup vm1.raw",
+        .operands = {OPERAND("NAME", CLI_IMAGE, "Volume, or VOLUME@SNAP"),
+                     OPERAND("FILE", CLI_FILE, "File or block device to write, or - for standard output")},
+        .options = {{.name = "overwrite",
+                     .kind = CLI_FLAG,
+                     .help = "Replace a file that exists; needed for a block device too"}},
+    },
+    {
+        .id = CLI_SNAPSHOT_CREATE,
+        .noun = "snapshot",
+        .verb = "create",
+        .summary = "Take a snapshot: the volume as it is at this instant",
+        .details =
+            "Takes no time and no space, whatever the volume's size; later writes to the volume leave it "
+            "as it is.",
+        .example = "pstorage snapshot create vm1@before-upgrade",
+        .operands = {OPERAND("VOLUME@SNAP", CLI_SNAPSHOT, "Volume and name of the snapshot")},
+    },
+    {
+        .id = CLI_SNAPSHOT_LIST,
+        .noun = "snapshot",
+        .verb = "list",
+        .summary = "List the snapshots, of all volumes or of one",
+        .operands = {{"VOLUME", CLI_VOLUME, "Only this volume's snapshots", .optional = true}},
+        .options = {OPT_NAMES},
+    },
+    {
+        .id = CLI_SNAPSHOT_DELETE,
+        .noun = "snapshot",
+        .verb = "delete",
+        .summary = "Delete a snapshot",
+        .details =
+            "Clones made from it stay. Space that only this snapshot held is given back in the background.",
+        .operands = {OPERAND("VOLUME@SNAP", CLI_SNAPSHOT, "Snapshot to delete")},
+        .options = {{.name = "force",
+                     .kind = CLI_FLAG,
+                     .help = "Delete it although it is in use; its hosts then get errors"}},
+    },
+    {
+        .id = CLI_SNAPSHOT_RESTORE,
+        .noun = "snapshot",
+        .verb = "restore",
+        .summary = "Make a volume what one of its snapshots holds",
+        .details =
+            "What the volume holds now is lost, unless a snapshot keeps it. Stop using the volume first.",
+        .example = "pstorage snapshot create vm1@broken\n"
+                   "pstorage snapshot restore vm1@before-upgrade",
+        .operands = {OPERAND("VOLUME@SNAP", CLI_SNAPSHOT, "Snapshot to go back to")},
+    },
+    {
+        .id = CLI_CLONE_CREATE,
+        .noun = "clone",
+        .verb = "create",
+        .summary = "Create a volume that starts as a snapshot",
+        .details = "Takes no time and no space; what differs later is stored once.",
+        .example = "pstorage clone create vm1@golden vm2",
+        .operands = {OPERAND("VOLUME@SNAP", CLI_SNAPSHOT, "Snapshot to start from"),
+                     OPERAND("NEW", CLI_NEW, "Name of the new volume")},
+    },
+    {
+        .id = CLI_STATUS,
+        .noun = "status",
+        .summary = "Show health, space and what data reduction saves",
+    },
+    {
+        .id = CLI_METRICS,
+        .noun = "metrics",
+        .summary = "Print all counters",
+        .details = "One counter a line, name and value.",
+    },
+    {
+        .id = CLI_EVENTS,
+        .noun = "events",
+        .summary = "Show what happened: starts, changes, failures",
+        .example = "pstorage events --follow --json",
+        .options = {{.name = "follow",
+                     .letter = 'f',
+                     .kind = CLI_FLAG,
+                     .help = "Wait for new events and print them as they come"},
+                    {.name = "limit",
+                     .letter = 'n',
+                     .kind = CLI_NUMBER,
+                     .metavar = "N",
+                     .help = "Start with the last N events; default 100"}},
+    },
+    {
+        .id = CLI_COMPLETION,
+        .noun = "completion",
+        .summary = "Print the shell completion script",
+        .example = "source <(pstorage completion bash)",
+        .operands = {OPERAND("SHELL", CLI_SHELL, "The shell: bash")},
+    },
+    {
+        .id = CLI_HELP,
+        .noun = "help",
+        .summary = "Explain a command",
+        .operands = {{"NOUN", CLI_WORD, "A command, such as volume", .optional = true},
+                     {"VERB", CLI_WORD, "What to do with it, such as create", .optional = true}},
+    },
+};
+
+const struct cli_option cli_global_options[] = {
+    {.name = "endpoint",
+     .letter = 'e',
+     .kind = CLI_TEXT,
+     .metavar = "URL",
+     .help = "Node to talk to: tcp://HOST:PORT or ipc://PATH. Give several and the next is tried when one is "
+             "unavailable. Default: $" CLI_ENDPOINT_VARIABLE ", or " CLI_DEFAULT_ENDPOINT,
+     .repeatable = true},
+    {.name = "json", .letter = 'j', .kind = CLI_FLAG, .help = "Print JSON instead of tables, errors too"},
+    {.name = "timeout",
+     .kind = CLI_SECONDS,
+     .metavar = "SECONDS",
+     .help = "How long one request may take; default " CLI_DEFAULT_TIMEOUT_TEXT},
+    {.name = "help", .letter = 'h', .kind = CLI_FLAG, .help = "Explain the command"},
+    {.name = "version", .letter = 'V', .kind = CLI_FLAG, .help = "Print the version"},
+    {.name = NULL},
+};
+
+const struct cli_noun cli_nouns[] = {
+    {"volume", "Thin block devices: create, list, change, copy in and out"},
+    {"snapshot", "Images of a volume at one instant"},
+    {"clone", "Volumes that start as a snapshot"},
+    {"status", "Health, space and what data reduction saves"},
+    {"metrics", "All counters"},
+    {"events", "What happened"},
+    {"completion", "Shell completion"},
+    {"help", "Explain a command"},
+    {NULL, NULL},
+};
+
+const struct cli_exit_code cli_exit_codes[] = {
+    {0, "done"},
+    {1, "failed"},
+    {2, "wrong usage: unknown command or option, value that makes no sense"},
+    {3, "what was named does not exist"},
+    {4, "no endpoint is available, or the answer took too long"},
+    {0, NULL},
+};
+
+const struct cli_command *cli_command_find(const char *noun, const char *verb)
+{
+    for (size_t i = 0; i < CLI_COMMAND_COUNT; i++) {
+        const struct cli_command *c = &cli_commands[i];
+        if (strcmp(c->noun, noun) != 0)
+            continue;
+        if ((!c->verb && !verb) || (c->verb && verb && strcmp(c->verb, verb) == 0))
+            return c;
+    }
+    return NULL;
+}
+
+const struct cli_noun *cli_noun_find(const char *noun)
+{
+    for (const struct cli_noun *n = cli_nouns; n->name; n++)
+        if (strcmp(n->name, noun) == 0)
+            return n;
+    return NULL;
+}

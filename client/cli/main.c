@@ -1,0 +1,147 @@
+/* pstorage: from the command line to the command, and from its status to the
+ * exit code. */
+#include "client/cli/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/cli/help.h"
+#include "client/cli/text.h"
+
+static const cli_run commands[CLI_COMMAND_COUNT] = {
+    [CLI_VOLUME_CREATE] = cmd_volume_create,
+    [CLI_VOLUME_LIST] = cmd_volume_list,
+    [CLI_VOLUME_SHOW] = cmd_volume_show,
+    [CLI_VOLUME_RESIZE] = cmd_volume_resize,
+    [CLI_VOLUME_RENAME] = cmd_volume_rename,
+    [CLI_VOLUME_DELETE] = cmd_volume_delete,
+    [CLI_VOLUME_SET] = cmd_volume_set,
+    [CLI_VOLUME_WRITE] = cmd_volume_write,
+    [CLI_VOLUME_READ] = cmd_volume_read,
+    [CLI_VOLUME_IMPORT] = cmd_volume_import,
+    [CLI_VOLUME_EXPORT] = cmd_volume_export,
+    [CLI_SNAPSHOT_CREATE] = cmd_snapshot_create,
+    [CLI_SNAPSHOT_LIST] = cmd_snapshot_list,
+    [CLI_SNAPSHOT_DELETE] = cmd_snapshot_delete,
+    [CLI_SNAPSHOT_RESTORE] = cmd_snapshot_restore,
+    [CLI_CLONE_CREATE] = cmd_clone_create,
+    [CLI_STATUS] = cmd_status,
+    [CLI_METRICS] = cmd_metrics,
+    [CLI_EVENTS] = cmd_events,
+};
+
+int cli_fail(struct cli *cli, int status, const char *format, ...)
+{
+    char detail[sizeof cli->error.detail];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(detail, sizeof detail, format, args);
+    va_end(args);
+    cli->error.status = status;
+    memcpy(cli->error.detail, detail, sizeof detail);
+    return status;
+}
+
+int cli_fail_request(struct cli *cli, const struct pstorage_request *request, int status)
+{
+    cli->error = request->error;
+    cli->error.status = status;
+    return status;
+}
+
+int cli_print_json(struct cli *cli, cJSON *json)
+{
+    char *text = cli->bold ? cJSON_Print(json) : cJSON_PrintUnformatted(json);
+    cJSON_Delete(json);
+    if (!text)
+        return cli_fail(cli, PSTORAGE_ENOMEM, "out of memory");
+    (void)fprintf(cli->out, "%s\n", text);
+    cJSON_free(text);
+    return PSTORAGE_OK;
+}
+
+static int print_error(bool json, int status, const char *detail)
+{
+    const int exit_code = ps_status_exit_code(status);
+    const char *message = *detail ? detail : pstorage_status_text(status);
+    if (json) {
+        cJSON *object = cJSON_CreateObject(), *error = cJSON_AddObjectToObject(object, "error");
+        (void)cJSON_AddStringToObject(error, "status", pstorage_status_name(status));
+        (void)cJSON_AddStringToObject(error, "message", message);
+        (void)cJSON_AddNumberToObject(error, "exit_code", exit_code);
+        char *text = cJSON_PrintUnformatted(object);
+        (void)fprintf(stderr, "%s\n", text ? text : "{}");
+        cJSON_free(text);
+        cJSON_Delete(object);
+    } else {
+        (void)fputs("pstorage: ", stderr);
+        text_put(stderr, message);
+        (void)fputc('\n', stderr);
+    }
+    return exit_code;
+}
+
+static int connect_and_run(struct cli *cli)
+{
+    char endpoints[CLI_ENDPOINTS_MAX * 256] = "";
+    for (size_t i = 0, used = 0; i < cli->in->nendpoints; i++) {
+        const size_t length = strlen(cli->in->endpoints[i]);
+        if (used + length + 2 > sizeof endpoints)
+            return cli_fail(cli, PSTORAGE_EINVAL, "the endpoints are too long");
+        used += (size_t)snprintf(endpoints + used, sizeof endpoints - used, "%s%s", used ? " " : "",
+                                 cli->in->endpoints[i]);
+    }
+    const struct pstorage_options options = {
+        .endpoints = cli->in->nendpoints ? endpoints : NULL,
+        .name = "pstorage",
+        .timeout_ms = (uint32_t)cli->in->timeout_ms,
+    };
+    int rc = pstorage_client_create(&options, &cli->client, &cli->error);
+    if (rc)
+        return rc;
+    rc = commands[cli->in->command->id](cli);
+    pstorage_client_destroy(cli->client);
+    return rc;
+}
+
+static bool run_without_client(const struct cli_invocation *in, FILE *out)
+{
+    if (in->version)
+        (void)fprintf(out, "pstorage %s\n", pstorage_version());
+    else if (in->help && in->command)
+        help_command(out, in->command);
+    else if (in->help && in->noun)
+        help_noun(out, in->noun);
+    else if (in->help)
+        help_program(out);
+    else if (in->command->id == CLI_COMPLETION)
+        completion_write_bash(out);
+    else
+        return false;
+    return true;
+}
+
+static bool shows_bold(void)
+{
+    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    return isatty(STDOUT_FILENO) && term && strcmp(term, "dumb") != 0 && !(no_color && *no_color);
+}
+
+int main(int argc, char **argv)
+{
+    struct cli_invocation in;
+    struct ps_error usage;
+    if (cli_parse(argc, argv, &in, &usage))
+        return print_error(in.json, PSTORAGE_EINVAL, usage.detail);
+
+    struct cli cli = {.in = &in, .out = stdout, .bold = shows_bold()};
+    const int status = run_without_client(&in, stdout) ? PSTORAGE_OK : connect_and_run(&cli);
+    if (status)
+        return print_error(in.json, status, cli.error.detail);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return print_error(in.json, PSTORAGE_EIO, "cannot write to standard output");
+    return 0;
+}
