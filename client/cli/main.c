@@ -2,8 +2,6 @@
  * exit code. */
 #include "client/cli/cli.h"
 
-#include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,36 +30,6 @@ static const cli_run commands[CLI_COMMAND_COUNT] = {
     [CLI_METRICS] = cmd_metrics,
     [CLI_EVENTS] = cmd_events,
 };
-
-int cli_fail(struct cli *cli, int status, const char *format, ...)
-{
-    char detail[sizeof cli->error.detail];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(detail, sizeof detail, format, args);
-    va_end(args);
-    cli->error.status = status;
-    memcpy(cli->error.detail, detail, sizeof detail);
-    return status;
-}
-
-int cli_fail_request(struct cli *cli, const struct pstorage_request *request, int status)
-{
-    cli->error = request->error;
-    cli->error.status = status;
-    return status;
-}
-
-int cli_print_json(struct cli *cli, cJSON *json)
-{
-    char *text = cli->bold ? cJSON_Print(json) : cJSON_PrintUnformatted(json);
-    cJSON_Delete(json);
-    if (!text)
-        return cli_fail(cli, PSTORAGE_ENOMEM, "out of memory");
-    (void)fprintf(cli->out, "%s\n", text);
-    cJSON_free(text);
-    return PSTORAGE_OK;
-}
 
 static int print_error(bool json, int status, const char *detail)
 {

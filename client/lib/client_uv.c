@@ -81,12 +81,22 @@ void client_finish(struct request_state *s, int status, const char *detail)
     s->cb(r, status);
 }
 
-/* The call ended because the connection did, and not by a word of the node. */
-static bool connection_lost(const struct pstorage_client *c, const struct request_state *s, int status)
+/* The call ended because the connection did, or is about to: a node that
+ * cancels what nobody asked it to cancel is shutting down. */
+static bool connection_lost(struct pstorage_client *c, const struct request_state *s,
+                            const struct rpc_reply *reply)
 {
-    if (status == PS_ECANCELLED)
-        return !s->cancelled;
-    return status == PS_EUNAVAILABLE && (c->link != LINK_UP || c->link_lost || !rpc_client_peer(c->rpc));
+    if (reply->status == PS_ECANCELLED && !s->cancelled) {
+        if (c->link == LINK_UP && !c->link_lost) {
+            c->link_lost = true; /* nothing more is sent there */
+            (void)ps_error_set(&c->link_error, PS_EUNAVAILABLE, "%s: the node shuts down",
+                               endpoints_url(&c->endpoints));
+            client_wake(c);
+        }
+        return true;
+    }
+    return reply->status == PS_EUNAVAILABLE &&
+           (c->link != LINK_UP || c->link_lost || !rpc_client_peer(c->rpc));
 }
 
 static void dispatch(struct pstorage_client *c);
@@ -103,7 +113,7 @@ static void on_reply(struct rpc_request *rpc, const struct rpc_reply *reply)
         client_finish(s, PS_OK, NULL);
     } else if (status && c->stopping) {
         client_finish(s, PS_ECANCELLED, "the client is being closed");
-    } else if (connection_lost(c, s, status)) {
+    } else if (connection_lost(c, s, reply)) {
         call_release(s);
         if (s->kind->repeatable && s->repeats < CLIENT_REPEATS_MAX) {
             s->repeats++;

@@ -425,7 +425,9 @@ static void a_write_is_never_repeated_after_the_connection_was_lost(void **state
     assert_int_equal(await(&event, 1), PSTORAGE_EUNAVAILABLE);
     assert_non_null(strstr(io.request.error.detail, "unknown"));
     /* The image goes on, and the next write is the second that the node sees. */
-    assert_int_equal(pstorage_write(image, data, 512, 512, NULL), 0);
+    struct pstorage_error err;
+    if (pstorage_write(image, data, 512, 512, &err))
+        fail_msg("%s", err.detail);
     assert_int_equal(fake_node_calls(w->node, "Write"), 2);
     pstorage_image_close(image);
 }
