@@ -9,8 +9,9 @@
 /* Every number of a pod and of a device once, under the name that scripts see. */
 #define POD_NUMBERS(X)                                                                                       \
     X(capacity_bytes)                                                                                        \
-    X(free_bytes) X(reserve_bytes) X(logical_bytes) X(unique_blocks) X(stored_bytes) X(metadata_bytes)       \
-        X(garbage_bytes) X(volumes) X(snapshots) X(releasing) X(host_read_bytes) X(host_written_bytes)       \
+    X(free_bytes)                                                                                            \
+    X(reserve_bytes) X(logical_bytes) X(unique_blocks) X(stored_bytes) X(metadata_bytes) X(garbage_bytes)    \
+        X(volumes) X(snapshots) X(releasing) X(host_read_bytes) X(host_written_bytes)                        \
             X(pattern_removed_bytes) X(dedup_removed_bytes) X(compress_in_bytes) X(compress_out_bytes)       \
                 X(flash_written_data_bytes) X(flash_written_metadata_bytes) X(reads) X(writes) X(flushes)    \
                     X(trims) X(cache_hits) X(cache_misses) X(batches) X(checkpoints) X(dedup_compares)       \
@@ -67,6 +68,10 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
     static const struct table_column columns[] = {{NULL, false}, {NULL, true}, {NULL, false}};
     struct table *t = table_create(columns, 3);
     char a[SIZE_TEXT_MAX], text[SHOW_TEXT_MAX], more[SHOW_TEXT_MAX];
+    char releasing[SHOW_TEXT_MAX] = "";
+    if (p->releasing)
+        (void)snprintf(releasing, sizeof releasing, "and %" PRIu64 " deleted images being released",
+                       p->releasing);
     const uint64_t used =
         p->capacity_bytes - (p->free_bytes < p->capacity_bytes ? p->free_bytes : p->capacity_bytes);
     const uint64_t programmed = p->flash_written_data_bytes + p->flash_written_metadata_bytes;
@@ -79,8 +84,7 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
           "in %" PRIu64 " volumes and %" PRIu64 " snapshots, as each sees itself", p->volumes, p->snapshots);
     BYTES("  stored", p->stored_bytes, "%s", show_ratio(p->logical_bytes, p->stored_bytes, text));
     BYTES("  metadata", p->metadata_bytes, "%s", "");
-    BYTES("  garbage", p->garbage_bytes, p->releasing ? "and %" PRIu64 " deleted images being released" : "",
-          p->releasing);
+    BYTES("  garbage", p->garbage_bytes, "%s", releasing);
     BYTES("Written by hosts", p->host_written_bytes, "%s", "since the pod was made");
     BYTES("  patterns", p->pattern_removed_bytes, "%s",
           show_percent(p->pattern_removed_bytes, p->host_written_bytes, text));
