@@ -24,7 +24,7 @@ int cli_fail_request(struct cli *cli, const struct pstorage_request *request, in
 
 int cli_print_json(struct cli *cli, cJSON *json)
 {
-    char *text = cli->bold ? cJSON_Print(json) : cJSON_PrintUnformatted(json);
+    char *text = cJSON_Print(json);
     cJSON_Delete(json);
     if (!text)
         return cli_fail(cli, PSTORAGE_ENOMEM, "out of memory");

@@ -45,7 +45,7 @@ __attribute__((format(printf, 3, 4))) int cli_fail(struct cli *cli, int status, 
 /* The same with what a request says. */
 int cli_fail_request(struct cli *cli, const struct pstorage_request *request, int status);
 
-/* Prints and frees: one line with --json and a terminal or not, as scripts like it. */
+/* Prints and frees. */
 int cli_print_json(struct cli *cli, cJSON *json);
 
 #endif

@@ -6,17 +6,21 @@
 #include "client/cli/table.h"
 #include "common/sizes.h"
 
-/* Every number of a pod and of a device once, under the name that scripts see. */
-#define POD_NUMBERS(X)                                                                                       \
+/* Every number of a pod and of a device once, under the name and in the group
+ * that scripts see; the groups are those of proto/pstorage/v1/status.proto. */
+#define POD_SPACE(X)                                                                                         \
     X(capacity_bytes)                                                                                        \
-    X(free_bytes)                                                                                            \
-    X(reserve_bytes) X(logical_bytes) X(unique_blocks) X(stored_bytes) X(metadata_bytes) X(garbage_bytes)    \
-        X(volumes) X(snapshots) X(releasing) X(host_read_bytes) X(host_written_bytes)                        \
-            X(pattern_removed_bytes) X(dedup_removed_bytes) X(compress_in_bytes) X(compress_out_bytes)       \
-                X(flash_written_data_bytes) X(flash_written_metadata_bytes) X(reads) X(writes) X(flushes)    \
-                    X(trims) X(cache_hits) X(cache_misses) X(batches) X(checkpoints) X(dedup_compares)       \
-                        X(checksum_errors) X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes)    \
-                            X(memory_budget_bytes) X(log_seq)
+    X(free_bytes) X(reserve_bytes) X(logical_bytes) X(unique_blocks) X(stored_bytes) X(metadata_bytes)       \
+        X(garbage_bytes) X(volumes) X(snapshots) X(releasing)
+#define POD_REDUCTION(X)                                                                                     \
+    X(host_read_bytes)                                                                                       \
+    X(host_written_bytes) X(pattern_removed_bytes) X(dedup_removed_bytes) X(compress_in_bytes)               \
+        X(compress_out_bytes) X(flash_written_data_bytes) X(flash_written_metadata_bytes)
+#define POD_ACTIVITY(X)                                                                                      \
+    X(reads)                                                                                                 \
+    X(writes) X(flushes) X(trims) X(cache_hits) X(cache_misses) X(batches) X(checkpoints) X(dedup_compares)  \
+        X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes)                \
+            X(checksum_errors) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
@@ -44,10 +48,15 @@ static int print_json(struct cli *cli, const struct pstorage_report *r)
         (void)cJSON_AddStringToObject(o, "name", p->name);
         (void)cJSON_AddStringToObject(o, "state", state_name(p));
         (void)cJSON_AddStringToObject(o, "failure", p->failure);
-#define X(name) show_json_number(o, #name, p->name);
-        POD_NUMBERS(X)
+        cJSON *group = cJSON_AddObjectToObject(o, "space");
+#define X(name) show_json_number(group, #name, p->name);
+        POD_SPACE(X)
+        group = cJSON_AddObjectToObject(o, "reduction");
+        POD_REDUCTION(X)
+        group = cJSON_AddObjectToObject(o, "activity");
+        POD_ACTIVITY(X)
 #undef X
-        (void)cJSON_AddBoolToObject(o, "dedup_index_loading", p->dedup_index_loading);
+        (void)cJSON_AddBoolToObject(group, "dedup_index_loading", p->dedup_index_loading);
     }
     cJSON *devices = cJSON_AddArrayToObject(json, "devices");
     for (size_t i = 0; i < r->ndevices; i++) {
@@ -68,7 +77,7 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
     static const struct table_column columns[] = {{NULL, false}, {NULL, true}, {NULL, false}};
     struct table *t = table_create(columns, 3);
     char a[SIZE_TEXT_MAX], text[SHOW_TEXT_MAX], more[SHOW_TEXT_MAX];
-    char releasing[SHOW_TEXT_MAX] = "";
+    char releasing[2 * SHOW_TEXT_MAX] = "";
     if (p->releasing)
         (void)snprintf(releasing, sizeof releasing, "and %" PRIu64 " deleted images being released",
                        p->releasing);
@@ -99,7 +108,7 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
     BYTES("Memory", p->memory_bytes, "of %s", size_format_human(p->memory_budget_bytes, more));
     (void)snprintf(more, sizeof more, "%" PRIu64, p->checksum_errors);
     if (p->checksum_errors)
-        ROW("Bad checksums", more, "%s", "found and not yet repaired or repaired since the start");
+        ROW("Bad checksums", more, "%s", "since the start");
 #undef BYTES
 #undef ROW
     (void)fprintf(cli->out, "\nPod %s is %s%s%s\n", p->name, state_name(p), *p->failure ? ": " : "",
@@ -173,9 +182,14 @@ int cmd_metrics(struct cli *cli)
     table_add(t, "node.rpc_refused");
     table_add(t, "%" PRIu64, r.node.rpc_refused);
     for (size_t i = 0; i < r.npods; i++) {
-#define X(number)                                                                                            \
-    table_add(t, "pod.%s.%s", r.pods[i].name, #number), table_add(t, "%" PRIu64, r.pods[i].number);
-        POD_NUMBERS(X)
+        const struct pstorage_pod *p = &r.pods[i];
+#define X(number) table_add(t, "pod.%s.%s.%s", p->name, group, #number), table_add(t, "%" PRIu64, p->number);
+        const char *group = "space";
+        POD_SPACE(X)
+        group = "reduction";
+        POD_REDUCTION(X)
+        group = "activity";
+        POD_ACTIVITY(X)
 #undef X
     }
     for (size_t i = 0; i < r.ndevices; i++) {

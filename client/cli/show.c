@@ -43,6 +43,7 @@ cJSON *show_json_image(const struct pstorage_info *i)
     (void)cJSON_AddStringToObject(o, "pod", i->pod);
     show_json_number(o, "size_bytes", i->size_bytes);
     show_json_time(o, "created", i->created_unix_ns);
+    show_json_number(o, "created_unix_ns", i->created_unix_ns);
     if (!volume)
         show_json_number(o, "volume_id", i->volume_id);
     if (i->origin_id)

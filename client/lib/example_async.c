@@ -1,6 +1,6 @@
 /* Keeps 32 reads of 4 KiB in flight for a second: the asynchronous functions.
  *
- *   cc depth.c $(pkg-config --cflags --libs pstorage) && ./a.out VOLUME */
+ *   cc example_async.c $(pkg-config --cflags --libs pstorage) && ./a.out ENDPOINT VOLUME */
 #include <pstorage.h>
 #include <stdatomic.h>
 #include <stdio.h>
