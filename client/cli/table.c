@@ -6,6 +6,10 @@
 
 #include "client/cli/text.h"
 
+enum {
+    GAP = 2
+};
+
 struct table {
     struct table_column columns[TABLE_COLUMNS_MAX];
     size_t ncolumns;
@@ -56,30 +60,35 @@ void table_add(struct table *t, const char *format, ...)
     t->cells[t->ncells++] = cell;
 }
 
-static void put_cell(const struct table *t, FILE *out, size_t column, const char *text)
+/* Blanks are owed until something follows them, so that no line ends in any. */
+static void put_cell(const struct table *t, FILE *out, size_t column, const char *text, size_t *owed)
 {
-    if (column)
-        (void)fputs("  ", out);
-    if (t->columns[column].right)
-        text_put_right(out, text, t->widths[column]);
-    else if (column + 1 < t->ncolumns)
-        text_put_left(out, text, t->widths[column]);
-    else
-        text_put(out, text);
+    const size_t width = text_width(text), rest = t->widths[column] - width;
+    *owed += column ? GAP : 0;
+    if (width == 0 || t->columns[column].right)
+        *owed += rest;
+    if (width == 0)
+        return;
+    (void)fprintf(out, "%*s", (int)*owed, "");
+    text_put(out, text);
+    *owed = t->columns[column].right ? 0 : rest;
 }
 
 void table_print(const struct table *t, FILE *out, bool bold)
 {
     assert(t->ncells % t->ncolumns == 0);
+    size_t owed = 0;
     if (t->columns[0].title) {
         if (bold)
             (void)fputs("\033[1m", out);
         for (size_t i = 0; i < t->ncolumns; i++)
-            put_cell(t, out, i, t->columns[i].title);
+            put_cell(t, out, i, t->columns[i].title, &owed);
         (void)fputs(bold ? "\033[0m\n" : "\n", out);
     }
     for (size_t i = 0; i < t->ncells; i++) {
-        put_cell(t, out, i % t->ncolumns, t->cells[i]);
+        if (i % t->ncolumns == 0)
+            owed = 0;
+        put_cell(t, out, i % t->ncolumns, t->cells[i], &owed);
         if ((i + 1) % t->ncolumns == 0)
             (void)fputc('\n', out);
     }

@@ -105,13 +105,6 @@ void text_put_left(FILE *out, const char *utf8, size_t width)
     blanks(out, own < width ? width - own : 0);
 }
 
-void text_put_right(FILE *out, const char *utf8, size_t width)
-{
-    const size_t own = text_width(utf8);
-    blanks(out, own < width ? width - own : 0);
-    text_put(out, utf8);
-}
-
 void text_wrap(FILE *out, const char *utf8, size_t indent, size_t width)
 {
     size_t column = indent;

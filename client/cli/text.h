@@ -13,9 +13,8 @@ size_t text_width(const char *utf8);
 /* Writes the text; line breaks count as control characters. */
 void text_put(FILE *out, const char *utf8);
 
-/* The text, then blanks up to `width` columns, or blanks first. */
+/* The text, then blanks up to `width` columns. */
 void text_put_left(FILE *out, const char *utf8, size_t width);
-void text_put_right(FILE *out, const char *utf8, size_t width);
 
 /* Writes paragraphs (parted by empty lines) broken at blanks to lines of at
  * most `width` columns, each after `indent` blanks. The first line's indent is

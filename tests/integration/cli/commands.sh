@@ -85,7 +85,7 @@ complains_of "shrink"
 run "shrink" 0 $pstorage volume resize "$v" --size 64M --allow-shrink
 run "rename" 0 $pstorage volume rename "$v" "$id-vm2"
 run "show the old name" 3 $pstorage volume show "$v"
-complains_of "\"$v\""
+complains_of "$v"
 run "rename back" 0 $pstorage volume rename "$id-vm2" "$v"
 
 # ---- reading and writing
@@ -172,7 +172,7 @@ run "export again" 0 $pstorage volume export "$id-img" "$work/exported" --overwr
 same "$work/sparse" "$work/exported"
 extents "$work/exported" >"$work/holes2"
 same "$work/holes1" "$work/holes2"
-run "import of what is too large" 2 $pstorage volume import "$work/sparse" "$id-copy" --size 1M --overwrite
+run "import of another size" 1 $pstorage volume import "$work/sparse" "$id-copy" --size 1M --overwrite
 run "import of a missing file" 3 $pstorage volume import "$work/none" "$id-none"
 complains "cannot open \"$work/none\": No such file or directory"
 is "$(yes | $pstorage volume import - "$id-short" --size 1M >/dev/null 2>"$work/err"; echo $?)" 2 "import that does not fit"
@@ -214,7 +214,7 @@ complains "--size SIZE is missing"
 run "bad name" 2 $pstorage volume create "no/slash" --size 1M
 complains_of "no/slash"
 run "not found" 3 $pstorage volume delete "$id-none"
-complains_of "\"$id-none\""
+complains_of "$id-none"
 run "not found as json" 3 $pstorage --json volume delete "$id-none"
 is "$(json "$work/err" error exit_code)" 3 "exit code in the error object"
 is "$(json "$work/err" error status)" ENOTFOUND "status in the error object"

@@ -73,7 +73,7 @@ static void columns_align_and_no_line_ends_in_blanks(void **state)
     CAPTURED(text, table_print(t, out, false));
     assert_string_equal(text, "NAME    SIZE  STATE\n"
                               "größe      5  on\n"
-                              "x      12345  \n");
+                              "x      12345\n");
     free(text);
     CAPTURED(bold, table_print(t, out, true));
     assert_true(strncmp(bold, "\033[1mNAME", 8) == 0);
