@@ -199,10 +199,9 @@ void completion_write_bash(FILE *out)
     (void)fputs(") return ;;\n"
                 "    esac\n"
                 "    if [[ $current == -?* ]]; then _pstorage_words \"$options\"; else $filler; fi\n"
-                "    # What bash holds to be the word begins after the last ':' or '@'.\n"
-                "    if [[ $current == *[:@]* && $COMP_WORDBREAKS == *[:@]* ]]; then\n"
-                "        word=${current%\"${current##*[:@]}\"}\n"
-                "        for i in \"${!COMPREPLY[@]}\"; do COMPREPLY[i]=${COMPREPLY[i]#\"$word\"}; done\n"
+                "    # Where bash ends words at '@', the word to replace begins behind it.\n"
+                "    if [[ $current == *@* && $COMP_WORDBREAKS == *@* ]]; then\n"
+                "        for i in \"${!COMPREPLY[@]}\"; do COMPREPLY[i]=${COMPREPLY[i]#*@}; done\n"
                 "    fi\n"
                 "}\n\n"
                 "complete -F _pstorage pstorage\n",
