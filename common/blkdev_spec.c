@@ -32,8 +32,9 @@ static int set_option(const char *option, size_t length, struct blkdev_spec *out
         const int rc = size_parse(text + 5, &out->size_bytes, err);
         if (rc)
             return rc;
-        if (out->size_bytes == 0 || out->size_bytes % 4096 != 0 || out->size_bytes > INT64_MAX)
-            return ps_error_set(err, PS_EINVAL, "\"%s\": the size must be a multiple of 4K, and not 0", text);
+        if (out->size_bytes < BLKDEV_FILE_MIN || out->size_bytes % 4096 != 0 || out->size_bytes > INT64_MAX)
+            return ps_error_set(err, PS_EINVAL, "\"%s\": the size must be a multiple of 4K, and at least 64M",
+                                text);
         return 0;
     }
     if (strcmp(text, "punch=on") == 0 || strcmp(text, "punch=off") == 0) {

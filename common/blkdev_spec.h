@@ -19,12 +19,14 @@ enum {
     BLKDEV_PATH_MAX = 1023,
     BLKDEV_SPECS_MAX = 64
 };
+#define BLKDEV_FILE_MIN (64ull << 20) /* no pool fits into less: it is a slip of the pen */
 
 struct blkdev_spec {
     enum blkdev_kind kind;
     char path[BLKDEV_PATH_MAX + 1]; /* no space, comma or control character */
-    uint64_t size_bytes;            /* of a file, multiple of 4096; 0 for devices: their own size */
-    bool punch; /* file: an erase punches a hole (option punch=on); default is to keep the space */
+    uint64_t
+        size_bytes; /* of a file, at least BLKDEV_FILE_MIN, multiple of 4096; 0 for devices: their own size */
+    bool punch;     /* file: an erase punches a hole (option punch=on); default is to keep the space */
 };
 
 /* Parses one specification of `length` bytes: 0; PS_EINVAL; PS_EUNIMPLEMENTED

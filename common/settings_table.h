@@ -70,7 +70,7 @@ enum setting_replication {
     X(CONFIG, config, PATH, SETTING_NOT_IN_FILE | SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                              \
       "File with settings, PSTORAGE_NAME=value a line")                                                              \
     X(REBUILD_CATALOG, rebuild_catalog, BOOL, SETTING_FLAG_ONLY, "false", 0, 0, NULL,                                \
-      "Set the catalog aside and make a new one from the flash devices; its event history is lost")
+      "Set the catalog aside, make a new one from the flash devices, and end; the event history starts anew")
 
 #define MEDIATOR_SETTINGS(X)                                                                                         \
     X(DEBUG, debug, BOOL, 0, "false", 0, 0, NULL,                                                                    \

@@ -31,6 +31,9 @@ struct node {
     struct blkdev *flash;
     struct reactor *reactor;
     struct pod *pod;
+    struct rpc_transport *transport;
+    struct rpc_server *rpc;
+    struct services *services;
     struct nbd_server *nbd;
 };
 
@@ -74,6 +77,10 @@ int start_comparison(struct node *node, struct ps_error *err);
 void stop_comparison(struct node *node);
 
 /* start_host.c: the ways in for hosts and people. */
+int start_transport(struct node *node, struct ps_error *err);
+void stop_transport(struct node *node);
+int start_rpc(struct node *node, struct ps_error *err);
+void stop_rpc(struct node *node);
 int start_nbd(struct node *node, struct ps_error *err);
 void stop_nbd(struct node *node);
 

@@ -124,14 +124,18 @@ static const struct step steps[] = {
     {"catalog", start_catalog, stop_catalog},
     {"flash", start_flash, stop_flash},
     {"management thread", start_catalog_service, stop_catalog_service},
+    {"RPC transport", start_transport, stop_transport},
     {"reactor", start_reactor, stop_reactor},
     {"pod", start_pod, stop_pod},
     {"catalog comparison", start_comparison, stop_comparison},
+    /* Up to here without a way in: all that --rebuild-catalog needs. */
+    {"RPC", start_rpc, stop_rpc},
     {"NBD", start_nbd, stop_nbd},
 };
 
 enum {
-    STEPS = sizeof steps / sizeof steps[0]
+    STEPS = sizeof steps / sizeof steps[0],
+    SERVING_STEPS = 2 /* the last ones */
 };
 
 static void stop_steps(struct node *node, unsigned started)
@@ -148,7 +152,7 @@ static void serve(struct node *node)
     const uint64_t ms = (clock_unix_ns() - node->started_unix_ns) / NS_PER_MS;
     catalog_service_node_event(node->catalog_service, "node.started", "node started, version " PS_VERSION);
     log_info("main", "ready", LOG_S("node", node->as.node_name), LOG_S("version", PS_VERSION),
-             LOG_S("data_dir", node->as.data_dir),
+             LOG_S("data_dir", node->as.data_dir), LOG_S("rpc", node->as.rpc_listen),
              LOG_S("nbd", node->as.nbd_listen[0] ? node->as.nbd_listen : "off"), LOG_U("start_ms", ms));
     notify_socket_send(node->notify_socket, "READY=1");
     while (!node->stopping)
@@ -179,9 +183,10 @@ int main(int argc, char **argv, char **envp)
     for (unsigned i = 0; i < node.settings.nwarnings; i++)
         log_warn("main", node.settings.warnings[i]);
 
+    const unsigned wanted = STEPS - (node.as.rebuild_catalog ? SERVING_STEPS : 0);
     unsigned started = 0;
     struct ps_error err = {0};
-    for (int rc = 0; started < STEPS && !node.stopping; started++) {
+    for (int rc = 0; started < wanted && !node.stopping; started++) {
         log_debug("main", "start", LOG_S("step", steps[started].name));
         rc = steps[started].start(&node, &err);
         if (rc) {
@@ -192,6 +197,8 @@ int main(int argc, char **argv, char **envp)
     }
     if (started == STEPS)
         serve(&node);
+    else if (started == wanted)
+        log_info("main", "catalog rebuilt", LOG_S("path", node.catalog_path));
     stop_steps(&node, started);
     if (code == 0)
         log_info("main", "stopped");

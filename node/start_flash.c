@@ -185,12 +185,15 @@ static void compared(void *user, int status)
 
 int start_comparison(struct node *node, struct ps_error *err)
 {
-    (void)err;
     struct awaited end = {.node = node};
     catalog_service_attach(node->catalog_service, node->pod, compared, &end);
     node_wait(&end);
     /* An outdated view is no reason not to serve; the service tries again. */
-    return 0;
+    if (end.status == 0 || !node->as.rebuild_catalog)
+        return 0;
+    stop_comparison(node);
+    return ps_error_set(err, end.status, "catalog %.100s can't be written: %s", node->catalog_path,
+                        ps_status_text(end.status));
 }
 
 void stop_comparison(struct node *node)

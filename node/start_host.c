@@ -1,8 +1,99 @@
-/* The ways in: NBD for hosts. */
+/* The ways in: RPC for people and programs, NBD for hosts. */
+#include "common/clock.h"
 #include "common/log.h"
+#include "common/rpc/server.h"
+#include "common/rpc/transport_nng.h"
 #include "node/daemon.h"
+#include "node/host/catalog_uv.h"
 #include "node/host/nbd_uv.h"
 #include "node/host/reactor_uv.h"
+#include "node/host/services.h"
+
+/* ---- RPC */
+
+int start_transport(struct node *node, struct ps_error *err)
+{
+    const int rc = rpc_transport_nng_create(&node->loop, &node->transport);
+    return rc ? ps_error_set(err, rc, "no RPC transport: %s", ps_status_text(rc)) : 0;
+}
+
+void stop_transport(struct node *node)
+{
+    struct awaited end = {.node = node};
+    rpc_transport_nng_close(node->transport, node_arrived_cb, &end);
+    node_wait(&end);
+    rpc_transport_nng_finish();
+}
+
+static void rpc_line(void *user, const char *line)
+{
+    (void)user;
+    log_info("rpc", line);
+}
+
+static uint64_t now_unix_ns(void *user)
+{
+    (void)user;
+    return clock_unix_ns();
+}
+
+int start_rpc(struct node *node, struct ps_error *err)
+{
+    const struct rpc_server_config server = {
+        .identity = {.name = node->as.node_name, .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE},
+        .log = rpc_line,
+    };
+    const struct services_config config = {
+        .pod = node->pod,
+        .pod_name = node_pod_name,
+        .node_name = node->as.node_name,
+        .started_unix_ns = node->started_unix_ns,
+        .now_unix_ns = now_unix_ns,
+        .devices = &node->flash,
+        .ndevices = 1,
+        .events = catalog_service_events(node->catalog_service),
+        .user = node,
+    };
+    struct ps_error reason;
+    int rc = rpc_server_create(node->transport, &server, &node->rpc);
+    if (rc)
+        return ps_error_set(err, rc, "no RPC server: %s", ps_status_text(rc));
+    rc = services_create(node->rpc, &config, &node->services);
+    if (rc)
+        (void)ps_error_set(err, rc, "no RPC services: %s", ps_status_text(rc));
+    if (rc == 0) {
+        rc = rpc_server_listen(node->rpc, node->as.rpc_listen, &reason);
+        if (rc)
+            (void)node_setting_error(node, PSTORAGED_RPC_LISTEN, rc, err, reason.detail);
+    }
+    if (rc)
+        stop_rpc(node);
+    return rc;
+}
+
+static void events_answered(struct event_query *query, int status)
+{
+    node_arrived(query->user, status);
+}
+
+void stop_rpc(struct node *node)
+{
+    struct awaited closed = {.node = node}, answered = {.node = node};
+    rpc_server_close(node->rpc, node_arrived_cb, &closed);
+    node_wait(&closed);
+    node->rpc = NULL;
+    if (!node->services)
+        return;
+    /* Questions are answered in their order: after this one nothing is owed to the services. */
+    struct event_source *events = catalog_service_events(node->catalog_service);
+    struct event_query last = {.cb = events_answered, .user = &answered};
+    if (events->list(events, &last) == 0)
+        node_wait(&answered);
+    services_destroy(node->services);
+    node->services = NULL;
+}
+
+/* ---- NBD */
 
 static void nbd_log(void *user, enum nbd_log_level level, const char *text)
 {

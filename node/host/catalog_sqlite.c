@@ -434,7 +434,7 @@ int catalog_image_after(struct catalog *c, const char *pod, const char *after, s
 
 /* ---- events */
 
-int catalog_add_event(struct catalog *c, struct catalog_event *e)
+int catalog_add_event(struct catalog *c, struct event *e)
 {
     sqlite3_stmt *s = use(c, EVENT_ADD);
     bind_u64(s, 1, e->time_unix_ns);
@@ -453,7 +453,7 @@ int catalog_add_event(struct catalog *c, struct catalog_event *e)
     return run(c, s);
 }
 
-int catalog_list_events(struct catalog *c, uint64_t after_cursor, struct catalog_event *out, size_t max,
+int catalog_list_events(struct catalog *c, uint64_t after_cursor, struct event *out, size_t max,
                         size_t *count, uint64_t *last_cursor)
 {
     sqlite3_stmt *s = use(c, EVENTS_AFTER);
@@ -462,7 +462,7 @@ int catalog_list_events(struct catalog *c, uint64_t after_cursor, struct catalog
     bind_u64(s, 1, after_cursor > INT64_MAX ? INT64_MAX : after_cursor);
     bind_u64(s, 2, max);
     while (n < max && (rc = sqlite3_step(s)) == SQLITE_ROW) {
-        struct catalog_event *e = &out[n++];
+        struct event *e = &out[n++];
         e->cursor = column_u64(s, 0);
         e->time_unix_ns = column_u64(s, 1);
         e->image_id = column_u64(s, 4);

@@ -13,25 +13,14 @@
 #include <stdint.h>
 
 #include "common/status.h"
-#include "node/pod/pod.h"
+#include "node/host/event_source.h"
 
 enum {
     CATALOG_VERSION = 1,
     CATALOG_EVENTS_KEPT = 100000,
-    CATALOG_KIND_MAX = 31,
-    CATALOG_TEXT_MAX = 255,
 };
 
 struct catalog;
-
-struct catalog_event {
-    uint64_t cursor; /* grows, never reused */
-    uint64_t time_unix_ns;
-    uint64_t image_id;          /* 0: none */
-    char pod[POD_NAME_MAX + 1]; /* "": the node itself */
-    char kind[CATALOG_KIND_MAX + 1];
-    char text[CATALOG_TEXT_MAX + 1];
-};
 
 /* PS_EDAMAGED (damaged, or no catalog), PS_EVERSION (newer), PS_EPERM, PS_EFULL, PS_EIO; the
  * detail names the file and, where it helps, --rebuild-catalog. */
@@ -62,9 +51,9 @@ int catalog_image_after(struct catalog *catalog, const char *pod, const char *af
 /* ---- events */
 
 /* event->cursor is given out here. */
-int catalog_add_event(struct catalog *catalog, struct catalog_event *event);
+int catalog_add_event(struct catalog *catalog, struct event *event);
 /* Up to `max` events after the cursor, oldest first; *last_cursor is the newest there is. */
-int catalog_list_events(struct catalog *catalog, uint64_t after_cursor, struct catalog_event *out, size_t max,
+int catalog_list_events(struct catalog *catalog, uint64_t after_cursor, struct event *out, size_t max,
                         size_t *count, uint64_t *last_cursor);
 
 /* ---- the node */

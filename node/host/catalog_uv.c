@@ -12,10 +12,10 @@
 #include "common/loop_uv.h"
 
 enum {
-    NEWS_MAX = 4096,  /* messages waiting for the management thread */
-    QUERIES_MAX = 64, /* at a time */
+    NEWS_MAX = 4096,    /* messages waiting for the management thread */
+    QUESTIONS_MAX = 16, /* at a time; more wait */
     PIECE_IMAGES = 128,
-    ANSWERS_MAX = QUERIES_MAX + 8,
+    ANSWERS_MAX = QUESTIONS_MAX + 8,
     RETRY_MS = 10000,
 };
 
@@ -27,6 +27,14 @@ struct piece {
     struct pod_image_info infos[PIECE_IMAGES];
     size_t count;
     uint64_t log_seq;
+    int status;
+};
+
+/* A question on its way; others wait in the service's queue. */
+struct question {
+    struct mailbox_msg msg;
+    struct catalog_service *service;
+    struct event_query *query; /* NULL: free */
     int status;
 };
 
@@ -43,10 +51,10 @@ struct catalog_service {
     void *compared_user;
     struct piece piece;
     uv_timer_t retry;
-    unsigned queries;
+    struct event_source source;
+    struct question questions[QUESTIONS_MAX];
+    struct event_query *waiting, *waiting_last; /* linked through priv[0] */
     uint64_t events_lost;
-    void (*changed)(void *user);
-    void *changed_user;
     void (*stopped)(void *user);
     void *stopped_user;
     bool stopping;
@@ -81,7 +89,7 @@ static void answer(struct catalog_service *s, struct mailbox_msg *msg, void (*ru
 struct event_news {
     struct mailbox_msg msg;
     struct catalog_service *service;
-    struct catalog_event event;
+    struct event event;
 };
 
 static void write_event(struct mailbox_msg *msg)
@@ -132,14 +140,14 @@ static void write_piece(struct mailbox_msg *msg)
     answer(s, msg, piece_done);
 }
 
-static void query_done(struct mailbox_msg *msg);
+static void question_done(struct mailbox_msg *msg);
 
-static void run_query(struct mailbox_msg *msg)
+static void ask_catalog(struct mailbox_msg *msg)
 {
-    struct catalog_query *q = container_of(msg, struct catalog_query, msg);
-    q->status = catalog_list_events(q->service->catalog, q->after_cursor, q->events, q->max, &q->count,
-                                    &q->last_cursor);
-    answer(q->service, msg, query_done);
+    struct question *q = container_of(msg, struct question, msg);
+    q->status = catalog_list_events(q->service->catalog, q->query->after_cursor, q->query->events,
+                                    q->query->max, &q->query->count, &q->query->last_cursor);
+    answer(q->service, msg, question_done);
 }
 
 /* ---- on the reactor's thread */
@@ -153,11 +161,49 @@ static void retry_later(struct catalog_service *s)
     }
 }
 
-static void query_done(struct mailbox_msg *msg)
+/* Sends the oldest question that waits, if it may go. */
+static void ask_next(struct catalog_service *s)
 {
-    struct catalog_query *q = container_of(msg, struct catalog_query, msg);
-    q->service->queries--;
-    q->cb(q, q->status);
+    struct question *q = s->questions;
+    while (q < s->questions + QUESTIONS_MAX && q->query)
+        q++;
+    if (q == s->questions + QUESTIONS_MAX || !s->waiting)
+        return;
+    q->query = s->waiting;
+    q->service = s;
+    q->msg.run = ask_catalog;
+    if (loop_thread_post(s->management, &q->msg)) {
+        /* Behind with news: the next answer, or the next question, tries again. */
+        q->query = NULL;
+        retry_later(s);
+        return;
+    }
+    s->waiting = q->query->priv[0];
+}
+
+static void question_done(struct mailbox_msg *msg)
+{
+    struct question *q = container_of(msg, struct question, msg);
+    struct event_query *query = q->query;
+    q->query = NULL;
+    if (!q->service->stopping)
+        ask_next(q->service);
+    query->cb(query, q->status);
+}
+
+static int list_events(struct event_source *source, struct event_query *query)
+{
+    struct catalog_service *s = container_of(source, struct catalog_service, source);
+    if (s->stopping)
+        return PS_EUNAVAILABLE;
+    query->priv[0] = NULL;
+    if (s->waiting)
+        s->waiting_last->priv[0] = query;
+    else
+        s->waiting = query;
+    s->waiting_last = query;
+    ask_next(s);
+    return 0;
 }
 
 static void take_notice(struct mailbox_msg *msg)
@@ -166,8 +212,8 @@ static void take_notice(struct mailbox_msg *msg)
     atomic_store(&s->noticed, false);
     if (atomic_exchange(&s->write_failed, false))
         retry_later(s);
-    if (atomic_exchange(&s->written, false) && s->changed)
-        s->changed(s->changed_user);
+    if (atomic_exchange(&s->written, false))
+        event_source_changed(&s->source);
 }
 
 static void lost_event(struct catalog_service *s)
@@ -294,6 +340,7 @@ static void compare_start(struct catalog_service *s)
 static void compare_retry(uv_timer_t *timer)
 {
     struct catalog_service *s = timer->data;
+    ask_next(s);
     if (s->pod && !s->stopping)
         compare_start(s);
 }
@@ -316,24 +363,9 @@ void catalog_service_detach(struct catalog_service *s)
 
 /* ---- questions, life */
 
-int catalog_service_list_events(struct catalog_service *s, struct catalog_query *q)
+struct event_source *catalog_service_events(struct catalog_service *s)
 {
-    if (s->stopping)
-        return PS_EUNAVAILABLE;
-    if (s->queries == QUERIES_MAX)
-        return PS_ELIMIT;
-    q->service = s;
-    q->msg.run = run_query;
-    const int rc = loop_thread_post(s->management, &q->msg);
-    if (rc == 0)
-        s->queries++;
-    return rc;
-}
-
-void catalog_service_listen(struct catalog_service *s, void (*changed)(void *user), void *user)
-{
-    s->changed = changed;
-    s->changed_user = user;
+    return &s->source;
 }
 
 static void free_mailbox(void *user)
@@ -359,6 +391,7 @@ int catalog_service_start(uv_loop_t *loop, struct catalog *catalog, const char *
     s->catalog = catalog;
     (void)snprintf(s->pod_name, sizeof s->pod_name, "%s", pod_name);
     s->notice.run = take_notice;
+    event_source_init(&s->source, list_events);
     (void)uv_timer_init(loop, &s->retry);
     uv_unref((uv_handle_t *)&s->retry);
     s->retry.data = s;
@@ -381,6 +414,10 @@ static void all_closed(uv_handle_t *handle)
 static void answers_closed(void *user)
 {
     struct catalog_service *s = user;
+    for (struct event_query *query; (query = s->waiting);) {
+        s->waiting = query->priv[0];
+        query->cb(query, PS_EUNAVAILABLE);
+    }
     uv_close((uv_handle_t *)&s->retry, all_closed);
 }
 

@@ -9,7 +9,6 @@
 
 #include <uv.h>
 
-#include "common/mailbox_uv.h"
 #include "node/host/catalog_sqlite.h"
 
 struct catalog_service;
@@ -33,28 +32,12 @@ void catalog_service_attach(struct catalog_service *service, struct pod *pod,
                             void (*done)(void *user, int status), void *user);
 void catalog_service_detach(struct catalog_service *service);
 
-/* A question about events. Embed it; `events` has room for `max`. */
-struct catalog_query {
-    uint64_t after_cursor;
-    struct catalog_event *events;
-    size_t max;
-    size_t count; /* answer */
-    uint64_t last_cursor;
-    void (*cb)(struct catalog_query *query, int status);
-    void *user;
-    /* The service's own. */
-    struct mailbox_msg msg;
-    struct catalog_service *service;
-    int status;
-};
+/* The events, for who asks and who follows: answered from the management
+ * thread, in the order of the questions. Valid until the service is stopped. */
+struct event_source *catalog_service_events(struct catalog_service *service);
 
-/* 0: `cb` runs later, once. PS_ELIMIT: too many at a time. PS_EUNAVAILABLE: stopping. */
-int catalog_service_list_events(struct catalog_service *service, struct catalog_query *query);
-
-/* `changed` runs after new events were written: several may be one call. One listener; NULL: none. */
-void catalog_service_listen(struct catalog_service *service, void (*changed)(void *user), void *user);
-
-/* Detached. What was told before is written, questions are answered; then the catalog is closed
+/* Detached. What was told before is written, questions are answered, new ones are refused
+ * (PS_EUNAVAILABLE); then the catalog is closed
  * and `stopped` runs, from the loop. */
 void catalog_service_stop(struct catalog_service *service, void (*stopped)(void *user), void *user);
 

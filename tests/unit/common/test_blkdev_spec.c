@@ -16,7 +16,7 @@ static void each_kind_of_device_is_understood(void **state)
     size_t n;
     assert_int_equal(
         blkdev_spec_list_parse(
-            "  file:/a/b=c,size=16G nvme:/dev/nvme0n1\t/dev/sdb file:rel,punch=on,size=8M ", s, 4, &n, NULL),
+            "  file:/a/b=c,size=16G nvme:/dev/nvme0n1\t/dev/sdb file:rel,punch=on,size=64M ", s, 4, &n, NULL),
         0);
     assert_int_equal(n, 4);
     assert_int_equal(s[0].kind, BLKDEV_KIND_FILE);
@@ -45,7 +45,8 @@ static void a_wrong_device_is_refused_with_its_reason(void **state)
         {"file:/a", "needs a size", PS_EINVAL},
         {"file:/a,", "\"\" is no option", PS_EINVAL},
         {"file:/a,size=", "no size", PS_EINVAL},
-        {"file:/a,size=0", "not 0", PS_EINVAL},
+        {"file:/a,size=0", "at least 64M", PS_EINVAL},
+        {"file:/a,size=63M", "at least 64M", PS_EINVAL},
         {"file:/a,size=1000", "multiple of 4K", PS_EINVAL},
         {"file:/a,size=1G,fast=on", "\"fast=on\" is no option", PS_EINVAL},
         {"file:/a,size=1G,punch=maybe", "is no option", PS_EINVAL},

@@ -142,7 +142,7 @@ static void a_comparison_removes_any_number_of_images(void **state)
 
 static void add_event(struct fixture *f, const char *kind, const char *text)
 {
-    struct catalog_event e = {.time_unix_ns = 77, .image_id = 3};
+    struct event e = {.time_unix_ns = 77, .image_id = 3};
     (void)snprintf(e.pod, sizeof e.pod, "default");
     (void)snprintf(e.kind, sizeof e.kind, "%s", kind);
     (void)snprintf(e.text, sizeof e.text, "%s", text);
@@ -154,7 +154,7 @@ static void add_event(struct fixture *f, const char *kind, const char *text)
 static void events_are_read_from_a_cursor_without_gap_or_repetition(void **state)
 {
     struct fixture *f = *state;
-    struct catalog_event out[2];
+    struct event out[2];
     size_t n;
     uint64_t last;
     assert_int_equal(catalog_list_events(f->catalog, 0, out, 2, &n, &last), 0);
@@ -191,7 +191,7 @@ static void only_the_newest_events_are_kept(void **state)
     (void)sqlite3_close(db);
     for (int i = 0; i < 10; i++)
         add_event(f, "new", "new");
-    struct catalog_event out[16];
+    struct event out[16];
     size_t n;
     uint64_t last;
     assert_int_equal(catalog_list_events(f->catalog, 0, out, 16, &n, &last), 0);

@@ -38,7 +38,7 @@ struct fixture {
     uv_loop_t loop;
     struct catalog_service *service;
     struct pod pod;
-    int compared, compare_status, answered, stopped, changes;
+    int compared, compare_status, answered, stopped;
 };
 
 static struct catalog *open_catalog(struct fixture *f)
@@ -173,23 +173,36 @@ static void a_change_before_the_comparison_does_not_claim_completeness(void **st
     catalog_close(c);
 }
 
-static void answered(struct catalog_query *q, int status)
+static void answered(struct event_query *q, int status)
 {
-    assert_int_equal(status, 0);
+    assert_true(status == 0 || status == PS_EUNAVAILABLE);
     count(q->user);
+}
+
+struct watcher {
+    struct event_watch watch;
+    int changes;
+};
+
+static void noticed(struct event_watch *watch)
+{
+    container_of(watch, struct watcher, watch)->changes++;
 }
 
 static void events_are_written_told_and_read_back(void **state)
 {
     struct fixture *f = *state;
-    catalog_service_listen(f->service, count, &f->changes);
+    struct event_source *source = catalog_service_events(f->service);
+    struct watcher w = {.watch.changed = noticed};
+    list_push_back(&source->watches, &w.watch.link);
     catalog_service_pod_event(f->service, "volume.created", 7, "volume a was created");
     catalog_service_node_event(f->service, "node.started", "node n1 started");
-    while (!f->changes)
+    while (!w.changes)
         (void)uv_run(&f->loop, UV_RUN_ONCE);
-    struct catalog_event events[4];
-    struct catalog_query q = {.events = events, .max = 4, .cb = answered, .user = &f->answered};
-    assert_int_equal(catalog_service_list_events(f->service, &q), 0);
+    struct event events[4];
+    struct event_query q = {.events = events, .max = 4, .cb = answered, .user = &f->answered};
+    assert_int_equal(source->list(source, &q), 0);
+    assert_int_equal(f->answered, 0); /* never inside the call */
     while (!f->answered)
         (void)uv_run(&f->loop, UV_RUN_ONCE);
     assert_int_equal(q.count, 2);
@@ -199,27 +212,54 @@ static void events_are_written_told_and_read_back(void **state)
     assert_string_equal(events[1].pod, "");
     assert_int_equal(q.last_cursor, events[1].cursor);
     assert_true(events[0].time_unix_ns > 1700000000ull * 1000000000);
+    list_remove(&w.watch.link);
 }
 
-static void questions_have_a_limit_and_are_answered_before_the_end(void **state)
+struct asked {
+    struct event_query query;
+    int number, *next;
+};
+
+static void answered_in_order(struct event_query *q, int status)
+{
+    struct asked *a = container_of(q, struct asked, query);
+    assert_int_equal(status, 0);
+    assert_int_equal(a->number, *a->next);
+    ++*a->next;
+}
+
+static void any_number_of_questions_is_answered_in_their_order(void **state)
+{
+    struct fixture *f = *state;
+    enum {
+        MANY = 500
+    };
+    struct event_source *source = catalog_service_events(f->service);
+    struct asked *a = calloc(MANY, sizeof *a);
+    int next = 0;
+    for (int i = 0; i < MANY; i++) {
+        a[i] = (struct asked){.query.cb = answered_in_order, .number = i, .next = &next};
+        assert_int_equal(source->list(source, &a[i].query), 0);
+    }
+    while (next < MANY)
+        (void)uv_run(&f->loop, UV_RUN_ONCE);
+    free(a);
+}
+
+static void the_end_answers_every_question(void **state)
 {
     struct fixture *f = *state;
     enum {
         MANY = 100
     };
-    struct catalog_query *q = calloc(MANY, sizeof *q);
-    struct catalog_event events[1];
-    int taken = 0, refused = 0;
+    struct event_source *source = catalog_service_events(f->service);
+    struct event_query *q = calloc(MANY, sizeof *q);
     for (int i = 0; i < MANY; i++) {
-        q[i] = (struct catalog_query){.events = events, .max = 0, .cb = answered, .user = &f->answered};
-        const int rc = catalog_service_list_events(f->service, &q[i]);
-        assert_true(rc == 0 || rc == PS_ELIMIT);
-        taken += rc == 0;
-        refused += rc != 0;
+        q[i] = (struct event_query){.cb = answered, .user = &f->answered};
+        assert_int_equal(source->list(source, &q[i]), 0);
     }
-    assert_true(taken > 0 && refused > 0);
     stop(f);
-    assert_int_equal(f->answered, taken);
+    assert_int_equal(f->answered, MANY);
     free(q);
 }
 
@@ -231,7 +271,8 @@ int main(void)
         T(changes_are_followed_and_move_the_stamp),
         T(a_change_before_the_comparison_does_not_claim_completeness),
         T(events_are_written_told_and_read_back),
-        T(questions_have_a_limit_and_are_answered_before_the_end),
+        T(any_number_of_questions_is_answered_in_their_order),
+        T(the_end_answers_every_question),
     };
     log_set_level(LOG_WARN);
     return cmocka_run_group_tests_name("catalog", tests, NULL, NULL);
