@@ -130,6 +130,15 @@ void run_end(struct run_writer *run)
     run->previous = NULL;
 }
 
+/* The key of a page: its slot is 0. */
+static struct meta_key read_page(struct reader *r)
+{
+    const struct meta_key key = {read_varint(r)};
+    if (key.v == 0 || meta_slot_of(key) != 0)
+        r->bad = true;
+    return key;
+}
+
 static int visit_entry(struct reader *r, uint64_t *page, const struct run_visitor *v, struct ps_error *err)
 {
     const uint8_t *type = read_bytes(r, 1);
@@ -137,7 +146,7 @@ static int visit_entry(struct reader *r, uint64_t *page, const struct run_visito
         return 0;
     switch (*type) {
     case BASE: {
-        const struct meta_key key = {read_varint(r)};
+        const struct meta_key key = read_page(r);
         const struct place base = {read_varint(r)};
         const uint8_t *clear = read_bytes(r, 1);
         if (!r->bad)
@@ -145,7 +154,7 @@ static int visit_entry(struct reader *r, uint64_t *page, const struct run_visito
         return 0;
     }
     case SLOT:
-        *page = read_varint(r);
+        *page = read_page(r).v;
         /* fall through */
     case MORE: {
         const uint64_t slot = read_varint(r), value = read_varint(r);
@@ -156,7 +165,7 @@ static int visit_entry(struct reader *r, uint64_t *page, const struct run_visito
         return 0;
     }
     case DROP: {
-        const struct meta_key key = {read_varint(r)};
+        const struct meta_key key = read_page(r);
         if (!r->bad)
             v->drop(v->user, key);
         return 0;
