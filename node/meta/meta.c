@@ -4,9 +4,10 @@
 #include <string.h>
 
 #include "common/container.h"
+#include "common/endian_codec.h"
 #include "node/meta/run.h"
 
-enum { BITS_WORDS = META_SLOTS / 64, MERGE_AT = 128, FIRST_BUCKETS = 1024 };
+enum { BITS_WORDS = META_SLOTS / 64, MERGE_AT = 128, FIRST_BUCKETS = 1024, SPARES = 64 };
 
 enum {
     CLEAR_OWN = 1u << 0,    /* the base's own bits do not count */
@@ -50,7 +51,7 @@ struct key_list {
 struct meta {
     struct meta_config config;
     struct meta_page **buckets;
-    size_t bucket_count, page_count, hot_count;
+    size_t bucket_count, page_count, hot_count, spare_count;
     uint64_t delta_slots, delta_bytes, changed_slots;
     struct list_node lru; /* least recently used first */
     struct list_node free_hot;
@@ -151,6 +152,7 @@ static struct hot *hot_take(struct meta *meta, struct meta_page *page)
 {
     struct list_node *node = list_pop_front(&meta->free_hot);
     struct hot *hot = node ? container_of(node, struct hot, lru) : must(malloc(sizeof *hot));
+    meta->spare_count -= node != NULL;
     memset(hot->dirty, 0, sizeof hot->dirty);
     memset(hot->since, 0, sizeof hot->since);
     hot->page = page;
@@ -164,6 +166,7 @@ static void hot_release(struct meta *meta, struct meta_page *page)
 {
     list_remove(&page->hot->lru);
     list_push_front(&meta->free_hot, &page->hot->lru);
+    meta->spare_count++;
     page->hot = NULL;
     meta->hot_count--;
 }
@@ -254,11 +257,8 @@ void meta_shrink(struct meta *meta)
             cool_down(meta, hot->page);
     }
     /* Spare pages beyond a few go back to the system. */
-    for (int kept = 0; !list_empty(&meta->free_hot) && kept < 64; kept++) {
-        if (meta->hot_count * sizeof(struct hot) <= meta->config.cache_bytes)
-            break;
+    for (; meta->spare_count > SPARES; meta->spare_count--)
         free(container_of(list_pop_front(&meta->free_hot), struct hot, lru));
-    }
 }
 
 /* ---- access */
@@ -475,10 +475,13 @@ int meta_load(struct meta *meta, struct meta_key key, struct place from, const v
     if (!page || page->hot || page->base.v != from.v)
         return 0;
     uint64_t slots[META_SLOTS];
-    /* A copied page still has its source's record. */
+    /* A copied page still has its source's record; the source was a page of the same kind. */
     struct meta_key written_as = key;
-    if (page->flags & CLEAR_OWN && bytes >= 24)
-        memcpy(&written_as.v, (const uint8_t *)record + 16, sizeof written_as.v);
+    if (page->flags & CLEAR_OWN && bytes >= PAGE_KEY_AT + 8) {
+        const struct meta_key source = {get_le64((const uint8_t *)record + PAGE_KEY_AT)};
+        if (meta_kind_of(source) == meta_kind_of(key))
+            written_as = source;
+    }
     const int rc = page_decode(written_as, record, bytes, slots, err);
     if (rc)
         return rc;
@@ -608,8 +611,8 @@ void meta_cut_done(struct meta *meta)
 {
     for (size_t i = 0; i < meta->merging.count; i++) {
         struct meta_page *page = find(meta, meta->merging.keys[i]);
-        if (!page)
-            continue; /* dropped meanwhile */
+        if (!page || !(page->flags & MERGING))
+            continue; /* dropped meanwhile, and perhaps made anew */
         page->flags &= ~(uint32_t)MERGING;
         page->pins--;
     }
@@ -660,8 +663,8 @@ void meta_stats(const struct meta *meta, struct meta_stats *out)
         .resident = meta->hot_count,
         .delta_slots = meta->delta_slots,
         .memory_bytes = meta->page_count * sizeof(struct meta_page) +
-                        meta->bucket_count * sizeof(struct meta_page *) + meta->hot_count * sizeof(struct hot) +
-                        meta->delta_bytes,
+                        meta->bucket_count * sizeof(struct meta_page *) + meta->delta_bytes +
+                        (meta->hot_count + meta->spare_count) * sizeof(struct hot),
         .changed_slots = meta->changed_slots,
     };
 }

@@ -135,7 +135,7 @@ void meta_stats(const struct meta *meta, struct meta_stats *out);
 
 /* ---- page records (page_codec.c) */
 
-enum { PAGE_RECORD_MAX = 5248 };
+enum { PAGE_RECORD_MAX = 5248, PAGE_KEY_AT = 16 };
 /* Encodes 512 slots; returns the length, a multiple of PLACE_UNIT, at most PAGE_RECORD_MAX. */
 uint32_t page_encode(struct meta_key page, uint64_t seq, const uint64_t *slots, void *out);
 /* PS_EDAMAGED with a detail if the record is not a sound image of `page`. */

@@ -50,7 +50,7 @@ uint32_t page_encode(struct meta_key page, uint64_t seq, const uint64_t *slots, 
     record[5] = packed;
     put_le32(record + 8, (uint32_t)body);
     put_le32(record + 12, (uint32_t)plain_bytes);
-    put_le64(record + 16, page.v);
+    put_le64(record + PAGE_KEY_AT, page.v);
     put_le64(record + 24, seq);
     put_le64(record + 40, checksum_record(record, padded, 40));
     return padded;
@@ -66,7 +66,7 @@ int page_decode(struct meta_key page, const void *buf, size_t bytes, uint64_t *s
         return ps_error_set(err, PS_EVERSION, "metadata page %#llx: version %u, this program knows %u",
                             (unsigned long long)page.v, record[4], VERSION);
     const uint32_t body = get_le32(record + 8), plain_bytes = get_le32(record + 12);
-    if (body > bytes - HEADER || plain_bytes > PLAIN_MAX || get_le64(record + 16) != page.v ||
+    if (body > bytes - HEADER || plain_bytes > PLAIN_MAX || get_le64(record + PAGE_KEY_AT) != page.v ||
         get_le64(record + 40) != checksum_record(record, bytes, 40))
         return ps_error_set(err, PS_EDAMAGED, "metadata page %#llx: wrong page or checksum",
                             (unsigned long long)page.v);
