@@ -293,7 +293,7 @@ struct image *images_only_child(const struct images *images, const struct image 
         for (struct image *other = images->buckets[i]; other; other = other->next)
             if (other->parent_id == image->id)
                 return other;
-    assert(!"children counts its children");
+    assert(false && "children counts its children");
     return NULL;
 }
 
