@@ -361,7 +361,11 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
     } while (pod->again && pod->state != POD_CLOSED && ++rounds < TURN_ROUNDS);
     if (pod->again && pod->state != POD_CLOSED)
         return now_ns;
-    return pod->state == POD_SERVING && pod->log_bytes ? pod->checkpoint.last_ns + CHECKPOINT_IDLE_NS : UINT64_MAX;
+    if (pod->state != POD_SERVING || pod->failed || pod->log_bytes == 0)
+        return UINT64_MAX;
+    /* The idle checkpoint; one that is due but held up is looked at again, not waited for in a loop. */
+    const uint64_t due = pod->checkpoint.last_ns + CHECKPOINT_IDLE_NS;
+    return due > now_ns ? due : now_ns + CHECKPOINT_RETRY_NS;
 }
 
 /* ---- statistics */

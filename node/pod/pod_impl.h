@@ -47,6 +47,7 @@ enum {
     BAD_PAGES = 64,
 };
 #define CHECKPOINT_IDLE_NS (30ull * 1000000000ull)
+#define CHECKPOINT_RETRY_NS (1000000000ull)
 
 struct position {
     uint32_t segment, offset, next;
