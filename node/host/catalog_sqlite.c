@@ -47,6 +47,7 @@ enum statement {
     IMAGE_DROP,
     IMAGES_BETWEEN,
     IMAGE_AFTER,
+    IMAGE_BY_ID,
     STAMP_SET,
     STAMP_GET,
     EVENT_ADD,
@@ -72,6 +73,9 @@ static const char *const statement_sql[STATEMENTS] = {
     [IMAGE_AFTER] =
         "SELECT id, kind, name, size_bytes, created_unix_ns, volume_id, origin_id, write_cache FROM images"
         " WHERE pod = ?1 AND name > ?2 ORDER BY name LIMIT 1",
+    [IMAGE_BY_ID] =
+        "SELECT id, kind, name, size_bytes, created_unix_ns, volume_id, origin_id, write_cache FROM images"
+        " WHERE pod = ?1 AND id = ?2",
     [STAMP_SET] = "INSERT OR REPLACE INTO pods(name, complete_log_seq) VALUES(?1, ?2)",
     [STAMP_GET] = "SELECT complete_log_seq FROM pods WHERE name = ?1",
     [EVENT_ADD] = "INSERT INTO events(time_unix_ns, pod, kind, image_id, text) VALUES(?1, ?2, ?3, ?4, ?5)",
@@ -412,11 +416,9 @@ int catalog_match_images(struct catalog *c, const char *pod, const char *after, 
     return end(c, rc);
 }
 
-int catalog_image_after(struct catalog *c, const char *pod, const char *after, struct pod_image_info *out)
+/* Runs a statement that selects one image. */
+static int select_image(struct catalog *c, sqlite3_stmt *s, struct pod_image_info *out)
 {
-    sqlite3_stmt *s = use(c, IMAGE_AFTER);
-    bind_text(s, 1, pod);
-    bind_text(s, 2, after);
     const int rc = sqlite3_step(s);
     if (rc == SQLITE_ROW) {
         *out = (struct pod_image_info){.id = column_u64(s, 0),
@@ -430,6 +432,22 @@ int catalog_image_after(struct catalog *c, const char *pod, const char *after, s
     }
     (void)sqlite3_reset(s);
     return rc == SQLITE_ROW ? 0 : rc == SQLITE_DONE ? PS_ENOTFOUND : failed(c, rc);
+}
+
+int catalog_image_by_id(struct catalog *c, const char *pod, uint64_t id, struct pod_image_info *out)
+{
+    sqlite3_stmt *s = use(c, IMAGE_BY_ID);
+    bind_text(s, 1, pod);
+    bind_u64(s, 2, id);
+    return select_image(c, s, out);
+}
+
+int catalog_image_after(struct catalog *c, const char *pod, const char *after, struct pod_image_info *out)
+{
+    sqlite3_stmt *s = use(c, IMAGE_AFTER);
+    bind_text(s, 1, pod);
+    bind_text(s, 2, after);
+    return select_image(c, s, out);
 }
 
 /* ---- events */

@@ -44,7 +44,9 @@ int catalog_match_images(struct catalog *catalog, const char *pod, const char *a
 int catalog_set_stamp(struct catalog *catalog, const char *pod, uint64_t log_seq);
 /* 0 if there is none. */
 uint64_t catalog_stamp(struct catalog *catalog, const char *pod);
-/* In the order of names: the first after `after`; 0 or PS_ENOTFOUND. Space and counts are not kept. */
+/* 0 or PS_ENOTFOUND. Space and counts are not kept. */
+int catalog_image_by_id(struct catalog *catalog, const char *pod, uint64_t id, struct pod_image_info *out);
+/* In the order of names: the first after `after`; 0 or PS_ENOTFOUND. */
 int catalog_image_after(struct catalog *catalog, const char *pod, const char *after,
                         struct pod_image_info *out);
 

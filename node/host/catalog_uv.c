@@ -10,6 +10,7 @@
 #include "common/container.h"
 #include "common/log.h"
 #include "common/loop_uv.h"
+#include "node/host/image_event.h"
 
 enum {
     NEWS_MAX = 4096,    /* messages waiting for the management thread */
@@ -105,21 +106,45 @@ static void write_event(struct mailbox_msg *msg)
 struct image_news {
     struct mailbox_msg msg;
     struct catalog_service *service;
-    uint64_t log_seq, id;
+    uint64_t log_seq, id, time_unix_ns;
     bool gone;
     struct pod_image_info info;
 };
+
+/* The pod's truth is in its log; what people are told about it is made of the difference. */
+static void tell_change(struct catalog_service *s, const struct pod_image_info *before,
+                        const struct image_news *n)
+{
+    struct event event = {.time_unix_ns = n->time_unix_ns};
+    struct pod_image_info origin;
+    const struct pod_image_info *after = n->gone ? NULL : &n->info;
+    const bool cloned = after && after->origin_id &&
+                        catalog_image_by_id(s->catalog, s->pod_name, after->origin_id, &origin) == 0;
+    if (!before && !after)
+        return;
+    if (!image_event_describe(before, after, cloned ? origin.name : NULL, &event))
+        return;
+    (void)snprintf(event.pod, sizeof event.pod, "%s", s->pod_name);
+    if (catalog_add_event(s->catalog, &event) == 0) {
+        atomic_store(&s->written, true);
+        notify(s);
+    }
+}
 
 static void write_image(struct mailbox_msg *msg)
 {
     struct image_news *n = container_of(msg, struct image_news, msg);
     struct catalog_service *s = n->service;
+    struct pod_image_info before;
+    const bool known = catalog_image_by_id(s->catalog, s->pod_name, n->id, &before) == 0;
     const int rc = catalog_put_image(s->catalog, s->pod_name, s->complete ? n->log_seq : 0, n->id,
                                      n->gone ? NULL : &n->info);
     if (rc) {
         s->complete = false;
         atomic_store(&s->write_failed, true);
         notify(s);
+    } else {
+        tell_change(s, known ? &before : NULL, n);
     }
     free(n);
 }
@@ -264,6 +289,7 @@ void catalog_service_image_changed(void *user, uint64_t log_seq, uint64_t image_
                                  .service = s,
                                  .log_seq = log_seq,
                                  .id = image_id,
+                                 .time_unix_ns = clock_unix_ns(),
                                  .gone = !info || info->name[0] == '\0'};
         if (!n->gone)
             n->info = *info;

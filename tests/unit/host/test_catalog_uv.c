@@ -154,6 +154,13 @@ static void changes_are_followed_and_move_the_stamp(void **state)
     catalog_service_image_changed(f->service, 102, 9, &i);
     stop(f);
     struct catalog *c = open_catalog(f);
+    struct event events[4];
+    size_t told;
+    uint64_t last;
+    assert_int_equal(catalog_list_events(c, 0, events, 4, &told, &last), 0);
+    assert_int_equal(told, 3);
+    assert_string_equal(events[0].text, "volume new created, 1 B");
+    assert_string_equal(events[2].text, "volume new deleted");
     assert_int_equal(catalog_image_after(c, "default", "", &i), 0);
     assert_string_equal(i.name, "other");
     assert_int_equal(images(c), 1);
