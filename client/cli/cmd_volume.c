@@ -68,6 +68,12 @@ int cmd_volume_show(struct cli *cli)
     return status ? status : show_image(cli, &info);
 }
 
+/* The volume as it is, to say which option would have helped; the error stays if that fails too. */
+static bool present(struct cli *cli, struct pstorage_info *info)
+{
+    return pstorage_image_get(cli->client, cli->in->operands[0], info, NULL) == PSTORAGE_OK;
+}
+
 int cmd_volume_resize(struct cli *cli)
 {
     struct pstorage_manage m = {
@@ -78,7 +84,14 @@ int cmd_volume_resize(struct cli *cli)
     };
     char done[SIZE_TEXT_MAX + 24], size[SIZE_TEXT_MAX];
     (void)snprintf(done, sizeof done, "resized to %s", size_format_human(m.size_bytes, size));
-    return show_change(cli, &m, done);
+    const int status = show_change(cli, &m, done);
+    struct pstorage_info info;
+    if (status == PSTORAGE_EPRECONDITION && !m.allow_shrink && present(cli, &info) &&
+        m.size_bytes < info.size_bytes)
+        return cli_fail(cli, status,
+                        "volume \"%s\" has %s; --allow-shrink makes it smaller and discards what lies beyond",
+                        info.name, size_format_human(info.size_bytes, size));
+    return status;
 }
 
 int cmd_volume_rename(struct cli *cli)
@@ -98,7 +111,17 @@ int cmd_volume_delete(struct cli *cli)
         .with_snapshots = cli_flag(cli->in, "with-snapshots"),
         .force = cli_flag(cli->in, "force"),
     };
-    return show_change(cli, &m, "deleted");
+    const int status = show_change(cli, &m, "deleted");
+    struct pstorage_info info;
+    if (status != PSTORAGE_EPRECONDITION || !present(cli, &info))
+        return status;
+    if (info.snapshot_count && !m.with_snapshots)
+        return cli_fail(cli, status, "volume \"%s\" has %u snapshot%s; --with-snapshots deletes %s too",
+                        info.name, info.snapshot_count, info.snapshot_count == 1 ? "" : "s",
+                        info.snapshot_count == 1 ? "it" : "them");
+    if (info.open_count && !m.force)
+        return cli_fail(cli, status, "volume \"%s\" is in use; --force deletes it all the same", info.name);
+    return status;
 }
 
 int cmd_volume_set(struct cli *cli)

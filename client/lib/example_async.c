@@ -38,10 +38,13 @@ int main(int argc, char **argv)
     struct pstorage_client *client;
     struct pstorage_error err;
     struct pstorage_info info;
-    if (argc < 2)
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s ENDPOINT VOLUME\n", argv[0]);
         return 2;
-    if (pstorage_client_create(NULL, &client, &err) ||
-        pstorage_image_open(client, argv[1], true, &image, &err)) {
+    }
+    const struct pstorage_options options = {.endpoints = argv[1]};
+    if (pstorage_client_create(&options, &client, &err) ||
+        pstorage_image_open(client, argv[2], true, &image, &err)) {
         fprintf(stderr, "%s\n", err.detail);
         return 1;
     }

@@ -81,7 +81,7 @@ is "$(json "$work/out" write_cache)" True "write_cache after set"
 run "grow" 0 $pstorage volume resize "$v" --size 128M
 says "resized to 128.0 MiB"
 run "shrink without consent" 1 $pstorage volume resize "$v" --size 64M
-complains_of "shrink"
+complains_of "--allow-shrink"
 run "shrink" 0 $pstorage volume resize "$v" --size 64M --allow-shrink
 run "rename" 0 $pstorage volume rename "$v" "$id-vm2"
 run "show the old name" 3 $pstorage volume show "$v"
@@ -130,7 +130,7 @@ run "restore" 0 $pstorage snapshot restore "$v@one"
 $pstorage volume read "$v" --offset 1M --length 1M >"$work/back" && ok || bad "read after restore"
 same "$work/data" "$work/back"
 run "delete with snapshots without saying so" 1 $pstorage volume delete "$v"
-complains_of "snapshot"
+complains "volume \"$v\" has 1 snapshot; --with-snapshots deletes it too"
 run "delete a snapshot" 0 $pstorage snapshot delete "$v@one"
 run "delete it again" 3 $pstorage snapshot delete "$v@one"
 run "snapshot of nothing" 3 $pstorage snapshot create "$id-none@x"
