@@ -32,6 +32,7 @@ struct fake_node {
     struct rpc_server *server;
     char endpoint[160];
     bool stop, stopping, running;
+    bool answer_short; /* of the call at hand */
     struct {
         const char *name;
         unsigned calls;
@@ -82,7 +83,8 @@ static bool scripted(struct fake_node *n, struct rpc_call *call, const char *nam
         rpc_call_watch(call, end_held, NULL);
     else if (act == FAKE_FAIL)
         rpc_call_fail(call, n->methods[i].status, "as told");
-    return act != FAKE_NORMAL;
+    n->answer_short = act == FAKE_SHORT;
+    return act == FAKE_HOLD || act == FAKE_FAIL;
 }
 
 /* ---- volumes */
@@ -227,7 +229,8 @@ static void io_read(void *service, struct rpc_call *call, const ProtobufCMessage
     const Pstorage__V1__ReadRequest *m = (const void *)message;
     (void)pthread_mutex_lock(&n->lock);
     if (!scripted(n, call, "Read") && check(call, m->handle, m->offset, m->length)) {
-        memcpy(rpc_call_reply_buffer(call, m->length), n->data + m->offset, m->length);
+        const size_t length = n->answer_short ? m->length / 2 : m->length;
+        memcpy(rpc_call_reply_buffer(call, length), n->data + m->offset, length);
         reply_io(call);
     }
     (void)pthread_mutex_unlock(&n->lock);
@@ -281,7 +284,7 @@ static void io_extents(void *service, struct rpc_call *call, const ProtobufCMess
         Pstorage__V1__Extent extents[2], *pointers[2] = {&extents[0], &extents[1]};
         for (int i = 0; i < 2; i++) {
             pstorage__v1__extent__init(&extents[i]);
-            extents[i].length_bytes = m->length / 2;
+            extents[i].length_bytes = n->answer_short ? m->length : m->length / 2;
         }
         extents[0].kind = PSTORAGE__V1__EXTENT_KIND__EXTENT_KIND_DATA;
         extents[1].kind = PSTORAGE__V1__EXTENT_KIND__EXTENT_KIND_HOLE;

@@ -15,8 +15,9 @@ enum {
 
 enum fake_act {
     FAKE_NORMAL,
-    FAKE_HOLD, /* carried out, never answered */
-    FAKE_FAIL, /* answered with the status and "as told" */
+    FAKE_HOLD,  /* carried out, never answered */
+    FAKE_FAIL,  /* answered with the status and "as told" */
+    FAKE_SHORT, /* Read: answered with half of the data; Extents: with more than the range */
 };
 
 struct fake_node;

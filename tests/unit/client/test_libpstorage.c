@@ -183,6 +183,22 @@ static void an_error_comes_with_the_words_of_the_node(void **state)
     assert_string_equal(err.detail, "as told");
 }
 
+static void an_answer_that_does_not_fit_is_not_believed(void **state)
+{
+    struct world *w = *state;
+    struct pstorage_image *image = open_volume(w);
+    struct pstorage_extent extents[8];
+    struct pstorage_error err;
+    char buffer[1024];
+    fake_node_next(w->node, "Read", FAKE_SHORT, 0);
+    assert_int_equal(pstorage_read(image, buffer, sizeof buffer, 0, &err), PSTORAGE_EPROTOCOL);
+    assert_non_null(strstr(err.detail, "makes no sense"));
+    struct pstorage_io io = {.op = PSTORAGE_EXTENTS, .length = 1 << 20, .extents = extents, .max_extents = 8};
+    fake_node_next(w->node, "Extents", FAKE_SHORT, 0);
+    assert_int_equal(pstorage_io_run(image, &io), PSTORAGE_EPROTOCOL);
+    pstorage_image_close(image);
+}
+
 static void wrong_arguments_never_reach_the_node(void **state)
 {
     struct world *w = *state;
@@ -463,6 +479,7 @@ static void unflushed_writes_to_a_write_cache_fail_the_flush_after_a_lost_connec
     assert_int_equal(pstorage_read(image, data, 512, 0, NULL), 0);
     assert_int_equal(pstorage_flush(image, &err), PSTORAGE_EDATALOSS);
     assert_int_equal(fake_node_calls(w->node, "Flush"), 0);
+    restart(w); /* nothing more was written: nothing more is lost */
     assert_int_equal(pstorage_flush(image, NULL), 0);
     /* What was flushed before is not lost. */
     assert_int_equal(pstorage_write(image, data, 512, 0, NULL), 0);
@@ -657,6 +674,7 @@ int main(void)
         T(an_open_image_tells_its_limits),
         T(extents_are_reported),
         T(an_error_comes_with_the_words_of_the_node),
+        T(an_answer_that_does_not_fit_is_not_believed),
         T(wrong_arguments_never_reach_the_node),
         T(a_list_is_put_together_from_its_pages),
         T(the_report_shows_node_and_pods),
