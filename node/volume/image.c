@@ -194,8 +194,10 @@ int images_apply(struct images *images, uint64_t seq, uint64_t id, bool with_spa
     image->write_cache = new.write_cache;
     image->depth = new.depth;
     image->root = new.root;
-    if (image->planned_seq <= seq)
+    if (image->planned_seq <= seq) {
         image->planned_root = new.root;
+        image->planned_cursor = new.cursor;
+    }
     image->size_bytes = image->limit_bytes = new.size_bytes;
     image->created_unix_ns = new.created_unix_ns;
     image->volume_id = new.volume_id;
@@ -303,7 +305,7 @@ static bool neighbour_under_way(const struct images *images, const struct image 
 {
     const struct image *child = images_only_child(images, image);
     const struct image *parent = image->parent_id ? images_get(images, image->parent_id) : NULL;
-    return (child && child->cursor) || (parent && parent->cursor);
+    return (child && child->planned_cursor) || (parent && parent->planned_cursor);
 }
 
 struct image *images_releasable(struct images *images)

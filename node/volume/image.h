@@ -36,7 +36,7 @@ struct image {
     char name[IMAGE_NAME_MAX + 1]; /* its own; a snapshot's is the part behind '@' */
     struct space space;
     /* In memory. */
-    uint64_t planned_root; /* with the planned batches; planned_seq last changed it */
+    uint64_t planned_root, planned_cursor; /* with the planned batches; planned_seq last changed them */
     uint64_t planned_seq;
     uint64_t limit_bytes; /* host I/O ends here: the size, or less while it shrinks */
     uint64_t read_end; /* of the last read: the next one there is sequential */

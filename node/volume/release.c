@@ -58,7 +58,7 @@ static bool find_spot(struct view *view, const struct image *image, const struct
         const uint64_t *slots = view_slots(view, entry_page_key(spot->entry), true);
         if (!slots)
             return false;
-        const unsigned slot = (unsigned)(image->cursor >> (9 * (spot->level - 1))) & (META_SLOTS - 1);
+        const unsigned slot = (unsigned)(image->planned_cursor >> (9 * (spot->level - 1))) & (META_SLOTS - 1);
         spot->path[spot->level] = spot->entry;
         const uint64_t below = slots[slot];
         if (entry_type(spot->twin) == ENTRY_PAGE) {
@@ -150,16 +150,21 @@ void release_step(struct plan *plan, struct images *images, struct image *image,
     else if (same_unowned(&spot) && entry_owns(spot.entry))
         adopt_subtree(plan, child, &spot);
     const uint64_t span = image_span(spot.level), end = image_span(image->depth);
-    image->cursor = (image->cursor / span + 1) * span;
+    const uint64_t cursor = (image->planned_cursor / span + 1) * span;
+    image->planned_cursor = cursor;
+    image->planned_seq = plan->seq;
     /* Inner pages whose last slot lies behind the cursor have nothing left. */
-    for (unsigned level = spot.level + 1; level <= image->depth && image->cursor % image_span(level) == 0; level++)
+    for (unsigned level = spot.level + 1; level <= image->depth && cursor % image_span(level) == 0; level++)
         changes_drop(plan->changes, entry_id(spot.path[level]));
-    *done = image->cursor >= end;
+    *done = cursor >= end;
     if (*done) {
         changes_gone(plan->changes, image->id);
         return;
     }
+    /* The applied image stays as it is: a checkpoint may be cut before this batch is durable. */
+    struct image next = *image;
+    next.cursor = cursor;
     uint8_t record[IMAGE_RECORD_MAX];
-    const size_t bytes = image_encode(image, image->planned_root, record);
+    const size_t bytes = image_encode(&next, image->planned_root, record);
     changes_image(plan->changes, image->id, false, record, bytes);
 }
