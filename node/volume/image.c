@@ -99,6 +99,8 @@ static void name(struct images *images, struct image *image)
     const struct image *volume = image->kind == IMAGE_SNAPSHOT ? images_get(images, image->volume_id) : NULL;
     if (image->deleted || image->kind == IMAGE_TRASH)
         return;
+    if (image->kind == IMAGE_SNAPSHOT && !volume)
+        return; /* recovery: named when its volume comes, by itself it is one of many of that name */
     if (volume)
         (void)snprintf(image->full_name, sizeof image->full_name, "%s@%s", volume->name, image->name);
     else
