@@ -386,6 +386,17 @@ static bool can_put(struct pod *pod, const struct piece *piece, const struct ima
     return all;
 }
 
+/* The tables' pages that the piece's new groups go into: at most one page ends among them. */
+static bool can_store(struct pod *pod, const struct piece *piece)
+{
+    const struct batch *b = pod->open;
+    bool all = group_can_be_born(pod->view, pod->next_group);
+    all &= group_can_be_born(pod->view, pod->next_group + piece->count);
+    if (b->scatter.blocks)
+        all &= group_can_be_born(pod->view, b->scatter_group);
+    return all;
+}
+
 static void put(struct pod *pod, const struct piece *piece, struct image *image, const uint64_t *entries)
 {
     struct batch *b = pod->open;
@@ -464,6 +475,8 @@ static enum bound bind(struct pod *pod, struct piece *piece)
         return BOUND_NO_ROOM;
     view_missing_clear(pod->view);
     bool all = can_put(pod, piece, image);
+    if (piece->kind == PIECE_WRITE)
+        all &= can_store(pod, piece);
     if (piece->kind == PIECE_WRITE && pod->config.dedupe)
         all &= find_duplicates(pod, piece);
     if (!all) {

@@ -65,6 +65,13 @@ void block_share(struct plan *plan, uint64_t block)
     changes_ref(plan->changes, block, ++*extra);
 }
 
+bool group_can_be_born(struct view *view, uint64_t group)
+{
+    const bool l2p = view_slots(view, meta_page_of(l2p_key(group)), true) != NULL;
+    const bool ref = view_slots(view, meta_page_of(ref_key(group << 3)), true) != NULL;
+    return l2p && ref;
+}
+
 void block_born(struct plan *plan, uint64_t block)
 {
     const struct meta_key key = l2p_key(block_group(block));

@@ -39,7 +39,9 @@ bool block_is_live(struct view *view, uint64_t block, bool *missing);
 /* One more owned reference to a live block. The looking pass is block_can_share. */
 bool block_can_share(struct view *view, uint64_t block);
 void block_share(struct plan *plan, uint64_t block);
-/* A new block of a group that the batch will store. */
+/* A new block of a group that the batch will store. The looking pass, for that and for sharing it at once,
+ * is group_can_be_born. */
+bool group_can_be_born(struct view *view, uint64_t group);
 void block_born(struct plan *plan, uint64_t block);
 
 /* ---- changing. Blocks [lba, lba + count) lie within one leaf page. */
