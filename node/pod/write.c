@@ -119,17 +119,31 @@ static bool cut_write(struct pod *pod, struct pod_io *io, uint64_t end)
     return true;
 }
 
+/* True if blocks from `lba` on are a hole, up to *end, and durably so: what only a planned batch says may yet be lost. */
+static bool is_hole(struct pod *pod, uint64_t image_id, uint64_t lba, uint64_t *end)
+{
+    const struct image *image = images_get(pod->images, image_id);
+    const uint64_t *slots;
+    uint64_t planned_end, applied_end;
+    if (!image || *end * POD_BLOCK_BYTES > image->limit_bytes ||
+        !map_leaf(pod->view, image->planned_root, image->depth, lba, true, &slots, &planned_end) || slots ||
+        !map_leaf(pod->view, image->root, image->depth, lba, false, &slots, &applied_end) || slots)
+        return false;
+    const uint64_t hole_end = least(least(planned_end, applied_end), *end);
+    if (write_overlaps_bound(pod, image_id, lba, hole_end - lba))
+        return false;
+    *end = hole_end;
+    return true;
+}
+
 /* The next piece, within one leaf, of a range of whole blocks that become holes or zeroes. */
 static bool cut_range(struct pod *pod, struct pod_io *io, uint64_t end, enum piece_kind kind)
 {
     const uint64_t lba = io->cursor / POD_BLOCK_BYTES, end_lba = end / POD_BLOCK_BYTES;
-    const struct image *image = pod_image_target(io->image);
-    const uint64_t *slots;
-    uint64_t hole_end;
+    uint64_t hole_end = end_lba;
     /* Nothing to do in holes, however large, unless something is still to be written there. */
-    if (kind == PIECE_PUNCH && image && list_empty(&pod->waiting) &&
-        map_leaf(pod->view, image->planned_root, image->depth, lba, true, &slots, &hole_end) && !slots) {
-        io->cursor = least(hole_end, end_lba) * POD_BLOCK_BYTES;
+    if (kind == PIECE_PUNCH && list_empty(&pod->waiting) && is_hole(pod, io->image->id, lba, &hole_end)) {
+        io->cursor = hole_end * POD_BLOCK_BYTES;
         return true;
     }
     struct piece *piece = piece_take(pod);
