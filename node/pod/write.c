@@ -463,6 +463,8 @@ static enum bound refuse(struct pod *pod, struct piece *piece, int status)
 static enum bound bind(struct pod *pod, struct piece *piece)
 {
     struct image *image = images_get(pod->images, piece->image_id);
+    if (piece->fills) /* its reads still write into its buffer */
+        return BOUND_LATER;
     if (!image || image->deleted)
         return refuse(pod, piece, PS_ENOTFOUND);
     if ((piece->lba + piece->count) * POD_BLOCK_BYTES > image->limit_bytes)
@@ -470,7 +472,7 @@ static enum bound bind(struct pod *pod, struct piece *piece)
     if (piece->status)
         return refuse(pod, piece, piece->status);
     if (piece->state == PIECE_UNALIGNED && !fill(pod, piece, image))
-        return BOUND_LATER;
+        return piece->status ? refuse(pod, piece, piece->status) : BOUND_LATER;
     if (piece->state == PIECE_FILLING) {
         if (piece->fills)
             return BOUND_LATER;
