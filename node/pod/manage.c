@@ -456,6 +456,20 @@ static bool is_quiet(const struct pod *pod)
     return !pod->open && pod->in_flight_count == 0;
 }
 
+/* Unaligned writes that wait read their surroundings anew after the operation. False: reads are under way. */
+static bool fills_are_void(struct pod *pod)
+{
+    list_for_each(node, &pod->waiting)
+    {
+        struct piece *piece = container_of(node, struct piece, link);
+        if (piece->fills)
+            return false;
+        if (piece->state == PIECE_FILLING)
+            piece->state = PIECE_UNALIGNED;
+    }
+    return true;
+}
+
 /* Phase before the batch: 0 go on, 1 wait, or an error. */
 static int prepare(struct pod *pod, struct pod_manage *req)
 {
@@ -495,7 +509,7 @@ void manage_turn(struct pod *pod)
         }
         if (pod->open && batch_is_empty(pod->open))
             batch_cancel(pod);
-        if (!is_quiet(pod) || !batch_open(pod))
+        if (!is_quiet(pod) || !fills_are_void(pod) || !batch_open(pod))
             return;
         rc = plan_operation(pod, req);
         if (rc) {
