@@ -422,6 +422,7 @@ static int plan_operation(struct pod *pod, struct pod_manage *req)
 static void deliver(struct pod *pod, struct pod_manage *req, int status)
 {
     list_remove(&req->link);
+    pod->prepared = false;
     if (status && !req->error.detail[0])
         (void)ps_error_set(&req->error, status, "%s", ps_status_text(status));
     req->error.status = status;
@@ -499,10 +500,11 @@ void manage_turn(struct pod *pod)
             manage_finish(pod, req, before->status);
             continue;
         }
-        int rc = prepare(pod, req);
+        int rc = pod->prepared ? 0 : prepare(pod, req);
         if (rc == 1)
             return;
         pod->shrinking = false;
+        pod->prepared = true;
         if (rc < 0) {
             deliver(pod, req, rc);
             continue;

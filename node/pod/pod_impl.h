@@ -287,6 +287,7 @@ struct pod {
     bool manage_partial;    /* the operation in flight goes on in another batch */
     uint64_t shrink_cursor; /* blocks; of the shrinking under way */
     bool shrinking;
+    bool prepared; /* nothing is left to do before the first operation's batch */
     bool again; /* pod_turn must run once more */
     struct checkpoint checkpoint;
     struct operation *operations;
