@@ -301,11 +301,12 @@ static int plan_delete(struct pod *pod, struct pod_manage *req)
     const size_t prefix = strlen(after);
     struct image *snapshots[AT_ONCE];
     unsigned n = 0;
-    for (struct image *s = images_after(pod->images, after); s && n < AT_ONCE && strncmp(s->full_name, after, prefix) == 0;
+    for (struct image *s = images_after(pod->images, after); s && strncmp(s->full_name, after, prefix) == 0;
          s = images_after(pod->images, s->full_name)) {
         if ((rc = check_unopened(req, s)))
             return rc;
-        snapshots[n++] = s;
+        if (n < AT_ONCE)
+            snapshots[n++] = s;
     }
     for (unsigned i = 0; i < n; i++)
         log_deleted(pod, snapshots[i]);
