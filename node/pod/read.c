@@ -129,6 +129,11 @@ static bool go_on(struct pod *pod, struct pod_io *io)
         io->status = PS_ENOTFOUND;
         return true;
     }
+    /* The volume may have become smaller since, its map flatter. */
+    if (io->offset + io->length > image->limit_bytes) {
+        io->status = PS_ERANGE;
+        return true;
+    }
     view_missing_clear(pod->view);
     if (io->op == POD_EXTENTS ? extents_on(pod, io, image) : read_on(pod, io, image))
         return true;
