@@ -254,7 +254,8 @@ static int check_io(const struct pod *pod, const struct pod_io *io)
 
 static void flush_accept(struct pod *pod, struct pod_io *io)
 {
-    io->seq = pod->open && !batch_is_empty(pod->open) ? pod->open->header.seq : pod->sealed_seq;
+    /* What was answered and then lost with the pod stays lost. */
+    io->seq = pod->failed ? UINT64_MAX : pod->open && !batch_is_empty(pod->open) ? pod->open->header.seq : pod->sealed_seq;
     list_push_back(&pod->flushes, &io->link);
 }
 

@@ -26,9 +26,15 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t root_for(const struct image *image)
+/* What was planned when the pod failed is lost, its blocks are nowhere. */
+static bool sees_planned(const struct pod *pod, const struct image *image)
 {
-    return image->write_cache ? image->planned_root : image->root;
+    return image->write_cache && !pod->failed;
+}
+
+static uint64_t root_for(const struct pod *pod, const struct image *image)
+{
+    return sees_planned(pod, image) ? image->planned_root : image->root;
 }
 
 /* ---- READ and PREFETCH */
@@ -67,7 +73,7 @@ static bool read_on(struct pod *pod, struct pod_io *io, const struct image *imag
         const uint64_t lba = io->cursor / POD_BLOCK_BYTES;
         const uint32_t from = (uint32_t)(io->cursor % POD_BLOCK_BYTES);
         if (lba / META_SLOTS != leaf) {
-            if (!map_leaf(pod->view, root_for(image), image->depth, lba, image->write_cache, &slots, &hole_end))
+            if (!map_leaf(pod->view, root_for(pod, image), image->depth, lba, sees_planned(pod, image), &slots, &hole_end))
                 return false;
             leaf = lba / META_SLOTS;
         }
@@ -94,7 +100,7 @@ static bool extents_on(struct pod *pod, struct pod_io *io, const struct image *i
         const uint64_t lba = io->cursor / POD_BLOCK_BYTES;
         const uint64_t *slots;
         uint64_t hole_end, next = (lba + 1) * POD_BLOCK_BYTES;
-        if (!map_leaf(pod->view, root_for(image), image->depth, lba, image->write_cache, &slots, &hole_end))
+        if (!map_leaf(pod->view, root_for(pod, image), image->depth, lba, sees_planned(pod, image), &slots, &hole_end))
             return false;
         enum pod_extent_kind kind = POD_EXTENT_HOLE;
         if (!slots) {
