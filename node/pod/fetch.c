@@ -206,8 +206,7 @@ static void load_done(struct blkdev_req *req, int status)
         rc = meta_load(pod->meta, l->page, l->place, l->buf + l->skip, place_len(l->place), &err);
     if (rc) {
         pod->stats.checksum_errors++;
-        if (pod->bad_page_count < BAD_PAGES)
-            pod->bad_pages[pod->bad_page_count++] = l->page;
+        pod->bad_pages[pod->bad_page_count++ % BAD_PAGES] = l->page;
         pod_event(pod, "data_loss", 0, "metadata page %#llx at %llu: %s", (unsigned long long)l->page.v,
                   (unsigned long long)place_addr(l->place), err.detail);
     }
@@ -218,7 +217,7 @@ static void load_done(struct blkdev_req *req, int status)
 
 bool page_is_bad(const struct pod *pod, struct meta_key page)
 {
-    for (uint32_t i = 0; i < pod->bad_page_count; i++)
+    for (uint32_t i = 0; i < pod->bad_page_count && i < BAD_PAGES; i++)
         if (pod->bad_pages[i].v == page.v)
             return true;
     return false;

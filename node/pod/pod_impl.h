@@ -279,7 +279,7 @@ struct pod {
     struct load loads[LOADS];
     struct list_node free_loads, active_loads;
     struct meta_key bad_pages[BAD_PAGES];
-    uint32_t bad_page_count;
+    uint32_t bad_page_count; /* ever; the ring holds the last BAD_PAGES, at least all of one turn */
     uint64_t events; /* something arrived that waiting work may have wanted */
     uint64_t background_events;
     bool release_in_flight;
