@@ -256,10 +256,14 @@ static bool all_loaded(struct pod *pod)
     return all;
 }
 
+/* The checkpoint ends without an anchor, once no write of it is under way: its buffers are the pod's. */
 static void fail(struct pod *pod, const char *what, int status)
 {
+    struct checkpoint *cp = &pod->checkpoint;
     pod_fail(pod, "%s of a checkpoint failed: %s", what, ps_status_text(status));
-    pod->checkpoint.state = CHECKPOINT_IDLE;
+    if (!cp->reqs[0].busy && !cp->reqs[1].busy)
+        cp->state = CHECKPOINT_IDLE;
+    pod->again = true;
 }
 
 static void free_chunks(struct checkpoint *cp)
@@ -291,7 +295,7 @@ static void flush_done(struct blkdev_req *req, int status)
 {
     struct pod *pod = container_of(req, struct checkpoint_req, req)->pod;
     struct checkpoint *cp = &pod->checkpoint;
-    if (status) {
+    if (status || pod->failed) {
         fail(pod, "the flush", status);
         return;
     }
@@ -319,7 +323,7 @@ static void chunk_done(struct blkdev_req *req, int status)
     struct pod *pod = cr->pod;
     cr->busy = false;
     pod->checkpoint.chunk_done++;
-    if (status)
+    if (status || pod->failed)
         fail(pod, "a write", status);
     else
         write_chunks(pod);
@@ -377,8 +381,11 @@ static bool is_due(const struct pod *pod)
 void checkpoint_turn(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
-    if (pod->failed)
+    if (pod->failed) {
+        if (cp->state == CHECKPOINT_LOADING)
+            cp->state = CHECKPOINT_IDLE;
         return;
+    }
     if (cp->state == CHECKPOINT_IDLE && is_due(pod)) {
         if (segments_free(pod->segments) == 0) {
             cp->wanted = false;
