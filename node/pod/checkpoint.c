@@ -99,6 +99,10 @@ static bool full_is_due(const struct pod *pod)
     uint64_t later = 0;
     for (size_t i = 1; i < pod->run_count; i++)
         later += pod->runs[i].bytes;
+    /* Each start begins a segment of metadata; those before it come free with the runs in them. */
+    if (pod->state == POD_OPENING &&
+        (pod->run_count >= OPENING_RUNS || segments_free(pod->segments) <= pod->reserve_segments))
+        return true;
     return pod->run_count == 0 || pod->run_count >= ANCHOR_RUNS_MAX || later > (1 << 20) + pod->runs[0].bytes;
 }
 

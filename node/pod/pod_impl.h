@@ -44,6 +44,7 @@ enum {
     CHECKPOINT_MERGES = 1024,
     CHECKPOINT_CHUNK = 256 * 1024,
     CHECKPOINT_SEGMENTS = 3,
+    OPENING_RUNS = 8, /* kept when a pool is opened; more are written as one */
     BAD_PAGES = 64,
 };
 #define CHECKPOINT_IDLE_NS (30ull * 1000000000ull)
