@@ -14,7 +14,8 @@
 #include "common/sizes.h"
 
 enum {
-    SECTOR = 512
+    SECTOR = 512,
+    SIZE_UNIT = 4096, /* of a volume made by an import */
 };
 #define ZERO_PIECE_BYTES (1ull << 30)  /* so that no single request runs into its timeout */
 #define BRIDGE_BYTES     (32ull << 10) /* shorter holes are read through: cheaper than a request more */
@@ -190,7 +191,7 @@ static int import_target(struct cli *cli, const struct file_source *source, stru
 {
     const char *name = cli->in->operands[1];
     const struct cli_value *size = cli_option_value(cli->in, "size");
-    const uint64_t needed = round_up(source->size, SECTOR);
+    const uint64_t needed = round_up(source->size, SIZE_UNIT);
     char have[SIZE_TEXT_MAX], want[SIZE_TEXT_MAX];
     *created = false;
     int rc = pstorage_image_get(cli->client, name, info, &cli->error);

@@ -180,7 +180,7 @@ complains_of "was not created"
 run "what failed left nothing" 3 $pstorage volume show "$id-short"
 run "odd size" 0 sh -c "head -c 1000 '$work/data' >'$work/odd' && $pstorage volume import '$work/odd' '$id-odd'"
 run "odd size" 0 $pstorage volume show "$id-odd" --json
-is "$(json "$work/out" size_bytes)" 1024 "size of the odd import"
+is "$(json "$work/out" size_bytes)" 4096 "size of the odd import"
 
 # ---- status and events
 run "status" 0 $pstorage status
