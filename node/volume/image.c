@@ -9,7 +9,7 @@
 
 #include "common/endian_codec.h"
 
-enum { VERSION = 1, FIXED = 96, DELETED = 1, WRITE_CACHE = 2, BUCKETS = 4096 };
+enum { VERSION = 1, FIXED = 96, DELETED = 1, WRITE_CACHE = 2, DEPTH_MAX = 5, BUCKETS = 4096 };
 
 struct images {
     struct image **named; /* visible ones by full name */
@@ -84,12 +84,15 @@ void images_each(struct images *images, void (*visit)(void *, struct image *), v
         }
 }
 
+/* Runs hold images in no order of time, so for a while two may bear one name. */
 static void unname(struct images *images, struct image *image)
 {
     if (!image->full_name[0])
         return;
-    const size_t i = lower_bound(images, image->full_name, false);
-    assert(i < images->named_count && images->named[i] == image);
+    size_t i = lower_bound(images, image->full_name, false);
+    while (i < images->named_count && images->named[i] != image)
+        i++;
+    assert(i < images->named_count && strcmp(images->named[i]->full_name, image->full_name) == 0);
     memmove(&images->named[i], &images->named[i + 1], (--images->named_count - i) * sizeof images->named[0]);
     image->full_name[0] = 0;
 }
@@ -146,10 +149,17 @@ static void count_referrers(struct images *images, struct image *image)
         }
 }
 
-static int decode(const uint8_t *r, size_t bytes, struct image *out, struct ps_error *err)
+static bool is_possible(const struct image *image, uint64_t id)
+{
+    return id != 0 && image->parent_id != id && (image->kind != IMAGE_SNAPSHOT || image->volume_id != id) &&
+           image->size_bytes <= image_span(image->depth) * IMAGE_BLOCK_BYTES;
+}
+
+static int decode(const uint8_t *r, size_t bytes, uint64_t id, struct image *out, struct ps_error *err)
 {
     if (bytes < FIXED || r[0] != VERSION || r[4] > IMAGE_NAME_MAX || bytes != (size_t)FIXED + r[4] ||
-        r[1] < IMAGE_VOLUME || r[1] > IMAGE_TRASH || r[3] < 1 || r[3] > 5)
+        r[1] < IMAGE_VOLUME || r[1] > IMAGE_TRASH || r[2] & ~(DELETED | WRITE_CACHE) || r[3] < 1 ||
+        r[3] > DEPTH_MAX || memchr(r + FIXED, 0, r[4]))
         return ps_error_set(err, PS_EDAMAGED, "malformed image record of %zu bytes", bytes);
     out->kind = (enum image_kind)r[1];
     out->deleted = r[2] & DELETED;
@@ -166,6 +176,9 @@ static int decode(const uint8_t *r, size_t bytes, struct image *out, struct ps_e
         out->space.n[i] = (int64_t)get_le64(r + 64 + 8 * i);
     memset(out->name, 0, sizeof out->name);
     memcpy(out->name, r + FIXED, r[4]);
+    if (!is_possible(out, id))
+        return ps_error_set(err, PS_EDAMAGED, "image %llu: its record has impossible relations or sizes",
+                            (unsigned long long)id);
     return 0;
 }
 
@@ -173,7 +186,7 @@ int images_apply(struct images *images, uint64_t seq, uint64_t id, bool with_spa
                  size_t bytes, struct ps_error *err)
 {
     struct image new = {0};
-    const int rc = decode(record, bytes, &new, err);
+    const int rc = decode(record, bytes, id, &new, err);
     if (rc)
         return rc;
     struct image *image = images_get(images, id);

@@ -312,6 +312,7 @@ void rig_restore(struct rig *rig, struct image *volume, struct image *snapshot)
     struct image next = *volume;
     next.planned_root = snapshot->root & ~ENTRY_OWN;
     next.depth = snapshot->depth;
+    next.size_bytes = snapshot->size_bytes;
     next.parent_id = snapshot->id;
     next.space = snapshot->space;
     log_image(plan, &next, true);
