@@ -8,6 +8,7 @@ enum state {
     BLANK,
     QUEUED,
     USED, /* written by the host: never filled again */
+    LED,  /* the same, and what follows was queued */
 };
 
 bool ahead_init(struct ahead *a, uint64_t size_bytes)
@@ -50,11 +51,13 @@ static void look_ahead(struct ahead *a, uint64_t chunk)
 bool ahead_touch(struct ahead *a, uint64_t offset, uint64_t length)
 {
     const uint64_t last = (offset + length - 1) / AHEAD_CHUNK_BYTES;
+    const bool small = length < AHEAD_LARGE_BYTES;
     for (uint64_t c = offset / AHEAD_CHUNK_BYTES; c <= last; c++) {
-        if (a->state[c] == USED)
+        if (a->state[c] == LED || (a->state[c] == USED && !small))
             continue;
-        a->state[c] = USED;
-        look_ahead(a, c);
+        a->state[c] = small ? LED : USED;
+        if (small)
+            look_ahead(a, c);
     }
     return a->in_flight && offset < a->piece_offset + a->piece_length && a->piece_offset < offset + length;
 }

@@ -16,6 +16,9 @@ enum {
     AHEAD_CHUNK_BYTES = 8 << 20,
     AHEAD_PIECE_BYTES = 1 << 20,
     AHEAD_CHUNKS = 4, /* kept ready beyond each chunk that is written to */
+    /* Writes of this size and more pay for their own journal commit: filling ahead
+     * of a stream of them would take half of the device from it. */
+    AHEAD_LARGE_BYTES = 256 << 10,
     AHEAD_QUEUE = 32, /* chunks waiting; more are forgotten, which costs time only */
 };
 

@@ -1,8 +1,9 @@
 #include "node/meta/checksum.h"
 
-#define XXH_STATIC_LINKING_ONLY
+#define XXH_STATIC_LINKING_ONLY /* a state on the stack */
 #include <assert.h>
-#include <xxhash.h>
+
+#include "common/xxh3.h"
 
 uint64_t checksum_record(const void *record, size_t bytes, size_t field)
 {

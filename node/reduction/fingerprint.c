@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <openssl/sha.h>
 
-#include "node/reduction/xxh3.h"
+#include "common/xxh3.h"
 
 _Static_assert(SHA256_DIGEST_LENGTH == FINGERPRINT_MAX_BYTES, "a SHA-256 fills a fingerprint");
 

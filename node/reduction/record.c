@@ -10,7 +10,7 @@
 #include <zstd_errors.h>
 
 #include "common/endian_codec.h"
-#include "node/reduction/xxh3.h"
+#include "common/xxh3.h"
 
 /* Offsets in the header; lengths of SEPARATE's streams follow it. */
 enum {

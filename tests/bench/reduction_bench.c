@@ -18,7 +18,7 @@
 #include "node/reduction/fingerprint.h"
 #include "node/reduction/pattern.h"
 #include "node/reduction/record.h"
-#include "node/reduction/xxh3.h"
+#include "common/xxh3.h"
 
 enum {
     BLOCK = 4096,

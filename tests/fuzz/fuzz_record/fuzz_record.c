@@ -6,7 +6,7 @@
 
 #include "common/endian_codec.h"
 #include "node/reduction/record.h"
-#include "node/reduction/xxh3.h"
+#include "common/xxh3.h"
 
 enum {
     BLOCK = RECORD_BLOCK_BYTES,

@@ -118,6 +118,20 @@ static void the_last_chunk_may_be_short(void **state)
     ahead_free(&a);
 }
 
+static void a_stream_of_large_writes_has_nothing_filled_until_a_small_one_comes(void **state)
+{
+    (void)state;
+    struct ahead a;
+    uint64_t offset, length;
+    assert_true(ahead_init(&a, 3 * chunk));
+    ahead_mark_blank(&a, 0, 3 * chunk);
+    (void)ahead_touch(&a, 0, AHEAD_LARGE_BYTES);
+    assert_false(ahead_next(&a, &offset, &length));
+    (void)ahead_touch(&a, AHEAD_LARGE_BYTES, 4096);
+    assert_int_equal(fill_all(&a), 2 * chunk);
+    ahead_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +141,7 @@ int main(void)
         cmocka_unit_test(a_write_into_the_piece_in_flight_waits_and_ends_the_filling),
         cmocka_unit_test(a_chunk_that_was_not_blank_is_left_alone),
         cmocka_unit_test(the_last_chunk_may_be_short),
+        cmocka_unit_test(a_stream_of_large_writes_has_nothing_filled_until_a_small_one_comes),
     };
     return cmocka_run_group_tests_name("blkdev_ahead", tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "common/endian_codec.h"
-#include "node/reduction/xxh3.h"
+#include "common/xxh3.h"
 #include "tests/unit/reduction/data_kinds.h"
 #include "tests/unit/reduction/golden_records.h"
 
