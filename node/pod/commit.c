@@ -260,5 +260,5 @@ void pod_fail(struct pod *pod, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(pod->failure, sizeof pod->failure, format, args);
     va_end(args);
-    pod_event(pod, "failed", 0, "%s; the pod serves reads only until it is restarted", pod->failure);
+    pod_event(pod, "pod.failed", 0, "%s; the pod serves reads only until it is restarted", pod->failure);
 }

@@ -96,7 +96,7 @@ static void fetch_done(struct blkdev_req *req, int status)
     if (rc && !status) {
         rc = PS_EDATALOSS;
         pod->stats.checksum_errors++;
-        pod_event(pod, "data_loss", 0, "group %llu at %llu: %s", (unsigned long long)f->group,
+        pod_event(pod, "pod.data_loss", 0, "group %llu at %llu: %s", (unsigned long long)f->group,
                   (unsigned long long)place_addr(f->place), err.detail);
     }
     for (struct list_node *n; (n = list_pop_front(&f->waiters));) {
@@ -207,7 +207,7 @@ static void load_done(struct blkdev_req *req, int status)
     if (rc) {
         pod->stats.checksum_errors++;
         pod->bad_pages[pod->bad_page_count++ % BAD_PAGES] = l->page;
-        pod_event(pod, "data_loss", 0, "metadata page %#llx at %llu: %s", (unsigned long long)l->page.v,
+        pod_event(pod, "pod.data_loss", 0, "metadata page %#llx at %llu: %s", (unsigned long long)l->page.v,
                   (unsigned long long)place_addr(l->place), err.detail);
     }
     list_push_back(&pod->free_loads, &l->link);

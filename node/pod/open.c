@@ -648,7 +648,7 @@ static void step_checkpoint(struct pod *pod)
         return;
     pod->state = POD_SERVING;
     index_load_start(pod);
-    pod_event(pod, "opened", 0, "run %" PRIu64 ", %" PRIu64 " batches replayed, log at %" PRIu64, pod->run, o->replayed,
+    pod_event(pod, "pod.opened", 0, "run %" PRIu64 ", %" PRIu64 " batches replayed, log at %" PRIu64, pod->run, o->replayed,
               pod->applied_seq);
     finish(pod, 0);
 }

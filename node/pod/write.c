@@ -308,6 +308,15 @@ static bool fill(struct pod *pod, struct piece *piece, const struct image *image
 
 /* ---- binding */
 
+/* Has the candidate read for the comparison, once. False: it can't be had. */
+static bool bring_candidate(struct pod *pod, struct piece_block *pb)
+{
+    if (!fetch_under_way(pod, pb->candidate) && !fetch_can_start(pod, 1))
+        return true; /* reads are under way: ask again when one has come */
+    pb->fetched = fetch_to_cache(pod, pb->candidate);
+    return pb->fetched;
+}
+
 /* Finds out which blocks of the piece are stored already. False: ask again when something arrived. */
 static bool find_duplicates(struct pod *pod, struct piece *piece)
 {
@@ -337,8 +346,7 @@ static bool find_duplicates(struct pod *pod, struct piece *piece)
             pod->stats.dedup_compares++;
             pb->same = memcmp(stored, piece->data + (size_t)i * POD_BLOCK_BYTES, POD_BLOCK_BYTES) == 0;
             pb->unequal = !pb->same;
-        } else if (fetch_under_way(pod, pb->candidate) || (!pb->fetched && fetch_to_cache(pod, pb->candidate))) {
-            pb->fetched = true;
+        } else if (pb->fetched ? fetch_under_way(pod, pb->candidate) : bring_candidate(pod, pb)) {
             all = false;
             continue;
         } else {

@@ -105,6 +105,29 @@ static void equal_blocks_are_stored_once(void **state)
     rig_check(rig);
 }
 
+/* After a start nothing is cached: candidates are found through the index that was read back, and fetched. */
+static void duplicates_of_cold_data_are_found_after_a_restart(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t data[4 * MIB];
+    struct pod_stats before, after;
+    fill(data, sizeof data, 12);
+    assert_int_equal(rig_create_volume(rig, "a", 8 * MIB), 0);
+    assert_int_equal(rig_write(rig, "a", 0, data, sizeof data), 0);
+    rig_close(rig);
+    assert_int_equal(rig_open(rig), 0);
+    do {
+        (void)rig_step(rig);
+        pod_stats(rig->pod, &before);
+    } while (before.dedup_index_loading);
+    assert_int_equal(rig_create_volume(rig, "b", 8 * MIB), 0);
+    assert_int_equal(rig_write(rig, "b", 2 * MIB, data, sizeof data), 0);
+    pod_stats(rig->pod, &after);
+    assert_int_equal(after.dedup_removed - before.dedup_removed, sizeof data);
+    assert_int_equal(after.unique_blocks, before.unique_blocks);
+    rig_check(rig);
+}
+
 static void a_snapshot_keeps_its_content(void **state)
 {
     struct rig *rig = *state;
@@ -178,6 +201,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_acknowledged_survives_a_power_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(unaligned_writes_keep_their_surroundings, setup, teardown),
         cmocka_unit_test_setup_teardown(equal_blocks_are_stored_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(duplicates_of_cold_data_are_found_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(a_snapshot_keeps_its_content, setup, teardown),
         cmocka_unit_test_setup_teardown(trimming_a_whole_leaf_leaves_the_snapshot_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(an_orderly_restart_replays_nothing, setup, teardown),
