@@ -60,46 +60,51 @@ static int sync_directory(const char *path)
     return error;
 }
 
-/* Allocates the file's space, so that no later write finds the file system full. */
-static int allocate(int fd, const struct blkdev_spec *spec, uint64_t have, struct ps_error *err)
+/* Allocates an empty file's space, so that no later write finds the file
+ * system full. The size is set last: a file whose making was interrupted is
+ * empty and made again, any other size than asked for is somebody's doing. */
+static int allocate(int fd, const struct blkdev_spec *spec, const struct stat *st, struct ps_error *err)
 {
     struct statvfs vfs;
-    char want[SIZE_TEXT_MAX], room[SIZE_TEXT_MAX];
     struct statfs fs;
-    const uint64_t need = spec->size_bytes - have;
-    if (fstatvfs(fd, &vfs) == 0 && (uint64_t)vfs.f_bavail * vfs.f_frsize < need)
+    const uint64_t size = spec->size_bytes, have = (uint64_t)st->st_blocks * 512;
+    const uint64_t need = have < size ? size - have : 0;
+    if (fstatvfs(fd, &vfs) == 0 && (uint64_t)vfs.f_bavail * vfs.f_frsize < need) {
+        char want[SIZE_TEXT_MAX], room[SIZE_TEXT_MAX];
         return ps_error_set(err, PS_EFULL, "%s: %s more are needed, the file system has %s free", spec->path,
                             size_format_human(need, want),
                             size_format_human((uint64_t)vfs.f_bavail * vfs.f_frsize, room));
+    }
     /* On tmpfs allocating is using memory: there the file stays sparse. */
     const bool in_memory = fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
     int error = EOPNOTSUPP;
     if (!in_memory)
         do
-            error = fallocate(fd, 0, (off_t)have, (off_t)need) ? errno : 0;
+            error = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size) ? errno : 0;
         while (error == EINTR);
     if (error == EOPNOTSUPP || error == ENOSYS) {
         log_warn("blkdev", "space is not reserved: writes fail if the file system gets full",
                  LOG_S("path", spec->path), LOG_S("reason", in_memory ? "tmpfs" : "no fallocate"));
-        error = ftruncate(fd, (off_t)spec->size_bytes) ? errno : 0;
+        error = 0;
     }
-    if (error == 0 && fsync(fd))
+    if (error == 0 && (ftruncate(fd, (off_t)size) || fsync(fd)))
         error = errno;
     return error ? fail(err, spec->path, "allocate its space", error) : 0;
 }
 
-static int size_file(int fd, const struct blkdev_spec *spec, uint64_t have, struct ps_error *err)
+static int size_file(int fd, const struct blkdev_spec *spec, const struct stat *st, struct ps_error *err)
 {
     char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
-    if (have > spec->size_bytes)
+    const uint64_t have = (uint64_t)st->st_size;
+    if (have != 0 && have != spec->size_bytes)
         return ps_error_set(err, PS_EINVAL,
-                            "%s has %s, more than size=%s: a flash file can't be made smaller", spec->path,
+                            "%s has %s instead of size=%s: it was cut, or made with another size", spec->path,
                             size_format(have, a), size_format(spec->size_bytes, b));
-    if (have == spec->size_bytes)
+    if (have != 0)
         return 0;
-    const int rc = allocate(fd, spec, have, err);
+    const int rc = allocate(fd, spec, st, err);
     if (rc == 0)
-        log_info("blkdev", have ? "flash file extended" : "flash file created", LOG_S("path", spec->path),
+        log_info("blkdev", "flash file created", LOG_S("path", spec->path),
                  LOG_U("size_bytes", spec->size_bytes));
     return rc;
 }
@@ -141,7 +146,7 @@ static int open_file(const struct blkdev_spec *spec, struct blkdev_file *out, st
             err, PS_EINVAL,
             "%s is no regular file; a block device is named without file: and size=", spec->path);
     else
-        rc = size_file(fd, spec, (uint64_t)st.st_size, err);
+        rc = size_file(fd, spec, &st, err);
     if (rc == 0 && created) {
         const int error = sync_directory(spec->path);
         if (error)

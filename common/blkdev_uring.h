@@ -20,9 +20,9 @@ struct blkdev_uring_options {
 };
 
 /* A file that is not there (or is empty) is made with its size and its space
- * allocated; a smaller one is extended. Errors, with a detail that names the
- * path: PS_ENOTFOUND, PS_EPERM, PS_EPRECONDITION (in use), PS_EINVAL (of the wrong kind, larger than
- * asked, too small), PS_EFULL (no space for the file), PS_EIO. `options` may be NULL. */
+ * allocated; one of another size is refused. Errors, with a detail that names
+ * the path: PS_ENOTFOUND, PS_EPERM, PS_EPRECONDITION (in use), PS_EINVAL (of the wrong kind or
+ * size), PS_EFULL (no space for the file), PS_EIO. `options` may be NULL. */
 int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
                       const struct blkdev_uring_options *options, struct blkdev **out, struct ps_error *err);
 
