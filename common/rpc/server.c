@@ -406,6 +406,7 @@ static int server_frame(struct rpc_channel *channel, struct rpc_incoming *in, st
     else
         status = ps_error_set(err, PS_EPROTOCOL, "a frame of kind %d from a client", (int)in->frame->kind);
     rpc_arena_reset(&conn->server->arena);
+    account(conn);
     return status;
 }
 

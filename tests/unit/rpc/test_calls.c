@@ -363,6 +363,87 @@ static void answers_that_nobody_takes_are_bounded(void **state)
         assert_int_equal(o[i].payload_bytes, RPC_PAYLOAD_MAX);
 }
 
+/* One client's readers hang and hold all that the server has: another still gets one call at a
+ * time through, and everything moves again when they go on. */
+static void a_full_server_still_serves_one_call_a_connection(void **state)
+{
+    (void)state;
+    struct rpc_world w;
+    static struct outcome hog[30], other[3];
+    const struct rpc_server_config config = {.bytes_max = 2 * RPC_PAYLOAD_MAX};
+    struct rpc_server_stats stats;
+    memset(hog, 0, sizeof hog);
+    memset(other, 0, sizeof other);
+    world_open(&w, NULL, &config);
+    world_run(&w, 100 * MS);
+    for (size_t i = 0; i < 30; i++)
+        assert_int_equal(call_read(&w, &hog[i], i, RPC_PAYLOAD_MAX), PS_OK);
+    world_run(&w, 3 * MS);
+    rpc_mem_cut(w.net, "node", "host", true);
+    world_run(&w, 100 * MS);
+    rpc_server_stats(w.server, &stats);
+    assert_true(stats.bytes_held >= 2 * RPC_PAYLOAD_MAX && stats.bytes_held < 4 * RPC_PAYLOAD_MAX);
+
+    struct rpc_client *first = w.client;
+    struct rpc_transport *host = w.host;
+    w.host = rpc_mem_transport_create(w.net, "neighbour");
+    world_connect(&w, WORLD_ENDPOINT);
+    for (size_t i = 0; i < 3; i++)
+        call_read(&w, &other[i], i, 64 * 1024);
+    world_run(&w, 500 * MS);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(other[i].payload_bytes, 64 * 1024);
+    world_stop_client(&w);
+    rpc_mem_transport_destroy(w.host);
+    w.client = first;
+    w.host = host;
+    rpc_mem_cut(w.net, "node", "host", false);
+    world_run(&w, 10 * SECOND);
+    for (size_t i = 0; i < 30; i++)
+        assert_int_equal(hog[i].payload_bytes, RPC_PAYLOAD_MAX);
+    world_close(&w);
+}
+
+/* Calls that a handler keeps count too. The connection that was held back goes on
+ * when another one lets go. */
+static void a_connection_held_back_for_another_goes_on_after_it(void **state)
+{
+    (void)state;
+    struct rpc_world w;
+    static struct outcome held[2], create;
+    static char large[8000];
+    const struct rpc_metadata entry = {"trace", large, sizeof large};
+    const struct rpc_server_config config = {.bytes_max = 10000};
+    memset(held, 0, sizeof held);
+    memset(&create, 0, sizeof create);
+    world_open(&w, NULL, &config);
+    world_run(&w, 100 * MS);
+    held[0].request.metadata = held[1].request.metadata = &entry;
+    held[0].request.nmetadata = held[1].request.nmetadata = 1;
+    call_get(&w, &held[0]);
+    world_run(&w, 10 * MS);
+    struct rpc_client *first = w.client;
+    struct rpc_transport *host = w.host;
+    w.host = rpc_mem_transport_create(w.net, "neighbour");
+    world_connect(&w, WORLD_ENDPOINT);
+    world_run(&w, 10 * MS);
+    call_get(&w, &held[1]); /* its one call; the server is full now */
+    call_create(&w, &create, "later");
+    world_run(&w, 100 * MS);
+    assert_int_equal(w.service.nheld, 2);
+    assert_int_equal(create.answers, 0);
+    test_service_answer(&w.service, 0); /* of the first connection */
+    world_run(&w, 100 * MS);
+    assert_int_equal(create.answers, 1);
+    test_service_answer(&w.service, 1);
+    world_run(&w, 100 * MS);
+    world_stop_client(&w);
+    rpc_mem_transport_destroy(w.host);
+    w.client = first;
+    w.host = host;
+    world_close(&w);
+}
+
 static void a_server_that_dies_makes_its_calls_unavailable_and_none_is_repeated(void **state)
 {
     struct rpc_world *w = *state;
@@ -605,6 +686,8 @@ int main(void)
         IN_WORLD(a_stream_arrives_in_order_and_ends),
         IN_WORLD(a_reader_that_stops_makes_the_server_stop),
         IN_WORLD(answers_that_nobody_takes_are_bounded),
+        cmocka_unit_test(a_full_server_still_serves_one_call_a_connection),
+        cmocka_unit_test(a_connection_held_back_for_another_goes_on_after_it),
         IN_WORLD(a_server_that_dies_makes_its_calls_unavailable_and_none_is_repeated),
         IN_WORLD(a_call_that_was_never_sent_survives_the_loss),
         IN_WORLD(no_server_fails_calls_with_the_reason),

@@ -394,6 +394,32 @@ static void time_that_is_up_cancels_at_once(void **state)
     test_service_answer(&r->world.service, 0);
 }
 
+/* It takes everything and says nothing, not even that it is there. */
+static void a_peer_that_does_not_answer_pings_is_given_up(void **state)
+{
+    struct raw *r = *state;
+    greet(r);
+    run(r, 11 * SECOND);
+    assert_int_equal(reply(r, 0).kind, RPC_PING);
+    assert_false(r->lost);
+    run(r, 8 * SECOND);
+    assert_false(r->lost);
+    run(r, 3 * SECOND);
+    assert_true(r->lost);
+    assert_non_null(strstr(r->world.log, "the peer is silent"));
+}
+
+static void any_sign_of_life_answers_a_ping(void **state)
+{
+    struct raw *r = *state;
+    greet(r);
+    for (int i = 0; i < 4; i++) {
+        run(r, 15 * SECOND);
+        send_frame(r, (struct rpc_frame){.kind = RPC_PING}, NULL, NULL);
+    }
+    assert_false(r->lost);
+}
+
 static void a_client_that_vanishes_in_the_middle_of_a_frame_leaves_nothing(void **state)
 {
     struct raw *r = *state;
@@ -574,6 +600,8 @@ int main(void)
         RAW(a_second_greeting_ends_the_connection),
         RAW(a_deadline_that_overflows_is_no_deadline),
         RAW(time_that_is_up_cancels_at_once),
+        RAW(a_peer_that_does_not_answer_pings_is_given_up),
+        RAW(any_sign_of_life_answers_a_ping),
         RAW(a_client_that_vanishes_in_the_middle_of_a_frame_leaves_nothing),
         RAW_SERVER(the_servers_grant_is_kept),
         RAW_SERVER(a_server_that_grants_nothing_is_left),

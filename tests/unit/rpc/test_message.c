@@ -137,6 +137,9 @@ static void a_body_that_blows_up_is_stopped_at_the_memory_limit(void **state)
         body[i] = 0x0a;
     assert_int_equal(unpack(&pstorage__v1__list_volumes_response__descriptor, body, RPC_BODY_MAX, &err),
                      PS_EINVAL);
+    /* Fewer: no single piece is too large, all together are. */
+    assert_int_equal(unpack(&pstorage__v1__list_volumes_response__descriptor, body, 100000, &err), PS_EINVAL);
+    assert_int_equal(unpack(&pstorage__v1__list_volumes_response__descriptor, body, 10000, &err), PS_OK);
     free(body);
 }
 
