@@ -205,8 +205,8 @@ refused()
     [ "$status" -ne 0 ] || fail "succeeded, but should not: $*"
     [ "$status" -lt 124 ] || fail "crashed or hung (status $status): $* : $output"
     [ "$want" = - ] || [ "$status" -eq "$want" ] || fail "status $status, expected $want: $* : $output"
-    printf '%s' "$output" | grep -Eiq -- "$pattern" || fail "message does not match /$pattern/: $* : $output"
-    say "refused as it should: $(printf '%s' "$output" | tail -n 1)"
+    grep -Eiq -- "$pattern" <<<"$output" || fail "message does not match /$pattern/: $* : $output"
+    say "refused as it should: ${output##*$'\n'}"
 }
 
 # node_refuses PATTERN [NAME=VALUE...] [-- FLAG...]: it must end by itself, with a message that matches.

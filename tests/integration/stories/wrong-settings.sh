@@ -18,5 +18,5 @@ node_refuses 'memory-budget.*none|PSTORAGE_MEMORY_BUDGET.*none' -- --memory-budg
 [ ! -e "$DATA" ] || [ -z "$(ls -A "$DATA")" ] || fail "a refused start left files: $(ls -A "$DATA")"
 
 say "== help and version end well"
-pstoraged --help | grep -q PSTORAGE_MEMORY_BUDGET
-pstoraged --version | grep -q '[0-9]\.[0-9]'
+pstoraged --help | grep PSTORAGE_MEMORY_BUDGET >/dev/null
+pstoraged --version | grep '[0-9]\.[0-9]'
