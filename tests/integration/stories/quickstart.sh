@@ -1,8 +1,8 @@
 # ./deploy/quickstart does what the README promises, twice, and stops when asked.
 
 [ "$BUILD" = "$ROOT/build/release" ] || skip "tests another build than the quickstart's"
-read -r rpc nbd api < <(free_ports 3)
-ports=(--dir "$TMP/quick" --nbd-port "$nbd" --rpc-port "$rpc" --api-port "$api")
+read -r rpc nbd < <(free_ports 2)
+ports=(--dir "$TMP/quick" --nbd-port "$nbd" --rpc-port "$rpc")
 stop_quickstart() { "$ROOT/deploy/quickstart" --stop --dir "$TMP/quick" >/dev/null; }
 trap 'stop_quickstart || true; cleanup' EXIT
 
