@@ -11,17 +11,20 @@
 #define POD_SPACE(X)                                                                                         \
     X(capacity_bytes)                                                                                        \
     X(free_bytes)                                                                                            \
-    X(reserve_bytes) X(logical_bytes) X(unique_blocks) X(stored_bytes) X(metadata_bytes) X(garbage_bytes)    \
-        X(volumes) X(snapshots) X(releasing)
+    X(reserve_bytes)                                                                                         \
+    X(logical_bytes) X(unique_blocks) X(stored_bytes) X(metadata_bytes) X(garbage_bytes) X(volumes)          \
+        X(snapshots) X(releasing)
 #define POD_REDUCTION(X)                                                                                     \
     X(host_read_bytes)                                                                                       \
     X(host_written_bytes)                                                                                    \
-    X(pattern_removed_bytes) X(dedup_removed_bytes) X(compress_in_bytes) X(compress_out_bytes)               \
-        X(flash_written_data_bytes) X(flash_written_metadata_bytes)
+    X(pattern_removed_bytes)                                                                                 \
+    X(dedup_removed_bytes) X(compress_in_bytes) X(compress_out_bytes) X(flash_written_data_bytes)            \
+        X(flash_written_metadata_bytes)
 #define POD_ACTIVITY(X)                                                                                      \
     X(reads)                                                                                                 \
     X(writes)                                                                                                \
-    X(flushes) X(trims) X(cache_hits) X(cache_misses) X(batches) X(checkpoints) X(dedup_compares)            \
+    X(flushes)                                                                                               \
+    X(trims) X(cache_hits) X(cache_misses) X(batches) X(checkpoints) X(dedup_compares)                       \
         X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes)                \
             X(checksum_errors) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
@@ -93,7 +96,8 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
     BYTES("  used", used, "%s", show_percent(used, p->capacity_bytes, text));
     BYTES("  free", p->free_bytes, "%s", "");
     BYTES("Logical", p->logical_bytes,
-          "in %" PRIu64 " volumes and %" PRIu64 " snapshots, as each sees itself", p->volumes, p->snapshots);
+          "in %" PRIu64 " volume%s and %" PRIu64 " snapshot%s, as each sees itself", p->volumes,
+          p->volumes == 1 ? "" : "s", p->snapshots, p->snapshots == 1 ? "" : "s");
     BYTES("  stored", p->stored_bytes, "%s", show_ratio(p->logical_bytes, p->stored_bytes, text));
     BYTES("  metadata", p->metadata_bytes, "%s", "");
     BYTES("  garbage", p->garbage_bytes, "%s", releasing);

@@ -115,10 +115,10 @@ int show_image(struct cli *cli, const struct pstorage_info *i)
 #define FIELD(label, note, ...)   table_add(t, label), table_add(t, __VA_ARGS__), table_add(t, "%s", note)
 #define BYTES(label, bytes, note) FIELD(label, note, "%s", size_format_human(bytes, size))
     BYTES("Size", i->size_bytes, "");
-    BYTES("Used", i->space.logical_bytes, "hold data");
-    BYTES("  patterns", i->space.pattern_bytes, "zeroes and the like: nothing stored");
+    BYTES("Used", i->space.logical_bytes, "in blocks that hold data");
+    BYTES("  patterns", i->space.pattern_bytes, "zeroes and the like; nothing stored");
     BYTES("  duplicates", i->space.duplicate_bytes, "found stored already");
-    BYTES("  unique", i->space.unique_bytes, "stored for it");
+    BYTES("  unique", i->space.unique_bytes, "stored for this one");
     BYTES("Stored", i->space.stored_bytes, "after compression");
     FIELD("Reduction", "", "%s", show_ratio(i->space.logical_bytes, i->space.stored_bytes, text));
     if (i->kind == PSTORAGE_VOLUME)
