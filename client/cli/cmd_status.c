@@ -12,21 +12,23 @@
     X(capacity_bytes)                                                                                        \
     X(free_bytes)                                                                                            \
     X(reserve_bytes)                                                                                         \
-    X(logical_bytes) X(unique_blocks) X(stored_bytes) X(metadata_bytes) X(garbage_bytes) X(volumes)          \
-        X(snapshots) X(releasing)
+    X(logical_bytes)                                                                                         \
+    X(unique_blocks) X(stored_bytes) X(metadata_bytes) X(garbage_bytes) X(volumes) X(snapshots) X(releasing)
 #define POD_REDUCTION(X)                                                                                     \
     X(host_read_bytes)                                                                                       \
     X(host_written_bytes)                                                                                    \
     X(pattern_removed_bytes)                                                                                 \
-    X(dedup_removed_bytes) X(compress_in_bytes) X(compress_out_bytes) X(flash_written_data_bytes)            \
-        X(flash_written_metadata_bytes)
+    X(dedup_removed_bytes)                                                                                   \
+    X(compress_in_bytes) X(compress_out_bytes) X(flash_written_data_bytes) X(flash_written_metadata_bytes)
 #define POD_ACTIVITY(X)                                                                                      \
     X(reads)                                                                                                 \
     X(writes)                                                                                                \
     X(flushes)                                                                                               \
-    X(trims) X(cache_hits) X(cache_misses) X(batches) X(checkpoints) X(dedup_compares)                       \
-        X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes)                \
-            X(checksum_errors) X(log_seq)
+    X(trims)                                                                                                 \
+    X(cache_hits)                                                                                            \
+    X(cache_misses)                                                                                          \
+    X(batches) X(checkpoints) X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity)               \
+        X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
