@@ -14,8 +14,11 @@
 
 #include "common/endian_codec.h"
 #include "node/meta/checksum.h"
+#include "node/meta/place.h"
 
 enum { MAGIC = 0x424c5350 /* "PSLB" */, VERSION = 1, META_CHECKSUM = 144, CHECKSUM = 152, LINE = BATCH_LINE_BYTES, UNIT = 64 };
+
+#define GROUPS (1ull << 49) /* block id = group << 3 | slot, 52 bits */
 
 static uint64_t meta_checksum(const uint8_t *b, uint32_t changes, uint32_t directory)
 {
@@ -92,9 +95,9 @@ int batch_peek(const void *batch, size_t available, struct batch_header *out)
     };
     if (get_le16(b + 6) != BATCH_HEADER_BYTES || h.total_bytes > BATCH_MAX_BYTES || h.total_bytes % BATCH_ALIGN ||
         h.changes_bytes > BATCH_CHANGES_MAX || h.directory_bytes > BATCH_DIRECTORY_MAX ||
-        h.records > BATCH_RECORDS_MAX || h.payload_offset > BATCH_MAX_BYTES ||
+        h.records > BATCH_RECORDS_MAX || h.payload_offset > BATCH_MAX_BYTES || h.payload_offset % UNIT ||
         h.payload_bytes > BATCH_MAX_BYTES || (h.fingerprint_bytes != 16 && h.fingerprint_bytes != 32) ||
-        h.directory_bytes < (uint32_t)h.records * LINE ||
+        h.directory_bytes < (uint32_t)h.records * LINE || h.first_group > GROUPS - BATCH_RECORDS_MAX ||
         BATCH_HEADER_BYTES + h.changes_bytes + h.directory_bytes > h.payload_offset ||
         h.payload_offset + h.payload_bytes > h.total_bytes)
         return PS_ENOTFOUND;
@@ -142,7 +145,8 @@ bool batch_next_record(const struct batch_header *h, const void *batch, unsigned
         .fingerprints = index ? last.fingerprints + (size_t)last.blocks * h->fingerprint_bytes
                               : directory + (size_t)h->records * LINE,
     };
-    return record->blocks >= 1 && record->blocks <= 8 && record->bytes &&
+    return record->blocks >= 1 && record->blocks <= 8 && record->bytes && record->bytes <= PLACE_MAX_BYTES &&
+           get_le16(line + 2) < BATCH_RECORDS_MAX &&
            record->offset + record->bytes <= h->payload_offset + h->payload_bytes &&
            record->fingerprints + (size_t)record->blocks * h->fingerprint_bytes <= directory + h->directory_bytes;
 }
@@ -150,7 +154,7 @@ bool batch_next_record(const struct batch_header *h, const void *batch, unsigned
 void batch_put_record(void *directory, unsigned index, uint32_t bytes, unsigned group_index, unsigned blocks)
 {
     uint8_t *line = (uint8_t *)directory + (size_t)index * LINE;
-    assert(bytes % UNIT == 0 && bytes / UNIT <= UINT16_MAX && group_index < BATCH_RECORDS_MAX);
+    assert(bytes % UNIT == 0 && bytes <= PLACE_MAX_BYTES && group_index < BATCH_RECORDS_MAX);
     put_le16(line, (uint16_t)(bytes / UNIT));
     put_le16(line + 2, (uint16_t)group_index);
     line[4] = (uint8_t)blocks;
