@@ -162,10 +162,30 @@ void changes_done(struct changes *c, const uint8_t operation[16], int status, ui
     put(c, varint_put(p, unix_ns));
 }
 
+/* Ids that no pod gives: a page's key has 51 bits for it, an entry 52 for a block. */
+#define PAGES (1ull << 51)
+#define BLOCKS (1ull << 52)
+
+static bool is_possible(uint8_t code, uint64_t a, uint64_t b)
+{
+    switch (code) {
+    case OP_COPY:
+        return a < PAGES && b < PAGES;
+    case OP_DROP:
+        return a < PAGES;
+    case OP_FREE:
+        return b > 0 && b <= BLOCKS && a <= BLOCKS - b;
+    case OP_REF:
+        return a < BLOCKS;
+    default:
+        return true;
+    }
+}
+
 static void visit_set(struct reader *r, const struct changes_visitor *v, void *user)
 {
     const uint64_t page = read_varint(r), slot = read_varint(r), count = read_varint(r);
-    if (count == 0 || slot >= META_SLOTS || count > META_SLOTS - slot) {
+    if (page >= PAGES || count == 0 || slot >= META_SLOTS || count > META_SLOTS - slot) {
         r->bad = true;
         return;
     }
@@ -194,14 +214,16 @@ static int visit_image(struct reader *r, const struct changes_visitor *v, void *
 
 static void visit_numbers(struct reader *r, uint8_t code, const struct changes_visitor *v, void *user)
 {
+    const bool single = code == OP_DROP || code == OP_GONE;
     const uint64_t a = read_varint(r);
-    if (code == OP_DROP || code == OP_GONE) {
+    uint64_t b = single ? 0 : read_varint(r);
+    r->bad |= !is_possible(code, a, b);
+    if (single) {
         void (*f)(void *, uint64_t) = code == OP_DROP ? v->drop : v->gone;
         if (f && !r->bad)
             f(user, a);
         return;
     }
-    uint64_t b = read_varint(r);
     if (code == OP_ROOT)
         b = turn_back(b);
     void (*f)(void *, uint64_t, uint64_t) = code == OP_COPY   ? v->copy
