@@ -78,6 +78,7 @@ static int open_block(const void *block, uint32_t magic, const char *what, struc
 
 void label_encode(const struct pool_label *label, void *out)
 {
+    assert(label->pod_count <= LABEL_PODS_MAX);
     struct cursor c = begin(out, LABEL_MAGIC, label->number);
     wbytes(&c, label->pool, 16);
     wbytes(&c, label->store, 16);
@@ -128,6 +129,7 @@ int label_decode(const void *block, struct pool_label *out, struct ps_error *err
 
 void anchor_encode(const struct pod_anchor *a, void *out)
 {
+    assert(a->run_count <= ANCHOR_RUNS_MAX);
     struct cursor c = begin(out, ANCHOR_MAGIC, a->number);
     wbytes(&c, a->pod, 16);
     w64(&c, a->epoch);
@@ -180,6 +182,8 @@ int anchor_decode(const void *block, struct pod_anchor *out, struct ps_error *er
         a.runs[i].seq = r64(&c);
         a.runs[i].first.v = r64(&c);
         a.runs[i].bytes = r64(&c);
+        if (place_len(a.runs[i].first) == 0)
+            return ps_error_set(err, PS_EDAMAGED, "the pod anchor lists a run that is nowhere");
     }
     *out = a;
     return 0;

@@ -1,0 +1,336 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/prng.h"
+#include "node/flash/l2p.h"
+#include "node/flash/segment.h"
+
+enum {
+    COUNT = 12,
+    SYSTEM = 4,
+    BYTES = 1 << 20
+};
+
+struct rig {
+    struct segments *s;
+    uint64_t put[COUNT]; /* as the last runs say */
+    bool was_put[COUNT];
+    unsigned puts;
+};
+
+static int setup(void **state)
+{
+    struct rig *rig = calloc(1, sizeof *rig);
+    rig->s = segments_create(COUNT, BYTES, SYSTEM);
+    *state = rig;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct rig *rig = *state;
+    segments_destroy(rig->s);
+    free(rig);
+    return 0;
+}
+
+static void note(void *user, uint32_t index, uint64_t value)
+{
+    struct rig *rig = user;
+    assert_true(index >= SYSTEM && index < COUNT);
+    rig->put[index] = value;
+    rig->was_put[index] = true;
+    rig->puts++;
+}
+
+static void cut(struct rig *rig, uint64_t seq, bool full)
+{
+    memset(rig->was_put, 0, sizeof rig->was_put);
+    rig->puts = 0;
+    if (full)
+        memset(rig->put, 0, sizeof rig->put);
+    segments_cut(rig->s, seq, full, note, rig);
+}
+
+static uint32_t take(struct rig *rig, enum segment_state state)
+{
+    const uint32_t i = segments_take(rig->s, state);
+    assert_true(i >= SYSTEM && i < COUNT);
+    segments_use(rig->s, i);
+    return i;
+}
+
+static void segments_are_taken_in_turn_until_none_is_left(void **state)
+{
+    struct rig *rig = *state;
+    assert_int_equal(segments_free(rig->s), COUNT - SYSTEM);
+    for (uint32_t i = SYSTEM; i < COUNT; i++) {
+        assert_int_equal(segments_take(rig->s, SEGMENT_LOG), i);
+        assert_true(segments_open(rig->s, i));
+        assert_int_equal(segments_state(rig->s, i), SEGMENT_LOG);
+    }
+    assert_int_equal(segments_free(rig->s), 0);
+    assert_int_equal(segments_take(rig->s, SEGMENT_META), SEGMENT_NONE);
+    segments_untake(rig->s, 7);
+    segments_untake(rig->s, 6);
+    assert_int_equal(segments_free(rig->s), 2);
+    assert_int_equal(segments_take(rig->s, SEGMENT_META), 6);
+    assert_int_equal(segments_take(rig->s, SEGMENT_META), 7); /* not the one given back last: in turn */
+    for (uint32_t i = 0; i < SYSTEM; i++)
+        assert_int_equal(segments_state(rig->s, i), SEGMENT_SYSTEM);
+}
+
+static void a_dead_segment_is_free_only_when_the_checkpoint_is_durable(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t i = take(rig, SEGMENT_LOG);
+    segments_add_live(rig->s, i, 4096);
+    segments_seal(rig->s, i, 10);
+    segments_add_live(rig->s, i, -4096);
+    const uint32_t before = segments_free(rig->s);
+    assert_int_equal(segments_dead(rig->s, 10), 1);
+    cut(rig, 10, false);
+    assert_true(rig->was_put[i] == false || rig->put[i] == 0); /* what was never put is free */
+    assert_int_equal(segments_free(rig->s), before);
+    assert_int_equal(segments_state(rig->s, i), SEGMENT_LOG);
+    assert_int_equal(segments_dead(rig->s, 10), 1);
+    segments_cut_done(rig->s);
+    assert_int_equal(segments_free(rig->s), before + 1);
+    assert_int_equal(segments_state(rig->s, i), SEGMENT_FREE);
+    assert_int_equal(segments_dead(rig->s, 10), 0);
+}
+
+static void log_beyond_the_checkpoint_open_and_live_segments_are_kept(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t later = take(rig, SEGMENT_LOG), open = take(rig, SEGMENT_LOG),
+                   live = take(rig, SEGMENT_LOG);
+    segments_seal(rig->s, later, 11);
+    segments_seal(rig->s, live, 5);
+    segments_add_live(rig->s, live, 64);
+    assert_int_equal(segments_dead(rig->s, 10), 0);
+    cut(rig, 10, false);
+    segments_cut_done(rig->s);
+    assert_int_equal(segments_free(rig->s), COUNT - SYSTEM - 3);
+    assert_int_equal(rig->put[later], (uint64_t)SEGMENT_LOG << 60);
+    assert_int_equal(rig->put[open], (uint64_t)SEGMENT_LOG << 60);
+    assert_int_equal(rig->put[live], (uint64_t)SEGMENT_LOG << 60 | 64);
+    cut(rig, 11, false);
+    segments_cut_done(rig->s);
+    assert_int_equal(segments_state(rig->s, later), SEGMENT_FREE);
+    assert_int_equal(segments_state(rig->s, open), SEGMENT_LOG);
+}
+
+static void a_read_keeps_a_freed_segment_from_being_taken(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t i = take(rig, SEGMENT_LOG);
+    segments_pin(rig->s, i);
+    segments_pin(rig->s, i);
+    segments_seal(rig->s, i, 1);
+    cut(rig, 1, false);
+    segments_cut_done(rig->s);
+    assert_int_equal(segments_state(rig->s, i), SEGMENT_FREE); /* as far as checkpoints know */
+    const uint32_t free = segments_free(rig->s);
+    assert_int_equal(free, COUNT - SYSTEM - 1);
+    for (uint32_t n = 0; n < free; n++)
+        assert_int_not_equal(take(rig, SEGMENT_LOG), i);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), SEGMENT_NONE);
+    segments_unpin(rig->s, i);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), SEGMENT_NONE);
+    segments_unpin(rig->s, i);
+    assert_int_equal(segments_free(rig->s), 1);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), i);
+}
+
+static void a_pin_on_a_segment_in_use_changes_nothing(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t i = take(rig, SEGMENT_LOG), free = segments_free(rig->s);
+    segments_pin(rig->s, i);
+    segments_unpin(rig->s, i);
+    assert_int_equal(segments_free(rig->s), free);
+}
+
+/* Nothing refers to it after a crash, so checkpoints do not name it. */
+static void taken_but_unused_counts_as_free_in_checkpoints(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t i = segments_take(rig->s, SEGMENT_LOG);
+    struct segments_stats stats;
+    cut(rig, 5, true);
+    assert_int_equal(rig->puts, 0);
+    segments_stats(rig->s, &stats);
+    assert_int_equal(stats.log, 0);
+    segments_use(rig->s, i);
+    cut(rig, 6, false);
+    assert_int_equal(rig->put[i], (uint64_t)SEGMENT_LOG << 60);
+    segments_stats(rig->s, &stats);
+    assert_int_equal(stats.log, 1);
+}
+
+static void a_cut_names_what_changed_and_a_full_one_all_that_is_in_use(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t a = take(rig, SEGMENT_LOG), b = take(rig, SEGMENT_META);
+    segments_add_live(rig->s, a, 100);
+    cut(rig, 1, false);
+    assert_int_equal(rig->puts, 2);
+    cut(rig, 1, false);
+    assert_int_equal(rig->puts, 0);
+    segments_add_live(rig->s, b, 7);
+    cut(rig, 1, false);
+    assert_int_equal(rig->puts, 1);
+    assert_int_equal(rig->put[b], (uint64_t)SEGMENT_META << 60 | 7);
+    cut(rig, 1, true);
+    assert_int_equal(rig->puts, 2);
+    segments_add_live(rig->s, b, -7);
+    segments_seal(rig->s, b, 0);
+    cut(rig, 1, false);
+    assert_true(rig->was_put[b] && rig->put[b] == 0);
+    segments_cut_done(rig->s);
+    cut(rig, 1, true);
+    assert_int_equal(rig->puts, 1);
+}
+
+static void values_restore_to_the_same_table(void **state)
+{
+    struct rig *rig = *state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct prng prng;
+        prng_seed(&prng, seed);
+        segments_destroy(rig->s);
+        rig->s = segments_create(COUNT, BYTES, SYSTEM);
+        memset(rig->put, 0, sizeof rig->put);
+        uint32_t taken[COUNT], n = 0;
+        uint64_t seq = 0;
+        for (int step = 0; step < 60; step++) {
+            const uint64_t dice = prng_below(&prng, 10);
+            const uint32_t t = n ? (uint32_t)prng_below(&prng, n) : 0;
+            if (dice < 4) {
+                taken[n] = segments_take(rig->s, prng_chance(&prng, 1, 3) ? SEGMENT_META : SEGMENT_LOG);
+                if (taken[n] != SEGMENT_NONE) {
+                    segments_use(rig->s, taken[n]);
+                    segments_add_live(rig->s, taken[n++], (int64_t)prng_below(&prng, BYTES));
+                }
+            } else if (dice < 8 && n) {
+                segments_seal(rig->s, taken[t], ++seq);
+                segments_add_live(rig->s, taken[t], -(int64_t)segments_live(rig->s, taken[t]));
+                taken[t] = taken[--n];
+            } else {
+                cut(rig, seq, prng_chance(&prng, 1, 4));
+                segments_cut_done(rig->s);
+            }
+        }
+        cut(rig, seq, false);
+        segments_cut_done(rig->s);
+        struct segments *twin = segments_create(COUNT, BYTES, SYSTEM);
+        for (uint32_t i = SYSTEM; i < COUNT; i++) {
+            segments_restore(twin, i, (uint64_t)SEGMENT_LOG << 60 | 9); /* an older run's */
+            segments_restore(twin, i, rig->put[i]);
+        }
+        assert_int_equal(segments_free(twin), segments_free(rig->s));
+        for (uint32_t i = 0; i < COUNT; i++) {
+            assert_int_equal(segments_state(twin, i), segments_state(rig->s, i));
+            assert_int_equal(segments_live(twin, i), segments_live(rig->s, i));
+        }
+        /* What it knows is what is persisted: nothing to say again. */
+        struct rig other = {.s = twin};
+        cut(&other, 0, false);
+        for (uint32_t i = SYSTEM; i < COUNT; i++)
+            assert_true(!other.was_put[i] || segments_live(twin, i) == 0);
+        segments_destroy(twin);
+    }
+}
+
+static void what_the_log_refers_to_is_adopted_unless_it_is_in_other_use(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t free = segments_free(rig->s);
+    segments_restore(rig->s, 5, (uint64_t)SEGMENT_META << 60 | 100);
+    assert_true(segments_adopt(rig->s, 6, SEGMENT_LOG));
+    assert_true(segments_adopt(rig->s, 6, SEGMENT_LOG)); /* again: it is already */
+    assert_false(segments_adopt(rig->s, 5, SEGMENT_LOG));
+    assert_false(segments_adopt(rig->s, 0, SEGMENT_LOG)); /* the label's */
+    assert_int_equal(segments_free(rig->s), free - 2);
+    segments_restore_clear_meta(rig->s);
+    assert_int_equal(segments_live(rig->s, 5), 0);
+    segments_add_live(rig->s, 5, 30);
+    assert_int_equal(segments_live(rig->s, 5), 30);
+}
+
+static void statistics_add_up(void **state)
+{
+    struct rig *rig = *state;
+    struct segments_stats stats;
+    segments_add_live(rig->s, take(rig, SEGMENT_LOG), 100);
+    segments_add_live(rig->s, take(rig, SEGMENT_LOG), 50);
+    segments_add_live(rig->s, take(rig, SEGMENT_META), 7);
+    segments_stats(rig->s, &stats);
+    assert_true(stats.count == COUNT && stats.system == SYSTEM && stats.log == 2 && stats.meta == 1);
+    assert_int_equal(stats.free, COUNT - SYSTEM - 3);
+    assert_true(stats.live_log == 150 && stats.live_meta == 7 && stats.used_log == 2 * BYTES &&
+                stats.used_meta == BYTES);
+}
+
+/* L2P slots (l2p.h). */
+static void a_slot_says_place_blocks_and_which_live(void **state)
+{
+    (void)state;
+    const struct place place = place_make((1ull << 47) - 64, PLACE_MAX_BYTES);
+    const uint64_t v = l2p_make(place, 8, 0xa5);
+    assert_int_equal(place_addr(l2p_place(v)), (1ull << 47) - 64);
+    assert_int_equal(place_len(l2p_place(v)), PLACE_MAX_BYTES);
+    assert_true(l2p_blocks(v) == 8 && l2p_live(v) == 0xa5);
+    assert_true(l2p_is_live(v, 0) && !l2p_is_live(v, 1) && l2p_is_live(v, 7));
+    assert_int_equal(l2p_make(place_make(64, 128), 3, 7), (1ull << 11 | 2) << 11 | 2 << 8 | 7);
+    assert_true(place_is_none(PLACE_NONE) && !place_is_none(place));
+    assert_int_equal(block_group(0x1234d), 0x2469);
+    assert_int_equal(block_slot(0x1234d), 5);
+    assert_int_equal(meta_page_number(l2p_key(1025)), 2);
+    assert_int_equal(meta_slot_of(l2p_key(1025)), 1);
+}
+
+static void live_bytes_of_a_group_end_at_zero_in_any_order_of_dying(void **state)
+{
+    (void)state;
+    for (unsigned blocks = 1; blocks <= 8; blocks++)
+        for (uint32_t bytes = 64; bytes <= PLACE_MAX_BYTES; bytes += 64 * 13) {
+            uint64_t v = l2p_make(place_make(64, bytes), blocks, (1u << blocks) - 1);
+            assert_int_equal(l2p_live_bytes(v), bytes);
+            int64_t sum = bytes;
+            for (unsigned i = 0; i < blocks; i++) {
+                const uint64_t after = v & ~(1ull << (blocks - 1 - i));
+                sum += (int64_t)l2p_live_bytes(after) - (int64_t)l2p_live_bytes(v);
+                v = after;
+            }
+            assert_int_equal(sum, 0);
+        }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(segments_are_taken_in_turn_until_none_is_left),
+        TEST(a_dead_segment_is_free_only_when_the_checkpoint_is_durable),
+        TEST(log_beyond_the_checkpoint_open_and_live_segments_are_kept),
+        TEST(a_read_keeps_a_freed_segment_from_being_taken),
+        TEST(a_pin_on_a_segment_in_use_changes_nothing),
+        TEST(taken_but_unused_counts_as_free_in_checkpoints),
+        TEST(a_cut_names_what_changed_and_a_full_one_all_that_is_in_use),
+        TEST(values_restore_to_the_same_table),
+        TEST(what_the_log_refers_to_is_adopted_unless_it_is_in_other_use),
+        TEST(statistics_add_up),
+        cmocka_unit_test(a_slot_says_place_blocks_and_which_live),
+        cmocka_unit_test(live_bytes_of_a_group_end_at_zero_in_any_order_of_dying),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
