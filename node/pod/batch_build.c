@@ -10,7 +10,15 @@ bool log_has_room(struct pod *pod)
     /* The last ones are a checkpoint's, which may free others. */
     if (pod->tail.next == SEGMENT_NONE && segments_free(pod->segments) > CHECKPOINT_SEGMENTS)
         pod->tail.next = segments_take(pod->segments, SEGMENT_LOG);
-    return pod->tail.next != SEGMENT_NONE || pod->tail.offset + BATCH_MAX_BYTES <= pod->segment_bytes;
+    return pod->tail.next != SEGMENT_NONE || pod->tail.offset + BATCH_MAX_BYTES + BATCH_ALIGN <= pod->segment_bytes;
+}
+
+/* The log goes on only in a segment that the batch before named. One that came free too late for
+ * that is named by a batch of its own, for which log_has_room kept the space. */
+static bool must_name_next(const struct pod *pod)
+{
+    return pod->tail.next != SEGMENT_NONE && !pod->next_named &&
+           pod->tail.offset + BATCH_MAX_BYTES > pod->segment_bytes;
 }
 
 bool batch_open(struct pod *pod)
@@ -18,7 +26,13 @@ bool batch_open(struct pod *pod)
     if (pod->open)
         return true;
     struct list_node *node = pod->free_batches.next;
-    if (node == &pod->free_batches || !log_has_room(pod))
+    if (node == &pod->free_batches)
+        return false;
+    if (!log_has_room(pod)) {
+        checkpoint_want(pod);
+        return false;
+    }
+    if (must_name_next(pod) && pod->in_flight_count >= IN_FLIGHT_MAX)
         return false;
     list_remove(node);
     struct batch *b = container_of(node, struct batch, link);
@@ -34,7 +48,16 @@ bool batch_open(struct pod *pod)
     b->done = false;
     b->open = true;
     pod->open = b;
-    return true;
+    if (!must_name_next(pod))
+        return true;
+    batch_ship(pod);
+    return batch_open(pod);
+}
+
+bool log_is_full(struct pod *pod)
+{
+    return !pod->open && pod->in_flight_count == 0 && !log_has_room(pod) && !checkpoint_busy(pod) &&
+           segments_dead(pod->segments, pod->applied_seq) == 0;
 }
 
 /* Kept free for what sealing adds: spaces, counters, next ids. */
@@ -187,7 +210,7 @@ static void place(struct pod *pod, struct batch *b)
     if (pod->tail.offset + total > pod->segment_bytes) {
         if (pod->tail.segment != SEGMENT_NONE)
             segments_seal(pod->segments, pod->tail.segment, pod->sealed_seq);
-        assert(pod->tail.next != SEGMENT_NONE && "batch_open reserved it");
+        assert(pod->tail.next != SEGMENT_NONE && pod->next_named && "batch_open reserved it");
         pod->tail = (struct position){pod->tail.next, 0, SEGMENT_NONE};
         (void)log_has_room(pod);
     }
@@ -230,6 +253,7 @@ void batch_ship(struct pod *pod)
     h->previous = pod->sealed_hash;
     h->watermark = pod->applied_seq;
     h->next_segment = pod->tail.next;
+    pod->next_named = pod->tail.next != SEGMENT_NONE;
     batch_seal(h, b->start);
     pod->sealed_seq = h->seq;
     pod->sealed_hash = h->checksum;

@@ -528,8 +528,14 @@ void manage_turn(struct pod *pod)
         }
         if (pod->open && batch_is_empty(pod->open))
             batch_cancel(pod);
-        if (!is_quiet(pod) || !fills_are_void(pod) || !batch_open(pod))
+        if (!is_quiet(pod) || !fills_are_void(pod))
             return;
+        if (!batch_open(pod)) {
+            if (!log_is_full(pod))
+                return;
+            deliver(pod, req, PS_EFULL);
+            continue;
+        }
         rc = plan_operation(pod, req);
         if (rc) {
             /* Nothing was planned into it: ids that were taken stay unused. */

@@ -246,6 +246,7 @@ struct pod {
     uint64_t sealed_seq, sealed_hash, applied_seq, applied_hash;
     uint64_t unique_blocks;
     struct position tail;    /* where the next batch goes */
+    bool next_named;         /* the last batch says where the log goes on after this segment */
     struct position applied; /* behind the last applied batch */
     uint64_t next_group, next_page, next_image;
     uint64_t told_page, told_image; /* as last logged */
@@ -330,6 +331,8 @@ void batch_cancel(struct pod *pod);
 bool batch_is_empty(const struct batch *batch);
 bool batch_may_ship(const struct pod *pod);
 bool log_has_room(struct pod *pod);
+/* There is no room in the log, and none is to come. */
+bool log_is_full(struct pod *pod);
 
 /* commit.c */
 void commit_turn(struct pod *pod);

@@ -495,7 +495,9 @@ static enum bound bind(struct pod *pod, struct piece *piece)
         if (rc)
             return BOUND_LATER;
     }
-    if (!batch_open(pod) || !batch_has_room(pod, image->depth, piece->count, piece->kind == PIECE_WRITE ? piece->count : 0))
+    if (!batch_open(pod))
+        return log_is_full(pod) ? refuse(pod, piece, PS_EFULL) : BOUND_NO_ROOM;
+    if (!batch_has_room(pod, image->depth, piece->count, piece->kind == PIECE_WRITE ? piece->count : 0))
         return BOUND_NO_ROOM;
     view_missing_clear(pod->view);
     bool all = can_put(pod, piece, image);
