@@ -2,9 +2,9 @@
 
 #include <assert.h>
 #include <stdbool.h>
-#include <xxhash.h>
 
 #include "common/endian_codec.h"
+#include "common/xxh3.h"
 
 /* Offsets of the header's fields; the table in README.md is the same. */
 enum {
