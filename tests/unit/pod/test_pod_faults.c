@@ -1,5 +1,5 @@
-/* Devices that fail: the n-th write or flush of a script, a page, a record. What was acknowledged stays readable,
- * nothing later is acknowledged, and after a restart on a sound device all of it is there.
+/* Devices that fail: the n-th write or flush of a script, a page, a record. What was acknowledged stays
+ * readable, nothing later is acknowledged, and after a restart on a sound device all of it is there.
  *
  *   test_pod_faults [FIRST [LAST [STRIDE]]]   failing device operations of the sweep */
 #include <setjmp.h>
@@ -15,7 +15,12 @@
 #include "common/blkdev_fault.h"
 #include "tests/support/pod_rig.h"
 
-enum { MIB = 1 << 20, KIB = 1 << 10, BLOCK = 4096, WRITES = 40 };
+enum {
+    MIB = 1 << 20,
+    KIB = 1 << 10,
+    BLOCK = 4096,
+    WRITES = 40
+};
 #define WRITE_OR_FLUSH (blkdev_fault_op(BLKDEV_WRITE) | blkdev_fault_op(BLKDEV_FLUSH))
 
 static uint64_t first_fault = 1, last_fault = 60, stride = 1;
@@ -119,7 +124,8 @@ static void every_write_and_flush_may_fail(void **state)
             }
 }
 
-/* Enough metadata for a checkpoint of several writes, of which the one that fails is not the last to complete. */
+/* Enough metadata for a checkpoint of several writes, of which the one that fails is not the last to
+ * complete. */
 static void a_checkpoint_with_a_failed_write_is_never_anchored(void **state)
 {
     (void)state;
@@ -165,15 +171,20 @@ static void a_flush_after_a_failure_fails_with_write_cache(void **state)
         struct pod_io ios[10];
         struct pod_image *image;
         begin(&rig, 128 * MIB);
-        struct pod_manage create = {.op = POD_VOLUME_CREATE, .name = "v", .size_bytes = MIB, .write_cache = true};
+        struct pod_manage create = {
+            .op = POD_VOLUME_CREATE, .name = "v", .size_bytes = MIB, .write_cache = true};
         assert_int_equal(rig_manage(&rig, &create), 0);
         assert_int_equal(pod_image_open(rig.pod, "v", &image, NULL), 0);
         const struct blkdev_fault_rule rule = {.ops = WRITE_OR_FLUSH, .first = (uint64_t)(writes % 3) + 1};
         (void)blkdev_fault_add(rig.dev, &rule);
         for (int i = 0; i < writes; i++) {
             fill(data[i], BLOCK, 50 + (uint64_t)i);
-            ios[i] = (struct pod_io){.op = POD_WRITE, .image = image, .offset = (uint64_t)i * BLOCK,
-                                     .length = BLOCK, .buf = data[i], .user = &done[i]};
+            ios[i] = (struct pod_io){.op = POD_WRITE,
+                                     .image = image,
+                                     .offset = (uint64_t)i * BLOCK,
+                                     .length = BLOCK,
+                                     .buf = data[i],
+                                     .user = &done[i]};
             assert_int_equal(pod_submit(rig.pod, &ios[i], on_flag), 0);
             (void)pod_turn(rig.pod, rig.now_ns += 1000);
         }
@@ -220,7 +231,8 @@ static void unreadable_flash_answers_every_request(void **state)
             for (size_t j = 0; j < BLOCK / 4; j++)
                 w[j] = (uint32_t)(i * 1000 + (uint64_t)k) * 2654435761u;
             if (k % 43 == 0)
-                assert_int_equal(rig_write(&rig, "v", i * 2 * MIB + (uint64_t)k * BLOCK, data, sizeof data), 0);
+                assert_int_equal(rig_write(&rig, "v", i * 2 * MIB + (uint64_t)k * BLOCK, data, sizeof data),
+                                 0);
         }
     }
     rig_close(&rig);

@@ -13,7 +13,13 @@
 #include "node/pod/pod_impl.h"
 #include "tests/support/pod_rig.h"
 
-enum { MIB = 1 << 20, KIB = 1 << 10, BLOCK = 4096, VOLUME = 64 * MIB, STEP = 64 * KIB };
+enum {
+    MIB = 1 << 20,
+    KIB = 1 << 10,
+    BLOCK = 4096,
+    VOLUME = 64 * MIB,
+    STEP = 64 * KIB
+};
 
 static uint64_t seed = 1, rounds = 25;
 
@@ -195,15 +201,22 @@ static void on_burst(struct pod_io *io, int status)
 /* Six large writes that become one batch. */
 static void burst(struct full *f, uint64_t at)
 {
-    enum { N = 6, LENGTH = 128 * KIB };
+    enum {
+        N = 6,
+        LENGTH = 128 * KIB
+    };
     struct pod_image *image;
     struct pod_io ios[N];
     unsigned done = 0;
     assert_int_equal(pod_image_open(f->rig.pod, "v", &image, NULL), 0);
     for (unsigned i = 0; i < N; i++, at += LENGTH) {
         prng_fill(&f->rig.prng, f->data + at, LENGTH);
-        ios[i] = (struct pod_io){
-            .op = POD_WRITE, .image = image, .offset = at, .length = LENGTH, .buf = f->data + at, .user = &done};
+        ios[i] = (struct pod_io){.op = POD_WRITE,
+                                 .image = image,
+                                 .offset = at,
+                                 .length = LENGTH,
+                                 .buf = f->data + at,
+                                 .user = &done};
         assert_int_equal(pod_submit(f->rig.pod, &ios[i], on_burst), 0);
     }
     for (int n = 0; done < N; n++) {
@@ -213,8 +226,8 @@ static void burst(struct full *f, uint64_t at)
     pod_image_close(image);
 }
 
-/* A batch names the segment in which the log goes on. There is none when it is sealed, and one when the next does not
- * fit any more. */
+/* A batch names the segment in which the log goes on. There is none when it is sealed, and one when the next
+ * does not fit any more. */
 static void the_log_goes_on_in_a_segment_that_came_late(void **state)
 {
     struct full *f = *state;
@@ -244,12 +257,9 @@ static void the_log_goes_on_in_a_segment_that_came_late(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(writes_are_refused_and_trims_make_room),
-        TEST(deleting_makes_room),
-        TEST(a_full_pool_restarts_any_number_of_times),
-        TEST(restarts_do_not_use_up_a_pool),
-        TEST(the_log_goes_on_in_a_segment_that_came_late),
-        TEST(what_was_acknowledged_at_the_limit_survives),
+        TEST(writes_are_refused_and_trims_make_room),      TEST(deleting_makes_room),
+        TEST(a_full_pool_restarts_any_number_of_times),    TEST(restarts_do_not_use_up_a_pool),
+        TEST(the_log_goes_on_in_a_segment_that_came_late), TEST(what_was_acknowledged_at_the_limit_survives),
     };
     if (argc > 1)
         seed = strtoull(argv[1], NULL, 0);

@@ -1,5 +1,5 @@
-/* Situations in which two parts of the pod meet: each test is one that has lost or mixed up data, or stopped the
- * pod, in some version of it or could in a careless one.
+/* Situations in which two parts of the pod meet: each test is one that has lost or mixed up data, or stopped
+ * the pod, in some version of it or could in a careless one.
  *
  *   test_pod_hazards [TEST] */
 #include <setjmp.h>
@@ -14,7 +14,12 @@
 
 #include "tests/support/pod_rig.h"
 
-enum { MIB = 1 << 20, KIB = 1 << 10, BLOCK = 4096, LEAF = 512 * BLOCK };
+enum {
+    MIB = 1 << 20,
+    KIB = 1 << 10,
+    BLOCK = 4096,
+    LEAF = 512 * BLOCK
+};
 
 static void fill(void *buf, size_t bytes, uint64_t seed)
 {
@@ -55,10 +60,11 @@ static void on_request(struct pod_io *io, int status)
     ((struct request *)io->user)->done = true;
 }
 
-static int submit(struct rig *rig, struct request *r, struct pod_image *image, enum pod_io_op op, uint64_t offset,
-                  uint64_t length, void *buf)
+static int submit(struct rig *rig, struct request *r, struct pod_image *image, enum pod_io_op op,
+                  uint64_t offset, uint64_t length, void *buf)
 {
-    *r = (struct request){.io = {.op = op, .image = image, .offset = offset, .length = length, .buf = buf, .user = r}};
+    *r = (struct request){
+        .io = {.op = op, .image = image, .offset = offset, .length = length, .buf = buf, .user = r}};
     return pod_submit(rig->pod, &r->io, on_request);
 }
 
@@ -81,9 +87,11 @@ static void on_change(struct pod_manage *req, int status)
     ((struct change *)req->user)->done = true;
 }
 
-static void start_change(struct rig *rig, struct change *c, enum pod_manage_op op, const char *name, uint64_t size)
+static void start_change(struct rig *rig, struct change *c, enum pod_manage_op op, const char *name,
+                         uint64_t size)
 {
-    *c = (struct change){.req = {.op = op, .size_bytes = size, .allow_shrink = true, .force = true, .user = c}};
+    *c = (struct change){
+        .req = {.op = op, .size_bytes = size, .allow_shrink = true, .force = true, .user = c}};
     (void)snprintf(c->req.name, sizeof c->req.name, "%s", name);
     assert_int_equal(pod_manage(rig->pod, &c->req, on_change), 0);
 }
@@ -303,7 +311,8 @@ static void an_unaligned_write_to_a_deleted_volume_leaves_others_alone(void **st
         struct pod_image *other = open_image(rig, "w");
         for (int i = 0; i < 40; i++) {
             fill(data[i], BLOCK, 500 + (uint64_t)i);
-            assert_int_equal(submit(rig, &writes[i], other, POD_WRITE, (uint64_t)i * 3 * BLOCK + 512, 512, data[i]), 0);
+            assert_int_equal(
+                submit(rig, &writes[i], other, POD_WRITE, (uint64_t)i * 3 * BLOCK + 512, 512, data[i]), 0);
         }
         /* What was asked for last comes first. */
         for (int n = 0; n < 10000 && !(writes[39].done && writes[0].done && r.done && c.done); n++) {
@@ -398,12 +407,15 @@ static void shrinking_ends_under_constant_writes(void **state)
         assert_int_equal(rig_write(rig, "v", at, data, sizeof data), 0);
     }
     struct pod_image *image = open_image(rig, "v");
-    enum { DEPTH = 8 };
+    enum {
+        DEPTH = 8
+    };
     static struct writer writers[DEPTH];
     struct change c;
     for (uint64_t i = 0; i < DEPTH; i++) {
         writers[i] = (struct writer){
-            .io = {.op = POD_WRITE, .image = image, .offset = i * BLOCK, .length = BLOCK, .user = &writers[i]},
+            .io =
+                {.op = POD_WRITE, .image = image, .offset = i * BLOCK, .length = BLOCK, .user = &writers[i]},
             .rig = rig,
             .count = i * 1000000,
         };
