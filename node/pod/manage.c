@@ -431,20 +431,6 @@ static void deliver(struct pod *pod, struct pod_manage *req, int status)
     pod->again = true;
 }
 
-/* What people read in the list of events: the image, and what it came from. */
-static void tell(struct pod *pod, const struct pod_manage *req)
-{
-    static const char *const kinds[] = {
-        [POD_VOLUME_CREATE] = "volume.created",     [POD_VOLUME_RESIZE] = "volume.resized",
-        [POD_VOLUME_RENAME] = "volume.renamed",     [POD_VOLUME_DELETE] = "volume.deleted",
-        [POD_VOLUME_SET] = "volume.changed",        [POD_SNAPSHOT_CREATE] = "snapshot.created",
-        [POD_SNAPSHOT_DELETE] = "snapshot.deleted", [POD_SNAPSHOT_RESTORE] = "snapshot.restored",
-        [POD_CLONE_CREATE] = "clone.created",
-    };
-    const bool two = req->op == POD_VOLUME_RENAME || req->op == POD_CLONE_CREATE || req->op == POD_SNAPSHOT_RESTORE;
-    pod_event(pod, kinds[req->op], req->image.id, "%s%s%s", req->image.name, two ? " from " : "", two ? req->name : "");
-}
-
 /* The operation's batch was committed (or lost). */
 void manage_finish(struct pod *pod, struct pod_manage *req, int status)
 {
@@ -453,8 +439,9 @@ void manage_finish(struct pod *pod, struct pod_manage *req, int status)
     const struct image *image = images_get(pod->images, req->image.id);
     if (!status && image && image->full_name[0])
         image_info(pod, image, &req->image);
-    if (!status)
-        tell(pod, req);
+    /* The one change of an image that cannot be told from what it was and is. */
+    if (!status && req->op == POD_SNAPSHOT_RESTORE)
+        pod_event(pod, "volume.restored", req->image.id, "volume %s restored from %s", req->image.name, req->name);
     deliver(pod, req, status);
 }
 
