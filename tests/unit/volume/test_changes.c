@@ -198,6 +198,13 @@ static uint64_t number(struct prng *prng, unsigned bits)
 static void random_change(struct prng *prng, const struct change *before, struct change *x)
 {
     *x = (struct change){.op = (enum op)prng_below(prng, OPS)};
+    if (before &&
+        prng_chance(prng, 1, 6)) { /* the page and about the slots of the change before, whatever that was */
+        *x = (struct change){
+            .op = SET, .a = before->a % (1ull << 51), .b = (before->b + prng_below(prng, 3)) % 512};
+        x->c = prng_next(prng);
+        return;
+    }
     if (before && before->op == SET && before->b < 511 && prng_chance(prng, 5, 6)) {
         /* A run of slots, its ids near each other or not. */
         *x = (struct change){.op = SET, .a = before->a, .b = before->b + 1};
@@ -323,6 +330,24 @@ static void neighbouring_slots_take_a_few_bytes_each(void **state)
     assert_int_equal(n, 512);
 }
 
+/* Only slots that follow each other, with nothing between, are one run. */
+static void a_run_of_slots_ends_at_a_gap_and_at_another_change(void **state)
+{
+    struct script *s = *state;
+    const struct change all[] = {
+        {.op = SET, .a = 5, .b = 10, .c = 1}, {.op = SET, .a = 5, .b = 12, .c = 2},
+        {.op = SET, .a = 5, .b = 11, .c = 3}, {.op = COPY, .a = 6, .b = 5},
+        {.op = SET, .a = 5, .b = 12, .c = 4}, {.op = SET, .a = 6, .b = 13, .c = 5},
+        {.op = SET, .a = 6, .b = 14, .c = 6}, {.op = DROP, .a = 6},
+    };
+    s->count = sizeof all / sizeof all[0];
+    memcpy(s->all, all, sizeof all);
+    for (size_t i = 0; i < s->count; i++)
+        write_change(&s->changes, &all[i]);
+    assert_int_equal(changes_visit(s->buf, s->changes.used, &visitor, s, NULL), 0);
+    assert_int_equal(s->seen, s->count);
+}
+
 static void malformed_changes_are_refused(void **state)
 {
     (void)state;
@@ -422,6 +447,7 @@ int main(void)
         TEST(every_change_comes_back_in_order),
         TEST(changes_cut_short_are_whole_up_to_the_cut_or_malformed),
         TEST(neighbouring_slots_take_a_few_bytes_each),
+        TEST(a_run_of_slots_ends_at_a_gap_and_at_another_change),
         cmocka_unit_test(malformed_changes_are_refused),
         TEST(a_refused_image_ends_the_visit),
         TEST(changes_are_written_as_first_written),
