@@ -27,6 +27,7 @@ enum open_step {
     OPEN_LOG,
     OPEN_AFTER_LOG, /* is there a later batch that proves damage? */
     OPEN_CHECKPOINT,
+    OPEN_FAILED, /* told once nothing is under way any more: the pod may be ended at once then */
     OPEN_FINISHED,
 };
 
@@ -38,6 +39,7 @@ struct open_state {
     void *user;
     struct ps_error *err;
     struct ps_error local;
+    int status;
     uint8_t *window;
     struct blkdev_req req;
     bool busy, have;          /* a read is under way; the window holds what the step asked for */
@@ -57,9 +59,10 @@ struct open_state {
     struct position probe; /* OPEN_AFTER_LOG */
 };
 
-static void finish(struct pod *pod, int status)
+static void tell(struct pod *pod)
 {
     struct open_state *o = pod->opening;
+    const int status = o->status;
     o->step = OPEN_FINISHED;
     if (o->err)
         *o->err = o->local;
@@ -68,6 +71,24 @@ static void finish(struct pod *pod, int status)
     if (status)
         pod->state = POD_CLOSED;
     o->cb(o->user, status, status ? NULL : pod);
+}
+
+/* Opening ends with `status`; the caller returns to the turn. */
+static void finish(struct pod *pod, int status)
+{
+    pod->opening->status = status;
+    pod->opening->step = OPEN_FAILED;
+    pod->again = true;
+    if (!status)
+        tell(pod);
+}
+
+static void step_failed(struct pod *pod)
+{
+    if (pod->failed)
+        checkpoint_turn(pod); /* one that waits for pages ends */
+    if (list_empty(&pod->active_loads) && pod->checkpoint.state == CHECKPOINT_IDLE)
+        tell(pod);
 }
 
 static void read_done(struct blkdev_req *req, int status)
@@ -685,6 +706,9 @@ void open_turn(struct pod *pod)
         break;
     case OPEN_CHECKPOINT:
         step_checkpoint(pod);
+        break;
+    case OPEN_FAILED:
+        step_failed(pod);
         break;
     case OPEN_FINISHED:
         break;
