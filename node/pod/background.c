@@ -33,8 +33,9 @@ void background_turn(struct pod *pod)
         view_missing_clear(pod->view);
         if (!release_can_step(pod->view, pod->images, image)) {
             /* A page that cannot be read keeps what hangs below it: space is lost, not data. */
-            (void)load_missing(pod);
-            pod->background_events = pod->events;
+            image->stuck = load_missing(pod);
+            pod->again |= image->stuck; /* for the next one */
+            pod->background_events = image->stuck ? 0 : pod->events;
             break;
         }
         release_step(&pod->open->plan, pod->images, image, &done);

@@ -327,7 +327,7 @@ struct image *images_releasable(struct images *images)
 {
     list_for_each(node, &images->release) {
         struct image *image = container_of(node, struct image, release);
-        if (image->children <= 1 && !neighbour_under_way(images, image))
+        if (image->children <= 1 && !image->stuck && !neighbour_under_way(images, image))
             return image;
     }
     return NULL;

@@ -41,6 +41,7 @@ struct image {
     uint64_t limit_bytes; /* host I/O ends here: the size, or less while it shrinks */
     uint64_t read_end; /* of the last read: the next one there is sequential */
     uint32_t children, snapshots, opened;
+    bool stuck;      /* a page that its release needs is damaged: until the next start */
     bool persisted;  /* in some run */
     bool changed;    /* since the last cut */
     char full_name[IMAGE_FULL_NAME_MAX + 1];
