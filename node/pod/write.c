@@ -317,6 +317,13 @@ static bool bring_candidate(struct pod *pod, struct piece_block *pb)
     return pb->fetched;
 }
 
+/* A damaged page must not keep anybody from writing what others have stored. */
+static bool candidate_is_readable(const struct pod *pod, uint64_t block)
+{
+    return !page_is_bad(pod, meta_page_of(l2p_key(block_group(block)))) &&
+           !page_is_bad(pod, meta_page_of(meta_key_flat(META_REF, block)));
+}
+
 /* Finds out which blocks of the piece are stored already. False: ask again when something arrived. */
 static bool find_duplicates(struct pod *pod, struct piece *piece)
 {
@@ -330,6 +337,8 @@ static bool find_duplicates(struct pod *pod, struct piece *piece)
             pb->candidate = dedup_index_lookup(pod->dedup, fingerprint_key(&pb->fp), ids) ? ids[0] : 0;
         }
         bool missing = false;
+        if (pb->candidate && !candidate_is_readable(pod, pb->candidate))
+            pb->candidate = 0, pb->same = false;
         if (!pb->candidate)
             continue;
         if (!block_is_live(pod->view, pb->candidate, &missing) || !block_can_share(pod->view, pb->candidate)) {
