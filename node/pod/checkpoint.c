@@ -231,7 +231,10 @@ static bool is_sparse(void *user, struct place base)
 static void pick(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
-    cp->merge_count = meta_merge_candidates(pod->meta, is_sparse, pod, cp->merge, CHECKPOINT_MERGES);
+    /* The run goes into the last free segment, merged pages into those before it. */
+    const uint64_t room = (uint64_t)(segments_free(pod->segments) - 1) * (pod->segment_bytes - CHECKPOINT_CHUNK);
+    const size_t most = room / PAGE_RECORD_MAX < CHECKPOINT_MERGES ? room / PAGE_RECORD_MAX : CHECKPOINT_MERGES;
+    cp->merge_count = meta_merge_candidates(pod->meta, is_sparse, pod, cp->merge, most);
     for (size_t i = 0; i < cp->merge_count; i++)
         meta_pin(pod->meta, cp->merge[i]);
     cp->state = CHECKPOINT_LOADING;
