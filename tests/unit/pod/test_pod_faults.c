@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "common/blkdev_fault.h"
+#include "node/pod/pod_impl.h"
 #include "tests/support/pod_rig.h"
 
 enum {
@@ -255,6 +256,128 @@ static void unreadable_flash_answers_every_request(void **state)
     end(&rig);
 }
 
+/* Who is told that opening failed may end the pod at once: nothing is under way any more. */
+static void a_failed_opening_leaves_nothing_under_way(void **state)
+{
+    (void)state;
+    unsigned failures = 0;
+    for (int op = 0; op < 2; op++)
+        for (uint64_t n = op ? 1 : 6; n < (op ? 4 : 16); n++) {
+            struct rig rig;
+            uint8_t data[BLOCK], back[BLOCK];
+            begin(&rig, 128 * MIB);
+            assert_int_equal(rig_create_volume(&rig, "v", 64 * MIB), 0);
+            for (uint64_t i = 0; i < 3000; i++) { /* each leaf's blocks are in all pages of L2P */
+                fill(data, sizeof data, i);
+                assert_int_equal(rig_write(&rig, "v", ((i % 6) * 512 + i / 6) * BLOCK, data, sizeof data), 0);
+            }
+            rig_close(&rig);
+            assert_int_equal(rig_open(&rig), 0);
+            assert_int_equal(rig_range(&rig, POD_TRIM, "v", 0, 2 * MIB), 0);
+            rig_crash(&rig, BLKDEV_MEM_LOSE);
+            blkdev_fault_drop(rig.dev);
+            const struct blkdev_fault_rule rule = {.ops = op ? WRITE_OR_FLUSH : blkdev_fault_op(BLKDEV_READ),
+                                                   .first = n,
+                                                   .count = 1,
+                                                   .action = BLKDEV_FAULT_FAIL};
+            (void)blkdev_fault_add(rig.dev, &rule);
+            if (rig_open(&rig)) {
+                failures++;
+                assert_int_equal(blkdev_mem_pending(rig.mem), 0);
+                pod_destroy(rig.pod);
+            } else {
+                rig_close(&rig);
+            }
+            reopen(&rig);
+            fill(data, sizeof data, 1);
+            assert_int_equal(rig_read(&rig, "v", 2 * MIB, back, BLOCK), 0);
+            assert_memory_equal(data, back, BLOCK);
+            rig_check(&rig);
+            end(&rig);
+        }
+    assert_true(failures > 5);
+}
+
+/* So much metadata that a checkpoint leaves the pages written before where they are, and out of memory. */
+static void fill_metadata(struct rig *rig)
+{
+    static uint32_t words[128 * KIB / 4];
+    struct prng prng;
+    prng_seed(&prng, 4);
+    assert_int_equal(rig_create_volume(rig, "patterns", 1024ull * MIB), 0);
+    for (uint64_t at = 0; at < 1024ull * MIB; at += sizeof words) {
+        for (size_t i = 0; i < sizeof words / 4; i++)
+            words[i] = i % 1024 ? words[i - 1] : (uint32_t)prng_next(&prng);
+        assert_int_equal(rig_write(rig, "patterns", at, words, sizeof words), 0);
+    }
+}
+
+static void damage(struct rig *rig, struct meta_key page)
+{
+    const struct place place = meta_load_place(rig->pod->meta, page);
+    uint8_t byte;
+    assert_false(place_is_none(place));
+    blkdev_mem_peek(rig->mem, place_addr(place) + 60, &byte, 1, false);
+    byte ^= 0x40;
+    blkdev_mem_poke(rig->mem, place_addr(place) + 60, &byte, 1);
+}
+
+/* Two volumes of a page each, and everything that follows on other pages of the tables. */
+static void begin_with_cold_pages(struct rig *rig)
+{
+    uint8_t data[BLOCK];
+    begin(rig, 256 * MIB);
+    assert_int_equal(rig_create_volume(rig, "a", 2 * MIB), 0);
+    assert_int_equal(rig_create_volume(rig, "b", 2 * MIB), 0);
+    assert_int_equal(rig_create_volume(rig, "more", 8 * MIB), 0);
+    for (uint64_t i = 0; i < 1500; i++) {
+        fill(data, sizeof data, i);
+        const char *name = i < 200 ? "a" : i < 400 ? "b" : "more";
+        assert_int_equal(rig_write(rig, name, (i < 400 ? i % 200 : i) * BLOCK, data, sizeof data), 0);
+    }
+    fill_metadata(rig);
+    rig_close(rig);
+    assert_int_equal(rig_open(rig), 0);
+    struct pod_stats stats;
+    do {
+        assert_true(rig_step(rig));
+        pod_stats(rig->pod, &stats);
+    } while (stats.dedup_index_loading);
+}
+
+static void a_damaged_page_holds_up_no_other_deletion(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct pod_stats before, after;
+    begin_with_cold_pages(&rig);
+    damage(&rig, entry_page_key(images_find(rig.pod->images, "a")->root));
+    pod_stats(rig.pod, &before);
+    assert_int_equal(rig_named(&rig, POD_VOLUME_DELETE, "a", NULL, 0), 0);
+    assert_int_equal(rig_named(&rig, POD_VOLUME_DELETE, "b", NULL, 0), 0);
+    for (int i = 0; i < 5000; i++)
+        assert_true(rig_step(&rig));
+    pod_stats(rig.pod, &after);
+    assert_int_equal(after.releasing, 1);
+    assert_int_equal(before.unique_blocks - after.unique_blocks, 200);
+    end(&rig);
+}
+
+static void a_damaged_page_of_others_keeps_nobody_from_writing(void **state)
+{
+    (void)state;
+    struct rig rig;
+    uint8_t data[BLOCK], back[BLOCK];
+    begin_with_cold_pages(&rig);
+    damage(&rig, meta_page_of(l2p_key(1)));
+    fill(data, sizeof data, 0);
+    assert_int_equal(rig_write(&rig, "more", 7 * MIB, data, sizeof data), 0);
+    assert_int_equal(rig_read(&rig, "more", 7 * MIB, back, sizeof back), 0);
+    assert_memory_equal(back, data, sizeof data);
+    assert_int_equal(rig_read(&rig, "a", 0, back, sizeof back), PS_EDATALOSS);
+    end(&rig);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +385,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_checkpoint_with_a_failed_write_is_never_anchored),
         cmocka_unit_test(a_flush_after_a_failure_fails_with_write_cache),
         cmocka_unit_test(unreadable_flash_answers_every_request),
+        cmocka_unit_test(a_damaged_page_holds_up_no_other_deletion),
+        cmocka_unit_test(a_damaged_page_of_others_keeps_nobody_from_writing),
+        cmocka_unit_test(a_failed_opening_leaves_nothing_under_way),
     };
     if (argc > 1)
         first_fault = strtoull(argv[1], NULL, 0);
