@@ -147,14 +147,17 @@ static void choose_op(struct model *m, struct op *op)
     static const enum pod_io_op kinds[] = {POD_WRITE, POD_WRITE, POD_WRITE, POD_TRIM, POD_WRITE_ZERO, POD_READ};
     struct shadow *s = any_image(m, false);
     const uint64_t unit = pick(m, 3) ? BLOCK : SECTOR;
+    const enum pod_io_op kind = kinds[pick(m, 6)];
     uint64_t length = (1 + pick(m, pick(m, 4) ? 32 : IO_MAX / unit)) * unit;
+    if ((kind == POD_TRIM || kind == POD_WRITE_ZERO) && pick(m, 3) == 0)
+        length = (1 + pick(m, s->size / unit)) * unit; /* whole leaves */
     if (length > s->size)
         length = s->size;
     const uint64_t offset = pick(m, (s->size - length) / unit + 1) * unit;
     op->target = s;
     op->done = op->submitted = false;
     op->io = (struct pod_io){
-        .op = kinds[pick(m, 6)], .offset = offset, .length = length, .buf = op->buf, .user = op};
+        .op = kind, .offset = offset, .length = length, .buf = op->buf, .user = op};
     if (op->io.op == POD_WRITE_ZERO && pick(m, 2))
         op->io.flags = POD_IO_NO_HOLE;
     if (op->io.op == POD_WRITE)
