@@ -29,10 +29,11 @@ static inline void space_count(struct space *s, uint64_t entry, int64_t sign)
     }
 }
 
+/* Wraps: counts come from flash, too. */
 static inline void space_add(struct space *s, const struct space *d)
 {
     for (int i = 0; i < SPACE_COUNTS; i++)
-        s->n[i] += d->n[i];
+        s->n[i] = (int64_t)((uint64_t)s->n[i] + (uint64_t)d->n[i]);
 }
 
 #endif

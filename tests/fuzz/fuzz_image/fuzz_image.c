@@ -9,8 +9,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum {
-    STEPS = 64,
-    IDS = 16
+    STEPS = 24,
+    IDS = 8
 };
 
 static void check(struct images *images)
@@ -65,8 +65,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             assert(rc == 0 || rc == PS_EDAMAGED);
             data += bytes;
         }
-        check(images);
     }
+    check(images);
     images_destroy(images);
     return 0;
 }
