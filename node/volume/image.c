@@ -152,6 +152,7 @@ static void count_referrers(struct images *images, struct image *image)
 static bool is_possible(const struct image *image, uint64_t id)
 {
     return id != 0 && image->parent_id != id && (image->kind != IMAGE_SNAPSHOT || image->volume_id != id) &&
+           (image->kind == IMAGE_TRASH || image->name[0]) &&
            image->size_bytes <= image_span(image->depth) * IMAGE_BLOCK_BYTES;
 }
 
@@ -177,7 +178,7 @@ static int decode(const uint8_t *r, size_t bytes, uint64_t id, struct image *out
     memset(out->name, 0, sizeof out->name);
     memcpy(out->name, r + FIXED, r[4]);
     if (!is_possible(out, id))
-        return ps_error_set(err, PS_EDAMAGED, "image %llu: its record has impossible relations or sizes",
+        return ps_error_set(err, PS_EDAMAGED, "image %llu: its record has an impossible name, relation or size",
                             (unsigned long long)id);
     return 0;
 }

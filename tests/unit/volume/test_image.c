@@ -381,7 +381,7 @@ static void records_come_back(void **state)
             .space = {{1, -2, (int64_t)prng_next(&prng), 4}},
         };
         image.size_bytes = prng_below(&prng, image_span(image.depth) * IMAGE_BLOCK_BYTES + 1);
-        memset(image.name, 'n', prng_below(&prng, IMAGE_NAME_MAX + 1));
+        memset(image.name, 'n', 1 + prng_below(&prng, IMAGE_NAME_MAX));
         const uint64_t root = prng_next(&prng);
         const size_t n = image_encode(&image, root, record);
         assert_true(n <= IMAGE_RECORD_MAX);
@@ -458,6 +458,19 @@ static void impossible_records_are_refused_and_change_nothing(void **state)
     assert_int_equal(images_apply(images, 0, 1, true, good, n, NULL), 0);
 }
 
+/* Found by fuzzing: the table took it for one that has no place among the names. */
+static void a_volume_or_snapshot_without_a_name_is_refused(void **state)
+{
+    struct images *images = *state;
+    uint8_t record[IMAGE_RECORD_MAX];
+    for (int kind = IMAGE_VOLUME; kind <= IMAGE_TRASH; kind++) {
+        const struct image image = describe(1, (enum image_kind)kind, "", 7, 0);
+        const size_t n = image_encode(&image, 0, record);
+        assert_int_equal(images_apply(images, 0, 1, true, record, n, NULL),
+                         kind == IMAGE_TRASH ? 0 : PS_EDAMAGED);
+    }
+}
+
 static void the_longest_names_fit(void **state)
 {
     struct images *images = *state;
@@ -526,6 +539,7 @@ int main(void)
         TEST(records_come_back),
         TEST(a_record_is_written_as_first_written),
         TEST(impossible_records_are_refused_and_change_nothing),
+        TEST(a_volume_or_snapshot_without_a_name_is_refused),
         TEST(the_longest_names_fit),
         TEST(the_depth_is_the_lowest_that_covers_the_size),
         TEST(each_image_is_visited_hidden_ones_too),
