@@ -6,7 +6,8 @@
 static void *map(size_t bytes)
 {
     const size_t more = bytes + LARGE_MEMORY_ALIGN;
-    uint8_t *raw = mmap(NULL, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *raw =
+        mmap(NULL, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (raw == MAP_FAILED)
         return NULL;
     const size_t head = (LARGE_MEMORY_ALIGN - (uintptr_t)raw % LARGE_MEMORY_ALIGN) % LARGE_MEMORY_ALIGN;

@@ -6,10 +6,18 @@
 #include "common/endian_codec.h"
 #include "node/meta/checksum.h"
 
-enum { LABEL_MAGIC = 0x4c505350 /* "PSPL" */, ANCHOR_MAGIC = 0x41505350 /* "PSPA" */, VERSION = 1 };
-enum { CHECKSUM_AT = ANCHOR_BYTES - 8, BODY = 16 };
+enum {
+    LABEL_MAGIC = 0x4c505350 /* "PSPL" */,
+    ANCHOR_MAGIC = 0x41505350 /* "PSPA" */,
+    VERSION = 1
+};
+enum {
+    CHECKSUM_AT = ANCHOR_BYTES - 8,
+    BODY = 16
+};
 
-_Static_assert(BODY + 16 * 2 + 8 * 4 + LABEL_PODS_MAX * (16 + LABEL_NAME_BYTES + 8) <= CHECKSUM_AT, "a label fits");
+_Static_assert(BODY + 16 * 2 + 8 * 4 + LABEL_PODS_MAX * (16 + LABEL_NAME_BYTES + 8) <= CHECKSUM_AT,
+               "a label fits");
 _Static_assert(BODY + 16 + 14 * 8 + ANCHOR_RUNS_MAX * 24 <= CHECKSUM_AT, "an anchor fits");
 
 struct cursor {
@@ -62,7 +70,8 @@ static void end(void *out)
     put_le64((uint8_t *)out + CHECKSUM_AT, checksum_record(out, ANCHOR_BYTES, CHECKSUM_AT));
 }
 
-static int open_block(const void *block, uint32_t magic, const char *what, struct cursor *c, struct ps_error *err)
+static int open_block(const void *block, uint32_t magic, const char *what, struct cursor *c,
+                      struct ps_error *err)
 {
     const uint8_t *p = block;
     if (get_le32(p) != magic)

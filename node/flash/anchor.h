@@ -39,14 +39,14 @@ struct pool_label {
 struct pod_anchor {
     uint64_t number;
     uint8_t pod[16];
-    uint64_t epoch, run;          /* configuration; starts of this store, bumped at each */
-    uint64_t generation;          /* of the log: batches of another one don't count */
-    uint64_t seq, hash;           /* last batch in the checkpoint, and its checksum */
+    uint64_t epoch, run;              /* configuration; starts of this store, bumped at each */
+    uint64_t generation;              /* of the log: batches of another one don't count */
+    uint64_t seq, hash;               /* last batch in the checkpoint, and its checksum */
     uint32_t log_segment, log_offset; /* where the batch after it begins */
-    uint32_t log_next;            /* or, if it did not fit there, the segment that it begins; SEGMENT_NONE */
+    uint32_t log_next; /* or, if it did not fit there, the segment that it begins; SEGMENT_NONE */
     uint32_t run_count;
     uint64_t next_group, next_page, next_image;
-    bool clean;                   /* written by an orderly stop: there is no log after it */
+    bool clean; /* written by an orderly stop: there is no log after it */
     struct {
         uint64_t seq;
         struct place first;

@@ -6,7 +6,9 @@
 
 #include "node/meta/meta.h"
 
-enum { GROUP_BLOCKS = 8 };
+enum {
+    GROUP_BLOCKS = 8
+};
 
 static inline uint64_t block_group(uint64_t block)
 {

@@ -116,7 +116,8 @@ static uint64_t value_of(const struct segment *seg)
     return (uint64_t)seg->state << 60 | seg->live;
 }
 
-void segments_cut(struct segments *s, uint64_t seq, bool full, void (*put)(void *, uint32_t, uint64_t), void *user)
+void segments_cut(struct segments *s, uint64_t seq, bool full, void (*put)(void *, uint32_t, uint64_t),
+                  void *user)
 {
     for (uint32_t i = 0; i < s->count; i++) {
         struct segment *seg = &s->s[i];

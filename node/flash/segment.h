@@ -10,7 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SEGMENT_NONE = 0xffffffffu };
+enum {
+    SEGMENT_NONE = 0xffffffffu
+};
 
 enum segment_state {
     SEGMENT_FREE,
@@ -38,8 +40,8 @@ void segments_add_live(struct segments *s, uint32_t index, int64_t bytes);
 void segments_pin(struct segments *s, uint32_t index);
 void segments_unpin(struct segments *s, uint32_t index);
 
-/* Checkpoint at `seq`: calls `put` for each segment whose persistent value changed (with `full`, for each that is
- * not free). Dead ones are put as free. */
+/* Checkpoint at `seq`: calls `put` for each segment whose persistent value changed (with `full`, for each
+ * that is not free). Dead ones are put as free. */
 void segments_cut(struct segments *s, uint64_t seq, bool full,
                   void (*put)(void *user, uint32_t index, uint64_t value), void *user);
 void segments_cut_done(struct segments *s);

@@ -7,7 +7,12 @@
 #include "common/endian_codec.h"
 #include "node/meta/run.h"
 
-enum { BITS_WORDS = META_SLOTS / 64, MERGE_AT = 128, FIRST_BUCKETS = 1024, SPARES = 64 };
+enum {
+    BITS_WORDS = META_SLOTS / 64,
+    MERGE_AT = 128,
+    FIRST_BUCKETS = 1024,
+    SPARES = 64
+};
 
 enum {
     CLEAR_OWN = 1u << 0,    /* the base's own bits do not count */
@@ -240,8 +245,7 @@ static void cool_down(struct meta *meta, struct meta_page *page)
         struct delta *d = page->delta;
         for (unsigned i = 0; i < META_SLOTS; i++)
             if (bit_get(hot->dirty, i))
-                d->changes[d->count++] =
-                    (struct change){hot->slots[i], (uint16_t)i, bit_get(hot->since, i)};
+                d->changes[d->count++] = (struct change){hot->slots[i], (uint16_t)i, bit_get(hot->since, i)};
         meta->delta_slots += dirty;
     }
     hot_release(meta, page);
@@ -450,7 +454,8 @@ void meta_unpin(struct meta *meta, struct meta_key key)
         page->pins--;
 }
 
-void meta_each_page(struct meta *meta, enum meta_kind kind, void (*visit)(void *, struct meta_key), void *user)
+void meta_each_page(struct meta *meta, enum meta_kind kind, void (*visit)(void *, struct meta_key),
+                    void *user)
 {
     for (size_t i = 0; i < meta->bucket_count; i++)
         for (struct meta_page *p = meta->buckets[i], *next; p; p = next) {
@@ -520,8 +525,7 @@ size_t meta_merge_candidates(struct meta *meta, bool (*sparse)(void *, struct pl
     size_t count = 0;
     for (size_t i = 0; i < meta->bucket_count && count < max; i++)
         for (struct meta_page *p = meta->buckets[i]; p && count < max; p = p->next)
-            if (dirty_count(p) >= threshold ||
-                (sparse && !place_is_none(p->base) && sparse(user, p->base)))
+            if (dirty_count(p) >= threshold || (sparse && !place_is_none(p->base) && sparse(user, p->base)))
                 keys[count++] = p->key;
     return count;
 }
@@ -576,8 +580,8 @@ static bool all_zero(const uint64_t *slots)
     return memcmp(slots, zero_slots, sizeof zero_slots) == 0;
 }
 
-void meta_cut(struct meta *meta, struct run_writer *run, struct meta_sink *sink, const struct meta_key *merge_keys,
-              size_t nmerge, bool full, uint64_t seq)
+void meta_cut(struct meta *meta, struct run_writer *run, struct meta_sink *sink,
+              const struct meta_key *merge_keys, size_t nmerge, bool full, uint64_t seq)
 {
     assert(meta->merging.count == 0);
     for (size_t i = 0; i < meta->dropped.count && !full; i++)

@@ -17,8 +17,17 @@
 #include "common/status.h"
 #include "node/meta/place.h"
 
-enum { META_SLOTS = 512, META_SLOT_BITS = 9 };
-enum meta_kind { META_MAP = 1, META_L2P = 2, META_REF = 3, META_SEG = 4, META_KINDS = 5 };
+enum {
+    META_SLOTS = 512,
+    META_SLOT_BITS = 9
+};
+enum meta_kind {
+    META_MAP = 1,
+    META_L2P = 2,
+    META_REF = 3,
+    META_SEG = 4,
+    META_KINDS = 5
+};
 
 /* Bit of a MAP slot that meta_copy clears: the entry owns its target. */
 #define META_OWN (1ull << 59)
@@ -135,10 +144,14 @@ void meta_stats(const struct meta *meta, struct meta_stats *out);
 
 /* ---- page records (page_codec.c) */
 
-enum { PAGE_RECORD_MAX = 5248, PAGE_KEY_AT = 16 };
+enum {
+    PAGE_RECORD_MAX = 5248,
+    PAGE_KEY_AT = 16
+};
 /* Encodes 512 slots; returns the length, a multiple of PLACE_UNIT, at most PAGE_RECORD_MAX. */
 uint32_t page_encode(struct meta_key page, uint64_t seq, const uint64_t *slots, void *out);
 /* PS_EDAMAGED with a detail if the record is not a sound image of `page`. */
-int page_decode(struct meta_key page, const void *record, size_t bytes, uint64_t *slots, struct ps_error *err);
+int page_decode(struct meta_key page, const void *record, size_t bytes, uint64_t *slots,
+                struct ps_error *err);
 
 #endif

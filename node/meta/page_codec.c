@@ -6,13 +6,18 @@
  * of the last batch in it u64, 32 zero u64, 40 XXH3-64 of the record with this
  * field 0. The rest up to a multiple of 64 is zero. MAP slots are rotated so that their
  * flags are the low bits: consecutive ids then differ by small numbers. */
-#include <lz4.h>
 #include "common/endian_codec.h"
 #include "node/meta/checksum.h"
 #include "node/meta/meta.h"
 #include "node/meta/varint.h"
+#include <lz4.h>
 
-enum { MAGIC = 0x47505350 /* "PSPG" */, VERSION = 1, HEADER = 48, PLAIN_MAX = META_SLOTS * VARINT_MAX };
+enum {
+    MAGIC = 0x47505350 /* "PSPG" */,
+    VERSION = 1,
+    HEADER = 48,
+    PLAIN_MAX = META_SLOTS * VARINT_MAX
+};
 _Static_assert(PAGE_RECORD_MAX >= HEADER + PLAIN_MAX + PLACE_UNIT, "a page of incompressible slots fits");
 
 static uint64_t turn(enum meta_kind kind, uint64_t v)
@@ -42,7 +47,8 @@ uint32_t page_encode(struct meta_key page, uint64_t seq, const uint64_t *slots, 
         memcpy(record + HEADER, plain, (size_t)plain_bytes);
         body = plain_bytes;
     }
-    const uint32_t bytes = (uint32_t)(HEADER + body), padded = (bytes + PLACE_UNIT - 1) / PLACE_UNIT * PLACE_UNIT;
+    const uint32_t bytes = (uint32_t)(HEADER + body),
+                   padded = (bytes + PLACE_UNIT - 1) / PLACE_UNIT * PLACE_UNIT;
     memset(record, 0, HEADER);
     memset(record + bytes, 0, padded - bytes);
     put_le32(record, MAGIC);
@@ -87,6 +93,7 @@ int page_decode(struct meta_key page, const void *buf, size_t bytes, uint64_t *s
         slots[i] = turn_back(kind, v);
     }
     if (r.bad || r.pos != r.end)
-        return ps_error_set(err, PS_EDAMAGED, "metadata page %#llx: not 512 slots", (unsigned long long)page.v);
+        return ps_error_set(err, PS_EDAMAGED, "metadata page %#llx: not 512 slots",
+                            (unsigned long long)page.v);
     return 0;
 }

@@ -9,7 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PLACE_UNIT = 64, PLACE_MAX_BYTES = 2047 * PLACE_UNIT };
+enum {
+    PLACE_UNIT = 64,
+    PLACE_MAX_BYTES = 2047 * PLACE_UNIT
+};
 
 struct place {
     uint64_t v;

@@ -12,8 +12,18 @@
 #include "node/meta/checksum.h"
 #include "node/meta/varint.h"
 
-enum { MAGIC = 0x4e525350 /* "PSRN" */, VERSION = 1, HEADER = 48 };
-enum { BASE = 1, SLOT = 2, MORE = 3, DROP = 4, BLOB = 5 };
+enum {
+    MAGIC = 0x4e525350 /* "PSRN" */,
+    VERSION = 1,
+    HEADER = 48
+};
+enum {
+    BASE = 1,
+    SLOT = 2,
+    MORE = 3,
+    DROP = 4,
+    BLOB = 5
+};
 _Static_assert((int)RUN_CHUNK_BYTES <= (int)PLACE_MAX_BYTES, "a chunk has a place");
 
 void run_begin(struct run_writer *run, struct meta_sink *sink, uint64_t seq)

@@ -7,7 +7,10 @@
 
 #include "node/meta/meta.h"
 
-enum { RUN_CHUNK_BYTES = 64 * 1024, RUN_BLOB_MAX = 4096 };
+enum {
+    RUN_CHUNK_BYTES = 64 * 1024,
+    RUN_BLOB_MAX = 4096
+};
 
 struct run_writer {
     struct meta_sink *sink;
@@ -37,14 +40,15 @@ struct run_visitor {
     void (*slot)(void *user, struct meta_key key, uint64_t value);
     void (*drop)(void *user, struct meta_key page);
     /* 0, or an error that ends the visit. */
-    int (*blob)(void *user, uint8_t type, uint64_t id, const uint8_t *data, size_t bytes, struct ps_error *err);
+    int (*blob)(void *user, uint8_t type, uint64_t id, const uint8_t *data, size_t bytes,
+                struct ps_error *err);
     void *user;
 };
 
 /* Reads one chunk (number `index` of the run `seq`): 0 and the next chunk's
  * place (none after the last), or PS_EDAMAGED, PS_EVERSION with a detail. Nothing is visited of a chunk
  * whose checksum is wrong. */
-int run_visit(const void *chunk, size_t bytes, uint64_t seq, uint32_t index, const struct run_visitor *visitor,
-              struct place *next, struct ps_error *err);
+int run_visit(const void *chunk, size_t bytes, uint64_t seq, uint32_t index,
+              const struct run_visitor *visitor, struct place *next, struct ps_error *err);
 
 #endif

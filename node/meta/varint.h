@@ -9,7 +9,9 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { VARINT_MAX = 10 };
+enum {
+    VARINT_MAX = 10
+};
 
 static inline uint8_t *varint_put(uint8_t *out, uint64_t v)
 {

@@ -7,7 +7,9 @@
 
 /* ---- release */
 
-enum { RELEASE_STEPS = 16 };
+enum {
+    RELEASE_STEPS = 16
+};
 
 static bool release_room(const struct pod *pod)
 {
@@ -57,7 +59,9 @@ struct index_load {
     bool busy, stopping;
 };
 
-enum { INDEX_READ_BYTES = 256 * 1024 };
+enum {
+    INDEX_READ_BYTES = 256 * 1024
+};
 
 static void index_insert(struct pod *pod, const struct batch_header *h, const void *batch)
 {
@@ -77,7 +81,8 @@ static void index_insert(struct pod *pod, const struct batch_header *h, const vo
     }
 }
 
-/* Takes the batches that lie whole (but for their payload) in the window; moves `offset` behind them. False: the segment ends here. */
+/* Takes the batches that lie whole (but for their payload) in the window; moves `offset` behind them. False:
+ * the segment ends here. */
 static bool index_window(struct pod *pod, struct index_load *il, uint32_t bytes)
 {
     uint32_t at = 0;
@@ -124,8 +129,9 @@ void index_load_turn(struct pod *pod)
     if (!il || il->busy)
         return;
     while (il->segment < pod->segment_count &&
-           (segments_state(pod->segments, il->segment) != SEGMENT_LOG || segments_open(pod->segments, il->segment) ||
-            segments_live(pod->segments, il->segment) == 0 || il->offset >= pod->segment_bytes))
+           (segments_state(pod->segments, il->segment) != SEGMENT_LOG ||
+            segments_open(pod->segments, il->segment) || segments_live(pod->segments, il->segment) == 0 ||
+            il->offset >= pod->segment_bytes))
         index_next_segment(il);
     if (il->segment >= pod->segment_count || il->stopping) {
         index_load_stop(pod);

@@ -10,7 +10,8 @@ bool log_has_room(struct pod *pod)
     /* The last ones are a checkpoint's, which may free others. */
     if (pod->tail.next == SEGMENT_NONE && segments_free(pod->segments) > CHECKPOINT_SEGMENTS)
         pod->tail.next = segments_take(pod->segments, SEGMENT_LOG);
-    return pod->tail.next != SEGMENT_NONE || pod->tail.offset + BATCH_MAX_BYTES + BATCH_ALIGN <= pod->segment_bytes;
+    return pod->tail.next != SEGMENT_NONE ||
+           pod->tail.offset + BATCH_MAX_BYTES + BATCH_ALIGN <= pod->segment_bytes;
 }
 
 /* The log goes on only in a segment that the batch before named. One that came free too late for
@@ -61,16 +62,20 @@ bool log_is_full(struct pod *pod)
 }
 
 /* Kept free for what sealing adds: spaces, counters, next ids. */
-enum { SEAL_ROOM = BATCH_SPACES * 60 + 2 * 80 + 64 };
+enum {
+    SEAL_ROOM = BATCH_SPACES * 60 + 2 * 80 + 64
+};
 
 bool batch_has_room(struct pod *pod, unsigned depth, uint32_t entries, uint32_t blocks)
 {
     const struct batch *b = pod->open;
     const uint32_t records = b->records + (b->scatter.blocks > 0);
-    return changes_room(&b->changes) >= map_put_room(depth, entries) + PIECE_BLOCKS * CHANGES_REF_BYTES + SEAL_ROOM &&
+    return changes_room(&b->changes) >=
+               map_put_room(depth, entries) + PIECE_BLOCKS * CHANGES_REF_BYTES + SEAL_ROOM &&
            view_room(pod->view) >= 2 * map_put_shadows(depth, entries) + blocks &&
            b->blocks + blocks <= BATCH_BLOCKS_MAX && records + blocks + 1 <= BATCH_RECORDS_MAX &&
-           b->payload_used + RECORD_MAX_BYTES + (blocks + GROUP_BLOCKS) * (POD_BLOCK_BYTES + RECORD_UNIT_BYTES) <=
+           b->payload_used + RECORD_MAX_BYTES +
+                   (blocks + GROUP_BLOCKS) * (POD_BLOCK_BYTES + RECORD_UNIT_BYTES) <=
                BATCH_PAYLOAD_MAX &&
            b->space_count < BATCH_SPACES;
 }
@@ -88,7 +93,8 @@ struct space *batch_space(struct batch *b, uint64_t image)
 
 static void add_line(struct batch *b, size_t bytes, uint64_t group, unsigned blocks)
 {
-    batch_put_record(b->lines, b->records++, (uint32_t)bytes, (unsigned)(group - b->header.first_group), blocks);
+    batch_put_record(b->lines, b->records++, (uint32_t)bytes, (unsigned)(group - b->header.first_group),
+                     blocks);
 }
 
 static void add_fingerprint(struct pod *pod, struct batch *b, const struct fingerprint *fp)
@@ -112,7 +118,8 @@ static void remember(struct pod *pod, uint64_t block, const struct piece_block *
     b->blocks++;
 }
 
-void batch_store_joint(struct pod *pod, const struct piece *piece, uint32_t first, uint32_t n, uint64_t *entries)
+void batch_store_joint(struct pod *pod, const struct piece *piece, uint32_t first, uint32_t n,
+                       uint64_t *entries)
 {
     struct batch *b = pod->open;
     const void *blocks[GROUP_BLOCKS] = {0};

@@ -2,7 +2,8 @@
  *
  * Order that a crash depends on: everything that the anchor will refer to is
  * written and flushed; then the anchor, with FUA; only then are dead segments
- * given out again. Until the anchor is durable the one before it holds, and nothing that it refers to has changed. */
+ * given out again. Until the anchor is durable the one before it holds, and nothing that it refers to has
+ * changed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -225,15 +226,18 @@ static bool is_sparse(void *user, struct place base)
 {
     const struct pod *pod = user;
     const uint32_t segment = place_segment(pod, base);
-    return !segments_open(pod->segments, segment) && segments_live(pod->segments, segment) < pod->segment_bytes / 4;
+    return !segments_open(pod->segments, segment) &&
+           segments_live(pod->segments, segment) < pod->segment_bytes / 4;
 }
 
 static void pick(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
     /* The run goes into the last free segment, merged pages into those before it. */
-    const uint64_t room = (uint64_t)(segments_free(pod->segments) - 1) * (pod->segment_bytes - CHECKPOINT_CHUNK);
-    const size_t most = room / PAGE_RECORD_MAX < CHECKPOINT_MERGES ? room / PAGE_RECORD_MAX : CHECKPOINT_MERGES;
+    const uint64_t room =
+        (uint64_t)(segments_free(pod->segments) - 1) * (pod->segment_bytes - CHECKPOINT_CHUNK);
+    const size_t most =
+        room / PAGE_RECORD_MAX < CHECKPOINT_MERGES ? room / PAGE_RECORD_MAX : CHECKPOINT_MERGES;
     cp->merge_count = meta_merge_candidates(pod->meta, is_sparse, pod, cp->merge, most);
     for (size_t i = 0; i < cp->merge_count; i++)
         meta_pin(pod->meta, cp->merge[i]);
@@ -346,7 +350,8 @@ static void write_chunks(struct pod *pod)
             continue;
         const struct chunk *c = &cp->chunks[cp->chunk_next++];
         cr->busy = true;
-        cr->req = (struct blkdev_req){.op = BLKDEV_WRITE, .offset = c->addr, .length = c->used, .buf = c->buf};
+        cr->req =
+            (struct blkdev_req){.op = BLKDEV_WRITE, .offset = c->addr, .length = c->used, .buf = c->buf};
         const int rc = blkdev_submit(pod->dev, &cr->req, chunk_done);
         if (rc) {
             cr->busy = false;

@@ -109,7 +109,8 @@ static void apply_next(void *user, uint64_t page, uint64_t image)
         pod->next_image = image;
 }
 
-static void apply_operation(void *user, const uint8_t operation[16], int status, uint64_t image, uint64_t unix_ns)
+static void apply_operation(void *user, const uint8_t operation[16], int status, uint64_t image,
+                            uint64_t unix_ns)
 {
     struct applying *a = user;
     operation_note(a->pod, operation, status, image, unix_ns);
@@ -150,7 +151,8 @@ static int apply_records(struct pod *pod, const struct batch_header *h, const vo
     return 0;
 }
 
-int apply_batch(struct pod *pod, const struct batch_header *h, const void *batch, uint64_t addr, struct ps_error *err)
+int apply_batch(struct pod *pod, const struct batch_header *h, const void *batch, uint64_t addr,
+                struct ps_error *err)
 {
     int rc = apply_records(pod, h, batch, addr, err);
     struct applying a = {pod, h->seq};

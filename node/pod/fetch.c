@@ -5,7 +5,8 @@
 #include "node/pod/pod_impl.h"
 
 /* The device's units around a place. */
-static void span_of(const struct pod *pod, struct place place, uint64_t *offset, uint32_t *length, uint32_t *skip)
+static void span_of(const struct pod *pod, struct place place, uint64_t *offset, uint32_t *length,
+                    uint32_t *skip)
 {
     const uint32_t unit = pod->dev->geometry.read_unit;
     const uint64_t addr = place_addr(place), end = addr + place_len(place);
@@ -105,7 +106,8 @@ static void fetch_done(struct blkdev_req *req, int status)
         uint8_t plain[POD_BLOCK_BYTES];
         int wrc = rc;
         if (!rc && !block) { /* a small cache has lost it again */
-            wrc = record_decode_block(pod->codec, f->buf + f->skip, place_len(f->place), w->slot, plain, &err);
+            wrc =
+                record_decode_block(pod->codec, f->buf + f->skip, place_len(f->place), w->slot, plain, &err);
             block = plain;
         }
         waiter_done(pod, w, block, wrc);
@@ -148,8 +150,8 @@ static struct fetch *fetch_for(struct pod *pod, uint64_t block)
     return f;
 }
 
-bool fetch_block(struct pod *pod, struct pod_io *io, struct piece *piece, uint64_t block, uint8_t *dst, uint32_t from,
-                 uint32_t bytes, bool *stall)
+bool fetch_block(struct pod *pod, struct pod_io *io, struct piece *piece, uint64_t block, uint8_t *dst,
+                 uint32_t from, uint32_t bytes, bool *stall)
 {
     *stall = false;
     const uint8_t *cached = block_cache_get(pod->cache, block);
@@ -225,7 +227,8 @@ bool page_is_bad(const struct pod *pod, struct meta_key page)
 
 bool load_page(struct pod *pod, struct meta_key page)
 {
-    list_for_each(node, &pod->active_loads) if (container_of(node, struct load, link)->page.v == page.v) return true;
+    list_for_each(node, &pod->active_loads) if (container_of(node, struct load, link)->page.v ==
+                                                page.v) return true;
     const struct place place = meta_load_place(pod->meta, page);
     struct list_node *node = pod->free_loads.next;
     if (place_is_none(place) || node == &pod->free_loads)

@@ -15,16 +15,17 @@ static int check_name(const char *what, const char *name, struct ps_error *err)
 {
     const size_t n = strlen(name);
     if (n == 0 || n > POD_NAME_MAX)
-        return ps_error_set(err, PS_EINVAL, "%s name \"%.80s\" has %zu characters; 1 to %d are allowed", what, name, n,
-                            POD_NAME_MAX);
+        return ps_error_set(err, PS_EINVAL, "%s name \"%.80s\" has %zu characters; 1 to %d are allowed", what,
+                            name, n, POD_NAME_MAX);
     for (size_t i = 0; i < n; i++) {
         const char c = name[i];
         const bool alphanumeric = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
         if (!alphanumeric && (i == 0 || (c != '.' && c != '_' && c != '-')))
-            return ps_error_set(err, PS_EINVAL,
-                                "%s name \"%s\" may have letters, digits, '.', '_' and '-', and begins with a "
-                                "letter or digit",
-                                what, name);
+            return ps_error_set(
+                err, PS_EINVAL,
+                "%s name \"%s\" may have letters, digits, '.', '_' and '-', and begins with a "
+                "letter or digit",
+                what, name);
     }
     return 0;
 }
@@ -38,7 +39,8 @@ int pod_check_snapshot_name(const char *full, char *volume, char *snapshot, stru
 {
     const char *at = strchr(full, '@');
     if (!at)
-        return ps_error_set(err, PS_EINVAL, "snapshot name \"%.100s\" has no '@'; it is VOLUME@SNAPSHOT", full);
+        return ps_error_set(err, PS_EINVAL, "snapshot name \"%.100s\" has no '@'; it is VOLUME@SNAPSHOT",
+                            full);
     char first[POD_FULL_NAME_MAX + 1];
     if ((size_t)(at - full) >= sizeof first)
         return ps_error_set(err, PS_EINVAL, "volume name in \"%.100s\" is longer than %d characters", full,
@@ -139,8 +141,8 @@ static const struct operation *find_operation(const struct pod *pod, const struc
 
 /* ---- planning: each returns 0 (planned), an error with detail, or 1 (more to do before) */
 
-static struct image *must_find(struct pod *pod, struct pod_manage *req, const char *name, enum image_kind kind,
-                               int *rc)
+static struct image *must_find(struct pod *pod, struct pod_manage *req, const char *name,
+                               enum image_kind kind, int *rc)
 {
     struct image *image = images_find(pod->images, name);
     if (image && image->kind == kind)
@@ -153,12 +155,13 @@ static struct image *must_find(struct pod *pod, struct pod_manage *req, const ch
 static int check_size(struct pod_manage *req)
 {
     if (req->size_bytes == 0 || req->size_bytes > POD_MAX_VOLUME_BYTES)
-        return ps_error_set(&req->error, PS_EINVAL, "size %" PRIu64 " is not between 4096 and %llu bytes (256 TiB)",
-                            req->size_bytes, (unsigned long long)POD_MAX_VOLUME_BYTES);
-    if (req->size_bytes % POD_BLOCK_BYTES)
         return ps_error_set(&req->error, PS_EINVAL,
-                            "size %" PRIu64 " is not a multiple of 4096 bytes; %" PRIu64 " would be", req->size_bytes,
-                            (req->size_bytes + POD_BLOCK_BYTES - 1) / POD_BLOCK_BYTES * POD_BLOCK_BYTES);
+                            "size %" PRIu64 " is not between 4096 and %llu bytes (256 TiB)", req->size_bytes,
+                            (unsigned long long)POD_MAX_VOLUME_BYTES);
+    if (req->size_bytes % POD_BLOCK_BYTES)
+        return ps_error_set(
+            &req->error, PS_EINVAL, "size %" PRIu64 " is not a multiple of 4096 bytes; %" PRIu64 " would be",
+            req->size_bytes, (req->size_bytes + POD_BLOCK_BYTES - 1) / POD_BLOCK_BYTES * POD_BLOCK_BYTES);
     return 0;
 }
 
@@ -176,9 +179,11 @@ static void log_image(struct pod *pod, const struct image *image, bool with_spac
     changes_image(pod->open->plan.changes, image->id, with_space, record, bytes);
 }
 
-static struct image make(struct pod *pod, const struct pod_manage *req, enum image_kind kind, const char *name)
+static struct image make(struct pod *pod, const struct pod_manage *req, enum image_kind kind,
+                         const char *name)
 {
-    struct image image = {.id = pod->next_image++, .kind = kind, .depth = 1, .created_unix_ns = req->now_unix_ns};
+    struct image image = {
+        .id = pod->next_image++, .kind = kind, .depth = 1, .created_unix_ns = req->now_unix_ns};
     (void)snprintf(image.name, sizeof image.name, "%s", name);
     return image;
 }
@@ -206,7 +211,8 @@ static int shrink_first(struct pod *pod, struct pod_manage *req, struct image *i
 {
     if (!req->allow_shrink)
         return ps_error_set(&req->error, PS_EPRECONDITION,
-                            "\"%s\" has %" PRIu64 " bytes; making it smaller discards what lies beyond and must be "
+                            "\"%s\" has %" PRIu64
+                            " bytes; making it smaller discards what lies beyond and must be "
                             "allowed explicitly",
                             req->name, image->size_bytes);
     const uint64_t end = image->size_bytes / POD_BLOCK_BYTES;
@@ -220,7 +226,8 @@ static int shrink_first(struct pod *pod, struct pod_manage *req, struct image *i
         if (rc == PS_EABORTED)
             return 1;
         if (rc)
-            return ps_error_set(&req->error, rc, "\"%s\": a damaged metadata page lies beyond the new end", req->name);
+            return ps_error_set(&req->error, rc, "\"%s\": a damaged metadata page lies beyond the new end",
+                                req->name);
     }
     pod->again |= pod->shrink_cursor < end;
     return pod->shrink_cursor < end;
@@ -273,8 +280,8 @@ static int plan_set(struct pod *pod, struct pod_manage *req)
 static int check_unopened(struct pod_manage *req, const struct image *image)
 {
     if (image->opened && !req->force)
-        return ps_error_set(&req->error, PS_EPRECONDITION, "\"%s\" is in use by %u client%s", image->full_name,
-                            image->opened, image->opened == 1 ? "" : "s");
+        return ps_error_set(&req->error, PS_EPRECONDITION, "\"%s\" is in use by %u client%s",
+                            image->full_name, image->opened, image->opened == 1 ? "" : "s");
     return 0;
 }
 
@@ -288,14 +295,17 @@ static void log_deleted(struct pod *pod, const struct image *image)
 
 static int plan_delete(struct pod *pod, struct pod_manage *req)
 {
-    enum { AT_ONCE = 128 };
+    enum {
+        AT_ONCE = 128
+    };
     int rc = 0;
     struct image *image = must_find(pod, req, req->name, IMAGE_VOLUME, &rc);
     if (!image || (rc = check_unopened(req, image)))
         return rc;
     if (image->snapshots && !req->with_snapshots)
-        return ps_error_set(&req->error, PS_EPRECONDITION, "\"%s\" has %u snapshot%s; delete them first, or with it",
-                            req->name, image->snapshots, image->snapshots == 1 ? "" : "s");
+        return ps_error_set(&req->error, PS_EPRECONDITION,
+                            "\"%s\" has %u snapshot%s; delete them first, or with it", req->name,
+                            image->snapshots, image->snapshots == 1 ? "" : "s");
     char after[POD_FULL_NAME_MAX + 2];
     (void)snprintf(after, sizeof after, "%s@", image->full_name);
     const size_t prefix = strlen(after);
@@ -441,7 +451,8 @@ void manage_finish(struct pod *pod, struct pod_manage *req, int status)
         image_info(pod, image, &req->image);
     /* The one change of an image that cannot be told from what it was and is. */
     if (!status && req->op == POD_SNAPSHOT_RESTORE)
-        pod_event(pod, "volume.restored", req->image.id, "volume %s restored from %s", req->image.name, req->name);
+        pod_event(pod, "volume.restored", req->image.id, "volume %s restored from %s", req->image.name,
+                  req->name);
     deliver(pod, req, status);
 }
 

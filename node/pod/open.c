@@ -42,7 +42,7 @@ struct open_state {
     int status;
     uint8_t *window;
     struct blkdev_req req;
-    bool busy, have;          /* a read is under way; the window holds what the step asked for */
+    bool busy, have; /* a read is under way; the window holds what the step asked for */
     uint64_t read_at;
     uint32_t read_bytes, skip;
     bool blank;
@@ -50,9 +50,9 @@ struct open_state {
     struct ps_error label_error;
     uint32_t run, chunk;
     struct place next_chunk;
-    struct position at;     /* where the next batch is looked for */
+    struct position at; /* where the next batch is looked for */
     bool tried_next;
-    uint64_t window_at;     /* device address of the window, and bytes in it */
+    uint64_t window_at; /* device address of the window, and bytes in it */
     uint32_t window_bytes;
     uint64_t replayed;
     uint32_t last_segment;
@@ -127,7 +127,8 @@ static bool want(struct open_state *o, uint64_t addr, uint32_t bytes)
     o->read_bytes = bytes;
     o->have = false;
     o->busy = true;
-    o->req = (struct blkdev_req){.op = BLKDEV_READ, .offset = from, .length = (uint32_t)length, .buf = o->window};
+    o->req =
+        (struct blkdev_req){.op = BLKDEV_READ, .offset = from, .length = (uint32_t)length, .buf = o->window};
     const int rc = blkdev_submit(o->pod->dev, &o->req, read_done);
     if (rc) {
         o->busy = false;
@@ -194,8 +195,8 @@ static bool use_label(struct pod *pod)
         return false;
     }
     if (l->pod_count != 1) {
-        (void)ps_error_set(&o->local, PS_EVERSION, "%s holds %u pods, this program opens pools of one", pod->dev->name,
-                           l->pod_count);
+        (void)ps_error_set(&o->local, PS_EVERSION, "%s holds %u pods, this program opens pools of one",
+                           pod->dev->name, l->pod_count);
         finish(pod, PS_EVERSION);
         return false;
     }
@@ -281,7 +282,8 @@ static bool all_zero(const uint8_t *p, size_t n)
 static void step_blank(struct pod *pod)
 {
     struct open_state *o = pod->opening;
-    const uint64_t size = pod->dev->geometry.size_bytes, least = (uint64_t)DEVICE_MIN_SEGMENTS * wanted_segment_bytes(pod);
+    const uint64_t size = pod->dev->geometry.size_bytes,
+                   least = (uint64_t)DEVICE_MIN_SEGMENTS * wanted_segment_bytes(pod);
     if (size < least) {
         (void)ps_error_set(&o->local, PS_EINVAL, "%s has %" PRIu64 " bytes; a pool needs at least %" PRIu64,
                            pod->dev->name, size, least);
@@ -291,10 +293,11 @@ static void step_blank(struct pod *pod)
     if (!want(o, 0, BLANK_BYTES))
         return;
     if (o->format != POD_FORMAT_BLANK || !all_zero(o->window, BLANK_BYTES)) {
-        (void)ps_error_set(&o->local, PS_ENOTFOUND,
-                           "%s holds something that is not a PStorage pool; it is left alone (to use the device, "
-                           "overwrite its first MiB with zeroes)",
-                           pod->dev->name);
+        (void)ps_error_set(
+            &o->local, PS_ENOTFOUND,
+            "%s holds something that is not a PStorage pool; it is left alone (to use the device, "
+            "overwrite its first MiB with zeroes)",
+            pod->dev->name);
         finish(pod, PS_ENOTFOUND);
         return;
     }
@@ -344,7 +347,8 @@ static void step_anchor(struct pod *pod)
             finish(pod, rc);
             return;
         }
-        if (rc == 0 && anchor.number > pod->anchor.number && memcmp(anchor.pod, pod->label.pods[0].id, 16) == 0)
+        if (rc == 0 && anchor.number > pod->anchor.number &&
+            memcmp(anchor.pod, pod->label.pods[0].id, 16) == 0)
             pod->anchor = anchor;
     }
     o->local = (struct ps_error){0};
@@ -391,7 +395,8 @@ static void damaged(struct pod *pod, const char *what)
 static void restore_base(void *user, struct meta_key page, struct place base, bool clear_own)
 {
     struct pod *pod = user;
-    if (meta_kind_of(page) < META_MAP || meta_kind_of(page) > META_REF || (!place_is_none(base) && !place_is_sound(pod, base)))
+    if (meta_kind_of(page) < META_MAP || meta_kind_of(page) > META_REF ||
+        (!place_is_none(base) && !place_is_sound(pod, base)))
         damaged(pod, "an impossible page");
     else
         meta_restore_base(pod->meta, page, base, clear_own);
@@ -420,7 +425,8 @@ static void restore_drop(void *user, struct meta_key page)
     meta_restore_drop(((struct pod *)user)->meta, page);
 }
 
-static int restore_blob(void *user, uint8_t type, uint64_t id, const uint8_t *data, size_t bytes, struct ps_error *err)
+static int restore_blob(void *user, uint8_t type, uint64_t id, const uint8_t *data, size_t bytes,
+                        struct ps_error *err)
 {
     struct pod *pod = user;
     switch (type) {
@@ -441,7 +447,8 @@ static int restore_blob(void *user, uint8_t type, uint64_t id, const uint8_t *da
     case BLOB_OPERATION:
         if (bytes != 40)
             return ps_error_set(err, PS_EDAMAGED, "an operation of %zu bytes", bytes);
-        operation_note(pod, data, -(int)(get_le64(data + 16) & 0xff), get_le64(data + 24), get_le64(data + 32));
+        operation_note(pod, data, -(int)(get_le64(data + 16) & 0xff), get_le64(data + 24),
+                       get_le64(data + 32));
         return 0;
     default:
         return ps_error_set(err, PS_EVERSION, "a record of type %u, which this program does not know", type);
@@ -481,20 +488,22 @@ static void step_run(struct pod *pod)
         return;
     }
     if (!place_is_sound(pod, o->next_chunk)) {
-        (void)ps_error_set(&o->local, PS_EDAMAGED, "%s: a checkpoint run lies outside of the pool", pod->dev->name);
+        (void)ps_error_set(&o->local, PS_EDAMAGED, "%s: a checkpoint run lies outside of the pool",
+                           pod->dev->name);
         finish(pod, PS_EDAMAGED);
         return;
     }
     if (!want(o, place_addr(o->next_chunk), place_len(o->next_chunk)))
         return;
     if (o->chunk == 0)
-        pod->runs[pod->run_count++] = (struct run_places){.seq = a->runs[o->run].seq, .bytes = a->runs[o->run].bytes};
+        pod->runs[pod->run_count++] =
+            (struct run_places){.seq = a->runs[o->run].seq, .bytes = a->runs[o->run].bytes};
     run_places_add(&pod->runs[pod->run_count - 1], o->next_chunk);
     struct run_visitor v = visitor;
     v.user = pod;
     struct place next = PLACE_NONE;
-    const int rc = run_visit(o->window + o->skip, place_len(o->next_chunk), a->runs[o->run].seq, o->chunk, &v, &next,
-                             &o->local);
+    const int rc = run_visit(o->window + o->skip, place_len(o->next_chunk), a->runs[o->run].seq, o->chunk, &v,
+                             &next, &o->local);
     if (rc || o->local.detail[0]) {
         finish(pod, rc ? rc : PS_EDAMAGED);
         return;
@@ -547,8 +556,8 @@ static int batch_at(struct pod *pod, struct position at, struct batch_header *h,
 
 static bool follows(const struct pod *pod, const struct batch_header *h)
 {
-    return h->seq == pod->applied_seq + 1 && h->previous == pod->applied_hash && h->generation == pod->generation &&
-           h->pod == get_le64(pod->anchor.pod);
+    return h->seq == pod->applied_seq + 1 && h->previous == pod->applied_hash &&
+           h->generation == pod->generation && h->pod == get_le64(pod->anchor.pod);
 }
 
 static void log_ends(struct pod *pod)
@@ -669,8 +678,8 @@ static void step_checkpoint(struct pod *pod)
         return;
     pod->state = POD_SERVING;
     index_load_start(pod);
-    pod_event(pod, "pod.opened", 0, "run %" PRIu64 ", %" PRIu64 " batches replayed, log at %" PRIu64, pod->run, o->replayed,
-              pod->applied_seq);
+    pod_event(pod, "pod.opened", 0, "run %" PRIu64 ", %" PRIu64 " batches replayed, log at %" PRIu64,
+              pod->run, o->replayed, pod->applied_seq);
     finish(pod, 0);
 }
 

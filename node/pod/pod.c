@@ -8,7 +8,9 @@
 
 #include "node/pod/pod_impl.h"
 
-enum { TURN_ROUNDS = 16 };
+enum {
+    TURN_ROUNDS = 16
+};
 
 void pod_place_ref(void *user, struct place place, int delta)
 {
@@ -50,7 +52,8 @@ static void make_batches(struct pod *pod)
         b->buf = aligned(BATCH_MAX_BYTES);
         b->fingerprints = aligned((size_t)BATCH_BLOCKS_MAX * FINGERPRINT_MAX_BYTES);
         b->lines = aligned((size_t)BATCH_RECORDS_MAX * BATCH_LINE_BYTES);
-        b->scatter_buf = aligned((record_bound(RECORD_MAX_BLOCKS) + BLKDEV_ALIGN - 1) / BLKDEV_ALIGN * BLKDEV_ALIGN);
+        b->scatter_buf =
+            aligned((record_bound(RECORD_MAX_BLOCKS) + BLKDEV_ALIGN - 1) / BLKDEV_ALIGN * BLKDEV_ALIGN);
         b->scatter_fingerprints = aligned(BLKDEV_ALIGN);
         list_init(&b->pieces);
         list_push_back(&pod->free_batches, &b->link);
@@ -60,8 +63,8 @@ static void make_batches(struct pod *pod)
 static void make_queues(struct pod *pod)
 {
     struct list_node *const lists[] = {
-        &pod->submitted,    &pod->draining,     &pod->waiting,        &pod->reads,      &pod->flushes,
-        &pod->done,         &pod->managing,     &pod->managed,        &pod->free_pieces, &pod->free_waiters,
+        &pod->submitted,    &pod->draining,       &pod->waiting,    &pod->reads,        &pod->flushes,
+        &pod->done,         &pod->managing,       &pod->managed,    &pod->free_pieces,  &pod->free_waiters,
         &pod->free_fetches, &pod->active_fetches, &pod->free_loads, &pod->active_loads,
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
@@ -113,15 +116,16 @@ static void make_caches(struct pod *pod)
     assert(pod->cache && pod->dedup && pod->codec && "out of memory at start");
 }
 
-int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb, void *user,
-             struct ps_error *err, struct pod **opening)
+int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,
+             void *user, struct ps_error *err, struct pod **opening)
 {
     if (config->memory_budget < POD_MEMORY_MIN)
         return ps_error_set(err, PS_EINVAL, "a memory budget of %llu bytes; a pod needs at least %llu",
                             (unsigned long long)config->memory_budget, POD_MEMORY_MIN);
     const uint64_t segment = config->segment_bytes ? config->segment_bytes : SEGMENT_BYTES_DEFAULT;
     if (segment < 2 * BATCH_MAX_BYTES || segment > 1u << 30 || (segment & (segment - 1)))
-        return ps_error_set(err, PS_EINVAL, "segments of %llu bytes; a power of two from 2 MiB to 1 GiB is possible",
+        return ps_error_set(err, PS_EINVAL,
+                            "segments of %llu bytes; a power of two from 2 MiB to 1 GiB is possible",
                             (unsigned long long)segment);
     struct pod *pod = calloc(1, sizeof *pod);
     assert(pod);
@@ -255,7 +259,9 @@ static int check_io(const struct pod *pod, const struct pod_io *io)
 static void flush_accept(struct pod *pod, struct pod_io *io)
 {
     /* What was answered and then lost with the pod stays lost. */
-    io->seq = pod->failed ? UINT64_MAX : pod->open && !batch_is_empty(pod->open) ? pod->open->header.seq : pod->sealed_seq;
+    io->seq = pod->failed                               ? UINT64_MAX
+              : pod->open && !batch_is_empty(pod->open) ? pod->open->header.seq
+                                                        : pod->sealed_seq;
     list_push_back(&pod->flushes, &io->link);
 }
 

@@ -24,14 +24,15 @@
 #include "common/status.h"
 
 enum {
-    POD_BLOCK_BYTES = 4096,       /* unit of mapping and deduplication */
-    POD_SECTOR_BYTES = 512,       /* smallest host I/O; also the unit of sizes */
+    POD_BLOCK_BYTES = 4096, /* unit of mapping and deduplication */
+    POD_SECTOR_BYTES = 512, /* smallest host I/O; also the unit of sizes */
     POD_ATOMIC_BYTES = 128 * 1024,
     POD_MAX_IO_BYTES = 32 * 1024 * 1024,
-    POD_NAME_MAX = 63, /* characters of a volume's or a snapshot's own name: A-Z a-z 0-9 . _ -, first alphanumeric */
+    POD_NAME_MAX =
+        63, /* characters of a volume's or a snapshot's own name: A-Z a-z 0-9 . _ -, first alphanumeric */
     POD_FULL_NAME_MAX = 2 * POD_NAME_MAX + 1, /* "volume@snapshot" */
 };
-#define POD_MEMORY_MIN (128ull << 20)
+#define POD_MEMORY_MIN       (128ull << 20)
 #define POD_MAX_VOLUME_BYTES (1ull << 48) /* 256 TiB */
 
 struct pod;
@@ -39,7 +40,10 @@ struct pod_image; /* an open volume or snapshot */
 
 /* ---- images */
 
-enum pod_image_kind { POD_VOLUME, POD_SNAPSHOT };
+enum pod_image_kind {
+    POD_VOLUME,
+    POD_SNAPSHOT
+};
 
 /* Space as of the last applied batch, in bytes. Logical = pattern + duplicate + unique. */
 struct pod_image_space {
@@ -98,7 +102,11 @@ enum {
     POD_IO_NO_HOLE = 1u << 1, /* WRITE_ZERO: keep the blocks allocated */
 };
 
-enum pod_extent_kind { POD_EXTENT_DATA, POD_EXTENT_ZERO /* allocated, reads as zeroes */, POD_EXTENT_HOLE };
+enum pod_extent_kind {
+    POD_EXTENT_DATA,
+    POD_EXTENT_ZERO /* allocated, reads as zeroes */,
+    POD_EXTENT_HOLE
+};
 struct pod_extent {
     uint64_t length_bytes;
     enum pod_extent_kind kind;
@@ -116,7 +124,7 @@ struct pod_io {
     uint64_t offset, length; /* bytes, multiples of POD_SECTOR_BYTES, both 0 for FLUSH; length at most
                                 POD_MAX_IO_BYTES for READ and WRITE, any for the others */
     void *buf;               /* READ: filled. WRITE: source, unchanged until the callback. Any alignment. */
-    struct pod_extent *extents; /* EXTENTS: room for max_extents; neighbours of one kind are merged */
+    struct pod_extent *extents;     /* EXTENTS: room for max_extents; neighbours of one kind are merged */
     uint32_t max_extents, nextents; /* fewer bytes than asked are described when the room is used up */
     pod_io_cb cb;
     void *user;
@@ -135,15 +143,15 @@ int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb);
 /* ---- management */
 
 enum pod_manage_op {
-    POD_VOLUME_CREATE,   /* name, size_bytes, write_cache */
-    POD_VOLUME_RESIZE,   /* name, size_bytes; shrinking discards what lies beyond (allow_shrink) */
-    POD_VOLUME_RENAME,   /* name, new_name; snapshots go along */
-    POD_VOLUME_DELETE,   /* name; with_snapshots, force */
-    POD_VOLUME_SET,      /* name, write_cache */
-    POD_SNAPSHOT_CREATE, /* name = "volume@snapshot" */
-    POD_SNAPSHOT_DELETE, /* name = "volume@snapshot"; force */
-    POD_SNAPSHOT_RESTORE,/* name = "volume@snapshot": the volume becomes what the snapshot holds */
-    POD_CLONE_CREATE,    /* name = "volume@snapshot", new_name */
+    POD_VOLUME_CREATE,    /* name, size_bytes, write_cache */
+    POD_VOLUME_RESIZE,    /* name, size_bytes; shrinking discards what lies beyond (allow_shrink) */
+    POD_VOLUME_RENAME,    /* name, new_name; snapshots go along */
+    POD_VOLUME_DELETE,    /* name; with_snapshots, force */
+    POD_VOLUME_SET,       /* name, write_cache */
+    POD_SNAPSHOT_CREATE,  /* name = "volume@snapshot" */
+    POD_SNAPSHOT_DELETE,  /* name = "volume@snapshot"; force */
+    POD_SNAPSHOT_RESTORE, /* name = "volume@snapshot": the volume becomes what the snapshot holds */
+    POD_CLONE_CREATE,     /* name = "volume@snapshot", new_name */
 };
 
 struct pod_manage;
@@ -180,19 +188,19 @@ int pod_check_snapshot_name(const char *full, char *volume, char *snapshot, stru
 
 struct pod_stats {
     /* Space now, bytes. */
-    uint64_t capacity;         /* usable flash */
-    uint64_t free_bytes;       /* free segments, reserve included */
-    uint64_t reserve_bytes;    /* only delete and trim may use it */
-    uint64_t logical;          /* over all volumes and snapshots, as each sees itself */
-    uint64_t unique_blocks;    /* blocks stored */
-    uint64_t stored_bytes;     /* records that hold them */
-    uint64_t metadata_bytes;   /* pages and runs */
-    uint64_t garbage_bytes;    /* dead bytes in segments not yet reused */
+    uint64_t capacity;                      /* usable flash */
+    uint64_t free_bytes;                    /* free segments, reserve included */
+    uint64_t reserve_bytes;                 /* only delete and trim may use it */
+    uint64_t logical;                       /* over all volumes and snapshots, as each sees itself */
+    uint64_t unique_blocks;                 /* blocks stored */
+    uint64_t stored_bytes;                  /* records that hold them */
+    uint64_t metadata_bytes;                /* pages and runs */
+    uint64_t garbage_bytes;                 /* dead bytes in segments not yet reused */
     uint64_t volumes, snapshots, releasing; /* images by state */
     /* Since the pod was made (they survive restarts), bytes. */
     uint64_t host_read, host_written;
-    uint64_t pattern_removed, dedup_removed;     /* of host_written */
-    uint64_t compress_in, compress_out;          /* unique data before and after */
+    uint64_t pattern_removed, dedup_removed; /* of host_written */
+    uint64_t compress_in, compress_out;      /* unique data before and after */
     uint64_t flash_written_data, flash_written_metadata;
     /* Since start. */
     uint64_t reads, writes, flushes, trims;
@@ -212,15 +220,15 @@ void pod_stats(struct pod *pod, struct pod_stats *out);
 /* ---- life, called by main.c and tests */
 
 struct pod_config {
-    const char *name; /* "default" */
+    const char *name;       /* "default" */
     uint64_t memory_budget; /* bytes for caches, maps and the dedup index together; at least POD_MEMORY_MIN */
     uint64_t metadata_cache_bytes; /* 0: from the budget; tests make it small. At least 1 MiB */
     bool dedupe, compression;
-    bool sha256; /* fingerprint; XXH3-128 otherwise */
-    bool zstd;   /* LZ4 otherwise */
+    bool sha256;                       /* fingerprint; XXH3-128 otherwise */
+    bool zstd;                         /* LZ4 otherwise */
     const struct large_memory *memory; /* for caches and indexes, outlives the pod; NULL: the heap */
-    uint64_t segment_bytes; /* when formatting; 0: 8 MiB */
-    uint64_t seed[2];       /* randomness for identities (UUIDs) when formatting */
+    uint64_t segment_bytes;            /* when formatting; 0: 8 MiB */
+    uint64_t seed[2];                  /* randomness for identities (UUIDs) when formatting */
     /* What the pod tells: one line for the event list, at most 255 characters. May be NULL. */
     void (*event)(void *user, const char *kind, uint64_t image_id, const char *text);
     /* An image was made, changed, or is gone (info->name empty): the catalog follows. May be NULL. */
@@ -229,17 +237,17 @@ struct pod_config {
 };
 
 enum pod_format {
-    POD_OPEN_ONLY,     /* a device without a pool label is an error */
-    POD_FORMAT_BLANK,  /* format if the first MiB is zeroes (or reads as never written) */
+    POD_OPEN_ONLY,    /* a device without a pool label is an error */
+    POD_FORMAT_BLANK, /* format if the first MiB is zeroes (or reads as never written) */
 };
 
 typedef void (*pod_open_cb)(void *user, int status, struct pod *pod);
 /* Opens the pool on `dev`: finds the newest anchor, loads the checkpoint,
  * replays the log. The callback runs from a device completion or pod_turn; with an error
  * `err` (borrowed until then) tells what is wrong and nothing was changed: PS_EDAMAGED,
- * PS_EVERSION, PS_ENOTFOUND (not a PStorage device), PS_EINVAL (too small), PS_EDATALOSS, PS_EIO. The device stays the
- * caller's; it is destroyed after the pod. `*opening` receives the pod at once, for pod_turn; it is destroyed
- * (pod_destroy) whatever came out, but not from within the callback. */
+ * PS_EVERSION, PS_ENOTFOUND (not a PStorage device), PS_EINVAL (too small), PS_EDATALOSS, PS_EIO. The device
+ * stays the caller's; it is destroyed after the pod. `*opening` receives the pod at once, for pod_turn; it is
+ * destroyed (pod_destroy) whatever came out, but not from within the callback. */
 int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,
              void *user, struct ps_error *err, struct pod **opening);
 

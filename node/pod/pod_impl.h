@@ -27,7 +27,7 @@
 
 enum {
     SEGMENT_BYTES_DEFAULT = 8 << 20,
-    SYSTEM_SEGMENTS = 4, /* labels 0 and 1, this pod's anchors 2 and 3 */
+    SYSTEM_SEGMENTS = 4,                                   /* labels 0 and 1, this pod's anchors 2 and 3 */
     PIECE_BLOCKS = POD_ATOMIC_BYTES / POD_BLOCK_BYTES + 1, /* an unaligned atomic write touches one more */
     PIECES = 512,
     BOUNCES = 32,      /* buffers for unaligned writes */
@@ -47,7 +47,7 @@ enum {
     OPENING_RUNS = 8, /* kept when a pool is opened; more are written as one */
     BAD_PAGES = 64,
 };
-#define CHECKPOINT_IDLE_NS (30ull * 1000000000ull)
+#define CHECKPOINT_IDLE_NS  (30ull * 1000000000ull)
 #define CHECKPOINT_RETRY_NS (1000000000ull)
 
 struct position {
@@ -56,7 +56,11 @@ struct position {
 
 /* ---- writes */
 
-enum piece_kind { PIECE_WRITE, PIECE_PUNCH, PIECE_ZERO };
+enum piece_kind {
+    PIECE_WRITE,
+    PIECE_PUNCH,
+    PIECE_ZERO
+};
 enum piece_state {
     PIECE_UNALIGNED, /* waits until nothing overlaps, then reads what surrounds it */
     PIECE_FILLING,   /* those reads are under way */
@@ -69,7 +73,7 @@ struct piece_block {
     struct fingerprint fp;
     uint64_t candidate; /* a stored block that may hold the same; 0: none (group 0 is never given out) */
     uint32_t pattern;
-    uint8_t twin;       /* an earlier block of the piece that holds the same; its own index: none */
+    uint8_t twin; /* an earlier block of the piece that holds the same; its own index: none */
     bool is_pattern;
     bool same;    /* the candidate was compared and is equal */
     bool fetched; /* the candidate was read once for it */
@@ -92,7 +96,7 @@ struct piece {
     uint32_t fills;          /* reads under way */
     uint64_t seen_events;    /* pod->events when it was last found wanting */
     int status;
-    bool counted;            /* goes into the totals of host bytes */
+    bool counted; /* goes into the totals of host bytes */
     struct piece_block blocks[PIECE_BLOCKS];
 };
 
@@ -215,7 +219,12 @@ struct pod_image {
     uint64_t id;
 };
 
-enum pod_state { POD_OPENING, POD_SERVING, POD_CLOSING, POD_CLOSED };
+enum pod_state {
+    POD_OPENING,
+    POD_SERVING,
+    POD_CLOSING,
+    POD_CLOSED
+};
 
 struct open_state; /* open.c */
 void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err);
@@ -250,7 +259,7 @@ struct pod {
     struct position applied; /* behind the last applied batch */
     uint64_t next_group, next_page, next_image;
     uint64_t told_page, told_image; /* as last logged */
-    uint64_t log_bytes; /* since the last cut */
+    uint64_t log_bytes;             /* since the last cut */
     uint64_t counters[COUNTERS];
     uint64_t metadata_programmed;
     uint32_t meta_segment, meta_offset; /* where the next metadata goes */
@@ -263,7 +272,7 @@ struct pod {
     struct list_node waiting;   /* pieces, in order */
     struct list_node reads;     /* pod_ios that could not go on */
     struct list_node flushes;
-    struct list_node done;      /* pod_ios to be delivered */
+    struct list_node done; /* pod_ios to be delivered */
     struct list_node managing;
     struct list_node managed; /* to be delivered */
     struct list_node in_flight, free_batches;
@@ -282,7 +291,7 @@ struct pod {
     struct list_node free_loads, active_loads;
     struct meta_key bad_pages[BAD_PAGES];
     uint32_t bad_page_count; /* ever; the ring holds the last BAD_PAGES, at least all of one turn */
-    uint64_t events; /* something arrived that waiting work may have wanted */
+    uint64_t events;         /* something arrived that waiting work may have wanted */
     uint64_t background_events;
     bool release_in_flight;
     bool manage_busy;       /* the first operation's batch is in flight */
@@ -290,7 +299,7 @@ struct pod {
     uint64_t shrink_cursor; /* blocks; of the shrinking under way */
     bool shrinking;
     bool prepared; /* nothing is left to do before the first operation's batch */
-    bool again; /* pod_turn must run once more */
+    bool again;    /* pod_turn must run once more */
     struct checkpoint checkpoint;
     struct operation *operations;
     uint64_t operation_count; /* ever; the ring holds the last OPERATIONS */
@@ -313,7 +322,8 @@ void write_turn(struct pod *pod);
 void piece_release(struct pod *pod, struct piece *piece);
 void piece_answer(struct pod *pod, struct piece *piece, int status);
 bool write_overlaps_bound(struct pod *pod, uint64_t image, uint64_t lba, uint64_t count);
-/* Punches the next part of [*cursor, end) of an image for the shrinking of it: 0 and *cursor moved; PS_EAGAIN-like 1: not now. */
+/* Punches the next part of [*cursor, end) of an image for the shrinking of it: 0 and *cursor moved;
+ * PS_EAGAIN-like 1: not now. */
 int punch_step(struct pod *pod, struct image *image, uint64_t *cursor, uint64_t end);
 
 /* batch_build.c */
@@ -322,7 +332,8 @@ bool batch_open(struct pod *pod); /* false: no batch or no log space now */
 bool batch_has_room(struct pod *pod, unsigned depth, uint32_t entries, uint32_t blocks);
 struct space *batch_space(struct batch *batch, uint64_t image);
 /* Stores `n` new blocks as one record (joint) or one by one; fills their entries. */
-void batch_store_joint(struct pod *pod, const struct piece *piece, uint32_t first, uint32_t n, uint64_t *entries);
+void batch_store_joint(struct pod *pod, const struct piece *piece, uint32_t first, uint32_t n,
+                       uint64_t *entries);
 void batch_store_scattered(struct pod *pod, const struct piece *piece, uint32_t index, uint64_t *entry);
 /* Seals and ships the open batch. */
 void batch_ship(struct pod *pod);
@@ -346,8 +357,8 @@ void pod_fail(struct pod *pod, const char *format, ...) __attribute__((format(pr
 /* fetch.c */
 /* Asks for a block's bytes: fills dst now (true) or lets the owner wait. The owner's
  * pending count is raised in the latter case. *stall: no room, ask again later. */
-bool fetch_block(struct pod *pod, struct pod_io *io, struct piece *piece, uint64_t block, uint8_t *dst, uint32_t from,
-                 uint32_t bytes, bool *stall);
+bool fetch_block(struct pod *pod, struct pod_io *io, struct piece *piece, uint64_t block, uint8_t *dst,
+                 uint32_t from, uint32_t bytes, bool *stall);
 /* Brings a block into the cache. False: not now. */
 bool fetch_to_cache(struct pod *pod, uint64_t block);
 bool fetch_under_way(const struct pod *pod, uint64_t block);
@@ -383,7 +394,12 @@ bool index_load_busy(const struct pod *pod);
 void checkpoint_turn(struct pod *pod);
 void checkpoint_want(struct pod *pod);
 bool checkpoint_busy(const struct pod *pod);
-enum { BLOB_IMAGE = 1, BLOB_IMAGE_GONE = 2, BLOB_COUNTERS = 3, BLOB_OPERATION = 4 };
+enum {
+    BLOB_IMAGE = 1,
+    BLOB_IMAGE_GONE = 2,
+    BLOB_COUNTERS = 3,
+    BLOB_OPERATION = 4
+};
 void checkpoint_init(struct pod *pod);
 void checkpoint_free(struct pod *pod);
 void run_places_add(struct run_places *run, struct place place);

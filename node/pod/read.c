@@ -73,7 +73,8 @@ static bool read_on(struct pod *pod, struct pod_io *io, const struct image *imag
         const uint64_t lba = io->cursor / POD_BLOCK_BYTES;
         const uint32_t from = (uint32_t)(io->cursor % POD_BLOCK_BYTES);
         if (lba / META_SLOTS != leaf) {
-            if (!map_leaf(pod->view, root_for(pod, image), image->depth, lba, sees_planned(pod, image), &slots, &hole_end))
+            if (!map_leaf(pod->view, root_for(pod, image), image->depth, lba, sees_planned(pod, image),
+                          &slots, &hole_end))
                 return false;
             leaf = lba / META_SLOTS;
         }
@@ -100,7 +101,8 @@ static bool extents_on(struct pod *pod, struct pod_io *io, const struct image *i
         const uint64_t lba = io->cursor / POD_BLOCK_BYTES;
         const uint64_t *slots;
         uint64_t hole_end, next = (lba + 1) * POD_BLOCK_BYTES;
-        if (!map_leaf(pod->view, root_for(pod, image), image->depth, lba, sees_planned(pod, image), &slots, &hole_end))
+        if (!map_leaf(pod->view, root_for(pod, image), image->depth, lba, sees_planned(pod, image), &slots,
+                      &hole_end))
             return false;
         enum pod_extent_kind kind = POD_EXTENT_HOLE;
         if (!slots) {

@@ -6,7 +6,11 @@
 #include "node/pod/pod_impl.h"
 #include "node/reduction/pattern.h"
 
-enum bound { BOUND, BOUND_LATER, BOUND_NO_ROOM };
+enum bound {
+    BOUND,
+    BOUND_LATER,
+    BOUND_NO_ROOM
+};
 
 /* ---- pieces */
 
@@ -40,7 +44,8 @@ static bool overlap(const struct piece *a, uint64_t image, uint64_t lba, uint64_
 
 static bool overlaps_any(const struct list_node *pieces, uint64_t image, uint64_t lba, uint64_t count)
 {
-    list_for_each(node, pieces) if (overlap(container_of(node, struct piece, link), image, lba, count)) return true;
+    list_for_each(node,
+                  pieces) if (overlap(container_of(node, struct piece, link), image, lba, count)) return true;
     return false;
 }
 
@@ -119,7 +124,8 @@ static bool cut_write(struct pod *pod, struct pod_io *io, uint64_t end)
     return true;
 }
 
-/* True if blocks from `lba` on are a hole, up to *end, and durably so: what only a planned batch says may yet be lost. */
+/* True if blocks from `lba` on are a hole, up to *end, and durably so: what only a planned batch says may yet
+ * be lost. */
 static bool is_hole(struct pod *pod, uint64_t image_id, uint64_t lba, uint64_t *end)
 {
     const struct image *image = images_get(pod->images, image_id);
@@ -239,13 +245,15 @@ struct edge {
 static unsigned edges_of(const struct piece *piece, struct edge edges[2])
 {
     unsigned n = 0;
-    const uint64_t start = piece->lba * POD_BLOCK_BYTES, end = start + (uint64_t)piece->count * POD_BLOCK_BYTES;
+    const uint64_t start = piece->lba * POD_BLOCK_BYTES,
+                   end = start + (uint64_t)piece->count * POD_BLOCK_BYTES;
     if (piece->offset > start)
         edges[n++] = (struct edge){piece->lba, 0, (uint32_t)(piece->offset - start)};
     const uint64_t host_end = piece->offset + piece->length;
     if (host_end < end)
-        edges[n++] = (struct edge){piece->lba + piece->count - 1,
-                                   (uint32_t)(POD_BLOCK_BYTES - (end - host_end)), (uint32_t)(end - host_end)};
+        edges[n++] =
+            (struct edge){piece->lba + piece->count - 1, (uint32_t)(POD_BLOCK_BYTES - (end - host_end)),
+                          (uint32_t)(end - host_end)};
     return n;
 }
 
@@ -282,7 +290,8 @@ static bool fill(struct pod *pod, struct piece *piece, const struct image *image
     struct edge edges[2];
     uint64_t entries[2];
     const unsigned n = edges_of(piece, edges);
-    bool all = !write_overlaps_bound(pod, piece->image_id, piece->lba, piece->count) && fetch_can_start(pod, n);
+    bool all =
+        !write_overlaps_bound(pod, piece->image_id, piece->lba, piece->count) && fetch_can_start(pod, n);
     view_missing_clear(pod->view);
     for (unsigned i = 0; i < n && all; i++) {
         const uint64_t *slots;
@@ -291,7 +300,8 @@ static bool fill(struct pod *pod, struct piece *piece, const struct image *image
         entries[i] = all && slots ? slots[edges[i].lba % META_SLOTS] : 0;
         /* Its place, too, must be known for the fetch to start at once. */
         if (all && entry_type(entries[i]) == ENTRY_DATA)
-            all = view_slots(pod->view, meta_page_of(l2p_key(block_group(entry_id(entries[i])))), false) != NULL;
+            all = view_slots(pod->view, meta_page_of(l2p_key(block_group(entry_id(entries[i])))), false) !=
+                  NULL;
     }
     if (!all) {
         if (load_missing(pod))
@@ -341,7 +351,8 @@ static bool find_duplicates(struct pod *pod, struct piece *piece)
             pb->candidate = 0, pb->same = false;
         if (!pb->candidate)
             continue;
-        if (!block_is_live(pod->view, pb->candidate, &missing) || !block_can_share(pod->view, pb->candidate)) {
+        if (!block_is_live(pod->view, pb->candidate, &missing) ||
+            !block_can_share(pod->view, pb->candidate)) {
             const struct meta_key *keys;
             all &= !missing && view_missing(pod->view, &keys) == 0;
             if (!missing)

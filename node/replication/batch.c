@@ -2,12 +2,11 @@
  *
  * Header, 160 bytes: 0 magic u32, 4 version u16, 6 header bytes u16, 8 pod, 16
  * epoch, 24 run, 32 seq, 40 generation, 48 previous, 56 watermark u64, 64 total bytes,
- * 68 changes bytes, 72 directory bytes, 76 payload offset, 80 payload bytes u32, 84 records u16, 86 fingerprint bytes u8,
- * 87 zero, 88 first group, 96 time in ns since 1970 u64, 104 next segment u32, 108 to 143
- * zero, 144 XXH3-64 of header (both checksums 0), changes and directory, 152
- * XXH3-64 of the whole batch with this field 0.
- * Directory: records × {units of 64 bytes u16, group less first group u16, blocks u8, zero u8[3]}, then the
- * blocks' fingerprints in the same order. */
+ * 68 changes bytes, 72 directory bytes, 76 payload offset, 80 payload bytes u32, 84 records u16, 86
+ * fingerprint bytes u8, 87 zero, 88 first group, 96 time in ns since 1970 u64, 104 next segment u32, 108 to
+ * 143 zero, 144 XXH3-64 of header (both checksums 0), changes and directory, 152 XXH3-64 of the whole batch
+ * with this field 0. Directory: records × {units of 64 bytes u16, group less first group u16, blocks u8, zero
+ * u8[3]}, then the blocks' fingerprints in the same order. */
 #include "node/replication/batch.h"
 
 #include <assert.h>
@@ -16,7 +15,14 @@
 #include "node/meta/checksum.h"
 #include "node/meta/place.h"
 
-enum { MAGIC = 0x424c5350 /* "PSLB" */, VERSION = 1, META_CHECKSUM = 144, CHECKSUM = 152, LINE = BATCH_LINE_BYTES, UNIT = 64 };
+enum {
+    MAGIC = 0x424c5350 /* "PSLB" */,
+    VERSION = 1,
+    META_CHECKSUM = 144,
+    CHECKSUM = 152,
+    LINE = BATCH_LINE_BYTES,
+    UNIT = 64
+};
 
 #define GROUPS (1ull << 49) /* block id = group << 3 | slot, 52 bits */
 
@@ -93,10 +99,11 @@ int batch_peek(const void *batch, size_t available, struct batch_header *out)
         .next_segment = get_le32(b + 104),
         .checksum = get_le64(b + CHECKSUM),
     };
-    if (get_le16(b + 6) != BATCH_HEADER_BYTES || h.total_bytes > BATCH_MAX_BYTES || h.total_bytes % BATCH_ALIGN ||
-        h.changes_bytes > BATCH_CHANGES_MAX || h.directory_bytes > BATCH_DIRECTORY_MAX ||
-        h.records > BATCH_RECORDS_MAX || h.payload_offset > BATCH_MAX_BYTES || h.payload_offset % UNIT ||
-        h.payload_bytes > BATCH_MAX_BYTES || (h.fingerprint_bytes != 16 && h.fingerprint_bytes != 32) ||
+    if (get_le16(b + 6) != BATCH_HEADER_BYTES || h.total_bytes > BATCH_MAX_BYTES ||
+        h.total_bytes % BATCH_ALIGN || h.changes_bytes > BATCH_CHANGES_MAX ||
+        h.directory_bytes > BATCH_DIRECTORY_MAX || h.records > BATCH_RECORDS_MAX ||
+        h.payload_offset > BATCH_MAX_BYTES || h.payload_offset % UNIT || h.payload_bytes > BATCH_MAX_BYTES ||
+        (h.fingerprint_bytes != 16 && h.fingerprint_bytes != 32) ||
         h.directory_bytes < (uint32_t)h.records * LINE || h.first_group > GROUPS - BATCH_RECORDS_MAX ||
         BATCH_HEADER_BYTES + h.changes_bytes + h.directory_bytes > h.payload_offset ||
         h.payload_offset + h.payload_bytes > h.total_bytes)
@@ -131,7 +138,8 @@ int batch_parse(const void *batch, size_t available, struct batch_header *out)
     return 0;
 }
 
-bool batch_next_record(const struct batch_header *h, const void *batch, unsigned index, struct batch_record *record)
+bool batch_next_record(const struct batch_header *h, const void *batch, unsigned index,
+                       struct batch_record *record)
 {
     const uint8_t *directory = (const uint8_t *)batch + BATCH_HEADER_BYTES + h->changes_bytes;
     const uint8_t *line = directory + (size_t)index * LINE;
@@ -148,7 +156,8 @@ bool batch_next_record(const struct batch_header *h, const void *batch, unsigned
     return record->blocks >= 1 && record->blocks <= 8 && record->bytes && record->bytes <= PLACE_MAX_BYTES &&
            get_le16(line + 2) < BATCH_RECORDS_MAX &&
            record->offset + record->bytes <= h->payload_offset + h->payload_bytes &&
-           record->fingerprints + (size_t)record->blocks * h->fingerprint_bytes <= directory + h->directory_bytes;
+           record->fingerprints + (size_t)record->blocks * h->fingerprint_bytes <=
+               directory + h->directory_bytes;
 }
 
 void batch_put_record(void *directory, unsigned index, uint32_t bytes, unsigned group_index, unsigned blocks)

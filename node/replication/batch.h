@@ -35,7 +35,7 @@ struct batch_header {
     uint32_t total_bytes, changes_bytes, directory_bytes, payload_offset, payload_bytes;
     uint16_t records;
     uint8_t fingerprint_bytes; /* 16 or 32 */
-    uint64_t first_group; /* its records' groups are numbered from here */
+    uint64_t first_group;      /* its records' groups are numbered from here */
     uint64_t unix_ns;
     uint32_t next_segment; /* where the log goes on when this segment is full */
     uint64_t checksum;     /* of everything; set by batch_seal and batch_parse */
@@ -54,15 +54,16 @@ struct batch_record {
  * payload lie in `batch` already. Writes the header, zeroes the gaps and the end. */
 void batch_seal(struct batch_header *header, void *batch);
 
-/* What the first BATCH_HEADER_BYTES say, if they can be a batch's: 0, PS_ENOTFOUND (no batch here), PS_EVERSION.
- * Nothing is verified but that lengths are possible. */
+/* What the first BATCH_HEADER_BYTES say, if they can be a batch's: 0, PS_ENOTFOUND (no batch here),
+ * PS_EVERSION. Nothing is verified but that lengths are possible. */
 int batch_peek(const void *batch, size_t available, struct batch_header *out);
 /* Peek, then verify all of it: 0, PS_ENOTFOUND, PS_EVERSION, PS_EDAMAGED (wrong checksum or cut short). */
 int batch_parse(const void *batch, size_t available, struct batch_header *out);
 /* The same for header, changes and directory only; `available` need not hold the payload. */
 int batch_parse_directory(const void *batch, size_t available, struct batch_header *out);
 
-/* Directory line `index` of a parsed batch; false when the directory is inconsistent. Lines are read in order:
+/* Directory line `index` of a parsed batch; false when the directory is inconsistent. Lines are read in
+ * order:
  * `*record` of the line before goes in (zeroed for the first). */
 bool batch_next_record(const struct batch_header *header, const void *batch, unsigned index,
                        struct batch_record *record);

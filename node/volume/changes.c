@@ -153,7 +153,8 @@ void changes_next(struct changes *c, uint64_t page, uint64_t image)
     put(c, varint_put(p, image));
 }
 
-void changes_done(struct changes *c, const uint8_t operation[16], int status, uint64_t image, uint64_t unix_ns)
+void changes_done(struct changes *c, const uint8_t operation[16], int status, uint64_t image,
+                  uint64_t unix_ns)
 {
     uint8_t *p = op(c, OP_DONE, 16 + 3 * VARINT_MAX);
     memcpy(p, operation, 16);
@@ -163,7 +164,7 @@ void changes_done(struct changes *c, const uint8_t operation[16], int status, ui
 }
 
 /* Ids that no pod gives: a page's key has 51 bits for it, an entry 52 for a block. */
-#define PAGES (1ull << 51)
+#define PAGES  (1ull << 51)
 #define BLOCKS (1ull << 52)
 
 static bool is_possible(uint8_t code, uint64_t a, uint64_t b)
@@ -266,7 +267,8 @@ static void visit_done(struct reader *r, const struct changes_visitor *v, void *
         v->done(user, operation, -(int)(status & 0xff), image, unix_ns);
 }
 
-int changes_visit(const void *buf, size_t bytes, const struct changes_visitor *v, void *user, struct ps_error *err)
+int changes_visit(const void *buf, size_t bytes, const struct changes_visitor *v, void *user,
+                  struct ps_error *err)
 {
     const uint8_t *start = buf;
     struct reader r = {start, start + bytes, false};
@@ -305,6 +307,7 @@ int changes_visit(const void *buf, size_t bytes, const struct changes_visitor *v
             return rc;
     }
     if (r.bad)
-        return ps_error_set(err, PS_EDAMAGED, "malformed change at byte %zu of %zu", (size_t)(r.pos - start), bytes);
+        return ps_error_set(err, PS_EDAMAGED, "malformed change at byte %zu of %zu", (size_t)(r.pos - start),
+                            bytes);
     return 0;
 }

@@ -23,7 +23,9 @@
 #include "common/status.h"
 #include "node/volume/space.h"
 
-enum { CHANGES_IMAGE_MAX = 512 };
+enum {
+    CHANGES_IMAGE_MAX = 512
+};
 
 /* Totals of a pod, in bytes; they survive restarts. Appending is the only allowed change. */
 enum pod_counter {
@@ -52,7 +54,10 @@ static inline size_t changes_room(const struct changes *c)
     return c->capacity - c->used;
 }
 /* Upper bounds of what one single SET adds, and one FREE or REF. */
-enum { CHANGES_SET_BYTES = 36, CHANGES_REF_BYTES = 21 };
+enum {
+    CHANGES_SET_BYTES = 36,
+    CHANGES_REF_BYTES = 21
+};
 
 void changes_set(struct changes *c, uint64_t page, unsigned slot, uint64_t entry);
 void changes_copy(struct changes *c, uint64_t to, uint64_t from);
@@ -65,7 +70,8 @@ void changes_gone(struct changes *c, uint64_t id);
 void changes_space(struct changes *c, uint64_t id, const struct space *delta);
 void changes_counters(struct changes *c, const uint64_t amounts[COUNTERS]);
 void changes_next(struct changes *c, uint64_t page, uint64_t image);
-void changes_done(struct changes *c, const uint8_t operation[16], int status, uint64_t image, uint64_t unix_ns);
+void changes_done(struct changes *c, const uint8_t operation[16], int status, uint64_t image,
+                  uint64_t unix_ns);
 
 struct changes_visitor {
     void (*set)(void *user, uint64_t page, unsigned slot, uint64_t entry);

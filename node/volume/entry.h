@@ -13,11 +13,16 @@
 
 #include "node/meta/meta.h"
 
-enum entry_type { ENTRY_HOLE, ENTRY_DATA, ENTRY_PATTERN, ENTRY_PAGE };
+enum entry_type {
+    ENTRY_HOLE,
+    ENTRY_DATA,
+    ENTRY_PATTERN,
+    ENTRY_PAGE
+};
 
-#define ENTRY_OWN META_OWN
+#define ENTRY_OWN       META_OWN
 #define ENTRY_DUPLICATE (1ull << 58)
-#define ENTRY_ID ((1ull << 52) - 1)
+#define ENTRY_ID        ((1ull << 52) - 1)
 
 static inline enum entry_type entry_type(uint64_t e)
 {

@@ -1,5 +1,6 @@
-/* Record, version 1, little-endian: 0 version u8, 1 kind u8, 2 flags u8 (1 deleted, 2 write cache), 3 depth u8, 4 name bytes u8,
- * 5 zero u8[3], 8 root, 16 size, 24 created, 32 volume, 40 parent, 48 origin, 56 cursor u64, 64 four space counts i64, 96 name. */
+/* Record, version 1, little-endian: 0 version u8, 1 kind u8, 2 flags u8 (1 deleted, 2 write cache), 3 depth
+ * u8, 4 name bytes u8, 5 zero u8[3], 8 root, 16 size, 24 created, 32 volume, 40 parent, 48 origin, 56 cursor
+ * u64, 64 four space counts i64, 96 name. */
 #include "node/volume/image.h"
 
 #include <assert.h>
@@ -9,7 +10,14 @@
 
 #include "common/endian_codec.h"
 
-enum { VERSION = 1, FIXED = 96, DELETED = 1, WRITE_CACHE = 2, DEPTH_MAX = 5, BUCKETS = 4096 };
+enum {
+    VERSION = 1,
+    FIXED = 96,
+    DELETED = 1,
+    WRITE_CACHE = 2,
+    DEPTH_MAX = 5,
+    BUCKETS = 4096
+};
 
 struct images {
     struct image **named; /* visible ones by full name */
@@ -66,7 +74,8 @@ static size_t lower_bound(const struct images *images, const char *name, bool ab
 struct image *images_find(const struct images *images, const char *full_name)
 {
     const size_t i = lower_bound(images, full_name, false);
-    return i < images->named_count && strcmp(images->named[i]->full_name, full_name) == 0 ? images->named[i] : NULL;
+    return i < images->named_count && strcmp(images->named[i]->full_name, full_name) == 0 ? images->named[i]
+                                                                                          : NULL;
 }
 
 struct image *images_after(const struct images *images, const char *after)
@@ -132,7 +141,8 @@ static void rename_snapshots(struct images *images, const struct image *volume)
 static void count_relations(struct images *images, const struct image *image, int sign)
 {
     struct image *parent = image->parent_id ? images_get(images, image->parent_id) : NULL;
-    struct image *volume = image->kind == IMAGE_SNAPSHOT && !image->deleted ? images_get(images, image->volume_id) : NULL;
+    struct image *volume =
+        image->kind == IMAGE_SNAPSHOT && !image->deleted ? images_get(images, image->volume_id) : NULL;
     if (parent)
         parent->children += (uint32_t)sign;
     if (volume)
@@ -145,7 +155,8 @@ static void count_referrers(struct images *images, struct image *image)
     for (size_t i = 0; i < BUCKETS; i++)
         for (const struct image *other = images->buckets[i]; other; other = other->next) {
             image->children += other->parent_id == image->id;
-            image->snapshots += other->kind == IMAGE_SNAPSHOT && !other->deleted && other->volume_id == image->id;
+            image->snapshots +=
+                other->kind == IMAGE_SNAPSHOT && !other->deleted && other->volume_id == image->id;
         }
 }
 
@@ -178,7 +189,8 @@ static int decode(const uint8_t *r, size_t bytes, uint64_t id, struct image *out
     memset(out->name, 0, sizeof out->name);
     memcpy(out->name, r + FIXED, r[4]);
     if (!is_possible(out, id))
-        return ps_error_set(err, PS_EDAMAGED, "image %llu: its record has an impossible name, relation or size",
+        return ps_error_set(err, PS_EDAMAGED,
+                            "image %llu: its record has an impossible name, relation or size",
                             (unsigned long long)id);
     return 0;
 }
@@ -326,7 +338,8 @@ static bool neighbour_under_way(const struct images *images, const struct image 
 
 struct image *images_releasable(struct images *images)
 {
-    list_for_each(node, &images->release) {
+    list_for_each(node, &images->release)
+    {
         struct image *image = container_of(node, struct image, release);
         if (image->children <= 1 && !image->stuck && !neighbour_under_way(images, image))
             return image;

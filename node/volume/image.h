@@ -16,8 +16,17 @@
 #include "common/status.h"
 #include "node/volume/space.h"
 
-enum image_kind { IMAGE_VOLUME = 1, IMAGE_SNAPSHOT = 2, IMAGE_TRASH = 3 };
-enum { IMAGE_NAME_MAX = 63, IMAGE_FULL_NAME_MAX = 2 * IMAGE_NAME_MAX + 1, IMAGE_BLOCK_BYTES = 4096, IMAGE_RECORD_MAX = 256 };
+enum image_kind {
+    IMAGE_VOLUME = 1,
+    IMAGE_SNAPSHOT = 2,
+    IMAGE_TRASH = 3
+};
+enum {
+    IMAGE_NAME_MAX = 63,
+    IMAGE_FULL_NAME_MAX = 2 * IMAGE_NAME_MAX + 1,
+    IMAGE_BLOCK_BYTES = 4096,
+    IMAGE_RECORD_MAX = 256
+};
 
 struct image {
     /* Durable: the record. */
@@ -25,27 +34,27 @@ struct image {
     enum image_kind kind;
     bool deleted; /* hidden; released as soon as it has at most one child */
     bool write_cache;
-    uint8_t depth;      /* levels of its map; a root page of level `depth` covers 512^depth blocks */
-    uint64_t root;      /* entry, as applied */
+    uint8_t depth; /* levels of its map; a root page of level `depth` covers 512^depth blocks */
+    uint64_t root; /* entry, as applied */
     uint64_t size_bytes;
     uint64_t created_unix_ns;
-    uint64_t volume_id; /* snapshot: its volume */
-    uint64_t parent_id; /* 0: none */
-    uint64_t origin_id; /* clone: the snapshot it was made from */
-    uint64_t cursor;    /* release: blocks below it are done */
+    uint64_t volume_id;            /* snapshot: its volume */
+    uint64_t parent_id;            /* 0: none */
+    uint64_t origin_id;            /* clone: the snapshot it was made from */
+    uint64_t cursor;               /* release: blocks below it are done */
     char name[IMAGE_NAME_MAX + 1]; /* its own; a snapshot's is the part behind '@' */
     struct space space;
     /* In memory. */
     uint64_t planned_root, planned_cursor; /* with the planned batches; planned_seq last changed them */
     uint64_t planned_seq;
     uint64_t limit_bytes; /* host I/O ends here: the size, or less while it shrinks */
-    uint64_t read_end; /* of the last read: the next one there is sequential */
+    uint64_t read_end;    /* of the last read: the next one there is sequential */
     uint32_t children, snapshots, opened;
-    bool stuck;      /* a page that its release needs is damaged: until the next start */
-    bool persisted;  /* in some run */
-    bool changed;    /* since the last cut */
+    bool stuck;     /* a page that its release needs is damaged: until the next start */
+    bool persisted; /* in some run */
+    bool changed;   /* since the last cut */
     char full_name[IMAGE_FULL_NAME_MAX + 1];
-    struct image *next; /* in its hash bucket */
+    struct image *next;       /* in its hash bucket */
     struct list_node release; /* in the table's release list, when deleted or trash */
 };
 

@@ -4,7 +4,9 @@
 
 #include "node/flash/l2p.h"
 
-enum { FANOUT_BITS = 9 };
+enum {
+    FANOUT_BITS = 9
+};
 
 static unsigned slot_at(uint64_t lba, unsigned level)
 {
@@ -18,8 +20,8 @@ static struct meta_key ref_key(uint64_t block)
 
 /* ---- looking up */
 
-bool map_leaf(struct view *view, uint64_t root, unsigned depth, uint64_t lba, bool planned, const uint64_t **slots,
-              uint64_t *hole_end)
+bool map_leaf(struct view *view, uint64_t root, unsigned depth, uint64_t lba, bool planned,
+              const uint64_t **slots, uint64_t *hole_end)
 {
     uint64_t entry = root;
     for (unsigned level = depth; level >= 1; level--) {
@@ -163,7 +165,8 @@ static void set_slot(struct plan *plan, uint64_t page_entry, uint64_t *slots, un
 }
 
 /* Makes every page from the root to the leaf of `lba` the image's own. */
-static uint64_t own_path(struct plan *plan, struct image *image, uint64_t lba, unsigned down_to, uint64_t **slots)
+static uint64_t own_path(struct plan *plan, struct image *image, uint64_t lba, unsigned down_to,
+                         uint64_t **slots)
 {
     uint64_t *here;
     uint64_t entry = writable(plan, image->planned_root, &here);

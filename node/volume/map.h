@@ -3,7 +3,8 @@
  *
  * Planning is in two passes. The looking pass (map_can_…) changes nothing and
  * says whether every page that the change needs is in memory; the missing ones
- * are noted in the view. The doing pass (map_put, …) then cannot fail. Between the two nothing else may be planned.
+ * are noted in the view. The doing pass (map_put, …) then cannot fail. Between the two nothing else may be
+ * planned.
  *
  * Ownership: an entry owns its target if it was written since its page was
  * last copied. Overwriting an owned entry gives its target back, overwriting
@@ -29,12 +30,13 @@ struct plan {
 /* The leaf slots that cover block `lba` of the tree: *slots (512 entries, the
  * first one for lba rounded down to 512), or NULL and *hole_end, the first block after
  * the hole that lba lies in. False: a page is missing. */
-bool map_leaf(struct view *view, uint64_t root, unsigned depth, uint64_t lba, bool planned, const uint64_t **slots,
-              uint64_t *hole_end);
+bool map_leaf(struct view *view, uint64_t root, unsigned depth, uint64_t lba, bool planned,
+              const uint64_t **slots, uint64_t *hole_end);
 
 /* ---- blocks */
 
-/* True if the block is stored and referenced after all planned batches; *missing if that can't be told yet. */
+/* True if the block is stored and referenced after all planned batches; *missing if that can't be told yet.
+ */
 bool block_is_live(struct view *view, uint64_t block, bool *missing);
 /* One more owned reference to a live block. The looking pass is block_can_share. */
 bool block_can_share(struct view *view, uint64_t block);
@@ -65,7 +67,8 @@ static inline size_t map_put_shadows(unsigned depth, unsigned count)
     return depth + 1 + (size_t)count * 2;
 }
 
-/* The tree gets more levels: its map covers 512^depth blocks. For the copy of an image whose record the caller logs. */
+/* The tree gets more levels: its map covers 512^depth blocks. For the copy of an image whose record the
+ * caller logs. */
 void map_deepen(struct plan *plan, struct image *image, unsigned depth);
 
 /* The image's map begins at another entry. */
@@ -78,7 +81,10 @@ void plan_root(struct plan *plan, struct image *image, uint64_t root);
  * piece: the image is gone. */
 bool release_can_step(struct view *view, struct images *images, struct image *image);
 void release_step(struct plan *plan, struct images *images, struct image *image, bool *done);
-enum { RELEASE_ROOM = 32 * 1024, RELEASE_SHADOWS = 2 * META_SLOTS + 16 };
+enum {
+    RELEASE_ROOM = 32 * 1024,
+    RELEASE_SHADOWS = 2 * META_SLOTS + 16
+};
 
 /* Gives back what an owned entry referred to: one reference less, or the block is free. (map.c) */
 bool plan_can_give_back(struct view *view, uint64_t entry);

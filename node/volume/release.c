@@ -8,14 +8,16 @@
 #include "node/flash/l2p.h"
 #include "node/volume/map.h"
 
-enum { LEVELS_MAX = 6 };
+enum {
+    LEVELS_MAX = 6
+};
 
 /* Where the cursor stands: the image's own pages above it and the child's at the same place. */
 struct spot {
-    unsigned level;          /* of `entry`'s target: 0 a block, 1 a leaf page… */
-    uint64_t entry;          /* what the image holds there */
-    uint64_t twin;           /* what the child holds there; 0 if it has no such place */
-    uint64_t twin_page;      /* entry of the child's page that holds it; 0: the child's root itself */
+    unsigned level;     /* of `entry`'s target: 0 a block, 1 a leaf page… */
+    uint64_t entry;     /* what the image holds there */
+    uint64_t twin;      /* what the child holds there; 0 if it has no such place */
+    uint64_t twin_page; /* entry of the child's page that holds it; 0: the child's root itself */
     unsigned twin_slot;
     uint64_t path[LEVELS_MAX]; /* path[l]: the image's own page of level l above */
 };
@@ -46,7 +48,8 @@ static bool same_unowned(const struct spot *spot)
 }
 
 /* Goes down to the cursor until there is a leaf to work on or something to move or skip as a whole. */
-static bool find_spot(struct view *view, const struct image *image, const struct image *child, struct spot *spot)
+static bool find_spot(struct view *view, const struct image *image, const struct image *child,
+                      struct spot *spot)
 {
     spot->level = image->depth;
     spot->entry = image->planned_root;

@@ -4,7 +4,13 @@
 
 #include "node/volume/entry.h"
 
-enum space_count { SPACE_LOGICAL, SPACE_PATTERN, SPACE_DUPLICATE, SPACE_STORED_UNITS, SPACE_COUNTS };
+enum space_count {
+    SPACE_LOGICAL,
+    SPACE_PATTERN,
+    SPACE_DUPLICATE,
+    SPACE_STORED_UNITS,
+    SPACE_COUNTS
+};
 
 struct space {
     int64_t n[SPACE_COUNTS];

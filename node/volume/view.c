@@ -8,13 +8,15 @@
 struct shadow {
     struct list_node age;      /* by last_seq, oldest first */
     struct list_node unpinned; /* its page does not exist yet: pinned once it does */
-    struct shadow *next;  /* in its bucket, or free */
+    struct shadow *next;       /* in its bucket, or free */
     struct meta_key key;
     uint64_t last_seq;
     uint64_t slots[META_SLOTS];
 };
 
-enum { BUCKETS = 4096 };
+enum {
+    BUCKETS = 4096
+};
 
 struct view {
     struct meta *meta;
@@ -157,7 +159,8 @@ void view_applied(struct view *view, uint64_t seq)
             meta_unpin(view->meta, s->key);
         remove_shadow(view, s);
     }
-    list_for_each_safe(node, after, &view->unpinned) {
+    list_for_each_safe(node, after, &view->unpinned)
+    {
         struct shadow *s = container_of(node, struct shadow, unpinned);
         if (!meta_exists(view->meta, s->key))
             continue;

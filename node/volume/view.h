@@ -9,7 +9,9 @@
 
 #include "node/meta/meta.h"
 
-enum { VIEW_MISSING_MAX = 64 };
+enum {
+    VIEW_MISSING_MAX = 64
+};
 
 struct view;
 
@@ -20,7 +22,8 @@ size_t view_room(const struct view *view);
 
 /* The slots of a page, planned or applied. NULL: it must be loaded first, and is noted as missing. */
 const uint64_t *view_slots(struct view *view, struct meta_key page, bool planned);
-/* The planned slots for writing; the page must have been seen (view_slots) before, so that it is in memory. */
+/* The planned slots for writing; the page must have been seen (view_slots) before, so that it is in memory.
+ */
 uint64_t *view_edit(struct view *view, struct meta_key page, uint64_t seq);
 /* A new page, all zero. */
 uint64_t *view_edit_new(struct view *view, struct meta_key page, uint64_t seq);

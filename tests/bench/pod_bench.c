@@ -16,7 +16,9 @@
 #include "common/prng.h"
 #include "node/pod/pod.h"
 
-enum { DEPTH_MAX = 256 };
+enum {
+    DEPTH_MAX = 256
+};
 
 struct bench;
 struct slot {
@@ -158,7 +160,8 @@ int main(int argc, char **argv)
 {
     static struct bench b;
     if (argc < 3) {
-        (void)fprintf(stderr, "usage: pod_bench FILE write|read|seqwrite|seqread [DEPTH [SECONDS [VOLUME_MIB]]]\n");
+        (void)fprintf(stderr,
+                      "usage: pod_bench FILE write|read|seqwrite|seqread [DEPTH [SECONDS [VOLUME_MIB]]]\n");
         return 2;
     }
     const double seconds = argc > 4 ? strtod(argv[4], NULL) : 5;
@@ -194,7 +197,8 @@ int main(int argc, char **argv)
     (void)uv_prepare_start(&b.prepare, turn);
     (void)uv_timer_start(&b.timer, wake, 0, 0);
     run_until(&b, &b.opened);
-    struct pod_manage create = {.op = POD_VOLUME_CREATE, .name = "bench", .size_bytes = b.volume_bytes, .user = &b};
+    struct pod_manage create = {
+        .op = POD_VOLUME_CREATE, .name = "bench", .size_bytes = b.volume_bytes, .user = &b};
     (void)pod_manage(b.pod, &create, on_create);
     run_until(&b, &b.created);
     rc = pod_image_open(b.pod, "bench", &b.image, &err);
@@ -216,11 +220,12 @@ int main(int argc, char **argv)
     pod_stats(b.pod, &after);
     const double used = cpu_seconds() - cpu;
     const uint64_t batches = after.batches - before.batches;
-    (void)printf("%s depth %u: %.0f op/s, %.1f MiB/s, %.2f us CPU/op, %.1f op/batch, %llu checkpoints, %llu misses\n",
-                 argv[2], b.depth, (double)b.done / took, (double)b.done * b.io_bytes / took / (1 << 20),
-                 used * 1e6 / (double)b.done, batches ? (double)b.done / (double)batches : 0.0,
-                 (unsigned long long)(after.checkpoints - before.checkpoints),
-                 (unsigned long long)(after.cache_misses - before.cache_misses));
+    (void)printf(
+        "%s depth %u: %.0f op/s, %.1f MiB/s, %.2f us CPU/op, %.1f op/batch, %llu checkpoints, %llu misses\n",
+        argv[2], b.depth, (double)b.done / took, (double)b.done * b.io_bytes / took / (1 << 20),
+        used * 1e6 / (double)b.done, batches ? (double)b.done / (double)batches : 0.0,
+        (unsigned long long)(after.checkpoints - before.checkpoints),
+        (unsigned long long)(after.cache_misses - before.cache_misses));
     /* The pod is left as after a crash: opening it again is part of the next run. */
     return 0;
 }

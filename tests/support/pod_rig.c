@@ -264,7 +264,8 @@ static uint64_t l2p_now(struct rig *rig, uint64_t group)
 }
 
 /* `counting`: this image's part still belongs to it (a releasing image's done part does not). */
-static void walk(struct checking *c, uint64_t entry, unsigned level, uint64_t lba, uint64_t from, bool counting)
+static void walk(struct checking *c, uint64_t entry, unsigned level, uint64_t lba, uint64_t from,
+                 bool counting)
 {
     if (entry_type(entry) == ENTRY_HOLE)
         return;
@@ -342,8 +343,9 @@ static void check_l2p(struct checking *c)
                 const struct meta_key key = meta_key_flat(META_REF, block);
                 load_now(c->rig, meta_page_of(key), refs);
                 if (owned != 1 + refs[meta_slot_of(key)])
-                    fail_msg("block %llu has %llu owned references and a count of %llu", (unsigned long long)block,
-                             (unsigned long long)owned, (unsigned long long)refs[meta_slot_of(key)] + 1);
+                    fail_msg("block %llu has %llu owned references and a count of %llu",
+                             (unsigned long long)block, (unsigned long long)owned,
+                             (unsigned long long)refs[meta_slot_of(key)] + 1);
             }
         }
     }

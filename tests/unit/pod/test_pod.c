@@ -9,7 +9,9 @@
 
 #include "tests/support/pod_rig.h"
 
-enum { MIB = 1 << 20 };
+enum {
+    MIB = 1 << 20
+};
 
 static void fill(void *buf, size_t bytes, uint64_t seed)
 {

@@ -144,7 +144,8 @@ static void on_op(struct pod_io *io, int status)
 
 static void choose_op(struct model *m, struct op *op)
 {
-    static const enum pod_io_op kinds[] = {POD_WRITE, POD_WRITE, POD_WRITE, POD_TRIM, POD_WRITE_ZERO, POD_READ};
+    static const enum pod_io_op kinds[] = {POD_WRITE, POD_WRITE,      POD_WRITE,
+                                           POD_TRIM,  POD_WRITE_ZERO, POD_READ};
     struct shadow *s = any_image(m, false);
     const uint64_t unit = pick(m, 3) ? BLOCK : SECTOR;
     const enum pod_io_op kind = kinds[pick(m, 6)];
@@ -156,8 +157,7 @@ static void choose_op(struct model *m, struct op *op)
     const uint64_t offset = pick(m, (s->size - length) / unit + 1) * unit;
     op->target = s;
     op->done = op->submitted = false;
-    op->io = (struct pod_io){
-        .op = kind, .offset = offset, .length = length, .buf = op->buf, .user = op};
+    op->io = (struct pod_io){.op = kind, .offset = offset, .length = length, .buf = op->buf, .user = op};
     if (op->io.op == POD_WRITE_ZERO && pick(m, 2))
         op->io.flags = POD_IO_NO_HOLE;
     if (op->io.op == POD_WRITE)
@@ -503,7 +503,8 @@ static void run_seed(uint64_t seed)
     rig_check(&m->rig);
     rig_close(&m->rig);
     (void)printf("seed %llu: %llu operations, %llu changes, %llu crashes\n", (unsigned long long)seed,
-                 (unsigned long long)m->writes, (unsigned long long)m->managed, (unsigned long long)m->crashes);
+                 (unsigned long long)m->writes, (unsigned long long)m->managed,
+                 (unsigned long long)m->crashes);
     rig_destroy(&m->rig);
     for (int i = 0; i < IMAGES; i++)
         free(m->images[i].data);
