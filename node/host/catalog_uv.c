@@ -210,10 +210,12 @@ static void question_done(struct mailbox_msg *msg)
 {
     struct question *q = container_of(msg, struct question, msg);
     struct event_query *query = q->query;
+    const int status = q->status;
     q->query = NULL;
+    /* May send the next question in this place: from then on it is the management thread's. */
     if (!q->service->stopping)
         ask_next(q->service);
-    query->cb(query, q->status);
+    query->cb(query, status);
 }
 
 static int list_events(struct event_source *source, struct event_query *query)
