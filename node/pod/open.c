@@ -332,6 +332,12 @@ static void step_format(struct pod *pod)
 
 /* ---- anchors */
 
+static bool log_place_is_sound(const struct pod *pod, uint32_t segment, uint32_t offset)
+{
+    return segment == SEGMENT_NONE || (segment >= SYSTEM_SEGMENTS && segment < pod->segment_count &&
+                                       offset <= pod->segment_bytes && offset % BATCH_ALIGN == 0);
+}
+
 static void step_anchor(struct pod *pod)
 {
     struct open_state *o = pod->opening;
@@ -363,6 +369,12 @@ static void step_anchor(struct pod *pod)
         return;
     }
     const struct pod_anchor *a = &pod->anchor;
+    if (!log_place_is_sound(pod, a->log_segment, a->log_offset) || !log_place_is_sound(pod, a->log_next, 0)) {
+        (void)ps_error_set(&o->local, PS_EDAMAGED,
+                           "%s: its anchor names a place of the log outside of the pool", pod->dev->name);
+        finish(pod, PS_EDAMAGED);
+        return;
+    }
     pod->epoch = a->epoch;
     pod->run = a->run + 1;
     pod->generation = a->generation;
