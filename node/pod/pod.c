@@ -108,6 +108,7 @@ static void make_caches(struct pod *pod)
         .memory = pod->config.memory,
     };
     pod->meta = meta_create(&meta);
+    pod->meta_pages = meta.cache_bytes / (META_SLOTS * sizeof(uint64_t));
     pod->view = view_create(pod->meta, SHADOWS);
     pod->images = images_create();
     pod->cache = block_cache_create(&cache);

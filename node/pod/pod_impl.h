@@ -30,6 +30,8 @@ enum {
     SYSTEM_SEGMENTS = 4,                                   /* labels 0 and 1, this pod's anchors 2 and 3 */
     PIECE_BLOCKS = POD_ATOMIC_BYTES / POD_BLOCK_BYTES + 1, /* an unaligned atomic write touches one more */
     PIECES = 512,
+    RANGE_PIECES = 32, /* of them for trims and zeroes at once */
+    PASS_OVER_MAX = 64,
     BOUNCES = 32,      /* buffers for unaligned writes */
     BATCHES = 4,       /* open, two in flight, and the one being delivered */
     IN_FLIGHT_MAX = 2, /* batches on their way to flash */
@@ -281,6 +283,8 @@ struct pod {
     struct batch batches[BATCHES];
     struct piece *pieces;
     struct list_node free_pieces;
+    uint32_t range_pieces; /* trims and zeroes among those in use */
+    uint64_t meta_pages;   /* that the metadata cache holds */
     uint8_t *bounces[BOUNCES];
     uint32_t bounce_count;
     struct waiter *waiters;

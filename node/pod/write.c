@@ -22,6 +22,7 @@ static struct piece *piece_take(struct pod *pod)
 
 void piece_release(struct pod *pod, struct piece *piece)
 {
+    pod->range_pieces -= piece->kind != PIECE_WRITE;
     if (piece->bounce)
         pod->bounces[pod->bounce_count++] = piece->bounce;
     piece->bounce = NULL;
@@ -152,9 +153,10 @@ static bool cut_range(struct pod *pod, struct pod_io *io, uint64_t end, enum pie
         io->cursor = hole_end * POD_BLOCK_BYTES;
         return true;
     }
-    struct piece *piece = piece_take(pod);
+    struct piece *piece = pod->range_pieces < RANGE_PIECES ? piece_take(pod) : NULL;
     if (!piece)
         return false;
+    pod->range_pieces++;
     piece->kind = kind;
     piece->lba = lba;
     piece->count = (uint32_t)least(META_SLOTS - lba % META_SLOTS, end_lba - lba);
@@ -204,24 +206,54 @@ static bool cut_next(struct pod *pod, struct pod_io *io)
     return cut_write(pod, io, end);
 }
 
+/* Cuts as much of the request as there is room for. True: all of it. */
+static bool cut_io(struct pod *pod, struct pod_io *io)
+{
+    const uint64_t end = io->offset + io->length;
+    while (io->cursor < end) {
+        const struct list_node *last = pod->waiting.prev;
+        if (!cut_next(pod, io))
+            return false;
+        if (pod->waiting.prev == last)
+            continue; /* a hole was skipped */
+        struct piece *piece = container_of(pod->waiting.prev, struct piece, link);
+        piece->image = NULL;
+        piece->image_id = io->image->id;
+        piece->fills = 0;
+        piece->status = 0;
+        piece->seen_events = 0;
+        io->pending++;
+    }
+    return true;
+}
+
+static bool overlaps_uncut(struct pod *pod, const struct pod_io *io)
+{
+    list_for_each(node, &pod->submitted)
+    {
+        const struct pod_io *before = container_of(node, struct pod_io, link);
+        if (before == io)
+            return false;
+        if (before->image->id == io->image->id && before->cursor < io->offset + io->length &&
+            io->offset < before->offset + before->length)
+            return true;
+    }
+    return false;
+}
+
+/* A request that has no room now, such as a large trim, is passed over by those that don't touch what is left
+ * of it. */
 static void cut_all(struct pod *pod)
 {
-    while (!list_empty(&pod->submitted)) {
-        struct pod_io *io = container_of(pod->submitted.next, struct pod_io, link);
-        const uint64_t end = io->offset + io->length;
-        while (io->cursor < end) {
-            const struct list_node *last = pod->waiting.prev;
-            if (!cut_next(pod, io))
-                return;
-            if (pod->waiting.prev == last)
-                continue; /* a hole was skipped */
-            struct piece *piece = container_of(pod->waiting.prev, struct piece, link);
-            piece->image = NULL;
-            piece->image_id = io->image->id;
-            piece->fills = 0;
-            piece->status = 0;
-            piece->seen_events = 0;
-            io->pending++;
+    unsigned passed_over = 0;
+    list_for_each_safe(node, after, &pod->submitted)
+    {
+        struct pod_io *io = container_of(node, struct pod_io, link);
+        if (list_empty(&pod->free_pieces) || passed_over > PASS_OVER_MAX)
+            return;
+        if ((passed_over && overlaps_uncut(pod, io)) || !cut_io(pod, io)) {
+            passed_over++;
+            continue;
         }
         list_remove(&io->link);
         io_part_done(pod, io, 0); /* the share that cutting held */
@@ -547,10 +579,17 @@ static bool overlaps_stuck(const struct piece *piece, struct piece *const stuck[
     return false;
 }
 
+/* At most: the map's pages, and two of the tables for each block. */
+static uint64_t pages_wanted(const struct piece *piece)
+{
+    return 8 + 2 * (uint64_t)piece->count;
+}
+
 static void bind_all(struct pod *pod)
 {
     struct piece *stuck[PIECES];
     unsigned nstuck = 0;
+    uint64_t pages = 0;
     list_for_each_safe(node, after, &pod->waiting)
     {
         struct piece *piece = container_of(node, struct piece, link);
@@ -566,7 +605,11 @@ static void bind_all(struct pod *pod)
         if (bound == BOUND_LATER) {
             piece->seen_events = pod->events;
             stuck[nstuck++] = piece;
+            pages += pages_wanted(piece);
         }
+        /* Those that wait must not push each other's pages out of memory. */
+        if (pages > pod->meta_pages / 2)
+            return;
     }
 }
 

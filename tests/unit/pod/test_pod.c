@@ -196,6 +196,42 @@ static void trimming_a_whole_leaf_leaves_the_snapshot_alone(void **state)
     rig_check(rig);
 }
 
+static void on_done(struct pod_io *io, int status)
+{
+    (void)status;
+    *(bool *)io->user = true;
+}
+
+static void a_large_trim_does_not_hold_up_others(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t data[4096];
+    fill(data, sizeof data, 13);
+    assert_int_equal(rig_create_volume(rig, "large", 1024ull * MIB), 0);
+    assert_int_equal(rig_create_volume(rig, "small", MIB), 0);
+    for (uint64_t at = 0; at < 1024; at += 2)
+        assert_int_equal(rig_write(rig, "large", at * MIB, data, sizeof data), 0);
+    bool trimmed = false, written = false;
+    struct pod_io trim = {.op = POD_TRIM, .length = 1024ull * MIB, .user = &trimmed};
+    struct pod_io write = {.op = POD_WRITE, .length = sizeof data, .buf = data, .user = &written};
+    assert_int_equal(pod_image_open(rig->pod, "large", &trim.image, NULL), 0);
+    assert_int_equal(pod_image_open(rig->pod, "small", &write.image, NULL), 0);
+    assert_int_equal(pod_submit(rig->pod, &trim, on_done), 0);
+    assert_int_equal(pod_submit(rig->pod, &write, on_done), 0);
+    while (!written)
+        (void)rig_step(rig);
+    assert_false(trimmed);
+    while (!trimmed)
+        (void)rig_step(rig);
+    assert_int_equal(trim.status, 0);
+    pod_image_close(trim.image);
+    pod_image_close(write.image);
+    struct pod_image_info info;
+    assert_int_equal(pod_image_by_name(rig->pod, "large", &info), 0);
+    assert_int_equal(info.space.logical, 0);
+    rig_check(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +242,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(duplicates_of_cold_data_are_found_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(a_snapshot_keeps_its_content, setup, teardown),
         cmocka_unit_test_setup_teardown(trimming_a_whole_leaf_leaves_the_snapshot_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_large_trim_does_not_hold_up_others, setup, teardown),
         cmocka_unit_test_setup_teardown(an_orderly_restart_replays_nothing, setup, teardown),
     };
     return cmocka_run_group_tests_name("pod", tests, NULL, NULL);
