@@ -22,7 +22,9 @@
 
 #include "common/status.h"
 
-enum { BLKDEV_ALIGN = 4096 }; /* buffers, whatever the geometry */
+enum {
+    BLKDEV_ALIGN = 4096
+}; /* buffers, whatever the geometry */
 
 enum blkdev_op {
     BLKDEV_READ,

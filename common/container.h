@@ -66,7 +66,7 @@ static inline void list_splice_back(struct list_node *to, struct list_node *from
 }
 
 #define list_for_each(pos, head) for (struct list_node *pos = (head)->next; pos != (head); pos = pos->next)
-#define list_for_each_safe(pos, tmp, head)                                                                     \
+#define list_for_each_safe(pos, tmp, head)                                                                   \
     for (struct list_node *pos = (head)->next, *tmp = pos->next; pos != (head); pos = tmp, tmp = pos->next)
 
 #endif

@@ -12,30 +12,30 @@
 #include <stddef.h>
 
 /*   name                 value rpc  errno      exit text */
-#define PS_STATUS_MAP(X)                                                                                       \
-    X(OK,                  0,   0,   0,         0,   "ok")                                                      \
-    X(ECANCELLED,          1,   1,   ECANCELED, 1,   "cancelled")                                               \
-    X(EINVAL,              2,   3,   EINVAL,    2,   "invalid argument")                                        \
-    X(EDEADLINE,           3,   4,   ETIMEDOUT, 4,   "deadline exceeded")                                       \
-    X(ENOTFOUND,           4,   5,   ENOENT,    3,   "not found")                                               \
-    X(EEXISTS,             5,   6,   EEXIST,    1,   "already exists")                                          \
-    X(EPERM,               6,   7,   EPERM,     1,   "permission denied")                                       \
-    X(EFULL,               7,   8,   ENOSPC,    1,   "no space left in the pool")                               \
-    X(ELIMIT,              8,   8,   ENOMEM,    1,   "limit reached")                                           \
-    X(EPRECONDITION,       9,   9,   EBUSY,     1,   "not possible in the present state")                       \
-    X(EABORTED,            10,  10,  EAGAIN,    1,   "aborted by a concurrent change")                          \
-    X(ERANGE,              11,  11,  EINVAL,    2,   "out of range")                                            \
-    X(EUNIMPLEMENTED,      12,  12,  ENOTSUP,   1,   "not supported")                                           \
-    X(EINTERNAL,           13,  13,  EIO,       1,   "internal error")                                          \
-    X(EUNAVAILABLE,        14,  14,  ESHUTDOWN, 4,   "unavailable")                                             \
-    X(EDATALOSS,           15,  15,  EIO,       1,   "data loss")                                               \
-    X(EUNAUTHENTICATED,    16,  16,  EPERM,     1,   "not authenticated")                                       \
-    X(EIO,                 17,  14,  EIO,       1,   "device error")                                            \
-    X(ENOMEM,              18,  8,   ENOMEM,    1,   "out of memory")                                           \
-    X(EPROTOCOL,           19,  13,  EPROTO,    1,   "protocol violation")                                      \
-    X(EVERSION,            20,  9,   EPROTO,    1,   "version not supported")                                   \
-    X(EREADONLY,           21,  9,   EPERM,     1,   "read-only")                                               \
-    X(EDAMAGED,            22,  15,  EIO,       1,   "damaged")
+#define PS_STATUS_MAP(X)                                                                                     \
+    X(OK, 0, 0, 0, 0, "ok")                                                                                  \
+    X(ECANCELLED, 1, 1, ECANCELED, 1, "cancelled")                                                           \
+    X(EINVAL, 2, 3, EINVAL, 2, "invalid argument")                                                           \
+    X(EDEADLINE, 3, 4, ETIMEDOUT, 4, "deadline exceeded")                                                    \
+    X(ENOTFOUND, 4, 5, ENOENT, 3, "not found")                                                               \
+    X(EEXISTS, 5, 6, EEXIST, 1, "already exists")                                                            \
+    X(EPERM, 6, 7, EPERM, 1, "permission denied")                                                            \
+    X(EFULL, 7, 8, ENOSPC, 1, "no space left in the pool")                                                   \
+    X(ELIMIT, 8, 8, ENOMEM, 1, "limit reached")                                                              \
+    X(EPRECONDITION, 9, 9, EBUSY, 1, "not possible in the present state")                                    \
+    X(EABORTED, 10, 10, EAGAIN, 1, "aborted by a concurrent change")                                         \
+    X(ERANGE, 11, 11, EINVAL, 2, "out of range")                                                             \
+    X(EUNIMPLEMENTED, 12, 12, ENOTSUP, 1, "not supported")                                                   \
+    X(EINTERNAL, 13, 13, EIO, 1, "internal error")                                                           \
+    X(EUNAVAILABLE, 14, 14, ESHUTDOWN, 4, "unavailable")                                                     \
+    X(EDATALOSS, 15, 15, EIO, 1, "data loss")                                                                \
+    X(EUNAUTHENTICATED, 16, 16, EPERM, 1, "not authenticated")                                               \
+    X(EIO, 17, 14, EIO, 1, "device error")                                                                   \
+    X(ENOMEM, 18, 8, ENOMEM, 1, "out of memory")                                                             \
+    X(EPROTOCOL, 19, 13, EPROTO, 1, "protocol violation")                                                    \
+    X(EVERSION, 20, 9, EPROTO, 1, "version not supported")                                                   \
+    X(EREADONLY, 21, 9, EPERM, 1, "read-only")                                                               \
+    X(EDAMAGED, 22, 15, EIO, 1, "damaged")
 
 enum ps_status {
 #define X(name, value, rpc, err, exit_code, text) PS_##name = -(value),

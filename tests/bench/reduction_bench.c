@@ -13,12 +13,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/xxh3.h"
 #include "node/pod/block_cache.h"
 #include "node/reduction/dedup_index.h"
 #include "node/reduction/fingerprint.h"
 #include "node/reduction/pattern.h"
 #include "node/reduction/record.h"
-#include "common/xxh3.h"
 
 enum {
     BLOCK = 4096,

@@ -15,7 +15,9 @@ static int run_file(const char *path)
         perror(path);
         return 1;
     }
-    enum { LIMIT = 4 << 20 };
+    enum {
+        LIMIT = 4 << 20
+    };
     uint8_t *data = malloc(LIMIT);
     size_t size = fread(data, 1, LIMIT, f);
     (void)fclose(f);

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "common/endian_codec.h"
-#include "node/reduction/record.h"
 #include "common/xxh3.h"
+#include "node/reduction/record.h"
 
 enum {
     BLOCK = RECORD_BLOCK_BYTES,
