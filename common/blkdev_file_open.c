@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -21,7 +22,9 @@
 
 enum {
     UNIT = 4096,
-    MAX_IO = 4 << 20
+    MAX_IO = 4 << 20,
+    LOCK_PAUSE_MS = 10,
+    LOCK_WAIT_MS = 1000,
 };
 
 static int fail(struct ps_error *err, const char *path, const char *doing, int error)
@@ -32,6 +35,17 @@ static int fail(struct ps_error *err, const char *path, const char *doing, int e
                        : error == EBUSY || error == EWOULDBLOCK               ? PS_EPRECONDITION
                                                                               : PS_EIO;
     return ps_error_set(err, status, "%s: can't %s: %s", path, doing, strerror(error));
+}
+
+/* A process that was killed a moment ago may be gone while the kernel still ends its I/O: until that is done
+ * its locks hold, and nobody else may write. */
+static bool wait_for_lock(unsigned *tries)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000};
+    if (++*tries > LOCK_WAIT_MS / LOCK_PAUSE_MS)
+        return false;
+    (void)nanosleep(&pause, NULL);
+    return true;
 }
 
 /* Direct I/O if the file system has it: the page cache would hold everything twice. */
@@ -134,8 +148,12 @@ static int open_file(const struct blkdev_spec *spec, struct blkdev_file *out, st
     if (fd < 0)
         return fail(err, spec->path, "open it", errno);
     struct stat st;
-    int rc = 0;
-    if (flock(fd, LOCK_EX | LOCK_NB))
+    int rc = 0, locked;
+    unsigned tries = 0;
+    do
+        locked = flock(fd, LOCK_EX | LOCK_NB);
+    while (locked && (errno == EINTR || (errno == EWOULDBLOCK && wait_for_lock(&tries))));
+    if (locked)
         rc = errno == EWOULDBLOCK
                  ? ps_error_set(err, PS_EPRECONDITION, "%s is in use by another process", spec->path)
                  : fail(err, spec->path, "lock it", errno);
@@ -172,7 +190,11 @@ static int open_block(const struct blkdev_spec *spec, struct blkdev_file *out, s
         return ps_error_set(err, PS_EINVAL, "%s is no block device; a file is named as file:PATH,size=N",
                             spec->path);
     /* On a block device O_EXCL is a lock: against mounts, swap, and us. */
-    const int fd = open(spec->path, O_RDWR | O_CLOEXEC | O_DIRECT | O_EXCL);
+    unsigned tries = 0;
+    int fd;
+    do
+        fd = open(spec->path, O_RDWR | O_CLOEXEC | O_DIRECT | O_EXCL);
+    while (fd < 0 && errno == EBUSY && wait_for_lock(&tries));
     if (fd < 0)
         return errno == EBUSY ? ps_error_set(err, PS_EPRECONDITION,
                                              "%s is in use: mounted, or open in another process", spec->path)
