@@ -1,0 +1,130 @@
+/* The pod's log as replication sees it. What is said in pod.h about threads and callbacks holds here too.
+ *
+ * A pod that is opened with `config.log` set is replicated. It opens on standby: what is known to be
+ * committed is applied, later batches are kept as an uncommitted tail, and no request of a host is taken
+ * (they fail with PS_EUNAVAILABLE). From there it either follows, given batches by pod_log_append and told by
+ * pod_log_commit what is committed, or leads (pod_lead). A pod that has led and shall follow is ended with
+ * pod_abandon and opened again.
+ *
+ * Nothing is applied, and so nothing reaches a checkpoint or is answered, before it is both durable here and
+ * committed. A pod without `config.log` commits what is durable. */
+#ifndef PS_NODE_POD_POD_LOG_H
+#define PS_NODE_POD_POD_LOG_H
+
+#include "node/pod/pod.h"
+
+enum {
+    POD_LOG_PROTOCOL_MAX = 1536, /* bytes that pod_log_protocol_write keeps */
+    POD_LOG_APPENDS_MAX = 8,     /* appended batches on their way to flash */
+};
+
+/* Names a batch and, by the chain of checksums, all batches before it. seq 0: the empty log, all zero. */
+struct log_id {
+    uint64_t epoch, run; /* of the primary that made it */
+    uint64_t seq;
+    uint64_t hash; /* its checksum, the same on every member */
+};
+
+static inline bool log_id_equal(const struct log_id *a, const struct log_id *b)
+{
+    return a->epoch == b->epoch && a->run == b->run && a->seq == b->seq && a->hash == b->hash;
+}
+
+/* What a replicated pod tells. Called from pod_turn, pod_log_* or device completions; they may call
+ * pod_log_commit and pod_log_append, and nothing else of the pod. */
+struct pod_log_events {
+    /* Leading: a batch is sealed and on its way to flash. `batch` stays valid and unchanged until it is
+     * applied or the pod is abandoned. */
+    void (*sealed)(void *user, const struct log_id *id, const void *batch, uint32_t bytes);
+    /* The log is durable up to and including `end`, without gaps; own batches or appended ones. */
+    void (*durable)(void *user, const struct log_id *end);
+    /* Leading: may a read be answered now? Asked once a read, when it is submitted. Reads that may not wait
+     * until they may, or the pod is abandoned. */
+    bool (*may_read)(void *user);
+    void *user;
+};
+
+/* The store's identity and its number of starts, which grew before this one's pod_open called back. */
+struct pod_log_identity {
+    uint8_t store[16], pod[16];
+    uint64_t run;
+};
+void pod_log_identity(const struct pod *pod, struct pod_log_identity *out);
+
+/* Gives the empty log of a pod on standby another pod's identity; durable when `cb` runs. PS_EPRECONDITION if
+ * the log is not empty. */
+int pod_log_adopt(struct pod *pod, const uint8_t pod_id[16], void (*cb)(void *user, int status), void *user);
+
+/* The last batch that is applied (= known to be committed and durable here), and the last durable one. */
+void pod_log_ends(const struct pod *pod, struct log_id *applied, struct log_id *durable);
+/* The batch at `seq`: 0; PS_ENOTFOUND if it is not retained (or not there yet). seq 0 is always known. */
+int pod_log_id_at(struct pod *pod, uint64_t seq, struct log_id *out);
+
+/* ---- following */
+
+/* Takes a copy of a batch made elsewhere. It must follow the last one appended. 0: `durable` tells
+ * when it is. PS_ELIMIT: POD_LOG_APPENDS_MAX are on their way, or no log segment is free right now; again
+ * after a turn. PS_EPRECONDITION: not the successor. PS_EDAMAGED, PS_EVERSION: no sound batch. PS_EFULL:
+ * there is no room for it and none to come. PS_EUNAVAILABLE: the pod failed. All with a detail. */
+int pod_log_append(struct pod *pod, const void *batch, uint32_t bytes, struct ps_error *err);
+
+/* Everything up to `seq` is committed. Goes up only; may run ahead of what is here. Also when leading. */
+void pod_log_commit(struct pod *pod, uint64_t seq);
+
+/* On standby: drops the batches after `seq`, which is not below the applied end. Durable when `cb` runs: no
+ * restart brings them back. No append meanwhile. PS_EPRECONDITION: below what is applied. */
+int pod_log_truncate(struct pod *pod, uint64_t seq, void (*cb)(void *user, int status), void *user);
+
+/* ---- leading */
+
+/* On standby, with all of the log applied and no append on its way: from now on the pod plans batches of
+ * `epoch` and takes requests. Ids of blocks, pages and images start beyond whatever another primary may have
+ * given to batches that were lost. */
+void pod_lead(struct pod *pod, uint64_t epoch);
+/* The configuration changed and this pod goes on leading: batches sealed from now on carry `epoch`. */
+void pod_lead_epoch(struct pod *pod, uint64_t epoch);
+/* Writes are admitted as if no more than this were free: the least over all sync members. UINT64_MAX: no
+ * limit. */
+void pod_log_limit_free(struct pod *pod, uint64_t bytes);
+
+/* ---- reading the log, for members that lag */
+
+struct pod_log_read {
+    uint64_t seq;
+    void *buf; /* BATCH_MAX_BYTES, aligned to BLKDEV_ALIGN */
+    /* Results. */
+    struct log_id id;
+    uint32_t bytes;
+    void (*cb)(struct pod_log_read *read, int status);
+    void *user;
+    /* The pod's own. */
+    struct list_node link;
+    struct blkdev_req req;
+    struct pod *pod;
+};
+/* Reads the durable batch at `seq` from memory or flash and verifies it. Status 0; PS_ENOTFOUND: not
+ * retained; PS_EDATALOSS: damaged; PS_EIO. Several may be under way. Non-zero: refused at once,
+ * PS_EUNAVAILABLE. */
+int pod_log_read(struct pod *pod, struct pod_log_read *read);
+/* The oldest batch that can be read; its successors up to the durable end can be read too. 0 while there is
+ * none. */
+uint64_t pod_log_first(struct pod *pod);
+/* Keeps batches from `seq` on readable while at least half of the space above the reserve is free of them. 0:
+ * keep none for anybody. */
+void pod_log_retain(struct pod *pod, uint64_t seq);
+
+/* ---- what replication keeps durably beside the log */
+
+/* The last state written, and its length; 0 if none was. Valid until the next write is durable. */
+size_t pod_log_protocol(const struct pod *pod, const void **data);
+/* Replaces it, whole or not at all; `cb` when durable. One at a time. PS_EUNAVAILABLE: the pod failed. */
+int pod_log_protocol_write(struct pod *pod, const void *data, size_t bytes,
+                           void (*cb)(void *user, int status), void *user);
+
+/* ---- the end of a role */
+
+/* Ends the pod without a checkpoint: open requests fail with PS_EUNAVAILABLE, device requests are waited for,
+ * then `cb`; pod_destroy after that. What was durable is found again by the next pod_open. */
+void pod_abandon(struct pod *pod, void (*cb)(void *user), void *user);
+
+#endif
