@@ -282,6 +282,16 @@ static bool parse(struct rpc_channel *ch)
             violated(ch, &err);
             return false;
         }
+        /* Before a peer is known it gets no more memory than a greeting takes. */
+        if (!ch->greeted &&
+            (size_t)ch->frame.metadata_bytes + ch->frame.body_bytes + ch->frame.payload_bytes >
+                RPC_GREETING_MAX) {
+            (void)ps_error_set(&err, PS_EPROTOCOL,
+                               "a frame before the greetings are done is longer than %d bytes",
+                               RPC_GREETING_MAX);
+            violated(ch, &err);
+            return false;
+        }
         ch->have_header = true;
         const size_t content = ch->frame.metadata_bytes + ch->frame.body_bytes;
         const bool large = RPC_FRAME_BYTES + content > CHUNK_BYTES;

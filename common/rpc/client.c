@@ -9,6 +9,7 @@
 #include "common/rpc/greeting.h"
 #include "common/rpc/message.h"
 #include "common/rpc/metadata.h"
+#include "common/rpc/news.h"
 
 #define BACKOFF_MIN_NS (50ull * 1000000)
 #define BACKOFF_MAX_NS (2000ull * 1000000)
@@ -50,6 +51,7 @@ struct rpc_client {
     char *endpoint;
     void (*on_state)(void *user, int status, const char *detail);
     rpc_log log;
+    struct rpc_news news;
     void *user;
 
     enum client_state state;
@@ -57,6 +59,8 @@ struct rpc_client {
     bool dialling, connected; /* `done` or `closed` is still to come */
     struct rpc_channel channel;
     struct rpc_peer peer;
+    uint8_t nonce[RPC_NONCE_BYTES]; /* of the Hello under way */
+    bool proof_sent;
     uint64_t attempt_until_ns, retry_at_ns, backoff_ns;
     struct ps_error why; /* the last connection or attempt ended */
 
@@ -299,25 +303,53 @@ static void expire(struct rpc_client *c, uint64_t now_ns)
 
 /* ---- frames that come in */
 
-static int on_welcome(struct rpc_client *c, const struct rpc_incoming *in, struct ps_error *err)
+static void ready(struct rpc_client *c)
 {
-    if (c->state != CLIENT_GREETING)
-        return ps_error_set(err, PS_EPROTOCOL, "a second greeting");
-    const ProtobufCMessage *message = rpc_message_unpack(&c->arena, &pstorage__v1__welcome__descriptor,
-                                                         in->body, in->frame->body_bytes, err);
-    if (!message)
-        return err->status;
-    const Pstorage__V1__Welcome *welcome = (const Pstorage__V1__Welcome *)message;
-    const int status = rpc_greeting_from_welcome(&c->self, welcome, c->channel.link->address, &c->peer, err);
-    if (status)
-        return status;
-    c->max_calls = welcome->max_calls < RPC_CALLS_MAX ? welcome->max_calls : RPC_CALLS_MAX;
     c->channel.greeted = true;
     c->state = CLIENT_READY;
     c->backoff_ns = BACKOFF_MIN_NS;
     arm(c);
     if (c->on_state)
         c->on_state(c->user, PS_OK, "");
+}
+
+static int on_welcome(struct rpc_client *c, const Pstorage__V1__Welcome *welcome, struct ps_error *err)
+{
+    const struct rpc_link *link = c->channel.link;
+    uint8_t proof[RPC_PROOF_BYTES];
+    Pstorage__V1__Hello hello;
+    /* The same Hello that was sent: the nonce is still there. */
+    const struct rpc_key *key = rpc_greeting_hello(&c->self, c->nonce, &hello);
+    int status = rpc_greeting_from_welcome(welcome, link->address, &c->peer, err);
+    if (!status)
+        status = rpc_greeting_judge_server(&c->self, link, key, &hello, welcome, &c->peer, proof, err);
+    if (status)
+        return status;
+    c->max_calls = welcome->max_calls < RPC_CALLS_MAX ? welcome->max_calls : RPC_CALLS_MAX;
+    if (!key) {
+        ready(c);
+        return PS_OK;
+    }
+    Pstorage__V1__Proof message = PSTORAGE__V1__PROOF__INIT;
+    message.proof = (ProtobufCBinaryData){sizeof proof, proof};
+    struct rpc_frame frame = {.kind = RPC_GREETING};
+    (void)rpc_channel_send(&c->channel, &frame, NULL, 0, &message.base, NULL);
+    c->proof_sent = true;
+    return PS_OK;
+}
+
+static int on_greeting(struct rpc_client *c, const struct rpc_incoming *in, struct ps_error *err)
+{
+    if (c->state != CLIENT_GREETING)
+        return ps_error_set(err, PS_EPROTOCOL, "an unexpected greeting");
+    const ProtobufCMessage *message = rpc_message_unpack(
+        &c->arena, c->proof_sent ? &pstorage__v1__accepted__descriptor : &pstorage__v1__welcome__descriptor,
+        in->body, in->frame->body_bytes, err);
+    if (!message)
+        return err->status;
+    if (!c->proof_sent)
+        return on_welcome(c, (const Pstorage__V1__Welcome *)message, err);
+    ready(c);
     return PS_OK;
 }
 
@@ -432,7 +464,7 @@ static int client_frame(struct rpc_channel *channel, struct rpc_incoming *in, st
     if (in->frame->kind == RPC_GOODBYE || (in->frame->kind == RPC_GREETING && in->frame->status != PS_OK))
         on_goodbye(c, in);
     else if (in->frame->kind == RPC_GREETING)
-        status = on_welcome(c, in, err);
+        status = on_greeting(c, in, err);
     else if (c->state == CLIENT_READY && (in->frame->kind == RPC_RESPONSE || in->frame->kind == RPC_MESSAGE))
         status = on_answer(c, in, err);
     else
@@ -447,9 +479,12 @@ static int client_frame(struct rpc_channel *channel, struct rpc_incoming *in, st
 static void log_line(struct rpc_client *c, const char *what)
 {
     char line[512];
+    unsigned held_back;
     if (!c->log)
         return;
-    (void)snprintf(line, sizeof line, "rpc: %s: %s: %s", c->endpoint, what, c->why.detail);
+    (void)snprintf(line, sizeof line, "rpc: %s: %s", what, c->why.detail);
+    if (!rpc_news_is(&c->news, line, rpc_now(c->transport), &held_back))
+        return;
     c->log(c->user, line);
 }
 
@@ -502,13 +537,13 @@ static void client_gone(struct rpc_channel *channel, const struct ps_error *reas
 
 static void send_hello(struct rpc_client *c)
 {
-    Pstorage__V1__Hello hello = PSTORAGE__V1__HELLO__INIT;
-    char software[] = PS_VERSION;
-    hello.protocol_min = hello.protocol_max = RPC_PROTOCOL;
-    hello.name = c->self.name;
-    hello.role = c->self.role;
-    hello.software = software;
-    hello.cluster_id = c->self.cluster_id;
+    Pstorage__V1__Hello hello;
+    const struct rpc_key *key = rpc_greeting_hello(&c->self, c->nonce, &hello);
+    c->proof_sent = false;
+    if (key && !c->transport->ops->random(c->transport, c->nonce, sizeof c->nonce)) {
+        rpc_channel_close(&c->channel, PS_EINTERNAL, "the system gives no random numbers");
+        return;
+    }
     struct rpc_frame frame = {.kind = RPC_GREETING};
     (void)rpc_channel_send(&c->channel, &frame, NULL, 0, &hello.base, NULL);
 }
@@ -611,6 +646,10 @@ static void client_turn(struct rpc_task *task, uint64_t now_ns)
 int rpc_client_connect(struct rpc_transport *transport, const struct rpc_client_config *config,
                        struct rpc_client **out, struct ps_error *err)
 {
+    const char *cluster = config->identity.cluster_id ? config->identity.cluster_id : "";
+    if (rpc_keys_exist(config->keys) && !rpc_keys_find(config->keys, cluster))
+        return ps_error_set(err, PS_EUNAUTHENTICATED,
+                            "there is no key for cluster \"%s\" among the cluster keys", cluster);
     struct rpc_client *c = calloc(1, sizeof *c);
     if (!c)
         return ps_error_set(err, PS_ENOMEM, "out of memory");
@@ -620,7 +659,8 @@ int rpc_client_connect(struct rpc_transport *transport, const struct rpc_client_
         return ps_error_set(err, PS_ENOMEM, "out of memory");
     }
     c->transport = transport;
-    rpc_self_set(&c->self, &config->identity);
+    assert(!rpc_keys_exist(config->keys) || transport->ops->random);
+    rpc_self_set(&c->self, &config->identity, config->keys);
     c->on_state = config->on_state;
     c->log = config->log;
     c->user = config->user;

@@ -8,7 +8,8 @@
  * While the client is connecting, calls wait. When an attempt fails, those
  * that wait end with PS_EUNAVAILABLE and the reason, and so do later ones until
  * the next attempt (backoff 50 ms, doubling to 2 s), unless they say
- * wait_for_ready: those wait for a connection until their deadline.
+ * wait_for_ready: those wait for a connection until their deadline. A greeting that is refused, by either
+ * side, is such a failed attempt; the status (PS_EUNAUTHENTICATED, PS_EPERM, PS_EEXISTS, PS_EVERSION) tells.
  *
  * At most RPC_CALLS_MAX calls (or what the server grants) are under way, and
  * RPC_CLIENT_BYTES_MAX of payload; up to RPC_CLIENT_QUEUE_MAX more wait their turn. */
@@ -26,6 +27,7 @@ enum {
 };
 
 struct rpc_client;
+struct rpc_keys;
 struct rpc_request;
 
 /* How a call ended. Everything it points to is valid during the callback only. */
@@ -74,13 +76,17 @@ struct rpc_request {
 struct rpc_client_config {
     const char *endpoint; /* "tcp://host:port", "ipc:///path"; copied */
     struct rpc_identity identity;
+    /* Borrowed for good. With a key for the identity's cluster the server must prove that it knows it;
+     * without (NULL, or none in it) only servers on this machine are spoken with. */
+    const struct rpc_keys *keys;
     /* The connection came up (status 0) or went down (PS_E… and why). May be NULL. */
     void (*on_state)(void *user, int status, const char *detail);
     rpc_log log; /* may be NULL */
     void *user;
 };
 
-/* Starts to connect. Errors: PS_EINVAL (the endpoint's form, with a detail). */
+/* Starts to connect. Errors, with a detail: PS_EINVAL (the endpoint's form), PS_EUNAUTHENTICATED (there are
+ * keys, and none for the identity's cluster). */
 int rpc_client_connect(struct rpc_transport *transport, const struct rpc_client_config *config,
                        struct rpc_client **out, struct ps_error *err);
 

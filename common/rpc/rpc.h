@@ -12,6 +12,7 @@
 #ifndef PS_COMMON_RPC_RPC_H
 #define PS_COMMON_RPC_RPC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,7 @@ enum {
     RPC_UNPACKED_MAX = 4 * 1024 * 1024, /* memory that one decoded message may take */
     RPC_CALLS_MAX = 256,                /* calls in flight a connection */
     RPC_NAME_MAX = 63,                  /* a peer's name */
+    RPC_GREETING_MAX = 4096,            /* bytes of a frame before the greetings are done */
     RPC_OPERATION_ID_BYTES = 16,
     RPC_PAYLOAD_ALIGN = 4096, /* of every payload that is received, and of reply buffers */
 };
@@ -62,10 +64,12 @@ struct rpc_peer {
     Pstorage__V1__PeerRole role;
     char cluster_id[RPC_NAME_MAX + 1];
     char software[32];
-    char address[128]; /* as the transport knows it */
+    char address[128];  /* as the transport knows it */
+    bool authenticated; /* it proved that it knows the cluster key; what stands above is then what it said */
 };
 
-/* One line of news about connections (refused, lost, violated), for the log. */
+/* One line of news about connections (refused, lost, violated), for the log; the same one
+ * comes once a minute (news.h). */
 typedef void (*rpc_log)(void *user, const char *line);
 
 struct rpc_transport;

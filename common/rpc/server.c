@@ -9,6 +9,7 @@
 #include "common/rpc/greeting.h"
 #include "common/rpc/message.h"
 #include "common/rpc/metadata.h"
+#include "common/rpc/news.h"
 
 enum {
     SERVICES_MAX = 32,
@@ -33,7 +34,9 @@ struct rpc_server {
     struct rpc_transport *transport;
     struct rpc_task task;
     struct rpc_self self;
+    int (*admit)(void *user, const struct rpc_peer *peer, struct ps_error *err);
     rpc_log log;
+    struct rpc_news news;
     void *user;
     uint32_t connections_max;
     size_t bytes_max;
@@ -72,6 +75,9 @@ struct connection {
     struct rpc_task task;
     uint64_t id;
     struct rpc_peer peer;
+    /* Between Welcome and Proof: what the client must answer. */
+    bool proof_due;
+    uint8_t proof[RPC_PROOF_BYTES];
     bool gone; /* the channel is closed; freed when the last call has ended */
     uint64_t last_call_id;
     struct list_node calls, cancelled;
@@ -264,32 +270,95 @@ int rpc_call_stream_send(struct rpc_call *call, const ProtobufCMessage *message)
 
 /* ---- frames that come in */
 
-static int on_hello(struct connection *conn, const struct rpc_incoming *in, struct ps_error *err)
+static int admit(struct connection *conn, struct ps_error *err)
 {
-    struct rpc_server *s = conn->server;
-    if (conn->channel.greeted || in->frame->status != PS_OK)
-        return ps_error_set(err, PS_EPROTOCOL, "an unexpected greeting");
-    const ProtobufCMessage *message =
-        rpc_message_unpack(&s->arena, &pstorage__v1__hello__descriptor, in->body, in->frame->body_bytes, err);
-    if (!message)
-        return err->status;
-    const int status = rpc_greeting_from_hello(&s->self, (const Pstorage__V1__Hello *)message,
-                                               conn->channel.link->address, &conn->peer, err);
-    if (status)
-        return status;
-    Pstorage__V1__Welcome welcome = PSTORAGE__V1__WELCOME__INIT;
-    char software[] = PS_VERSION;
-    welcome.protocol = RPC_PROTOCOL;
-    welcome.name = s->self.name;
-    welcome.role = s->self.role;
-    welcome.software = software;
-    welcome.cluster_id = s->self.cluster_id;
-    welcome.max_calls = RPC_CALLS_MAX;
+    const struct rpc_server *s = conn->server;
+    struct ps_error why = {.detail = ""};
+    const int status = s->admit ? s->admit(s->user, &conn->peer, &why) : PS_OK;
+    return status ? ps_error_set(err, status, "%s", why.detail[0] ? why.detail : ps_status_text(status))
+                  : PS_OK;
+}
+
+static void send_greeting(struct connection *conn, const ProtobufCMessage *message, bool last)
+{
     struct rpc_frame frame = {.kind = RPC_GREETING};
-    (void)rpc_channel_send(&conn->channel, &frame, NULL, 0, &welcome.base, NULL);
+    (void)rpc_channel_send(&conn->channel, &frame, NULL, 0, message, NULL);
+    if (!last)
+        return;
     conn->channel.greeted = true;
     conn->greet_by_ns = RPC_NEVER;
+}
+
+static int on_hello(struct connection *conn, const Pstorage__V1__Hello *hello, struct ps_error *err)
+{
+    struct rpc_server *s = conn->server;
+    const struct rpc_link *link = conn->channel.link;
+    const struct rpc_key *key;
+    uint8_t nonce[RPC_NONCE_BYTES], proof[RPC_PROOF_BYTES];
+    int status = rpc_greeting_from_hello(hello, link->address, &conn->peer, err);
+    if (!status)
+        status = rpc_greeting_judge_client(&s->self, link, hello, &conn->peer, &key, err);
+    if (!status && !key)
+        status = admit(conn, err);
+    if (status)
+        return status;
+    if (key && !s->transport->ops->random(s->transport, nonce, sizeof nonce))
+        return ps_error_set(err, PS_EINTERNAL, "the system gives no random numbers");
+    Pstorage__V1__Welcome welcome;
+    rpc_greeting_welcome(&s->self, &conn->peer, key, nonce, &welcome);
+    if (key && (!rpc_proof_make(key, RPC_PROVES_SERVER, hello, &welcome, proof) ||
+                !rpc_proof_make(key, RPC_PROVES_CLIENT, hello, &welcome, conn->proof)))
+        return ps_error_set(err, PS_EINTERNAL, "HMAC-SHA256 is not to be had");
+    if (key)
+        welcome.proof = (ProtobufCBinaryData){sizeof proof, proof};
+    conn->proof_due = key != NULL;
+    send_greeting(conn, &welcome.base, !conn->proof_due);
     return PS_OK;
+}
+
+static int on_proof(struct connection *conn, const Pstorage__V1__Proof *proof, struct ps_error *err)
+{
+    if (!rpc_proof_is(conn->proof, &proof->proof))
+        return ps_error_set(err, PS_EUNAUTHENTICATED,
+                            "the client's proof is wrong: it does not know the cluster key");
+    conn->proof_due = false;
+    conn->peer.authenticated = true;
+    const int status = admit(conn, err);
+    if (status)
+        return status;
+    const Pstorage__V1__Accepted accepted_message = PSTORAGE__V1__ACCEPTED__INIT;
+    send_greeting(conn, &accepted_message.base, true);
+    return PS_OK;
+}
+
+/* The client refuses us, and says why; its words are worth a line in the log, no more. */
+static void on_refusal(struct connection *conn, const struct rpc_incoming *in)
+{
+    struct ps_error bad, reason;
+    const ProtobufCMessage *message = rpc_message_unpack(
+        &conn->server->arena, &pstorage__v1__failure__descriptor, in->body, in->frame->body_bytes, &bad);
+    (void)ps_error_set(&reason, in->frame->status, "the client refuses: %s",
+                       message ? ((const Pstorage__V1__Failure *)message)->detail
+                               : ps_status_text(in->frame->status));
+    rpc_channel_close(&conn->channel, reason.status, reason.detail);
+}
+
+static int on_greeting(struct connection *conn, const struct rpc_incoming *in, struct ps_error *err)
+{
+    if (conn->channel.greeted)
+        return ps_error_set(err, PS_EPROTOCOL, "an unexpected greeting");
+    if (in->frame->status != PS_OK) {
+        on_refusal(conn, in);
+        return PS_OK;
+    }
+    const ProtobufCMessage *message = rpc_message_unpack(&conn->server->arena,
+                                                         conn->proof_due ? &pstorage__v1__proof__descriptor
+                                                                         : &pstorage__v1__hello__descriptor,
+                                                         in->body, in->frame->body_bytes, err);
+    if (!message)
+        return err->status;
+    return conn->proof_due ? on_proof(conn, (const Pstorage__V1__Proof *)message, err)
+                           : on_hello(conn, (const Pstorage__V1__Hello *)message, err);
 }
 
 static const struct entry *find_method(const struct rpc_server *s, uint64_t id)
@@ -393,10 +462,10 @@ static int server_frame(struct rpc_channel *channel, struct rpc_incoming *in, st
     struct connection *conn = container_of(channel, struct connection, channel);
     int status = PS_OK;
     if (in->frame->kind == RPC_GREETING)
-        status = on_hello(conn, in, err);
+        status = on_greeting(conn, in, err);
     else if (!channel->greeted)
-        status =
-            ps_error_set(err, PS_EPROTOCOL, "a frame of kind %d before the greeting", (int)in->frame->kind);
+        status = ps_error_set(err, PS_EPROTOCOL, "a frame of kind %d before %s", (int)in->frame->kind,
+                              conn->proof_due ? "the proof of the cluster key" : "the greeting");
     else if (in->frame->kind == RPC_REQUEST)
         status = on_request(conn, in, err);
     else if (in->frame->kind == RPC_CANCEL)
@@ -420,15 +489,25 @@ static void server_progress(struct rpc_channel *channel)
 
 /* ---- connections */
 
+/* One line for the log, unless the same was said of that machine a moment ago. */
 static void log_end(const struct connection *conn, const struct ps_error *reason)
 {
     struct rpc_server *s = conn->server;
-    char line[512];
+    const char *address = conn->channel.link->address, *port = strrchr(address, ':');
+    const char *name = conn->peer.name[0] ? conn->peer.name : "an unknown peer";
+    char line[512], news[512];
+    unsigned held_back;
     if (!s->log || reason->status == PS_EUNAVAILABLE || reason->status == PS_ECANCELLED)
         return; /* left, or was sent away by us: no news */
-    (void)snprintf(line, sizeof line, "rpc: connection from %s (%s) closed: %s: %s",
-                   conn->channel.greeted ? conn->peer.name : "an unknown peer", conn->channel.link->address,
-                   ps_status_text(reason->status), reason->detail);
+    (void)snprintf(news, sizeof news, "%.*s %d %s", port ? (int)(port - address) : (int)strlen(address),
+                   address, reason->status, reason->detail);
+    if (!rpc_news_is(&s->news, news, rpc_now(s->transport), &held_back))
+        return;
+    const int used = snprintf(line, sizeof line, "rpc: connection from %s%s (%s) closed: %s: %s",
+                              conn->channel.greeted || !conn->peer.name[0] ? "" : "a peer that calls itself ",
+                              name, address, ps_status_text(reason->status), reason->detail);
+    if (held_back > 0 && used > 0 && (size_t)used < sizeof line)
+        (void)snprintf(line + used, sizeof line - (size_t)used, " (and %u such lines not shown)", held_back);
     s->log(s->user, line);
 }
 
@@ -586,7 +665,9 @@ int rpc_server_create(struct rpc_transport *transport, const struct rpc_server_c
     if (!s)
         return PS_ENOMEM;
     s->transport = transport;
-    rpc_self_set(&s->self, &config->identity);
+    assert(!rpc_keys_exist(config->keys) || transport->ops->random);
+    rpc_self_set(&s->self, &config->identity, config->keys);
+    s->admit = config->admit;
     s->connections_max = config->connections_max ? config->connections_max : RPC_CONNECTIONS_DEFAULT;
     s->bytes_max = config->bytes_max ? config->bytes_max : RPC_SERVER_BYTES_DEFAULT;
     s->log = config->log;
@@ -630,6 +711,9 @@ int rpc_server_listen(struct rpc_server *s, const char *endpoint, struct ps_erro
 {
     if (s->nlisteners == LISTENERS_MAX)
         return ps_error_set(err, PS_ELIMIT, "at most %d endpoints to listen on", LISTENERS_MAX);
+    const int refused = rpc_keys_check_listen(s->self.keys, endpoint, err);
+    if (refused)
+        return refused;
     struct listener *l = &s->listeners[s->nlisteners];
     *l = (struct listener){.base = {.accepted = accepted, .closed = unlistened}, .server = s};
     const int status = s->transport->ops->listen(s->transport, endpoint, &l->base, err);

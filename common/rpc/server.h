@@ -26,6 +26,7 @@ enum {
     RPC_METHODS_MAX = 256,
 };
 
+struct rpc_keys;
 struct rpc_server;
 struct rpc_call;
 
@@ -50,9 +51,15 @@ struct rpc_service {
 
 struct rpc_server_config {
     struct rpc_identity identity; /* a cluster id refuses clients that name another one */
-    uint32_t connections_max;     /* 0: RPC_CONNECTIONS_DEFAULT */
-    size_t bytes_max;             /* 0: RPC_SERVER_BYTES_DEFAULT */
-    rpc_log log;                  /* may be NULL */
+    /* Borrowed for good. With a key, every client must prove that it knows the one of its cluster; without
+     * (NULL, or none in it) only clients on this machine are accepted. */
+    const struct rpc_keys *keys;
+    /* The last word about a client, when all else about it is right and before it may call:
+     * non-zero refuses it with that status and detail. May be NULL. */
+    int (*admit)(void *user, const struct rpc_peer *peer, struct ps_error *err);
+    uint32_t connections_max; /* 0: RPC_CONNECTIONS_DEFAULT */
+    size_t bytes_max;         /* 0: RPC_SERVER_BYTES_DEFAULT */
+    rpc_log log;              /* may be NULL */
     void *user;
 };
 
@@ -70,7 +77,8 @@ int rpc_server_create(struct rpc_transport *transport, const struct rpc_server_c
  * is a bug of ours. */
 void rpc_server_register(struct rpc_server *server, const struct rpc_service *service, void *user);
 /* May be called for several endpoints. Errors: PS_EINVAL (form of the
- * endpoint), PS_EEXISTS (in use), PS_EUNAVAILABLE, each with a detail. */
+ * endpoint), PS_EEXISTS (in use), PS_EUNAVAILABLE, PS_EUNAUTHENTICATED (no key, and other
+ * machines could connect there), each with a detail. */
 int rpc_server_listen(struct rpc_server *server, const char *endpoint, struct ps_error *err);
 /* The endpoint that the n-th rpc_server_listen got, with the port that was chosen for port 0. */
 const char *rpc_server_address(const struct rpc_server *server, size_t n);

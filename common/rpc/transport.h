@@ -11,6 +11,8 @@
 #ifndef PS_COMMON_RPC_TRANSPORT_H
 #define PS_COMMON_RPC_TRANSPORT_H
 
+#include <stdbool.h>
+
 #include "common/rpc/schedule.h"
 #include "common/status.h"
 
@@ -44,6 +46,8 @@ struct rpc_link {
     const struct rpc_link_events *events; /* set by whoever got the link, before its first operation */
     void *user;
     char address[128]; /* of the peer, for people */
+    /* The peer is on this machine: 127.0.0.0/8, ::1, or a socket of the file system. False when in doubt. */
+    bool local;
 };
 
 struct rpc_dial {
@@ -68,6 +72,8 @@ struct rpc_transport_ops {
     int (*listen)(struct rpc_transport *transport, const char *endpoint, struct rpc_listener *listener,
                   struct ps_error *err);
     void (*unlisten)(struct rpc_transport *transport, struct rpc_listener *listener); /* ends with `closed` */
+    /* Bytes that nobody can foresee, for nonces. False: none are to be had. */
+    bool (*random)(struct rpc_transport *transport, void *out, size_t length);
 };
 
 struct rpc_transport {

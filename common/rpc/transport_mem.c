@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/prng.h"
 #include "common/rpc/transport.h"
 
 enum {
@@ -21,6 +22,7 @@ struct event {
 struct rpc_mem_net {
     struct rpc_mem_config config;
     uint64_t now_ns;
+    struct prng prng;
     struct list_node events, hosts, links, listeners, dials;
     struct {
         char host[NAME_MAX_BYTES], other[NAME_MAX_BYTES];
@@ -309,6 +311,7 @@ static struct mem_link *new_link(struct host *host, struct host *far)
     l->far = far;
     l->fin_ns = RPC_NEVER;
     (void)snprintf(l->base.address, sizeof l->base.address, "%s", far->name);
+    l->base.local = host == far || !host->net->config.remote;
     list_init(&l->inbox);
     init_event(&l->in_event, run_received);
     init_event(&l->out_event, run_sent);
@@ -426,6 +429,14 @@ static uint64_t mem_now(struct rpc_transport *transport)
     return container_of(transport, struct host, base)->net->now_ns;
 }
 
+static bool mem_random(struct rpc_transport *transport, void *out, size_t length)
+{
+    struct prng *prng = &container_of(transport, struct host, base)->net->prng;
+    for (size_t i = 0; i < length; i++)
+        ((uint8_t *)out)[i] = (uint8_t)prng_next(prng);
+    return true;
+}
+
 static void poke(struct rpc_schedule *schedule)
 {
     struct rpc_transport *transport = container_of(schedule, struct rpc_transport, schedule);
@@ -437,6 +448,7 @@ struct rpc_mem_net *rpc_mem_net_create(const struct rpc_mem_config *config)
     struct rpc_mem_net *net = calloc(1, sizeof *net);
     assert(net);
     net->config = *config;
+    prng_seed(&net->prng, 1);
     if (net->config.capacity_bytes == 0)
         net->config.capacity_bytes = 64 * 1024;
     list_init(&net->events);
@@ -456,8 +468,8 @@ void rpc_mem_net_destroy(struct rpc_mem_net *net)
 
 struct rpc_transport *rpc_mem_transport_create(struct rpc_mem_net *net, const char *name)
 {
-    static const struct rpc_transport_ops ops = {mem_now, mem_dial, mem_dial_cancel, mem_listen,
-                                                 mem_unlisten};
+    static const struct rpc_transport_ops ops = {mem_now,    mem_dial,     mem_dial_cancel,
+                                                 mem_listen, mem_unlisten, mem_random};
     struct host *host = calloc(1, sizeof *host);
     assert(host);
     host->base.ops = &ops;

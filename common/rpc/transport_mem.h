@@ -2,8 +2,8 @@
  *
  * A net is a set of named hosts. Byte streams between them are split, delayed
  * and bounded as told; hosts can be cut off from each other (bytes wait,
- * nothing fails) and streams can be broken. Deterministic: the same calls give
- * the same run. */
+ * nothing fails) and streams can be broken. Deterministic, nonces included: the same
+ * calls give the same run. */
 #ifndef PS_COMMON_RPC_TRANSPORT_MEM_H
 #define PS_COMMON_RPC_TRANSPORT_MEM_H
 
@@ -18,6 +18,7 @@ struct rpc_mem_config {
     uint64_t latency_ns;   /* of every byte and every connect */
     size_t capacity_bytes; /* in transit a direction; 0: 64 KiB */
     size_t piece_bytes;    /* at most so many a send and a receive; 0: no limit */
+    bool remote;           /* hosts are other machines to each other, not this one */
 };
 
 struct rpc_mem_net *rpc_mem_net_create(const struct rpc_mem_config *config);

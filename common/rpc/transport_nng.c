@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "common/rpc/transport.h"
 
@@ -65,6 +66,7 @@ struct nng_link {
 struct dialling {
     struct nng_transport *transport;
     nng_stream_dialer *dialer;
+    bool ipc;
     struct op op;
     struct rpc_dial *dial;
 };
@@ -74,7 +76,7 @@ struct accepting {
     nng_stream_listener *listener;
     struct op op;
     struct rpc_listener *user;
-    bool pausing, closing;
+    bool pausing, closing, ipc;
 };
 
 /* ---- operations */
@@ -223,13 +225,29 @@ static void link_close(struct rpc_link *link)
     post(&l->last);
 }
 
-static void describe_peer(nng_stream *stream, char *out, size_t room)
+static bool is_loopback(const nng_sockaddr *address)
 {
+    static const uint8_t v6[16] = {[15] = 1}, mapped[13] = {[10] = 0xff, 0xff, 127};
+    if (address->s_family == NNG_AF_INET)
+        return ntohl(address->s_in.sa_addr) >> 24 == 127;
+    if (address->s_family == NNG_AF_INET6)
+        return memcmp(address->s_in6.sa_addr, v6, sizeof v6) == 0 ||
+               memcmp(address->s_in6.sa_addr, mapped, sizeof mapped) == 0;
+    return false;
+}
+
+/* `ipc`: the endpoint was one; its peers need no address to be on this machine. */
+static void describe_peer(nng_stream *stream, bool ipc, struct rpc_link *link)
+{
+    char *out = link->address;
+    const size_t room = sizeof link->address;
+    link->local = ipc;
     nng_sockaddr address;
     char text[INET6_ADDRSTRLEN] = "";
-    (void)snprintf(out, room, "local");
-    if (nng_stream_get_addr(stream, NNG_OPT_REMADDR, &address) != 0)
+    (void)snprintf(out, room, ipc ? "local" : "unknown address");
+    if (ipc || nng_stream_get_addr(stream, NNG_OPT_REMADDR, &address) != 0)
         return;
+    link->local = is_loopback(&address);
     if (address.s_family == NNG_AF_INET) {
         (void)inet_ntop(AF_INET, &address.s_in.sa_addr, text, sizeof text);
         (void)snprintf(out, room, "%s:%u", text, ntohs(address.s_in.sa_port));
@@ -240,7 +258,7 @@ static void describe_peer(nng_stream *stream, char *out, size_t room)
 }
 
 /* Takes the stream; NULL: out of memory, the stream is freed. */
-static struct rpc_link *new_link(struct nng_transport *t, nng_stream *stream)
+static struct rpc_link *new_link(struct nng_transport *t, nng_stream *stream, bool ipc)
 {
     static const struct rpc_link_ops ops = {link_recv, link_send, link_close};
     struct nng_link *l = calloc(1, sizeof *l);
@@ -260,16 +278,21 @@ static struct rpc_link *new_link(struct nng_transport *t, nng_stream *stream)
         free(l);
         return NULL;
     }
-    describe_peer(stream, l->base.address, sizeof l->base.address);
+    describe_peer(stream, ipc, &l->base);
     t->users++;
     return &l->base;
 }
 
 /* ---- endpoints */
 
+static bool is_ipc(const char *endpoint)
+{
+    return strncmp(endpoint, "ipc:///", 7) == 0;
+}
+
 static int check_endpoint(const char *endpoint, struct ps_error *err)
 {
-    if (strncmp(endpoint, "ipc:///", 7) == 0 && endpoint[7] != '\0')
+    if (is_ipc(endpoint) && endpoint[7] != '\0')
         return PS_OK;
     if (strncmp(endpoint, "tcp://", 6) == 0) {
         const char *port = strrchr(endpoint + 6, ':');
@@ -304,9 +327,10 @@ static void dialled(struct op *op, int result)
     nng_stream *stream = result == 0 ? nng_aio_get_output(op->aio, 0) : NULL;
     op_free(op);
     nng_stream_dialer_free(d->dialer);
+    const bool ipc = d->ipc;
     free(d);
     t->users--;
-    struct rpc_link *link = stream ? new_link(t, stream) : NULL;
+    struct rpc_link *link = stream ? new_link(t, stream, ipc) : NULL;
     if (link)
         dial->done(dial, PS_OK, link, "");
     else if (stream)
@@ -328,6 +352,7 @@ static int dial_endpoint(struct rpc_transport *transport, const char *endpoint, 
         return ps_error_set(err, PS_ENOMEM, "out of memory");
     d->transport = t;
     d->dial = dial;
+    d->ipc = is_ipc(endpoint);
     if (op_init(&d->op, t, dialled) != PS_OK) {
         free(d);
         return ps_error_set(err, PS_ENOMEM, "out of memory");
@@ -383,7 +408,7 @@ static void accepted(struct op *op, int result)
         return;
     }
     if (stream) {
-        struct rpc_link *link = new_link(a->transport, stream);
+        struct rpc_link *link = new_link(a->transport, stream, a->ipc);
         if (link)
             a->user->accepted(a->user, link);
     } else if (result != 0) {
@@ -418,6 +443,7 @@ static int listen_endpoint(struct rpc_transport *transport, const char *endpoint
         return ps_error_set(err, PS_ENOMEM, "out of memory");
     a->transport = t;
     a->user = listener;
+    a->ipc = is_ipc(endpoint);
     int result = nng_stream_listener_alloc(&a->listener, endpoint);
     if (result != 0) {
         free(a);
@@ -454,6 +480,13 @@ static uint64_t now_ns_of(struct rpc_transport *transport)
 {
     (void)transport;
     return uv_hrtime();
+}
+
+static bool random_bytes(struct rpc_transport *transport, void *out, size_t length)
+{
+    (void)transport;
+    assert(length <= 256); /* so much comes whole, whatever signals arrive */
+    return getrandom(out, length, 0) == (ssize_t)length;
 }
 
 static void on_idle(uv_idle_t *idle)
@@ -524,8 +557,8 @@ static void on_closed(uv_handle_t *handle)
 
 int rpc_transport_nng_create(uv_loop_t *loop, struct rpc_transport **out)
 {
-    static const struct rpc_transport_ops ops = {now_ns_of, dial_endpoint, cancel_dial, listen_endpoint,
-                                                 unlisten};
+    static const struct rpc_transport_ops ops = {now_ns_of,       dial_endpoint, cancel_dial,
+                                                 listen_endpoint, unlisten,      random_bytes};
     struct nng_transport *t = calloc(1, sizeof *t);
     if (!t)
         return PS_ENOMEM;

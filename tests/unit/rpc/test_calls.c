@@ -604,7 +604,9 @@ static void another_cluster_is_refused_and_told_why(void **state)
     call_create(w, &o, "v");
     world_run(w, 20 * MS);
     assert_int_equal(o.status, PS_EPERM);
-    assert_string_equal(o.detail, WORLD_ENDPOINT ": cluster blue meets cluster red");
+    assert_string_equal(o.detail,
+                        WORLD_ENDPOINT ": the server is of cluster blue, the client of cluster red: "
+                                       "PSTORAGE_CLUSTER_NAME must be the same on both sides");
 }
 
 static void one_connection_too_many_is_sent_away(void **state)
