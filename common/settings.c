@@ -123,6 +123,11 @@ static int next_flag(const struct settings_program *p, const struct settings_inp
                             "\"%.80s\" is not expected: settings are given as --name=value; see --help", arg);
     const size_t length = strcspn(arg, "=");
     out->setting = by_flag(p, arg, length);
+    if (out->setting && (out->setting->flags & SETTING_SECRET))
+        return ps_error_set(err, PS_EINVAL,
+                            "%.*s is not to be given as a flag, which everybody on this machine can read: "
+                            "set the variable %s%s, or name a file that holds it",
+                            (int)length, arg, prefix, out->setting->name);
     if (!out->setting) {
         const size_t dashes = strspn(arg, "-");
         const struct setting *s = dashes <= length ? nearest(p, arg + dashes, length - dashes) : NULL;
@@ -228,7 +233,10 @@ static int read_line(const struct settings *s, const char *line, size_t length, 
     if (memchr(line, '\0', length))
         return ps_error_set(err, PS_EINVAL, "%s line %u: not text", s->file_name, number);
     const char *equals = memchr(line, '=', length);
-    const size_t shown = length > 60 ? 60 : length;
+    /* The first word alone: what follows may be a secret. */
+    size_t shown = 0;
+    while (shown < length && shown < 60 && !is_space(line[shown]) && line[shown] != ':')
+        shown++;
     if (!equals)
         return ps_error_set(err, PS_EINVAL, "%s line %u: \"%.*s\" is no setting: write PSTORAGE_NAME=value",
                             s->file_name, number, (int)shown, line);
@@ -384,7 +392,8 @@ static int load_value(struct settings *s, const struct settings_input *in, size_
         describe_source(s, setting, source, raw.line, where, sizeof where);
         if (setting->type == SETTING_DEVICES)
             return ps_error_set(err, rc, "%s: %s", where, needs.detail);
-        return ps_error_set(err, rc, "%s: \"%.60s\" is wrong: %s", where, value->text, needs.detail);
+        return ps_error_set(err, rc, "%s: \"%.60s\" is wrong: %s", where, settings_shown(s, index),
+                            needs.detail);
     }
     return 0;
 }
@@ -447,25 +456,32 @@ int settings_load(struct settings *s, const struct settings_program *program, co
     return rc;
 }
 
+const char *settings_shown(const struct settings *s, size_t index)
+{
+    const char *text = s->values[index].text;
+    return text[0] && (s->program->table[index].flags & SETTING_SECRET) ? "(set)" : text;
+}
+
 const char *settings_describe(const struct settings *s, size_t index, char *out, size_t room)
 {
+    const char *shown = settings_shown(s, index);
     const struct setting *setting = &s->program->table[index];
     const struct setting_value *v = &s->values[index];
     char flag[NAME_MAX_LEN + 3];
     switch (v->source) {
     case SETTING_FROM_DEFAULT:
-        (void)snprintf(out, room, "%s%s=%s (default)", prefix, setting->name, v->text);
+        (void)snprintf(out, room, "%s%s=%s (default)", prefix, setting->name, shown);
         break;
     case SETTING_FROM_FILE:
-        (void)snprintf(out, room, "%s%s=%s (%s line %u)", prefix, setting->name, v->text, s->file_name,
+        (void)snprintf(out, room, "%s%s=%s (%s line %u)", prefix, setting->name, shown, s->file_name,
                        v->line);
         break;
     case SETTING_FROM_ENVIRONMENT:
-        (void)snprintf(out, room, "%s%s=%s (environment)", prefix, setting->name, v->text);
+        (void)snprintf(out, room, "%s%s=%s (environment)", prefix, setting->name, shown);
         break;
     case SETTING_FROM_FLAG:
         flag_of(setting, flag);
-        (void)snprintf(out, room, "%s%s=%s (flag %s)", prefix, setting->name, v->text, flag);
+        (void)snprintf(out, room, "%s%s=%s (flag %s)", prefix, setting->name, shown, flag);
         break;
     }
     return out;
@@ -492,7 +508,10 @@ void settings_print_help(const struct settings_program *p, settings_sink sink, v
         char flag[NAME_MAX_LEN + 3], hint[128];
         flag_of(s, flag);
         const bool only = s->flags & SETTING_FLAG_ONLY;
-        emit(sink, user, "  %s%s\n      %s.\n", flag, s->type == SETTING_BOOL ? "" : " VALUE", s->help);
+        if (s->flags & SETTING_SECRET)
+            emit(sink, user, "  (not a flag)\n      %s.\n", s->help);
+        else
+            emit(sink, user, "  %s%s\n      %s.\n", flag, s->type == SETTING_BOOL ? "" : " VALUE", s->help);
         emit(sink, user, "      %s; default: %s%s%s%s%s\n", setting_value_hint(s, hint, sizeof hint),
              s->default_text[0] ? s->default_text : "none", only ? "" : "  [", only ? "" : prefix,
              only ? "" : s->name, only ? "" : "]");
@@ -513,8 +532,10 @@ void settings_print_doc(const struct settings_program *p, settings_sink sink, vo
         char flag[NAME_MAX_LEN + 3], hint[128];
         flag_of(s, flag);
         const bool only = s->flags & SETTING_FLAG_ONLY;
-        emit(sink, user, "| %s%s | `%s` | %s%s%s | %s | %s |\n", only ? "" : prefix, only ? "" : s->name,
-             flag, s->default_text[0] ? "`" : "", s->default_text, s->default_text[0] ? "`" : "",
-             setting_value_hint(s, hint, sizeof hint), s->help);
+        const bool secret = s->flags & SETTING_SECRET;
+        emit(sink, user, "| %s%s | %s%s%s | %s%s%s | %s | %s |\n", only ? "" : prefix, only ? "" : s->name,
+             secret ? "" : "`", secret ? "none" : flag, secret ? "" : "`", s->default_text[0] ? "`" : "",
+             s->default_text, s->default_text[0] ? "`" : "", setting_value_hint(s, hint, sizeof hint),
+             s->help);
     }
 }

@@ -38,6 +38,8 @@ enum {
     SETTING_FLAG_ONLY = 1u << 1, /* not from environment or file: what one start is asked to do */
     SETTING_NOT_IN_FILE = 1u << 2,
     SETTING_EXPAND = 1u << 3, /* ${DATA_DIR} and ${HOST_NAME} stand for their values */
+    /* Never shown, only "(set)"; and not a flag, since everybody sees the arguments of a process. */
+    SETTING_SECRET = 1u << 4,
 };
 
 struct setting {
@@ -120,6 +122,10 @@ int settings_find_file(const struct settings_program *program, const struct sett
  * PSTORAGE_… that no program knows end in `warnings`. */
 int settings_load(struct settings *settings, const struct settings_program *program,
                   const struct settings_input *input, struct ps_error *err);
+
+/* The value as people may see it: a secret one is "(set)", or empty. Whoever shows, logs or stores
+ * values asks this, not `values`. */
+const char *settings_shown(const struct settings *settings, size_t index);
 
 /* "PSTORAGE_API_PORT=8000 (default)": for messages about a value that turned
  * out not to work, such as a port in use. Returns `out`. */

@@ -55,6 +55,12 @@ enum setting_replication {
       "Compression of new data")                                                                                     \
     X(CLUSTER_ENABLED, cluster_enabled, BOOL, 0, "false", 0, 0, NULL,                                                \
       "Form a cluster with the peers; needs PSTORAGE_PEERS and PSTORAGE_MEDIATOR")                                   \
+    X(CLUSTER_NAME, cluster_name, NAME, 0, "pstorage", 0, 0, NULL,                                                   \
+      "Name of the cluster: the same on all of its nodes")                                                           \
+    X(CLUSTER_KEY, cluster_key, STRING, SETTING_MAY_BE_EMPTY | SETTING_SECRET, "", 0, 0, NULL,                       \
+      "Shared key of the cluster, 16 to 1024 printable characters; better in a file: PSTORAGE_CLUSTER_KEY_FILE")     \
+    X(CLUSTER_KEY_FILE, cluster_key_file, PATH, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                \
+      "File that holds the cluster's key; without a key only this machine may connect by RPC") \
     X(PEERS, peers, PEERS, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                                     \
       "The other nodes, separated by spaces: name=tcp://host:9500")                                                  \
     X(MEDIATOR, mediator, URL, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                                 \
@@ -79,6 +85,10 @@ enum setting_replication {
       "Where the mediator is served: tcp://host:port or ipc://PATH")                                                 \
     X(DATA_DIR, data_dir, PATH, 0, "/tmp/pstorage/mediator", 0, 0, NULL,                                             \
       "Directory of the mediator's records")                                                                         \
+    X(CLUSTER_KEY, cluster_key, STRING, SETTING_MAY_BE_EMPTY | SETTING_SECRET, "", 0, 0, NULL,                       \
+      "Shared key of the cluster, 16 to 1024 printable characters; better in a file: PSTORAGE_CLUSTER_KEY_FILE")     \
+    X(CLUSTER_KEY_FILE, cluster_key_file, PATH, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                \
+      "File that holds the key, or a line CLUSTER:KEY for each cluster; without a key only this machine may connect") \
     X(CONFIG, config, PATH, SETTING_NOT_IN_FILE | SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                              \
       "File with settings, PSTORAGE_NAME=value a line")
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "common/rpc/keys.h"
 #include "common/settings_table.h"
 #include "common/status.h"
 #include "node/host/data_dir.h"
@@ -19,6 +20,7 @@ struct node {
     struct pstoraged_settings as; /* typed; points into settings */
     const char *notify_socket;
     uint64_t started_unix_ns;
+    struct rpc_keys keys; /* for every server and client of RPC here */
 
     uv_loop_t loop; /* the reactor's: main thread */
     uv_signal_t signals[3];
@@ -77,6 +79,8 @@ int start_comparison(struct node *node, struct ps_error *err);
 void stop_comparison(struct node *node);
 
 /* start_host.c: the ways in for hosts and people. */
+int start_cluster_key(struct node *node, struct ps_error *err);
+void stop_cluster_key(struct node *node);
 int start_transport(struct node *node, struct ps_error *err);
 void stop_transport(struct node *node);
 int start_rpc(struct node *node, struct ps_error *err);

@@ -119,6 +119,7 @@ static void stop_loop(struct node *node)
  * everything that sends from a prepare callback (reactor_uv.h). */
 static const struct step steps[] = {
     {"settings", check_settings, NULL},
+    {"cluster key", start_cluster_key, stop_cluster_key},
     {"data directory", start_data_dir, stop_data_dir},
     {"event loop", start_loop, stop_loop},
     {"catalog", start_catalog, stop_catalog},

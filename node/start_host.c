@@ -1,5 +1,6 @@
 /* The ways in: RPC for people and programs, NBD for hosts. */
 #include "common/clock.h"
+#include "common/cluster_key.h"
 #include "common/log.h"
 #include "common/rpc/server.h"
 #include "common/rpc/transport_nng.h"
@@ -10,6 +11,23 @@
 #include "node/host/services.h"
 
 /* ---- RPC */
+
+/* Before anything is made on disk: a node that may not listen where it is told doesn't start. */
+int start_cluster_key(struct node *node, struct ps_error *err)
+{
+    struct ps_error reason;
+    int rc = cluster_key_load(node->as.cluster_key, node->as.cluster_key_file, node->as.cluster_name,
+                              &node->keys, err);
+    if (rc)
+        return rc;
+    rc = rpc_keys_check_listen(&node->keys, node->as.rpc_listen, &reason);
+    return rc ? node_setting_error(node, PSTORAGED_RPC_LISTEN, rc, err, reason.detail) : 0;
+}
+
+void stop_cluster_key(struct node *node)
+{
+    rpc_keys_clear(&node->keys);
+}
 
 int start_transport(struct node *node, struct ps_error *err)
 {
@@ -40,7 +58,10 @@ static uint64_t now_unix_ns(void *user)
 int start_rpc(struct node *node, struct ps_error *err)
 {
     const struct rpc_server_config server = {
-        .identity = {.name = node->as.node_name, .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE},
+        .identity = {.name = node->as.node_name,
+                     .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE,
+                     .cluster_id = node->as.cluster_name},
+        .keys = &node->keys,
         .log = rpc_line,
     };
     const struct services_config config = {
