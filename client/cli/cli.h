@@ -36,6 +36,7 @@ int cmd_snapshot_list(struct cli *cli);
 int cmd_snapshot_delete(struct cli *cli);
 int cmd_snapshot_restore(struct cli *cli);
 int cmd_clone_create(struct cli *cli);
+int cmd_key_create(struct cli *cli);
 int cmd_status(struct cli *cli);
 int cmd_metrics(struct cli *cli);
 int cmd_events(struct cli *cli);

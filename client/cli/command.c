@@ -241,6 +241,17 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
                      OPERAND("NEW", CLI_NEW, "Name of the new volume")},
     },
     {
+        .id = CLI_KEY_CREATE,
+        .noun = "key",
+        .verb = "create",
+        .summary = "Print a fresh random cluster key",
+        .details =
+            "Nodes, mediator and clients of a cluster share one key, by which they prove themselves to each "
+            "other. Put it into a file that only they can read and name that by PSTORAGE_CLUSTER_KEY_FILE "
+            "on all of them. Talks to no node.",
+        .example = "(umask 077; pstorage key create >cluster.key)",
+    },
+    {
         .id = CLI_STATUS,
         .noun = "status",
         .summary = "Show health, space and what data reduction saves",
@@ -290,6 +301,12 @@ const struct cli_option cli_global_options[] = {
      .help = "Node to talk to: tcp://HOST:PORT or ipc://PATH. Give several and the next is tried when one is "
              "unavailable. Default: $" CLI_ENDPOINT_VARIABLE ", or " CLI_DEFAULT_ENDPOINT,
      .repeatable = true},
+    {.name = "cluster-key-file",
+     .kind = CLI_FILE,
+     .metavar = "FILE",
+     .help =
+         "File that holds the cluster's key; no other user may read it. Default: $PSTORAGE_CLUSTER_KEY_FILE, "
+         "or the key itself in $PSTORAGE_CLUSTER_KEY"},
     {.name = "json", .letter = 'j', .kind = CLI_FLAG, .help = "Print JSON instead of tables, errors too"},
     {.name = "timeout",
      .kind = CLI_SECONDS,
@@ -304,6 +321,7 @@ const struct cli_noun cli_nouns[] = {
     {"volume", "Thin block devices: create, list, change, copy in and out"},
     {"snapshot", "Images of a volume at one instant"},
     {"clone", "Volumes that start as a snapshot"},
+    {"key", "The key that nodes and clients of a cluster share"},
     {"status", "Health, space and what data reduction saves"},
     {"metrics", "All counters"},
     {"events", "What happened"},

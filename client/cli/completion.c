@@ -139,14 +139,15 @@ void completion_write_bash(FILE *out)
                 "    options='",
                 out);
     words(out, cli_global_options, SIZE_MAX);
-    (void)fputs("'\n"
-                "    for ((i = 1; i < cword; i++)); do\n"
-                "        word=${words[i]}\n"
-                "        case $word in\n"
-                "        --endpoint|-e) endpoints+=(\"$word\" \"${words[i + 1]}\"); ((i++)) ;;\n"
-                "        --endpoint=*) endpoints+=(\"$word\") ;;\n"
-                "        ",
-                out);
+    (void)fputs(
+        "'\n"
+        "    for ((i = 1; i < cword; i++)); do\n"
+        "        word=${words[i]}\n"
+        "        case $word in\n"
+        "        --endpoint|-e|--cluster-key-file) endpoints+=(\"$word\" \"${words[i + 1]}\"); ((i++)) ;;\n"
+        "        --endpoint=*|--cluster-key-file=*) endpoints+=(\"$word\") ;;\n"
+        "        ",
+        out);
     bool first = true;
     for (size_t i = 0; i < CLI_COMMAND_COUNT; i++)
         for (size_t k = 0; k < CLI_OPTIONS_MAX && cli_commands[i].options[k].name; k++)

@@ -26,6 +26,7 @@ static const cli_run commands[CLI_COMMAND_COUNT] = {
     [CLI_SNAPSHOT_DELETE] = cmd_snapshot_delete,
     [CLI_SNAPSHOT_RESTORE] = cmd_snapshot_restore,
     [CLI_CLONE_CREATE] = cmd_clone_create,
+    [CLI_KEY_CREATE] = cmd_key_create,
     [CLI_STATUS] = cmd_status,
     [CLI_METRICS] = cmd_metrics,
     [CLI_EVENTS] = cmd_events,
@@ -66,6 +67,7 @@ static int connect_and_run(struct cli *cli)
         .endpoints = cli->in->nendpoints ? endpoints : NULL,
         .name = "pstorage",
         .timeout_ms = (uint32_t)cli->in->timeout_ms,
+        .cluster_key_file = cli->in->cluster_key_file,
     };
     int rc = pstorage_client_create(&options, &cli->client, &cli->error);
     if (rc)
@@ -106,7 +108,9 @@ int main(int argc, char **argv)
         return print_error(in.json, PSTORAGE_EINVAL, usage.detail);
 
     struct cli cli = {.in = &in, .out = stdout, .bold = shows_bold()};
-    const int status = run_without_client(&in, stdout) ? PSTORAGE_OK : connect_and_run(&cli);
+    int status = PSTORAGE_OK;
+    if (!run_without_client(&in, stdout))
+        status = in.command->id == CLI_KEY_CREATE ? cmd_key_create(&cli) : connect_and_run(&cli);
     if (status)
         return print_error(in.json, status, cli.error.detail);
     if (fflush(stdout) != 0 || ferror(stdout))

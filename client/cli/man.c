@@ -159,6 +159,12 @@ void man_write(FILE *out, const char *version)
     }
     (void)fputs(".SH ENVIRONMENT\n.TP\n.B " CLI_ENDPOINT_VARIABLE "\n", out);
     line(out, "Endpoints, separated by blanks, when --endpoint is not given.");
+    (void)fputs(".TP\n.B PSTORAGE_CLUSTER_KEY_FILE\n", out);
+    line(out, "File that holds the cluster's key, when --cluster-key-file is not given.");
+    (void)fputs(".TP\n.B PSTORAGE_CLUSTER_KEY\n", out);
+    line(out, "The key itself. One of the two.");
+    (void)fputs(".TP\n.B PSTORAGE_CLUSTER_NAME\n", out);
+    line(out, "If set, nodes of any other cluster are refused.");
     (void)fputs(".TP\n.B NO_COLOR\n", out);
     line(out, "If set, headings are not bold on a terminal.");
     (void)fputs(".SH SEE ALSO\n.BR pstoraged (8)\n", out);

@@ -128,6 +128,8 @@ static int set_global(struct parser *p, const struct cli_option *o, const char *
         out->version = true;
     } else if (strcmp(o->name, "timeout") == 0) {
         out->timeout_ms = value.number;
+    } else if (strcmp(o->name, "cluster-key-file") == 0) {
+        out->cluster_key_file = text;
     } else {
         assert(strcmp(o->name, "endpoint") == 0);
         if (out->nendpoints == CLI_ENDPOINTS_MAX)

@@ -27,7 +27,8 @@ struct cli_invocation {
     struct cli_value options[CLI_OPTIONS_MAX];
     const char *endpoints[CLI_ENDPOINTS_MAX]; /* only those of --endpoint */
     size_t nendpoints;
-    uint64_t timeout_ms; /* 0: not given */
+    const char *cluster_key_file; /* NULL: not given */
+    uint64_t timeout_ms;          /* 0: not given */
 };
 
 /* Reads argv[1] to argv[argc - 1]. Errors are all PS_EINVAL, with one line

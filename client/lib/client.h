@@ -21,6 +21,7 @@
 #include "client/lib/pstorage.h"
 #include "common/container.h"
 #include "common/rpc/client.h"
+#include "common/rpc/keys.h"
 #include "common/rpc/transport_nng.h"
 
 enum {
@@ -112,7 +113,8 @@ struct pstorage_image {
 struct pstorage_client {
     /* Fixed when it is created. */
     uint32_t timeout_ms, max_in_flight;
-    char name[RPC_NAME_MAX + 1];
+    char name[RPC_NAME_MAX + 1], cluster[RPC_NAME_MAX + 1];
+    struct rpc_keys keys;
     pthread_t thread;
     /* Shared. */
     pthread_mutex_t lock;
@@ -133,7 +135,8 @@ struct pstorage_client {
     bool link_closing; /* rpc_client_close is under way */
     bool link_lost;    /* on_state said so; the turn handles it */
     struct ps_error link_error;
-    uint64_t connection; /* number of the present or last one */
+    struct ps_error refusal; /* status not 0: what a node said that refused us, in this search */
+    uint64_t connection;     /* number of the present or last one */
     struct list_node queue, images;
     uint64_t queue_deadline_ns; /* no deadline of a queued request is earlier */
     uint32_t in_flight;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/lib/client.h"
+#include "common/cluster_key.h"
 
 #define MS 1000000ull
 
@@ -274,6 +275,7 @@ static void on_state(void *user, int status, const char *detail)
         c->link = LINK_UP;
         c->connection++;
         endpoints_up(&c->endpoints);
+        c->refusal.status = PS_OK;
     } else {
         /* Not handled here: the RPC client is in the middle of its own work. */
         c->link_lost = true;
@@ -282,10 +284,26 @@ static void on_state(void *user, int status, const char *detail)
     client_wake(c);
 }
 
+/* It is there, and this client is not what it wants: asking again would change nothing. */
+static bool is_refusal(int status)
+{
+    return status == PS_EUNAUTHENTICATED || status == PS_EPERM || status == PS_EVERSION ||
+           status == PS_EEXISTS;
+}
+
 static void fail_waiting(struct pstorage_client *c)
 {
     char detail[sizeof c->link_error.detail + 64];
     /* The RPC client's reason begins with the endpoint. */
+    if (c->refusal.status) {
+        const struct ps_error refusal = c->refusal;
+        c->refusal.status = PS_OK;
+        if (c->endpoints.count > 1)
+            (void)snprintf(detail, sizeof detail, "no node at any of %zu endpoints; %s", c->endpoints.count,
+                           refusal.detail);
+        fail_all(&c->queue, refusal.status, c->endpoints.count > 1 ? detail : refusal.detail);
+        return;
+    }
     if (c->endpoints.count > 1)
         (void)snprintf(detail, sizeof detail, "no node at any of %zu endpoints; the last one: %s",
                        c->endpoints.count, c->link_error.detail);
@@ -303,7 +321,10 @@ static void link_down(struct pstorage_client *c)
         c->link_closing = true;
         rpc_client_close(c->rpc, on_link_closed, c);
     }
-    if (endpoints_failed(&c->endpoints, client_now()))
+    const bool refused = is_refusal(c->link_error.status);
+    if (refused)
+        c->refusal = c->link_error;
+    if (endpoints_failed(&c->endpoints, client_now(), refused))
         fail_waiting(c);
 }
 
@@ -311,7 +332,10 @@ static void link_start(struct pstorage_client *c)
 {
     const struct rpc_client_config config = {
         .endpoint = endpoints_url(&c->endpoints),
-        .identity = {.name = c->name, .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_CLIENT},
+        .identity = {.name = c->name,
+                     .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_CLIENT,
+                     .cluster_id = c->cluster},
+        .keys = &c->keys,
         .on_state = on_state,
         .user = c,
     };
@@ -491,7 +515,21 @@ static void client_free(struct pstorage_client *c)
     }
     (void)pthread_mutex_destroy(&c->lock);
     uv_sem_destroy(&c->started);
+    rpc_keys_clear(&c->keys);
     free(c);
+}
+
+/* What the program says goes before what the environment says. */
+static int take_key(struct pstorage_client *c, const struct pstorage_options *o, struct ps_error *err)
+{
+    const bool given = o->cluster_key || o->cluster_key_file;
+    const char *key = given ? o->cluster_key : getenv("PSTORAGE_CLUSTER_KEY");
+    const char *file = given ? o->cluster_key_file : getenv("PSTORAGE_CLUSTER_KEY_FILE");
+    const char *cluster = o->cluster_name ? o->cluster_name : getenv("PSTORAGE_CLUSTER_NAME");
+    if (cluster && strlen(cluster) > RPC_NAME_MAX)
+        return ps_error_set(err, PS_EINVAL, "the cluster's name is longer than %d bytes", RPC_NAME_MAX);
+    (void)snprintf(c->cluster, sizeof c->cluster, "%s", cluster ? cluster : "");
+    return cluster_key_load(key, file, c->cluster, &c->keys, err);
 }
 
 int pstorage_client_create(const struct pstorage_options *options, struct pstorage_client **out,
@@ -506,6 +544,8 @@ int pstorage_client_create(const struct pstorage_options *options, struct pstora
         return ps_error_set(detail, PS_ENOMEM, "out of memory");
     int rc = endpoints_parse(&c->endpoints, endpoints && *endpoints ? endpoints : PSTORAGE_DEFAULT_ENDPOINT,
                              o->patience_ms * MS, detail);
+    if (rc == 0)
+        rc = take_key(c, o, detail);
     if (rc) {
         free(c);
         return rc;

@@ -58,7 +58,7 @@ uint64_t endpoints_wanted(struct endpoints *e, uint64_t now_ns)
 {
     if (!e->searching) {
         e->searching = true;
-        e->failed = 0;
+        e->failed = e->refused = 0;
         e->since_ns = now_ns;
         e->pause_ns = PAUSE_FIRST;
     }
@@ -76,15 +76,17 @@ void endpoints_up(struct endpoints *e)
     e->not_before_ns = 0;
 }
 
-bool endpoints_failed(struct endpoints *e, uint64_t now_ns)
+bool endpoints_failed(struct endpoints *e, uint64_t now_ns, bool refused)
 {
     if (!e->searching)
         return false; /* it was up: the search begins with it */
     e->current = (e->current + 1) % e->count;
+    e->refused += refused;
     if (++e->failed < e->count)
         return false;
-    e->failed = 0;
-    if (now_ns - e->since_ns >= e->patience_ns) {
+    const bool hopeless = e->refused == e->count;
+    e->failed = e->refused = 0;
+    if (hopeless || now_ns - e->since_ns >= e->patience_ns) {
         e->searching = false;
         return true;
     }

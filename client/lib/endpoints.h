@@ -24,7 +24,7 @@ struct endpoints {
     uint64_t patience_ns;
     /* Of the present search. */
     bool searching;
-    size_t failed; /* attempts in this round */
+    size_t failed, refused; /* attempts in this round; those of them that the node refused */
     uint64_t since_ns, not_before_ns, pause_ns;
 };
 
@@ -41,7 +41,9 @@ const char *endpoints_url(const struct endpoints *e);
 void endpoints_up(struct endpoints *e);
 
 /* The current endpoint did not answer, or was lost: moves on to the next one.
- * True: give up, what waits fails now. A lost one is the first to be tried again. */
-bool endpoints_failed(struct endpoints *e, uint64_t now_ns);
+ * True: give up, what waits fails now. A lost one is the first to be tried again.
+ * `refused`: it is there and wants nothing to do with us, which no patience changes: a round of
+ * nothing else is the last one. */
+bool endpoints_failed(struct endpoints *e, uint64_t now_ns, bool refused);
 
 #endif

@@ -90,12 +90,20 @@ struct pstorage_options {
     const char *name;       /* what the client calls itself towards the node; NULL: the program's name */
     uint32_t timeout_ms;    /* of requests that give none; 0: 30,000 */
     uint32_t patience_ms;   /* how long requests wait while no endpoint is available. 0: they fail as
-                               soon as each was tried once since the connection was lost */
+                               soon as each was tried once since the connection was lost. Refusals (no key, a
+                               wrong one, another cluster) are not waited out */
     uint32_t max_in_flight; /* requests at the node at once, more wait their turn; 0: 128 */
+    /* The shared key of the cluster, by which client and node prove themselves to each other: the key, or a
+     * file that holds it; at most one of them. Both NULL: $PSTORAGE_CLUSTER_KEY or
+     * $PSTORAGE_CLUSTER_KEY_FILE; without those either there is no key, and only nodes on
+     * this machine are spoken with. Copied. */
+    const char *cluster_key, *cluster_key_file;
+    const char *cluster_name; /* refuse nodes of any other; NULL: $PSTORAGE_CLUSTER_NAME, or any */
 };
 
 /* Starts a client; `options` may be NULL. Connects at the first request, so
- * this says nothing about the node. Errors: EINVAL (endpoint), ENOMEM, EIO. */
+ * this says nothing about the node. Errors: EINVAL (endpoint, cluster key), ENOTFOUND, EPERM (the key's
+ * file is missing, or open to others), ENOMEM, EIO. */
 PSTORAGE_API int pstorage_client_create(const struct pstorage_options *options, struct pstorage_client **out,
                                         struct pstorage_error *err);
 /* Blocks: ends what is in flight with PSTORAGE_ECANCELLED, closes open images

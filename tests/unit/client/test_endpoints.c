@@ -36,9 +36,9 @@ static void each_is_tried_once_then_it_is_given_up(void **state)
     struct endpoints e = of("tcp://a:1 tcp://b:2", 0);
     assert_int_equal(endpoints_wanted(&e, 1000), 0);
     assert_string_equal(endpoints_url(&e), "tcp://a:1");
-    assert_false(endpoints_failed(&e, 1000));
+    assert_false(endpoints_failed(&e, 1000, false));
     assert_string_equal(endpoints_url(&e), "tcp://b:2");
-    assert_true(endpoints_failed(&e, 1000));
+    assert_true(endpoints_failed(&e, 1000, false));
     /* The next one who asks starts a new round at once. */
     assert_int_equal(endpoints_wanted(&e, 1000), 0);
     assert_string_equal(endpoints_url(&e), "tcp://a:1");
@@ -52,11 +52,11 @@ static void with_patience_rounds_follow_after_growing_pauses(void **state)
     assert_int_equal(endpoints_wanted(&e, now), 0);
     static const uint64_t pauses_ms[] = {100, 200, 400, 800, 1000, 1000};
     for (size_t i = 0; i < sizeof pauses_ms / sizeof pauses_ms[0]; i++) {
-        assert_false(endpoints_failed(&e, now));
+        assert_false(endpoints_failed(&e, now, false));
         assert_int_equal(endpoints_wanted(&e, now), now + pauses_ms[i] * MS);
         now += pauses_ms[i] * MS;
     }
-    assert_true(endpoints_failed(&e, 5007 * MS));
+    assert_true(endpoints_failed(&e, 5007 * MS, false));
 }
 
 static void one_that_was_up_is_the_first_to_be_tried_again(void **state)
@@ -64,14 +64,14 @@ static void one_that_was_up_is_the_first_to_be_tried_again(void **state)
     (void)state;
     struct endpoints e = of("tcp://a:1 tcp://b:2", 0);
     (void)endpoints_wanted(&e, 0);
-    assert_false(endpoints_failed(&e, 0));
-    endpoints_up(&e);                            /* b answers */
-    assert_false(endpoints_failed(&e, 10 * MS)); /* and is lost */
+    assert_false(endpoints_failed(&e, 0, false));
+    endpoints_up(&e);                                   /* b answers */
+    assert_false(endpoints_failed(&e, 10 * MS, false)); /* and is lost */
     assert_int_equal(endpoints_wanted(&e, 10 * MS), 0);
     assert_string_equal(endpoints_url(&e), "tcp://b:2");
-    assert_false(endpoints_failed(&e, 10 * MS));
+    assert_false(endpoints_failed(&e, 10 * MS, false));
     assert_string_equal(endpoints_url(&e), "tcp://a:1");
-    assert_true(endpoints_failed(&e, 10 * MS));
+    assert_true(endpoints_failed(&e, 10 * MS, false));
 }
 
 static void what_is_no_endpoint_is_refused_with_its_words(void **state)
