@@ -16,6 +16,13 @@ static void on_log(void *user, const char *line)
     w->log_lines++;
 }
 
+static void on_client_log(void *user, const char *line)
+{
+    struct rpc_world *w = user;
+    (void)snprintf(w->client_log, sizeof w->client_log, "%s", line);
+    w->client_log_lines++;
+}
+
 static void on_state(void *user, int status, const char *detail)
 {
     struct rpc_world *w = user;
@@ -37,8 +44,10 @@ void world_run(struct rpc_world *w, uint64_t for_ns)
 void world_serve(struct rpc_world *w, const struct rpc_server_config *config)
 {
     struct rpc_server_config c = config ? *config : (struct rpc_server_config){0};
-    c.identity.name = "node-a";
-    c.identity.role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE;
+    if (!c.identity.name)
+        c.identity.name = "node-a";
+    if (c.identity.role == PSTORAGE__V1__PEER_ROLE__PEER_ROLE_UNSPECIFIED)
+        c.identity.role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE;
     c.log = on_log;
     c.user = w;
     assert(rpc_server_create(w->node, &c, &w->server) == PS_OK);
@@ -46,15 +55,24 @@ void world_serve(struct rpc_world *w, const struct rpc_server_config *config)
     assert(rpc_server_listen(w->server, WORLD_ENDPOINT, NULL) == PS_OK);
 }
 
-void world_connect(struct rpc_world *w, const char *endpoint)
+void world_connect_as(struct rpc_world *w, const char *endpoint, const struct rpc_identity *identity,
+                      const struct rpc_keys *keys)
 {
     const struct rpc_client_config config = {
         .endpoint = endpoint,
-        .identity = {"tester", PSTORAGE__V1__PEER_ROLE__PEER_ROLE_CLIENT, NULL},
+        .identity = *identity,
+        .keys = keys,
         .on_state = on_state,
+        .log = on_client_log,
         .user = w,
     };
     assert(rpc_client_connect(w->host, &config, &w->client, NULL) == PS_OK);
+}
+
+void world_connect(struct rpc_world *w, const char *endpoint)
+{
+    const struct rpc_identity tester = {"tester", PSTORAGE__V1__PEER_ROLE__PEER_ROLE_CLIENT, NULL};
+    world_connect_as(w, endpoint, &tester, NULL);
 }
 
 void world_open(struct rpc_world *w, const struct rpc_mem_config *net, const struct rpc_server_config *server)

@@ -19,6 +19,8 @@ struct rpc_world {
     struct test_service service;
     char log[512]; /* the server's last line */
     unsigned log_lines;
+    char client_log[512]; /* and the client's */
+    unsigned client_log_lines;
     int client_status;
     unsigned client_news;
 };
@@ -40,6 +42,9 @@ struct outcome {
 void world_open(struct rpc_world *world, const struct rpc_mem_config *net,
                 const struct rpc_server_config *server);
 void world_connect(struct rpc_world *world, const char *endpoint);
+void world_connect_as(struct rpc_world *world, const char *endpoint, const struct rpc_identity *identity,
+                      const struct rpc_keys *keys);
+/* The server is node "node-a" unless the identity says otherwise. */
 void world_serve(struct rpc_world *world, const struct rpc_server_config *config);
 void world_stop_server(struct rpc_world *world);
 void world_stop_client(struct rpc_world *world);

@@ -9,119 +9,10 @@
 #include <string.h>
 
 #include "common/endian_codec.h"
-#include "common/rpc/frame.h"
 #include "common/rpc/message.h"
-#include "common/rpc/transport.h"
 #include "pstorage/v1/block_io.pb-c.h"
 #include "pstorage/v1/volumes.pb-c.h"
-#include "rpc_world.h"
-
-struct raw {
-    struct rpc_world world;
-    struct rpc_dial dial;
-    struct rpc_listener listener;
-    struct rpc_link *link;
-    bool receiving, lost, unlistened;
-    uint8_t *out, in[256 * 1024], chunk[4096];
-    size_t in_bytes;
-};
-
-static void raw_receive(struct raw *r)
-{
-    const struct rpc_iov iov = {r->chunk, sizeof r->chunk};
-    r->link->ops->recv(r->link, &iov, 1);
-}
-
-static void raw_received(struct rpc_link *link, int status, size_t bytes)
-{
-    struct raw *r = link->user;
-    if (status) {
-        r->lost = true;
-        return;
-    }
-    assert_true(r->in_bytes + bytes <= sizeof r->in);
-    memcpy(r->in + r->in_bytes, r->chunk, bytes);
-    r->in_bytes += bytes;
-    raw_receive(r);
-}
-
-static void raw_sent(struct rpc_link *link, int status, size_t bytes)
-{
-    struct raw *r = link->user;
-    (void)status;
-    (void)bytes;
-    free(r->out);
-    r->out = NULL;
-}
-
-static void raw_closed(struct rpc_link *link)
-{
-    struct raw *r = link->user;
-    r->link = NULL;
-    free(r->out);
-    r->out = NULL;
-}
-
-static void raw_take(struct raw *r, struct rpc_link *link)
-{
-    static const struct rpc_link_events events = {raw_received, raw_sent, raw_closed};
-    link->events = &events;
-    link->user = r;
-    r->link = link;
-    raw_receive(r);
-}
-
-static void raw_dialled(struct rpc_dial *dial, int status, struct rpc_link *link, const char *detail)
-{
-    (void)detail;
-    assert_int_equal(status, PS_OK);
-    raw_take(container_of(dial, struct raw, dial), link);
-}
-
-static void raw_accepted(struct rpc_listener *listener, struct rpc_link *link)
-{
-    raw_take(container_of(listener, struct raw, listener), link);
-}
-
-static void raw_unlistened(struct rpc_listener *listener)
-{
-    container_of(listener, struct raw, listener)->unlistened = true;
-}
-
-static void run(struct raw *r, uint64_t for_ns)
-{
-    world_run(&r->world, for_ns);
-}
-
-static void send_bytes(struct raw *r, const void *bytes, size_t length)
-{
-    assert_null(r->out);
-    r->out = malloc(length);
-    memcpy(r->out, bytes, length);
-    const struct rpc_iov iov = {r->out, length};
-    r->link->ops->send(r->link, &iov, 1);
-    run(r, 10 * MS);
-}
-
-/* A frame with right checksums; `content` is metadata + body. */
-static size_t build(uint8_t *out, struct rpc_frame frame, const void *content, const void *payload)
-{
-    const size_t content_bytes = frame.metadata_bytes + frame.body_bytes;
-    frame.content_sum = rpc_content_sum(content, content_bytes);
-    frame.payload_sum = rpc_payload_sum(payload, frame.payload_bytes);
-    rpc_frame_encode(&frame, out);
-    if (content_bytes)
-        memcpy(out + RPC_FRAME_BYTES, content, content_bytes);
-    if (frame.payload_bytes)
-        memcpy(out + RPC_FRAME_BYTES + content_bytes, payload, frame.payload_bytes);
-    return RPC_FRAME_BYTES + content_bytes + frame.payload_bytes;
-}
-
-static void send_frame(struct raw *r, struct rpc_frame frame, const void *content, const void *payload)
-{
-    uint8_t bytes[8192];
-    send_bytes(r, bytes, build(bytes, frame, content, payload));
-}
+#include "raw_peer.h"
 
 static void greet(struct raw *r)
 {
@@ -131,7 +22,7 @@ static void greet(struct raw *r)
     hello.protocol_min = hello.protocol_max = RPC_PROTOCOL;
     hello.name = name;
     const size_t length = protobuf_c_message_pack(&hello.base, body);
-    send_frame(r, (struct rpc_frame){.kind = RPC_GREETING, .body_bytes = (uint32_t)length}, body, NULL);
+    raw_send_frame(r, (struct rpc_frame){.kind = RPC_GREETING, .body_bytes = (uint32_t)length}, body, NULL);
     assert_true(r->in_bytes > 0);
     r->in_bytes = 0;
 }
@@ -146,22 +37,9 @@ static struct rpc_frame request_to(const char *method, uint64_t call_id)
     };
 }
 
-/* The frames that came back, in order. */
-static struct rpc_frame reply(const struct raw *r, size_t index)
-{
-    struct rpc_frame frame = {.kind = 0};
-    size_t at = 0;
-    for (size_t i = 0; i <= index; i++) {
-        assert_true(at + RPC_FRAME_BYTES <= r->in_bytes);
-        assert_int_equal(rpc_frame_decode(r->in + at, &frame, NULL), PS_OK);
-        at += RPC_FRAME_BYTES + frame.metadata_bytes + frame.body_bytes + frame.payload_bytes;
-    }
-    return frame;
-}
-
 static void expect_closed(struct raw *r, const char *logged)
 {
-    run(r, 2 * SECOND);
+    raw_run(r, 2 * SECOND);
     assert_true(r->lost);
     if (!strstr(r->world.log, logged))
         fail_msg("logged: %s", r->world.log);
@@ -176,10 +54,7 @@ static int setup(void **state)
     struct raw *r = calloc(1, sizeof *r);
     world_open(&r->world, NULL, NULL);
     world_stop_client(&r->world);
-    r->dial.done = raw_dialled;
-    assert_int_equal(r->world.host->ops->dial(r->world.host, WORLD_ENDPOINT, &r->dial, NULL), PS_OK);
-    run(r, 10 * MS);
-    assert_non_null(r->link);
+    raw_dial(r);
     *state = r;
     return 0;
 }
@@ -189,7 +64,7 @@ static int teardown(void **state)
     struct raw *r = *state;
     if (r->link)
         r->link->ops->close(r->link);
-    run(r, 10 * MS);
+    raw_run(r, 10 * MS);
     world_close(&r->world);
     free(r);
     return 0;
@@ -198,17 +73,17 @@ static int teardown(void **state)
 static void noise_is_no_greeting(void **state)
 {
     struct raw *r = *state;
-    send_bytes(r, "GET / HTTP/1.1\r\nHost: array.example\r\nUser-Agent: a browser that lost its way\r\n\r\n",
-               80);
+    raw_send_bytes(
+        r, "GET / HTTP/1.1\r\nHost: array.example\r\nUser-Agent: a browser that lost its way\r\n\r\n", 80);
     expect_closed(r, "not a PStorage peer");
 }
 
 static void who_does_not_greet_is_dropped_in_time(void **state)
 {
     struct raw *r = *state;
-    run(r, 4 * SECOND);
+    raw_run(r, 4 * SECOND);
     assert_false(r->lost);
-    run(r, 2 * SECOND);
+    raw_run(r, 2 * SECOND);
     assert_true(r->lost);
     assert_non_null(strstr(r->world.log, "no greeting in time"));
 }
@@ -216,7 +91,7 @@ static void who_does_not_greet_is_dropped_in_time(void **state)
 static void a_call_before_the_greeting_ends_the_connection(void **state)
 {
     struct raw *r = *state;
-    send_frame(r, request_to("Create", 1), NULL, NULL);
+    raw_send_frame(r, request_to("Create", 1), NULL, NULL);
     assert_int_equal(r->world.service.created, 0);
     expect_closed(r, "before the greeting");
 }
@@ -225,9 +100,9 @@ static void a_protocol_of_the_future_is_refused_with_what_is_spoken(void **state
 {
     struct raw *r = *state;
     static const uint8_t hello[] = {0x08, 7, 0x10, 9};
-    send_frame(r, (struct rpc_frame){.kind = RPC_GREETING, .body_bytes = sizeof hello}, hello, NULL);
-    assert_int_equal(reply(r, 0).kind, RPC_GREETING);
-    assert_int_equal(reply(r, 0).status, PS_EVERSION);
+    raw_send_frame(r, (struct rpc_frame){.kind = RPC_GREETING, .body_bytes = sizeof hello}, hello, NULL);
+    assert_int_equal(raw_reply(r, 0).kind, RPC_GREETING);
+    assert_int_equal(raw_reply(r, 0).status, PS_EVERSION);
     expect_closed(r, "the client speaks protocol 7 to 9, this server 1");
 }
 
@@ -236,11 +111,11 @@ static void a_wrong_header_checksum_ends_the_connection(void **state)
     struct raw *r = *state;
     uint8_t bytes[RPC_FRAME_BYTES];
     greet(r);
-    (void)build(bytes, request_to("Create", 1), NULL, NULL);
+    (void)raw_build(bytes, request_to("Create", 1), NULL, NULL);
     bytes[9] ^= 1;
-    send_bytes(r, bytes, sizeof bytes);
-    assert_int_equal(reply(r, 0).kind, RPC_GOODBYE);
-    assert_int_equal(reply(r, 0).status, PS_EPROTOCOL);
+    raw_send_bytes(r, bytes, sizeof bytes);
+    assert_int_equal(raw_reply(r, 0).kind, RPC_GOODBYE);
+    assert_int_equal(raw_reply(r, 0).status, PS_EPROTOCOL);
     expect_closed(r,
                   "connection from mallory (host) closed: protocol violation: checksum of the frame header");
 }
@@ -254,9 +129,9 @@ static void a_wrong_payload_checksum_never_reaches_a_handler(void **state)
     frame.method_id = rpc_method_id(&pstorage__v1__block_io__descriptor, "Write");
     frame.payload_bytes = 100;
     uint8_t payload[100] = {1};
-    const size_t length = build(bytes, frame, NULL, payload);
+    const size_t length = raw_build(bytes, frame, NULL, payload);
     bytes[length - 1] ^= 1;
-    send_bytes(r, bytes, length);
+    raw_send_bytes(r, bytes, length);
     assert_int_equal(r->world.service.written_bytes, 0);
     expect_closed(r, "checksum of a frame is wrong");
 }
@@ -266,10 +141,10 @@ static void a_length_beyond_the_limit_is_refused_before_memory_is_taken(void **s
     struct raw *r = *state;
     uint8_t bytes[RPC_FRAME_BYTES];
     greet(r);
-    (void)build(bytes, request_to("Create", 1), NULL, NULL);
+    (void)raw_build(bytes, request_to("Create", 1), NULL, NULL);
     put_le32(bytes + 44, 0xfffffff0);
     put_le32(bytes + 60, rpc_content_sum(bytes, 60));
-    send_bytes(r, bytes, sizeof bytes);
+    raw_send_bytes(r, bytes, sizeof bytes);
     expect_closed(r, "length of payload not allowed");
 }
 
@@ -277,10 +152,10 @@ static void a_call_id_is_good_for_one_call(void **state)
 {
     struct raw *r = *state;
     greet(r);
-    send_frame(r, request_to("Create", 5), NULL, NULL);
-    send_frame(r, request_to("Create", 6), NULL, NULL);
+    raw_send_frame(r, request_to("Create", 5), NULL, NULL);
+    raw_send_frame(r, request_to("Create", 6), NULL, NULL);
     assert_int_equal(r->world.service.created, 2);
-    send_frame(r, request_to("Create", 6), NULL, NULL);
+    raw_send_frame(r, request_to("Create", 6), NULL, NULL);
     assert_int_equal(r->world.service.created, 2);
     expect_closed(r, "call id 6 was used before");
 }
@@ -290,12 +165,12 @@ static void more_calls_than_granted_end_the_connection(void **state)
     struct raw *r = *state;
     greet(r);
     for (uint64_t id = 1; id <= RPC_CALLS_MAX; id++)
-        send_frame(r, request_to("Get", id), NULL, NULL);
+        raw_send_frame(r, request_to("Get", id), NULL, NULL);
     assert_int_equal(r->world.service.nheld, RPC_CALLS_MAX);
     assert_false(r->lost);
-    send_frame(r, request_to("Get", RPC_CALLS_MAX + 1), NULL, NULL);
+    raw_send_frame(r, request_to("Get", RPC_CALLS_MAX + 1), NULL, NULL);
     for (size_t i = 0; i < RPC_CALLS_MAX; i++) {
-        run(r, 5 * MS);
+        raw_run(r, 5 * MS);
         test_service_answer(&r->world.service, i);
     }
     expect_closed(r, "more than 256 calls in flight");
@@ -307,11 +182,11 @@ static void an_unknown_method_fails_the_call_alone(void **state)
     greet(r);
     struct rpc_frame frame = request_to("Create", 1);
     frame.method_id++;
-    send_frame(r, frame, NULL, NULL);
-    assert_int_equal(reply(r, 0).kind, RPC_RESPONSE);
-    assert_int_equal(reply(r, 0).status, PS_EUNIMPLEMENTED);
-    send_frame(r, request_to("Create", 2), NULL, NULL);
-    assert_int_equal(reply(r, 1).status, PS_OK);
+    raw_send_frame(r, frame, NULL, NULL);
+    assert_int_equal(raw_reply(r, 0).kind, RPC_RESPONSE);
+    assert_int_equal(raw_reply(r, 0).status, PS_EUNIMPLEMENTED);
+    raw_send_frame(r, request_to("Create", 2), NULL, NULL);
+    assert_int_equal(raw_reply(r, 1).status, PS_OK);
 }
 
 static void a_malformed_body_fails_the_call_alone(void **state)
@@ -321,15 +196,15 @@ static void a_malformed_body_fails_the_call_alone(void **state)
     greet(r);
     struct rpc_frame frame = request_to("Create", 1);
     frame.body_bytes = sizeof cut;
-    send_frame(r, frame, cut, NULL);
-    assert_int_equal(reply(r, 0).status, PS_EINVAL);
+    raw_send_frame(r, frame, cut, NULL);
+    assert_int_equal(raw_reply(r, 0).status, PS_EINVAL);
     frame.call_id = 2;
     frame.body_bytes = sizeof latin1;
-    send_frame(r, frame, latin1, NULL);
-    assert_int_equal(reply(r, 1).status, PS_EINVAL);
+    raw_send_frame(r, frame, latin1, NULL);
+    assert_int_equal(raw_reply(r, 1).status, PS_EINVAL);
     assert_int_equal(r->world.service.created, 0);
-    send_frame(r, request_to("Create", 3), NULL, NULL);
-    assert_int_equal(reply(r, 2).status, PS_OK);
+    raw_send_frame(r, request_to("Create", 3), NULL, NULL);
+    assert_int_equal(raw_reply(r, 2).status, PS_OK);
 }
 
 static void malformed_metadata_ends_the_connection(void **state)
@@ -339,7 +214,7 @@ static void malformed_metadata_ends_the_connection(void **state)
     greet(r);
     struct rpc_frame frame = request_to("Create", 1);
     frame.metadata_bytes = sizeof metadata;
-    send_frame(r, frame, metadata, NULL);
+    raw_send_frame(r, frame, metadata, NULL);
     assert_int_equal(r->world.service.created, 0);
     expect_closed(r, "metadata is cut");
 }
@@ -348,10 +223,10 @@ static void a_cancel_of_the_future_ends_the_connection(void **state)
 {
     struct raw *r = *state;
     greet(r);
-    send_frame(r, request_to("Create", 1), NULL, NULL);
-    send_frame(r, (struct rpc_frame){.kind = RPC_CANCEL, .call_id = 1}, NULL, NULL); /* late: fine */
+    raw_send_frame(r, request_to("Create", 1), NULL, NULL);
+    raw_send_frame(r, (struct rpc_frame){.kind = RPC_CANCEL, .call_id = 1}, NULL, NULL); /* late: fine */
     assert_false(r->lost);
-    send_frame(r, (struct rpc_frame){.kind = RPC_CANCEL, .call_id = 9}, NULL, NULL);
+    raw_send_frame(r, (struct rpc_frame){.kind = RPC_CANCEL, .call_id = 9}, NULL, NULL);
     expect_closed(r, "cancelled that was never made");
 }
 
@@ -359,7 +234,7 @@ static void frames_that_only_servers_send_end_the_connection(void **state)
 {
     struct raw *r = *state;
     greet(r);
-    send_frame(r, (struct rpc_frame){.kind = RPC_RESPONSE, .call_id = 1}, NULL, NULL);
+    raw_send_frame(r, (struct rpc_frame){.kind = RPC_RESPONSE, .call_id = 1}, NULL, NULL);
     expect_closed(r, "a frame of kind 3 from a client");
 }
 
@@ -367,7 +242,7 @@ static void a_second_greeting_ends_the_connection(void **state)
 {
     struct raw *r = *state;
     greet(r);
-    send_frame(r, (struct rpc_frame){.kind = RPC_GREETING}, NULL, NULL);
+    raw_send_frame(r, (struct rpc_frame){.kind = RPC_GREETING}, NULL, NULL);
     expect_closed(r, "unexpected greeting");
 }
 
@@ -377,7 +252,7 @@ static void a_deadline_that_overflows_is_no_deadline(void **state)
     greet(r);
     struct rpc_frame frame = request_to("Get", 1);
     frame.timeout_ns = UINT64_MAX - 1;
-    send_frame(r, frame, NULL, NULL);
+    raw_send_frame(r, frame, NULL, NULL);
     assert_int_equal(r->world.service.nheld, 1);
     assert_true(rpc_call_deadline(r->world.service.held[0]) == RPC_TIMEOUT_NONE);
     test_service_answer(&r->world.service, 0);
@@ -389,7 +264,7 @@ static void time_that_is_up_cancels_at_once(void **state)
     greet(r);
     struct rpc_frame frame = request_to("Get", 1);
     frame.timeout_ns = 0;
-    send_frame(r, frame, NULL, NULL);
+    raw_send_frame(r, frame, NULL, NULL);
     assert_int_equal(r->world.service.cancelled, 1);
     test_service_answer(&r->world.service, 0);
 }
@@ -399,12 +274,12 @@ static void a_peer_that_does_not_answer_pings_is_given_up(void **state)
 {
     struct raw *r = *state;
     greet(r);
-    run(r, 11 * SECOND);
-    assert_int_equal(reply(r, 0).kind, RPC_PING);
+    raw_run(r, 11 * SECOND);
+    assert_int_equal(raw_reply(r, 0).kind, RPC_PING);
     assert_false(r->lost);
-    run(r, 8 * SECOND);
+    raw_run(r, 8 * SECOND);
     assert_false(r->lost);
-    run(r, 3 * SECOND);
+    raw_run(r, 3 * SECOND);
     assert_true(r->lost);
     assert_non_null(strstr(r->world.log, "the peer is silent"));
 }
@@ -414,8 +289,8 @@ static void any_sign_of_life_answers_a_ping(void **state)
     struct raw *r = *state;
     greet(r);
     for (int i = 0; i < 4; i++) {
-        run(r, 15 * SECOND);
-        send_frame(r, (struct rpc_frame){.kind = RPC_PING}, NULL, NULL);
+        raw_run(r, 15 * SECOND);
+        raw_send_frame(r, (struct rpc_frame){.kind = RPC_PING}, NULL, NULL);
     }
     assert_false(r->lost);
 }
@@ -428,10 +303,10 @@ static void a_client_that_vanishes_in_the_middle_of_a_frame_leaves_nothing(void 
     struct rpc_frame frame = request_to("Create", 1);
     frame.method_id = rpc_method_id(&pstorage__v1__block_io__descriptor, "Write");
     frame.payload_bytes = sizeof payload;
-    const size_t length = build(bytes, frame, NULL, payload);
-    send_bytes(r, bytes, length / 2);
+    const size_t length = raw_build(bytes, frame, NULL, payload);
+    raw_send_bytes(r, bytes, length / 2);
     r->link->ops->close(r->link);
-    run(r, 1 * SECOND);
+    raw_run(r, 1 * SECOND);
     struct rpc_server_stats stats;
     rpc_server_stats(r->world.server, &stats);
     assert_int_equal(stats.connections, 0);
@@ -447,11 +322,9 @@ static int setup_server(void **state)
     struct raw *r = calloc(1, sizeof *r);
     world_open(&r->world, NULL, NULL);
     world_stop_client(&r->world);
-    r->listener.accepted = raw_accepted;
-    r->listener.closed = raw_unlistened;
-    assert_int_equal(r->world.node->ops->listen(r->world.node, "mem://evil", &r->listener, NULL), PS_OK);
-    world_connect(&r->world, "mem://evil");
-    run(r, 10 * MS);
+    raw_listen(r);
+    world_connect(&r->world, RAW_ENDPOINT);
+    raw_run(r, 10 * MS);
     assert_non_null(r->link);
     *state = r;
     return 0;
@@ -464,7 +337,7 @@ static int teardown_server(void **state)
     if (r->link)
         r->link->ops->close(r->link);
     r->world.node->ops->unlisten(r->world.node, &r->listener);
-    run(r, 10 * MS);
+    raw_run(r, 10 * MS);
     assert_true(r->unlistened);
     world_close(&r->world);
     free(r);
@@ -474,7 +347,7 @@ static int teardown_server(void **state)
 static void welcome(struct raw *r)
 {
     static const uint8_t body[] = {0x08, 1, 0x30, 16}; /* protocol 1, 16 calls */
-    send_frame(r, (struct rpc_frame){.kind = RPC_GREETING, .body_bytes = sizeof body}, body, NULL);
+    raw_send_frame(r, (struct rpc_frame){.kind = RPC_GREETING, .body_bytes = sizeof body}, body, NULL);
     assert_non_null(rpc_client_peer(r->world.client));
     r->in_bytes = 0;
 }
@@ -487,10 +360,10 @@ static void the_servers_grant_is_kept(void **state)
     welcome(r);
     for (size_t i = 0; i < 40; i++)
         call_get(&r->world, &o[i]);
-    run(r, 100 * MS);
+    raw_run(r, 100 * MS);
     assert_int_equal(r->in_bytes, 16 * RPC_FRAME_BYTES); /* requests without a body */
     r->link->ops->close(r->link);
-    run(r, 30 * MS);
+    raw_run(r, 30 * MS);
 }
 
 static void a_server_that_grants_nothing_is_left(void **state)
@@ -499,8 +372,8 @@ static void a_server_that_grants_nothing_is_left(void **state)
     struct outcome o = {0};
     static const uint8_t body[] = {0x08, 1};
     call_create(&r->world, &o, "v");
-    send_frame(r, (struct rpc_frame){.kind = RPC_GREETING, .body_bytes = sizeof body}, body, NULL);
-    run(r, 20 * MS);
+    raw_send_frame(r, (struct rpc_frame){.kind = RPC_GREETING, .body_bytes = sizeof body}, body, NULL);
+    raw_run(r, 20 * MS);
     assert_int_equal(o.status, PS_EUNAVAILABLE);
     assert_non_null(strstr(o.detail, "grants no calls"));
 }
@@ -511,10 +384,10 @@ static void an_answer_to_no_call_ends_the_connection(void **state)
     struct outcome o = {0};
     welcome(r);
     call_get(&r->world, &o);
-    run(r, 10 * MS);
-    const uint64_t id = reply(r, 0).call_id;
-    send_frame(r, (struct rpc_frame){.kind = RPC_RESPONSE, .call_id = id + 256}, NULL, NULL);
-    run(r, 10 * MS);
+    raw_run(r, 10 * MS);
+    const uint64_t id = raw_reply(r, 0).call_id;
+    raw_send_frame(r, (struct rpc_frame){.kind = RPC_RESPONSE, .call_id = id + 256}, NULL, NULL);
+    raw_run(r, 10 * MS);
     assert_int_equal(o.status, PS_EUNAVAILABLE);
     assert_non_null(strstr(o.detail, "an answer to a call that is not in flight"));
 }
@@ -525,9 +398,10 @@ static void a_stream_instead_of_an_answer_ends_the_connection(void **state)
     struct outcome o = {0};
     welcome(r);
     call_get(&r->world, &o);
-    run(r, 10 * MS);
-    send_frame(r, (struct rpc_frame){.kind = RPC_MESSAGE, .call_id = reply(r, 0).call_id}, NULL, NULL);
-    run(r, 10 * MS);
+    raw_run(r, 10 * MS);
+    raw_send_frame(r, (struct rpc_frame){.kind = RPC_MESSAGE, .call_id = raw_reply(r, 0).call_id}, NULL,
+                   NULL);
+    raw_run(r, 10 * MS);
     assert_int_equal(o.status, PS_EUNAVAILABLE);
 }
 
@@ -538,10 +412,11 @@ static void an_answer_that_cannot_be_read_ends_the_connection(void **state)
     static const uint8_t cut[] = {0x0a, 200};
     welcome(r);
     call_get(&r->world, &o);
-    run(r, 10 * MS);
-    send_frame(r, (struct rpc_frame){.kind = RPC_RESPONSE, .call_id = reply(r, 0).call_id, .body_bytes = 2},
-               cut, NULL);
-    run(r, 10 * MS);
+    raw_run(r, 10 * MS);
+    raw_send_frame(
+        r, (struct rpc_frame){.kind = RPC_RESPONSE, .call_id = raw_reply(r, 0).call_id, .body_bytes = 2}, cut,
+        NULL);
+    raw_run(r, 10 * MS);
     assert_int_equal(o.status, PS_EUNAVAILABLE);
     assert_int_equal(o.answers, 1);
 }
@@ -556,21 +431,21 @@ static void an_answer_before_its_time_is_held(void **state)
     static const uint8_t body[] = {0x0a, 4, 'n', 'o', 'p', 'e'};
     welcome(r);
     call_write(&r->world, &o, data, sizeof data);
-    run(r, 0);
+    raw_run(r, 0);
     /* The first call's id: sequence 1, slot 0. */
     struct rpc_frame frame = {
         .kind = RPC_RESPONSE, .call_id = 1 << 8, .status = PS_EFULL, .body_bytes = sizeof body};
     uint8_t bytes[128];
-    const size_t length = build(bytes, frame, body, NULL);
+    const size_t length = raw_build(bytes, frame, body, NULL);
     r->out = malloc(length);
     memcpy(r->out, bytes, length);
     const struct rpc_iov iov = {r->out, length};
     r->link->ops->send(r->link, &iov, 1);
-    run(r, 2 * MS);
+    raw_run(r, 2 * MS);
     assert_int_equal(o.answers, 0);
     for (int i = 0; i < 100 && o.answers == 0; i++) {
         r->in_bytes = 0;
-        run(r, 1 * MS);
+        raw_run(r, 1 * MS);
     }
     assert_int_equal(o.answers, 1);
     assert_int_equal(o.status, PS_EFULL);
