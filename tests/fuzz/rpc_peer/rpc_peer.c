@@ -1,13 +1,16 @@
 /* A whole server, or a whole client, against a peer that the input plays:
  * frames with right checksums but any other contents, raw bytes, time that
- * passes, streams that end. Nothing may crash, leak or stay behind. */
+ * passes, streams that end. With or without a cluster key, of which the peer knows how to make
+ * a right proof. Nothing may crash, leak or stay behind. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/endian_codec.h"
 #include "common/rpc/frame.h"
+#include "common/rpc/keys.h"
 #include "common/rpc/message.h"
+#include "common/rpc/proof.h"
 #include "common/rpc/transport.h"
 #include "pstorage/v1/block_io.pb-c.h"
 #include "pstorage/v1/events.pb-c.h"
@@ -27,6 +30,9 @@ struct peer {
     struct rpc_link *link;
     bool lost, closing, sending;
     uint8_t *out, in[8192];
+    bool keyed;
+    uint8_t first[512]; /* what the other side said first: its greeting */
+    size_t first_bytes;
     struct outcome outcomes[OUTCOMES];
     size_t calls;
     const uint8_t *data;
@@ -53,7 +59,8 @@ static void receive(struct peer *p)
 static void received(struct rpc_link *link, int status, size_t bytes)
 {
     struct peer *p = link->user;
-    (void)bytes;
+    for (size_t i = 0; status == PS_OK && i < bytes && p->first_bytes < sizeof p->first; i++)
+        p->first[p->first_bytes++] = p->in[i];
     if (status)
         p->lost = true;
     else
@@ -90,6 +97,7 @@ static void take_link(struct peer *p, struct rpc_link *link)
     link->user = p;
     p->link = link;
     p->lost = p->closing = false;
+    p->first_bytes = 0;
     receive(p);
 }
 
@@ -174,17 +182,85 @@ static void put_frame(struct peer *p)
     put(p, frame, RPC_FRAME_BYTES + metadata + body + payload);
 }
 
+static struct rpc_keys keys;
+static uint8_t nonce[RPC_NONCE_BYTES] = "chosen by the peer";
+static char no_text[] = "", peers_name[] = "x";
+
+static void put_message(struct peer *p, const ProtobufCMessage *message)
+{
+    uint8_t bytes[RPC_FRAME_BYTES + 512];
+    struct rpc_frame frame = {.kind = RPC_GREETING};
+    frame.body_bytes = (uint32_t)protobuf_c_message_pack(message, bytes + RPC_FRAME_BYTES);
+    frame.content_sum = rpc_content_sum(bytes + RPC_FRAME_BYTES, frame.body_bytes);
+    rpc_frame_encode(&frame, bytes);
+    put(p, bytes, RPC_FRAME_BYTES + frame.body_bytes);
+}
+
+/* The message in the first frame that the other side sent, or NULL. */
+static ProtobufCMessage *heard(const struct peer *p, const ProtobufCMessageDescriptor *type)
+{
+    struct rpc_frame frame;
+    if (p->first_bytes < RPC_FRAME_BYTES || rpc_frame_decode(p->first, &frame, NULL) != PS_OK ||
+        frame.kind != RPC_GREETING || frame.status != PS_OK ||
+        frame.body_bytes > p->first_bytes - RPC_FRAME_BYTES)
+        return NULL;
+    return protobuf_c_message_unpack(type, NULL, frame.body_bytes, p->first + RPC_FRAME_BYTES);
+}
+
+static void fill_hello(const struct peer *p, Pstorage__V1__Hello *hello)
+{
+    pstorage__v1__hello__init(hello);
+    hello->protocol_min = hello->protocol_max = RPC_PROTOCOL;
+    hello->name = peers_name;
+    hello->key_id = p->keyed ? keys.list[0].id : no_text;
+    hello->nonce = (ProtobufCBinaryData){p->keyed ? sizeof nonce : 0, nonce};
+}
+
+/* Hello; or Welcome, with a right proof where one is due. */
 static void put_greeting(struct peer *p, bool as_server)
 {
-    static const uint8_t hello[] = {0x08, 1, 0x10, 1, 0x1a, 1, 'x'}, welcome[] = {0x08, 1, 0x30, 2};
-    uint8_t bytes[RPC_FRAME_BYTES + sizeof hello];
-    const uint8_t *body = as_server ? welcome : hello;
-    const size_t length = as_server ? sizeof welcome : sizeof hello;
-    struct rpc_frame frame = {.kind = RPC_GREETING, .body_bytes = (uint32_t)length};
-    frame.content_sum = rpc_content_sum(body, length);
-    rpc_frame_encode(&frame, bytes);
-    memcpy(bytes + RPC_FRAME_BYTES, body, length);
-    put(p, bytes, RPC_FRAME_BYTES + length);
+    Pstorage__V1__Hello hello;
+    Pstorage__V1__Welcome welcome = PSTORAGE__V1__WELCOME__INIT;
+    uint8_t proof[RPC_PROOF_BYTES];
+    if (!as_server) {
+        fill_hello(p, &hello);
+        put_message(p, &hello.base);
+        return;
+    }
+    welcome.protocol = RPC_PROTOCOL;
+    welcome.max_calls = 2;
+    welcome.key_id = p->keyed ? keys.list[0].id : no_text;
+    welcome.nonce = (ProtobufCBinaryData){p->keyed ? sizeof nonce : 0, nonce};
+    ProtobufCMessage *said = p->keyed ? heard(p, &pstorage__v1__hello__descriptor) : NULL;
+    if (said &&
+        rpc_proof_make(&keys.list[0], RPC_PROVES_SERVER, (const Pstorage__V1__Hello *)said, &welcome, proof))
+        welcome.proof = (ProtobufCBinaryData){sizeof proof, proof};
+    put_message(p, &welcome.base);
+    if (said)
+        protobuf_c_message_free_unpacked(said, NULL);
+}
+
+/* The third greeting, right or, as the input wants it, not; or the fourth. */
+static void put_proof(struct peer *p, bool as_server)
+{
+    const Pstorage__V1__Accepted accepted_message = PSTORAGE__V1__ACCEPTED__INIT;
+    Pstorage__V1__Proof message = PSTORAGE__V1__PROOF__INIT;
+    Pstorage__V1__Hello hello;
+    uint8_t proof[RPC_PROOF_BYTES] = {0};
+    if (as_server) {
+        put_message(p, &accepted_message.base);
+        return;
+    }
+    fill_hello(p, &hello);
+    ProtobufCMessage *said = heard(p, &pstorage__v1__welcome__descriptor);
+    if (said) {
+        (void)rpc_proof_make(&keys.list[0], RPC_PROVES_CLIENT, &hello, (const Pstorage__V1__Welcome *)said,
+                             proof);
+        protobuf_c_message_free_unpacked(said, NULL);
+    }
+    proof[0] ^= (uint8_t)take(p, 1);
+    message.proof = (ProtobufCBinaryData){sizeof proof, proof};
+    put_message(p, &message.base);
 }
 
 static void play_call(struct peer *p)
@@ -239,6 +315,13 @@ static void play(struct peer *p, bool as_server)
         case 5:
             play_call(p);
             break;
+        case 6:
+            if (p->keyed) {
+                put_proof(p, as_server);
+                break;
+            }
+            put_frame(p);
+            break;
         default:
             put_frame(p);
             break;
@@ -255,7 +338,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct peer *p = calloc(1, sizeof *p);
     p->data = data + 2;
     p->size = size - 2 < 2048 ? size - 2 : 2048;
-    world_open(&p->world, &net, NULL);
+    p->keyed = data[0] & 2;
+    if (!keys.count) {
+        static const char secret[] = "a key of more than 16 bytes";
+        assert(rpc_keys_add(&keys, "", secret, sizeof secret - 1, NULL) == PS_OK);
+    }
+    const struct rpc_server_config config = {.keys = p->keyed ? &keys : NULL};
+    const struct rpc_identity tester = {"tester", PSTORAGE__V1__PEER_ROLE__PEER_ROLE_CLIENT, NULL};
+    world_open(&p->world, &net, &config);
     world_stop_client(&p->world);
     /* A service that streams for ever would make a run endless. */
     p->world.service.stream_length = 2000;
@@ -263,7 +353,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         p->listener.accepted = accepted;
         p->listener.closed = unlistened;
         assert(p->world.node->ops->listen(p->world.node, "mem://evil", &p->listener, NULL) == PS_OK);
-        world_connect(&p->world, "mem://evil");
+        world_connect_as(&p->world, "mem://evil", &tester, p->keyed ? &keys : NULL);
     } else {
         p->dial.done = dialled;
         assert(p->world.host->ops->dial(p->world.host, WORLD_ENDPOINT, &p->dial, NULL) == PS_OK);

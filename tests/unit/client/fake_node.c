@@ -7,6 +7,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "common/rpc/keys.h"
 #include "common/rpc/server.h"
 #include "common/rpc/transport_nng.h"
 #include "pstorage/v1/block_io.pb-c.h"
@@ -31,6 +32,7 @@ struct fake_node {
     struct rpc_transport *transport;
     struct rpc_server *server;
     char endpoint[160];
+    struct rpc_keys keys;
     bool stop, stopping, running;
     bool answer_short; /* of the call at hand */
     struct {
@@ -440,7 +442,8 @@ static void *thread_main(void *user)
 {
     struct fake_node *n = user;
     const struct rpc_server_config config = {
-        .identity = {.name = "fake", .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE}};
+        .identity = {.name = "fake", .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE, .cluster_id = "fakes"},
+        .keys = &n->keys};
     struct ps_error err = {0};
     int rc = uv_loop_init(&n->loop);
     assert(rc == 0);
@@ -487,6 +490,14 @@ void fake_node_start(struct fake_node *n, const char *endpoint)
     n->running = true; /* the tests' thread asks */
 }
 
+void fake_node_set_key(struct fake_node *n, const char *key)
+{
+    assert(!n->running);
+    rpc_keys_clear(&n->keys);
+    const int rc = key ? rpc_keys_add(&n->keys, "", key, strlen(key), NULL) : 0;
+    assert(rc == 0);
+}
+
 void fake_node_stop(struct fake_node *n)
 {
     (void)pthread_mutex_lock(&n->lock);
@@ -502,6 +513,7 @@ void fake_node_destroy(struct fake_node *n)
     uv_sem_destroy(&n->started);
     (void)pthread_mutex_destroy(&n->lock);
     (void)pthread_cond_destroy(&n->changed);
+    rpc_keys_clear(&n->keys);
     free(n->data);
     free(n);
 }

@@ -25,6 +25,8 @@ struct fake_node;
 struct fake_node *fake_node_create(void);
 /* Listens at ipc://PATH. */
 void fake_node_start(struct fake_node *node, const char *endpoint);
+/* From the next start on: its cluster key; NULL: none. */
+void fake_node_set_key(struct fake_node *node, const char *key);
 /* Ends every connection; what is held is never answered. */
 void fake_node_stop(struct fake_node *node);
 /* Stopped. */

@@ -59,6 +59,17 @@ static void with_patience_rounds_follow_after_growing_pauses(void **state)
     assert_true(endpoints_failed(&e, 5007 * MS, false));
 }
 
+static void a_round_of_refusals_is_the_last_whatever_the_patience(void **state)
+{
+    (void)state;
+    struct endpoints e = of("tcp://a:1 tcp://b:2", 60000 * MS);
+    (void)endpoints_wanted(&e, 0);
+    assert_false(endpoints_failed(&e, 0, true));
+    assert_false(endpoints_failed(&e, 0, false)); /* b may come back yet */
+    assert_false(endpoints_failed(&e, 0, true));
+    assert_true(endpoints_failed(&e, 0, true));
+}
+
 static void one_that_was_up_is_the_first_to_be_tried_again(void **state)
 {
     (void)state;
@@ -110,6 +121,7 @@ int main(void)
         cmocka_unit_test(blanks_part_endpoints),
         cmocka_unit_test(each_is_tried_once_then_it_is_given_up),
         cmocka_unit_test(with_patience_rounds_follow_after_growing_pauses),
+        cmocka_unit_test(a_round_of_refusals_is_the_last_whatever_the_patience),
         cmocka_unit_test(one_that_was_up_is_the_first_to_be_tried_again),
         cmocka_unit_test(what_is_no_endpoint_is_refused_with_its_words),
     };

@@ -544,6 +544,78 @@ static void without_patience_requests_fail_when_no_endpoint_answers(void **state
     assert_int_equal(pstorage_image_get(w->client, "vol", NULL, &err), PSTORAGE_EUNAVAILABLE);
 }
 
+#define KEY "a key that the fakes share"
+
+/* A client with this key, or none, and patience that would outlast the test. */
+static int ask_with_key(struct world *w, const char *key, const char *cluster, struct pstorage_error *err)
+{
+    const struct pstorage_options options = {.endpoints = w->endpoint,
+                                             .timeout_ms = 120000,
+                                             .patience_ms = 120000,
+                                             .cluster_key = key,
+                                             .cluster_name = cluster};
+    pstorage_client_destroy(w->client);
+    w->client = NULL;
+    assert_int_equal(pstorage_client_create(&options, &w->client, err), 0);
+    return pstorage_image_get(w->client, "vol", NULL, err);
+}
+
+static void the_cluster_key_opens_and_nothing_else_does(void **state)
+{
+    struct world *w = *state;
+    struct pstorage_error err;
+    fake_node_stop(w->node);
+    fake_node_set_key(w->node, KEY);
+    fake_node_start(w->node, w->endpoint);
+    assert_int_equal(ask_with_key(w, KEY, NULL, &err), 0);
+    assert_int_equal(ask_with_key(w, KEY, "fakes", &err), 0);
+    /* Refusals don't wait for the patience to be over. */
+    assert_int_equal(ask_with_key(w, NULL, NULL, &err), PSTORAGE_EUNAUTHENTICATED);
+    assert_non_null(strstr(err.detail, "this cluster needs a key: set PSTORAGE_CLUSTER_KEY_FILE"));
+    assert_int_equal(ask_with_key(w, "another key of some length", NULL, &err), PSTORAGE_EUNAUTHENTICATED);
+    assert_non_null(strstr(err.detail, "the client's cluster key is not the server's"));
+    assert_int_equal(ask_with_key(w, KEY, "others", &err), PSTORAGE_EPERM);
+    assert_non_null(strstr(err.detail, "the server is of cluster fakes, the client of cluster others"));
+}
+
+static void a_refusal_goes_before_an_endpoint_that_is_silent(void **state)
+{
+    struct world *w = *state;
+    struct pstorage_error err;
+    char both[300];
+    fake_node_stop(w->node);
+    fake_node_set_key(w->node, KEY);
+    fake_node_start(w->node, w->endpoint);
+    (void)snprintf(both, sizeof both, "%s %s", w->endpoint, "tcp://127.0.0.1:1");
+    pstorage_client_destroy(w->client);
+    w->client = client_of(both, 0, 0);
+    assert_int_equal(pstorage_image_get(w->client, "vol", NULL, &err), PSTORAGE_EUNAUTHENTICATED);
+    assert_non_null(strstr(err.detail, "2 endpoints"));
+    assert_non_null(strstr(err.detail, "this cluster needs a key"));
+}
+
+static void the_environment_gives_the_key_when_the_program_does_not(void **state)
+{
+    struct world *w = *state;
+    struct pstorage_error err;
+    fake_node_stop(w->node);
+    fake_node_set_key(w->node, KEY);
+    fake_node_start(w->node, w->endpoint);
+    assert_int_equal(setenv("PSTORAGE_CLUSTER_KEY", KEY, 1), 0);
+    assert_int_equal(ask_with_key(w, NULL, NULL, &err), 0);
+    assert_int_equal(setenv("PSTORAGE_CLUSTER_KEY", "another key of some length", 1), 0);
+    assert_int_equal(ask_with_key(w, NULL, NULL, &err), PSTORAGE_EUNAUTHENTICATED);
+    assert_int_equal(ask_with_key(w, KEY, NULL, &err), 0);
+    assert_int_equal(setenv("PSTORAGE_CLUSTER_KEY_FILE", "/x", 1), 0);
+    struct pstorage_client *none = NULL;
+    const int rc = pstorage_client_create(NULL, &none, &err);
+    assert_int_equal(unsetenv("PSTORAGE_CLUSTER_KEY"), 0);
+    assert_int_equal(unsetenv("PSTORAGE_CLUSTER_KEY_FILE"), 0);
+    assert_int_equal(rc, PSTORAGE_EINVAL);
+    assert_string_equal(err.detail,
+                        "PSTORAGE_CLUSTER_KEY and PSTORAGE_CLUSTER_KEY_FILE are both given: give one");
+}
+
 static void endpoints_that_make_no_sense_are_refused(void **state)
 {
     (void)state;
@@ -694,6 +766,9 @@ int main(void)
         T(an_image_does_not_become_another_one_of_its_name),
         T(the_next_endpoint_is_tried_when_one_is_unavailable),
         T(without_patience_requests_fail_when_no_endpoint_answers),
+        T(the_cluster_key_opens_and_nothing_else_does),
+        T(a_refusal_goes_before_an_endpoint_that_is_silent),
+        T(the_environment_gives_the_key_when_the_program_does_not),
         cmocka_unit_test(endpoints_that_make_no_sense_are_refused),
         T(events_follow_over_a_lost_connection_without_gap_or_repetition),
         T(events_from_now_on_leave_out_what_was_before),

@@ -277,6 +277,46 @@ static void the_file_is_named_by_flag_or_environment(void **state)
     assert_int_equal(action, SETTINGS_HELP);
 }
 
+static void append(void *user, const char *text)
+{
+    char *out = user;
+    assert_true(strlen(out) + strlen(text) < 32 * 1024);
+    strcat(out, text);
+}
+
+static void a_secret_is_never_shown_and_never_a_flag(void **state)
+{
+    (void)state;
+    char d[200];
+    static char help[32 * 1024];
+    assert_int_equal(load(&pstoraged_program, NULL, LIST("PSTORAGE_CLUSTER_KEY=hush-hush"), NULL), 0);
+    assert_string_equal(settings.values[PSTORAGED_CLUSTER_KEY].text, "hush-hush");
+    assert_string_equal(settings_shown(&settings, PSTORAGED_CLUSTER_KEY), "(set)");
+    assert_string_equal(settings_describe(&settings, PSTORAGED_CLUSTER_KEY, d, sizeof d),
+                        "PSTORAGE_CLUSTER_KEY=(set) (environment)");
+    assert_int_equal(load(&pstoraged_program, NULL, NULL, NULL), 0);
+    assert_string_equal(settings_shown(&settings, PSTORAGED_CLUSTER_KEY), "");
+    assert_string_equal(settings_shown(&settings, PSTORAGED_CLUSTER_NAME), "pstorage");
+    const char *const *const flags[] = {LIST("--cluster-key", "hush-hush"), LIST("--cluster-key=hush-hush")};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(load(&pstoraged_program, flags[i], NULL, NULL), PS_EINVAL);
+        assert_non_null(strstr(error.detail, "--cluster-key is not to be given as a flag"));
+        assert_non_null(strstr(error.detail, "PSTORAGE_CLUSTER_KEY,"));
+        assert_null(strstr(error.detail, "hush"));
+    }
+    /* A line of a file that is none, too. */
+    static const char *const lines[] = {"PSTORAGE_CLUSTER_KEY hush-hush", "PSTORAGE_CLUSTER_KEY: hush-hush"};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(load(&pstoraged_program, NULL, NULL, lines[i]), PS_EINVAL);
+        assert_non_null(strstr(error.detail, "\"PSTORAGE_CLUSTER_KEY\" is no setting"));
+        assert_null(strstr(error.detail, "hush"));
+    }
+    help[0] = '\0';
+    settings_print_help(&pstoraged_program, append, help);
+    assert_null(strstr(help, "--cluster-key VALUE"));
+    assert_non_null(strstr(help, "--cluster-key-file VALUE"));
+}
+
 static void a_file_without_bounds_is_refused(void **state)
 {
     (void)state;
@@ -287,13 +327,6 @@ static void a_file_without_bounds_is_refused(void **state)
     memset(deep + strlen(deep), 'x', SETTINGS_TEXT_BYTES + 10);
     assert_int_equal(load(&pstoraged_program, NULL, NULL, deep), PS_EINVAL);
     assert_non_null(strstr(error.detail, "longer than"));
-}
-
-static void append(void *user, const char *text)
-{
-    char *out = user;
-    assert_true(strlen(out) + strlen(text) < 32 * 1024);
-    strcat(out, text);
 }
 
 static void help_and_documentation_name_every_setting(void **state)
@@ -332,6 +365,7 @@ int main(void)
         cmocka_unit_test(the_file_is_named_by_flag_or_environment),
         cmocka_unit_test(a_file_without_bounds_is_refused),
         cmocka_unit_test(help_and_documentation_name_every_setting),
+        cmocka_unit_test(a_secret_is_never_shown_and_never_a_flag),
     };
     return cmocka_run_group_tests_name("settings", tests, NULL, NULL);
 }

@@ -566,6 +566,29 @@ static void a_second_hello_is_no_proof(void **state)
     assert_int_equal(admission.asked, 0);
 }
 
+/* Its sentence is in the server's log, so that a person finds it on either side. */
+static void the_server_hears_why_a_client_refuses_it(void **state)
+{
+    struct scene *s = *state;
+    Pstorage__V1__Hello hello;
+    Pstorage__V1__Failure failure = PSTORAGE__V1__FAILURE__INIT;
+    static char why[] = "the server's proof is wrong";
+    uint8_t body[64];
+    failure.detail = why;
+    fill_hello(s, &hello);
+    pstorage__v1__welcome__free_unpacked(say_hello(s, &hello), NULL);
+    const size_t length = protobuf_c_message_pack(&failure.base, body);
+    raw_send_frame(&s->raw,
+                   (struct rpc_frame){
+                       .kind = RPC_GREETING, .status = PS_EUNAUTHENTICATED, .body_bytes = (uint32_t)length},
+                   body, NULL);
+    assert_true(s->raw.lost);
+    assert_non_null(strstr(s->raw.world.log,
+                           "from a peer that calls itself mallory (host) closed: not "
+                           "authenticated: the client refuses: the server's proof is wrong"));
+    assert_int_equal(admission.asked, 0);
+}
+
 static void who_does_not_prove_itself_is_dropped_in_time(void **state)
 {
     struct scene *s = *state;
@@ -739,6 +762,25 @@ static void a_server_with_another_key_is_refused(void **state)
     expect_server_refused(s, PS_EUNAUTHENTICATED, "the server's cluster key is not the client's");
 }
 
+static void a_server_that_gives_a_key_to_a_client_without_one_is_refused(void **state)
+{
+    struct scene *s = *state;
+    Pstorage__V1__Welcome welcome = PSTORAGE__V1__WELCOME__INIT;
+    static char id[] = "0123456789abcdef";
+    serve(s, &open_node);
+    raw_listen(&s->raw);
+    world_connect(&s->raw.world, RAW_ENDPOINT);
+    assert_int_equal(call_create(&s->raw.world, &s->outcome, "v"), PS_OK);
+    raw_run(&s->raw, 10 * MS);
+    s->raw.in_bytes = 0;
+    welcome.protocol = RPC_PROTOCOL;
+    welcome.max_calls = 16;
+    welcome.key_id = id;
+    welcome.nonce = (ProtobufCBinaryData){sizeof welcome_nonce, welcome_nonce};
+    send_message(&s->raw, &welcome.base);
+    expect_server_refused(s, PS_EUNAUTHENTICATED, "the client has no key, and this cluster needs a key");
+}
+
 static void a_server_far_away_needs_a_key_even_if_it_asks_for_none(void **state)
 {
     struct scene *s = *state;
@@ -860,6 +902,7 @@ int main(void)
         SCENE(a_proof_holds_for_these_two_greetings_alone),
         SCENE(names_that_run_into_each_other_are_told_apart),
         SCENE(a_second_hello_is_no_proof),
+        SCENE(the_server_hears_why_a_client_refuses_it),
         SCENE(who_does_not_prove_itself_is_dropped_in_time),
         SCENE(a_nonce_or_key_id_of_another_length_is_refused),
         SCENE(a_stranger_gets_no_memory_for_more_than_a_greeting),
@@ -868,6 +911,7 @@ int main(void)
         SCENE(a_server_with_a_wrong_proof_is_refused),
         SCENE(a_server_without_a_proof_is_refused),
         SCENE(a_server_with_another_key_is_refused),
+        SCENE(a_server_that_gives_a_key_to_a_client_without_one_is_refused),
         REMOTE(a_server_far_away_needs_a_key_even_if_it_asks_for_none),
         SCENE(nonces_are_never_used_twice),
         cmocka_unit_test(keys_are_found_by_their_cluster),
