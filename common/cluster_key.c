@@ -32,9 +32,6 @@ static int check_file(int fd, const char *path, struct ps_error *err)
                             "others than its owner and group may read it, or others than its owner "
                             "write it (mode %04o): chmod 600, or 640",
                             path, (unsigned)(st.st_mode & 07777));
-    if (st.st_size > CLUSTER_KEY_FILE_BYTES)
-        return ps_error_set(err, PS_EINVAL, FILE_SETTING "longer than %d bytes", path,
-                            CLUSTER_KEY_FILE_BYTES);
     return PS_OK;
 }
 
