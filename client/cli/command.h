@@ -22,8 +22,9 @@
     X(VOLUME_IMPORT)                                                                                         \
     X(VOLUME_EXPORT)                                                                                         \
     X(SNAPSHOT_CREATE)                                                                                       \
-    X(SNAPSHOT_LIST) X(SNAPSHOT_DELETE) X(SNAPSHOT_RESTORE) X(CLONE_CREATE) X(KEY_CREATE) X(STATUS)          \
-        X(METRICS) X(EVENTS) X(COMPLETION) X(HELP)
+    X(SNAPSHOT_LIST)                                                                                         \
+    X(SNAPSHOT_DELETE)                                                                                       \
+    X(SNAPSHOT_RESTORE) X(CLONE_CREATE) X(KEY_CREATE) X(STATUS) X(METRICS) X(EVENTS) X(COMPLETION) X(HELP)
 
 enum cli_command_id {
 #define X(name) CLI_##name,
