@@ -272,23 +272,50 @@ static int apply(struct mediator_core *core, const struct mediator_update *updat
                         reason.detail[0] ? reason.detail : ps_status_text(rc));
 }
 
-int mediator_report(struct mediator_core *core, const char *cluster, const struct uuid *pod, uint64_t epoch,
-                    uint64_t *epoch_out, struct ps_error *err)
+static int check_reports(const struct mediator_report *reports, size_t count, struct ps_error *err)
 {
-    struct entry *entry = find_pod(core, cluster, pod);
-    if (!entry)
-        return not_found(err, cluster);
-    if (epoch > MEDIATOR_EPOCH_MAX)
-        return ps_error_set(err, PS_EINVAL, "epoch %llu is no epoch", (unsigned long long)epoch);
-    struct mediator_pod record = entry->record;
-    if (epoch > record.configuration.epoch && epoch > record.reported_epoch) {
-        record.reported_epoch = epoch;
-        const int rc = apply(core, &(struct mediator_update){.pod = &record}, 1, err);
-        if (rc)
-            return rc;
-        entry->record = record;
+    if (count == 0 || count > MEDIATOR_CHANGE_PODS_MAX)
+        return ps_error_set(err, PS_EINVAL, "a report has 1 to %d pods, not %zu", MEDIATOR_CHANGE_PODS_MAX,
+                            count);
+    for (size_t i = 0; i < count; i++) {
+        if (reports[i].epoch > MEDIATOR_EPOCH_MAX)
+            return ps_error_set(err, PS_EINVAL, "epoch %llu is no epoch",
+                                (unsigned long long)reports[i].epoch);
+        for (size_t j = 0; j < i; j++)
+            if (uuid_equal(&reports[i].pod, &reports[j].pod))
+                return ps_error_set(err, PS_EINVAL, "a pod is in the report twice");
     }
-    *epoch_out = record.configuration.epoch;
+    return 0;
+}
+
+int mediator_report(struct mediator_core *core, const char *cluster, const struct mediator_report *reports,
+                    size_t count, uint64_t *epochs, struct ps_error *err)
+{
+    struct staging *s = &core->staging;
+    int rc = check_reports(reports, count, err);
+    if (rc)
+        return rc;
+    s->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct entry *entry = find_pod(core, cluster, &reports[i].pod);
+        if (!entry || reports[i].epoch <= entry->record.configuration.epoch ||
+            reports[i].epoch <= entry->record.reported_epoch)
+            continue;
+        s->records[s->count] = entry->record;
+        s->records[s->count].reported_epoch = reports[i].epoch;
+        s->updates[s->count] = (struct mediator_update){.pod = &s->records[s->count]};
+        s->entries[s->count++] = entry;
+    }
+    if (s->count > 0)
+        rc = apply(core, s->updates, s->count, err);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < s->count; i++)
+        s->entries[i]->record = s->records[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct entry *entry = find_pod(core, cluster, &reports[i].pod);
+        epochs[i] = entry ? entry->record.configuration.epoch : 0;
+    }
     return 0;
 }
 
@@ -434,9 +461,9 @@ static int stage(struct mediator_core *core, const struct mediator_change *reque
     const struct mediator_change_pod *ask = &request->pods[index];
     struct entry *entry = find_pod(core, request->cluster, &ask->next.pod);
     const bool grant = v->verdict == MEDIATOR_GRANTED;
-    if (v->verdict == MEDIATOR_REPEATED || (!entry && !grant) ||
-        (entry && !grant && entry->last_verdict == v->verdict &&
-         uuid_equal(&entry->last_request, &request->request_id)))
+    v->news = v->verdict != MEDIATOR_REPEATED && !(entry && !grant && entry->last_verdict == v->verdict &&
+                                                   uuid_equal(&entry->last_request, &request->request_id));
+    if (!v->news || (!entry && !grant))
         return 0;
     const bool fresh = !entry;
     if (fresh) {
@@ -465,7 +492,6 @@ static int stage(struct mediator_core *core, const struct mediator_change *reque
     s->entries[s->count] = entry;
     s->fresh[s->count] = fresh;
     s->count++;
-    v->recorded = true;
     return 0;
 }
 
@@ -527,6 +553,7 @@ static void show(const struct mediator_core *core, const struct mediator_change 
     v->known = pod != NULL;
     if (pod) {
         v->now = pod->configuration;
+        v->request_id = pod->request_id;
         v->reported_epoch = pod->reported_epoch;
     }
 }

@@ -59,8 +59,9 @@ struct mediator_verdict_pod {
     char text[MEDIATOR_TEXT_MAX + 1]; /* a sentence for people */
     bool known;                       /* what follows is given */
     struct configuration now;         /* in force, after the decision */
+    struct uuid request_id;           /* of the change that made it */
     uint64_t reported_epoch;
-    bool recorded; /* a new line in the history; false: a repetition, or the pod is unknown */
+    bool news; /* not the repetition of an answer: worth a line in a log */
 };
 
 struct mediator_change_reply {
@@ -80,10 +81,15 @@ int mediator_change(struct mediator_core *core, const struct mediator_change *re
 
 /* ---- the rest */
 
-/* A node tells which epoch is in force where it is; the highest is kept. `epoch_out` is the epoch here.
- * PS_ENOTFOUND, PS_EINVAL, PS_EIO. */
-int mediator_report(struct mediator_core *core, const char *cluster, const struct uuid *pod, uint64_t epoch,
-                    uint64_t *epoch_out, struct ps_error *err);
+/* A node tells which epochs are in force where it is; the highest of each pod is kept. `epochs` gets those
+ * here, 0 for a pod that is not. Different pods, at most MEDIATOR_CHANGE_PODS_MAX, in one transaction.
+ * PS_EINVAL, PS_EIO. */
+struct mediator_report {
+    struct uuid pod;
+    uint64_t epoch;
+};
+int mediator_report(struct mediator_core *core, const char *cluster, const struct mediator_report *reports,
+                    size_t count, uint64_t *epochs, struct ps_error *err);
 
 /* In byte order: the first cluster behind `after` ("": from the start), the first pod of a cluster whose name
  * is behind `after`. NULL: there is none. Valid until the next change. */

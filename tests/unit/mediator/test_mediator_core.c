@@ -42,16 +42,23 @@ static void says(const struct rig *r, const char *what)
         fail_msg("\"%s\" does not say \"%s\"", r->reply.pods[0].text, what);
 }
 
+static int report(struct rig *r, const char *cluster, uint64_t epoch, uint64_t *here)
+{
+    const struct mediator_report one = {.pod = rig_id(POD), .epoch = epoch};
+    return mediator_report(r->core, cluster, &one, 1, here, &r->err);
+}
+
 /* ---- registration */
 
 static void a_pod_that_nobody_has_registered_is_not_found(void **state)
 {
     struct rig *r = *state;
     const struct uuid pod = rig_id(POD);
-    uint64_t epoch;
+    uint64_t epoch = 99;
     assert_null(mediator_get(r->core, "c", &pod, NULL));
     assert_null(mediator_get(r->core, "c", NULL, "pa0"));
-    assert_int_equal(mediator_report(r->core, "c", &pod, 1, &epoch, &r->err), PS_ENOTFOUND);
+    assert_int_equal(report(r, "c", 1, &epoch), 0);
+    assert_int_equal(epoch, 0);
 }
 
 static void the_primary_registers_a_new_pod(void **state)
@@ -133,11 +140,13 @@ static void clusters_do_not_see_each_other(void **state)
     struct rig *r = *state;
     rig_register(r, POD);
     const struct uuid pod = rig_id(POD);
-    uint64_t epoch;
+    uint64_t epoch = 99;
     size_t n;
     assert_null(mediator_get(r->core, "d", &pod, NULL));
     assert_null(mediator_get(r->core, "d", NULL, "pa0"));
-    assert_int_equal(mediator_report(r->core, "d", &pod, 9, &epoch, &r->err), PS_ENOTFOUND);
+    assert_int_equal(report(r, "d", 9, &epoch), 0);
+    assert_int_equal(epoch, 0);
+    assert_int_equal(mediator_get(r->core, "c", &pod, NULL)->reported_epoch, 0);
     assert_int_equal(mediator_history(r->core, "d", &pod, 0, NULL, 0, &n, &r->err), PS_ENOTFOUND);
     assert_int_equal(mediator_forget(r->core, "d", &pod, &r->err), PS_ENOTFOUND);
     struct mediator_change_pod ask = {.expected_epoch = 1, .next = rig_configuration(POD, 2, 1, "1")};
@@ -326,7 +335,7 @@ static void a_refusal_that_is_repeated_does_not_fill_the_history(void **state)
     const struct configuration next = rig_configuration(POD, 9, 1, "1");
     for (int i = 0; i < 5; i++) {
         assert_int_equal(rig_change(r, 1, 0x10, 8, &next), MEDIATOR_EPOCH_MOVED);
-        assert_int_equal(r->reply.pods[0].recorded, i == 0);
+        assert_int_equal(r->reply.pods[0].news, i == 0);
     }
     assert_int_equal(rig_change(r, 1, 0x11, 8, &next), MEDIATOR_EPOCH_MOVED);
     assert_string_equal(rig_history(r, POD), "1 granted, 2 epoch-moved, 3 epoch-moved");
@@ -338,9 +347,8 @@ static void told_of_a_higher_epoch_nobody_but_the_holder_is_granted_anything(voi
 {
     struct rig *r = *state;
     rig_register(r, POD);
-    const struct uuid pod = rig_id(POD);
     uint64_t epoch = 0;
-    assert_int_equal(mediator_report(r->core, "c", &pod, 3, &epoch, &r->err), 0);
+    assert_int_equal(report(r, "c", 3, &epoch), 0);
     assert_int_equal(epoch, 1);
     /* The backup, although in sync here; with an epoch below, at and above what was told. */
     for (uint64_t e = 2; e <= 4; e++) {
@@ -359,9 +367,8 @@ static void the_holder_registers_exactly_what_it_holds_and_all_goes_on(void **st
 {
     struct rig *r = *state;
     rig_register(r, POD);
-    const struct uuid pod = rig_id(POD);
     uint64_t epoch = 0;
-    assert_int_equal(mediator_report(r->core, "c", &pod, 3, &epoch, &r->err), 0);
+    assert_int_equal(report(r, "c", 3, &epoch), 0);
     const struct configuration held = rig_configuration(POD, 3, 1, "12");
     assert_int_equal(rig_change(r, 1, 0x10, 1, &held), MEDIATOR_GRANTED);
     assert_int_equal(rig_epoch(r, POD), 3);
@@ -373,9 +380,8 @@ static void what_nodes_told_survives_a_restart(void **state)
 {
     struct rig *r = *state;
     rig_register(r, POD);
-    const struct uuid pod = rig_id(POD);
     uint64_t epoch = 0;
-    assert_int_equal(mediator_report(r->core, "c", &pod, 3, &epoch, &r->err), 0);
+    assert_int_equal(report(r, "c", 3, &epoch), 0);
     rig_restart(r);
     const struct configuration take_over = rig_configuration(POD, 4, 2, "2");
     assert_int_equal(rig_change(r, 2, 0x20, 1, &take_over), MEDIATOR_HIGHER_EPOCH);
@@ -388,15 +394,38 @@ static void a_report_of_what_is_known_writes_nothing(void **state)
     const struct uuid pod = rig_id(POD);
     uint64_t epoch = 0;
     const unsigned applies = mediator_store_mem_applies(r->store);
-    assert_int_equal(mediator_report(r->core, "c", &pod, 0, &epoch, &r->err), 0);
-    assert_int_equal(mediator_report(r->core, "c", &pod, 1, &epoch, &r->err), 0);
+    assert_int_equal(report(r, "c", 0, &epoch), 0);
+    assert_int_equal(report(r, "c", 1, &epoch), 0);
     assert_int_equal(mediator_store_mem_applies(r->store), applies);
-    assert_int_equal(mediator_report(r->core, "c", &pod, 3, &epoch, &r->err), 0);
-    assert_int_equal(mediator_report(r->core, "c", &pod, 3, &epoch, &r->err), 0);
-    assert_int_equal(mediator_report(r->core, "c", &pod, 2, &epoch, &r->err), 0);
+    assert_int_equal(report(r, "c", 3, &epoch), 0);
+    assert_int_equal(report(r, "c", 3, &epoch), 0);
+    assert_int_equal(report(r, "c", 2, &epoch), 0);
     assert_int_equal(mediator_store_mem_applies(r->store), applies + 1);
     assert_int_equal(mediator_get(r->core, "c", &pod, NULL)->reported_epoch, 3);
-    assert_int_equal(mediator_report(r->core, "c", &pod, UINT64_MAX, &epoch, &r->err), PS_EINVAL);
+    assert_int_equal(report(r, "c", UINT64_MAX, &epoch), PS_EINVAL);
+}
+
+static void a_report_of_several_pods_is_written_at_once(void **state)
+{
+    struct rig *r = *state;
+    rig_register(r, POD);
+    rig_register(r, OTHER);
+    const unsigned applies = mediator_store_mem_applies(r->store);
+    struct mediator_report reports[3] = {{rig_id(POD), 5}, {rig_id(9), 7}, {rig_id(OTHER), 6}};
+    uint64_t epochs[3] = {9, 9, 9};
+    assert_int_equal(mediator_report(r->core, "c", reports, 3, epochs, &r->err), 0);
+    assert_int_equal(epochs[0], 1);
+    assert_int_equal(epochs[1], 0);
+    assert_int_equal(epochs[2], 1);
+    assert_int_equal(mediator_store_mem_applies(r->store), applies + 1);
+    rig_restart(r);
+    assert_int_equal(mediator_get(r->core, "c", &reports[0].pod, NULL)->reported_epoch, 5);
+    assert_int_equal(mediator_get(r->core, "c", &reports[2].pod, NULL)->reported_epoch, 6);
+    assert_int_equal(mediator_report(r->core, "c", reports, 0, epochs, &r->err), PS_EINVAL);
+    assert_int_equal(mediator_report(r->core, "c", reports, MEDIATOR_CHANGE_PODS_MAX + 1, epochs, &r->err),
+                     PS_EINVAL);
+    reports[1].pod = rig_id(POD);
+    assert_int_equal(mediator_report(r->core, "c", reports, 3, epochs, &r->err), PS_EINVAL);
 }
 
 /* ---- several pods in one transaction */
@@ -515,7 +544,7 @@ static void a_failure_of_the_store_changes_nothing(void **state)
     assert_int_equal(rig_change(r, 1, 0x10, 0, &other), PS_EIO);
     assert_int_equal(rig_epoch(r, OTHER), 0);
     mediator_store_mem_fail(r->store, 1, PS_EIO, false);
-    assert_int_equal(mediator_report(r->core, "c", &pod, 5, &epoch, &r->err), PS_EIO);
+    assert_int_equal(report(r, "c", 5, &epoch), PS_EIO);
     assert_int_equal(mediator_get(r->core, "c", &pod, NULL)->reported_epoch, 0);
     mediator_store_mem_fail(r->store, 1, PS_EIO, false);
     assert_int_equal(mediator_forget(r->core, "c", &pod, &r->err), PS_EIO);
@@ -713,6 +742,7 @@ int main(void)
         T(the_holder_registers_exactly_what_it_holds_and_all_goes_on),
         T(what_nodes_told_survives_a_restart),
         T(a_report_of_what_is_known_writes_nothing),
+        T(a_report_of_several_pods_is_written_at_once),
         T(several_pods_change_together),
         T(one_pod_refused_holds_back_the_others),
         T(a_new_pod_beside_a_refused_one_is_not_made),
