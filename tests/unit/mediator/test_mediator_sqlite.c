@@ -24,6 +24,49 @@ enum {
     POD = 0xa0
 };
 
+/* ---- a look at what SQLite asks of the disk: its VFS, with the syncs counted and refused on demand */
+
+static sqlite3_vfs watched;
+static const sqlite3_vfs *plain;
+static struct watched_file {
+    sqlite3_io_methods methods;
+    const sqlite3_io_methods *plain;
+    unsigned syncs;
+} database, journal;
+static bool refuse_syncs;
+
+static int watch_sync(sqlite3_file *file, int flags)
+{
+    struct watched_file *w = file->pMethods == &journal.methods ? &journal : &database;
+    w->syncs++;
+    return refuse_syncs ? SQLITE_IOERR_FSYNC : w->plain->xSync(file, flags);
+}
+
+static int watch_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags, int *out)
+{
+    const int rc = plain->xOpen(vfs, name, file, flags, out);
+    if (rc == SQLITE_OK && (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_DB))) {
+        struct watched_file *w = flags & SQLITE_OPEN_WAL ? &journal : &database;
+        w->plain = file->pMethods;
+        w->methods = *w->plain;
+        w->methods.xSync = watch_sync;
+        file->pMethods = &w->methods;
+    }
+    return rc;
+}
+
+static int watch(void **state)
+{
+    (void)state;
+    sqlite3_vfs *const found = sqlite3_vfs_find(NULL);
+    plain = found;
+    watched = *found;
+    watched.zName = "watched";
+    watched.pNext = NULL;
+    watched.xOpen = watch_open;
+    return sqlite3_vfs_register(&watched, 1);
+}
+
 struct fixture {
     char dir[40], path[64];
     struct rig rig;
@@ -148,6 +191,29 @@ static void a_damaged_file_is_refused(void **state)
     refused(f, PS_EDAMAGED, "are damaged");
 }
 
+/* Damage that reading the records does not meet. */
+static void a_damaged_index_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    rig_register(&f->rig, POD);
+    close_all(f);
+    sqlite3 *db;
+    sqlite3_stmt *s;
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(
+                         db, "SELECT rootpage FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'pods'",
+                         -1, &s, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    const off_t page = sqlite3_column_int(s, 0);
+    (void)sqlite3_finalize(s);
+    (void)sqlite3_close(db);
+    const int fd = open(f->path, O_RDWR);
+    assert_int_equal(pwrite(fd, "xxxxxxxxxxxxxxxx", 16, page * 4096 - 20), 16);
+    (void)close(fd);
+    refused(f, PS_EDAMAGED, "are damaged");
+}
+
 static void a_damaged_record_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -221,6 +287,79 @@ static void an_io_error_ends_the_store_until_it_is_opened_again(void **state)
     open_all(f);
     assert_int_equal(rig_epoch(r, POD), 1);
     assert_int_equal(rig_change(r, 2, 0x20, 1, &next), MEDIATOR_GRANTED);
+}
+
+static void a_change_is_synced_before_it_is_answered(void **state)
+{
+    struct fixture *f = *state;
+    struct rig *r = &f->rig;
+    rig_register(r, POD);
+    for (uint64_t epoch = 1; epoch <= 3; epoch++) {
+        const unsigned before = journal.syncs;
+        const struct configuration next = rig_configuration(POD, epoch + 1, 1, epoch % 2 ? "1" : "12");
+        assert_int_equal(rig_change(r, 1, 0x20 + (unsigned)epoch, epoch, &next), MEDIATOR_GRANTED);
+        assert_true(journal.syncs > before);
+    }
+    const struct mediator_report told = {rig_id(POD), 9};
+    const unsigned before = journal.syncs;
+    uint64_t epoch;
+    assert_int_equal(mediator_report(r->core, "c", &told, 1, &epoch, &r->err), 0);
+    assert_true(journal.syncs > before);
+}
+
+static void a_change_whose_sync_failed_is_not_granted_until_it_is_known_to_be_there(void **state)
+{
+    struct fixture *f = *state;
+    struct rig *r = &f->rig;
+    rig_register(r, POD);
+    const struct configuration next = rig_configuration(POD, 2, 2, "2");
+    refuse_syncs = true;
+    const int verdict = rig_change(r, 2, 0x20, 1, &next);
+    refuse_syncs = false;
+    assert_int_equal(verdict, PS_EIO);
+    assert_int_equal(rig_epoch(r, POD), 1);
+    assert_true(mediator_store_sqlite_failed(r->store));
+    assert_int_equal(rig_change(r, 2, 0x20, 1, &next), PS_EIO);
+    close_all(f);
+    open_all(f);
+    /* It may have arrived or not; who asks again learns it. */
+    const int again = rig_change(r, 2, 0x20, 1, &next);
+    assert_true(again == MEDIATOR_GRANTED || again == MEDIATOR_REPEATED);
+    assert_int_equal(rig_epoch(r, POD), 2);
+}
+
+/* What a killed process left is on the disk before it is told to anybody. */
+static void an_open_syncs_what_it_found(void **state)
+{
+    struct fixture *f = *state;
+    close_all(f);
+    const pid_t child = fork();
+    if (child == 0) {
+        open_all(f);
+        rig_register(&f->rig, POD);
+        (void)kill(getpid(), SIGKILL);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    const unsigned journal_before = journal.syncs, database_before = database.syncs;
+    open_all(f);
+    assert_true(journal.syncs > journal_before);
+    assert_true(database.syncs > database_before);
+    assert_int_equal(rig_epoch(&f->rig, POD), 1);
+}
+
+static void a_transaction_that_fails_in_the_middle_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct mediator_pod pods[2] = {{.cluster = "c", .configuration = rig_configuration(POD, 1, 1, "1")},
+                                   {.cluster = "c", .configuration = rig_configuration(POD + 1, 1, 1, "1")}};
+    strcpy(pods[1].configuration.pod_name, pods[0].configuration.pod_name); /* the file has a constraint */
+    const struct mediator_update updates[2] = {{.pod = &pods[0]}, {.pod = &pods[1]}};
+    assert_int_equal(f->rig.store->ops->apply(f->rig.store, updates, 2, NULL), PS_EIO);
+    close_all(f);
+    open_all(f);
+    assert_int_equal(rig_epoch(&f->rig, POD), 0);
 }
 
 /* ---- SIGKILL in a stream of changes */
@@ -344,11 +483,16 @@ int main(void)
         T(a_newer_files_version_is_refused),
         T(a_file_of_another_program_is_refused),
         T(a_damaged_file_is_refused),
+        T(a_damaged_index_is_refused),
         T(a_damaged_record_is_refused),
         T(a_file_that_can_not_be_made_is_refused),
         T(a_file_that_somebody_else_locked_delays_and_loses_nothing),
         T(an_io_error_ends_the_store_until_it_is_opened_again),
+        T(a_change_is_synced_before_it_is_answered),
+        T(a_change_whose_sync_failed_is_not_granted_until_it_is_known_to_be_there),
+        T(an_open_syncs_what_it_found),
+        T(a_transaction_that_fails_in_the_middle_leaves_nothing),
         T(a_kill_at_any_moment_loses_no_verdict),
     };
-    return cmocka_run_group_tests_name("mediator_sqlite", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("mediator_sqlite", tests, watch, NULL);
 }
