@@ -213,8 +213,11 @@ void mediator_describe(const struct mediator_core *core, struct mediator_descrip
 const struct mediator_pod *mediator_get(const struct mediator_core *core, const char *cluster,
                                         const struct uuid *pod, const char *pod_name)
 {
-    const struct entry *entry =
-        pod && !uuid_is_none(pod) ? find_pod(core, cluster, pod) : find_name(core, cluster, pod_name);
+    const struct entry *entry = NULL;
+    if (pod && !uuid_is_none(pod))
+        entry = find_pod(core, cluster, pod);
+    else if (pod_name)
+        entry = find_name(core, cluster, pod_name);
     return entry ? &entry->record : NULL;
 }
 

@@ -96,15 +96,28 @@ for _ in 1 2 3; do
     [ "$now" -eq "$answered" ] || [ "$now" -eq $((answered + 1)) ] || fail "a verdict was lost or made up"
 done
 
+say "== a disk that refuses writes: the outcome is unknown, the mediator ends, and the next one goes on"
+before=$(mediator get db)
+prlimit --pid "$MEDIATOR_PID" --fsize=0
+refused 1 "EIO: the mediator's store failed" "$TMP/mediator_client" change 2 25 db:2:3:2:2
+silent() { ! listening "$MEDIATOR_PORT"; }
+until_true 30 silent || fail "the mediator goes on with a store that failed"
+status=0
+reap "$MEDIATOR_PID" || status=$?
+same "$status" 1 "status of the mediator"
+mediator_start
+same "$(mediator get db)" "$before"
+mediator change 2 25 db:2:3:2:2
+
 say "== a mediator that lost its records is another one"
 mediator_stop
 mv "$TMP/mediator" "$TMP/lost"
 mediator_start
 [ "$(mediator describe | cut -d' ' -f2)" != "$store" ] || fail "the new records have the old id"
-refused 1 'NO_POD' "$TMP/mediator_client" change 2 30 db:2:3:2:2
-refused 1 'OTHER_STORE' "$TMP/mediator_client" --store "$store" change 2 31 db:2:3:2:2
-refused 1 'OTHER_STORE' "$TMP/mediator_client" --store "$store" change 2 31 db:0:3:2:2
-mediator change 2 32 db:0:3:2:2
+refused 1 'NO_POD' "$TMP/mediator_client" change 2 30 db:3:4:2:2
+refused 1 'OTHER_STORE' "$TMP/mediator_client" --store "$store" change 2 31 db:3:4:2:2
+refused 1 'OTHER_STORE' "$TMP/mediator_client" --store "$store" change 2 31 db:0:4:2:2
+mediator change 2 32 db:0:4:2:2
 
 say "== damaged records end the start with a reason"
 mediator_stop

@@ -57,6 +57,7 @@ static void a_pod_that_nobody_has_registered_is_not_found(void **state)
     uint64_t epoch = 99;
     assert_null(mediator_get(r->core, "c", &pod, NULL));
     assert_null(mediator_get(r->core, "c", NULL, "pa0"));
+    assert_null(mediator_get(r->core, "c", NULL, NULL));
     assert_int_equal(report(r, "c", 1, &epoch), 0);
     assert_int_equal(epoch, 0);
 }
@@ -641,6 +642,27 @@ static void a_forgotten_pod_may_be_registered_anew_without_its_history(void **st
     assert_string_equal(rig_history(r, POD), "1 granted");
 }
 
+static void with_the_longest_names_a_grant_is_told_as_far_as_it_fits(void **state)
+{
+    struct rig *r = *state;
+    struct configuration c = rig_configuration(POD, MEDIATOR_EPOCH_MAX - 1, 1, "12");
+    memset(c.pod_name, 'p', CONFIGURATION_NAME_MAX);
+    c.count = CONFIGURATION_MEMBERS_MAX;
+    for (unsigned n = 1; n <= CONFIGURATION_MEMBERS_MAX; n++) {
+        c.members[n - 1] = (struct member){.store = rig_id(n), .mode = MEMBER_SYNC, .in_sync = true};
+        memset(c.members[n - 1].node, 'a' + (int)n, CONFIGURATION_NAME_MAX);
+    }
+    assert_int_equal(rig_change(r, 1, 0x10, 0, &c), MEDIATOR_GRANTED);
+    c.epoch++;
+    c.primary = rig_id(2);
+    assert_int_equal(rig_change(r, 1, 0x11, c.epoch - 1, &c), MEDIATOR_GRANTED);
+    says(r, "(was bbbb");
+    assert_int_equal(strlen(r->reply.pods[0].text), MEDIATOR_TEXT_MAX);
+    /* There is no epoch after the last one. */
+    c.epoch++;
+    assert_int_equal(rig_change(r, 2, 0x12, c.epoch - 1, &c), PS_EINVAL);
+}
+
 static void there_is_a_limit_to_the_number_of_pods(void **state)
 {
     struct rig *r = *state;
@@ -752,6 +774,7 @@ int main(void)
         T(clusters_and_pods_are_listed_in_order),
         T(the_history_tells_who_asked_for_what_when_and_why_not),
         T(a_forgotten_pod_may_be_registered_anew_without_its_history),
+        T(with_the_longest_names_a_grant_is_told_as_far_as_it_fits),
         T(there_is_a_limit_to_the_number_of_pods),
         T(no_epoch_is_ever_granted_twice),
     };
