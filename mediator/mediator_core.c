@@ -372,7 +372,7 @@ static void tell_grant(struct mediator_verdict_pod *v, const struct configuratio
         }
 }
 
-/* Rule 14: a higher epoch than the one here is in force somewhere. Its holder is the primary that is on
+/* A higher epoch than the one here is in force somewhere. Its holder is the primary that is on
  * record here (only it can have become the elected one), and only with what it holds may it come. */
 static bool registers(const struct mediator_pod *pod, const struct configuration *next,
                       const struct uuid *requester)

@@ -190,7 +190,7 @@ static void an_id_is_written_as_people_know_it(void **state)
     assert_true(uuid_is_none(&id));
 }
 
-/* ---- rule 14: who may put what in the place of what */
+/* ---- who may put what in the place of what */
 
 static void expect_refusal(const struct configuration *now, const struct configuration *next, unsigned who,
                            int status, const char *why)

@@ -342,7 +342,7 @@ static void a_refusal_that_is_repeated_does_not_fill_the_history(void **state)
     assert_string_equal(rig_history(r, POD), "1 granted, 2 epoch-moved, 3 epoch-moved");
 }
 
-/* ---- rule 14: a higher epoch is in force somewhere */
+/* ---- a higher epoch is in force somewhere */
 
 static void told_of_a_higher_epoch_nobody_but_the_holder_is_granted_anything(void **state)
 {
