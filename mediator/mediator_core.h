@@ -33,8 +33,8 @@ struct mediator_description {
 };
 void mediator_describe(const struct mediator_core *core, struct mediator_description *out);
 
-/* The pod with this id, or, if that is NULL or none, with this name. NULL: not found. Valid until the next
- * change. */
+/* The pod with this id, or, if that is NULL or none, with this name (NULL: nobody's). NULL: not found.
+ * Valid until the next change. */
 const struct mediator_pod *mediator_get(const struct mediator_core *core, const char *cluster,
                                         const struct uuid *pod, const char *pod_name);
 
@@ -75,7 +75,8 @@ struct mediator_change_reply {
  * its pods are.
  *
  * 0: decided, `reply` says what; refusals carry the configuration in force. PS_EINVAL: malformed, nothing was
- * decided. PS_ELIMIT: too many pods. PS_EIO, PS_ENOMEM: nothing was decided, ask again. */
+ * decided. PS_ELIMIT: too many pods. PS_ENOMEM: nothing was decided. PS_EIO: unknown, ask again with the
+ * same request id. */
 int mediator_change(struct mediator_core *core, const struct mediator_change *request, uint64_t now_unix_ns,
                     struct mediator_change_reply *reply, struct ps_error *err);
 

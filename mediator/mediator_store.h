@@ -56,7 +56,9 @@ struct mediator_store_ops {
     /* Every record, in any order. Ends early with what `pod` returns, unless 0. PS_EDAMAGED, PS_EIO. */
     int (*load)(struct mediator_store *store, int (*pod)(void *user, const struct mediator_pod *pod),
                 void *user, struct ps_error *err);
-    /* All of them or, with any error, none; durable when it returns 0. At most one update a pod. */
+    /* All of them, durable when it returns 0, or, with any error, none. After PS_EIO that holds for this
+     * store only: a later one on the same records may find them carried out, all of them. At most one update
+     * a pod. */
     int (*apply)(struct mediator_store *store, const struct mediator_update *updates, size_t count,
                  struct ps_error *err);
     /* Decisions with a number above `after`, oldest first. */
