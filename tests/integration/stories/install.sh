@@ -2,8 +2,9 @@
 
 prefix=$TMP/prefix
 cmake --install "$BUILD" --prefix "$prefix" >install.log
-for file in bin/pstoraged bin/pstorage include/pstorage.h share/man/man1/pstorage.1 \
-    share/bash-completion/completions/pstorage lib/systemd/system/pstoraged.service; do
+for file in bin/pstoraged bin/pstorage bin/pstorage-mediator include/pstorage.h share/man/man1/pstorage.1 \
+    share/bash-completion/completions/pstorage lib/systemd/system/pstoraged.service \
+    lib/systemd/system/pstorage-mediator.service; do
     [ -s "$prefix/$file" ] || fail "$file is not installed"
 done
 find "$prefix" -type f -printf '%P\n' | sort
@@ -28,9 +29,11 @@ pstorage volume create vol --size 16M
 ./example "$PSTORAGE_ENDPOINT" vol
 node_stop
 
-say "== the unit file is one that systemd accepts"
+say "== the unit files are such that systemd accepts"
 if command -v systemd-analyze >/dev/null; then
-    sed "s|^ExecStart=|&$prefix/bin/|" "$prefix/lib/systemd/system/pstoraged.service" >pstoraged.service
-    systemd-analyze verify "$TMP/pstoraged.service" 2>verify.log || true
-    if grep -E 'pstoraged.service:[0-9]+:' verify.log; then fail "systemd finds fault with the unit"; fi
+    for unit in pstoraged pstorage-mediator; do
+        sed "s|^ExecStart=|&$prefix/bin/|" "$prefix/lib/systemd/system/$unit.service" >"$unit.service"
+        systemd-analyze verify "$TMP/$unit.service" 2>verify.log || true
+        if grep -E "$unit.service:[0-9]+:" verify.log; then fail "systemd finds fault with $unit.service"; fi
+    done
 fi
