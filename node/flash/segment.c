@@ -245,6 +245,11 @@ bool segments_open(const struct segments *s, uint32_t index)
     return s->s[index].open;
 }
 
+uint64_t segments_last_seq(const struct segments *s, uint32_t index)
+{
+    return s->s[index].last_seq;
+}
+
 void segments_stats(const struct segments *s, struct segments_stats *out)
 {
     *out = (struct segments_stats){.count = s->count, .free = s->free};

@@ -69,6 +69,8 @@ uint32_t segments_free(const struct segments *s);
 enum segment_state segments_state(const struct segments *s, uint32_t index);
 uint32_t segments_live(const struct segments *s, uint32_t index);
 bool segments_open(const struct segments *s, uint32_t index);
+/* As sealed; 0 if that is not known. */
+uint64_t segments_last_seq(const struct segments *s, uint32_t index);
 
 struct segments_stats {
     uint32_t count, free, log, meta, system;

@@ -131,15 +131,20 @@ static void index_read_done(struct blkdev_req *req, int status)
     pod->again = true;
 }
 
+/* Segments of the log as it was found; later ones may still be written to when they are sealed. */
+static bool index_wants(const struct pod *pod, const struct index_load *il)
+{
+    return segments_state(pod->segments, il->segment) == SEGMENT_LOG &&
+           !segments_open(pod->segments, il->segment) && segments_live(pod->segments, il->segment) > 0 &&
+           segments_last_seq(pod->segments, il->segment) <= il->until && il->offset < pod->segment_bytes;
+}
+
 void index_load_turn(struct pod *pod)
 {
     struct index_load *il = pod->index_load;
     if (!il || il->busy)
         return;
-    while (il->segment < pod->segment_count &&
-           (segments_state(pod->segments, il->segment) != SEGMENT_LOG ||
-            segments_open(pod->segments, il->segment) || segments_live(pod->segments, il->segment) == 0 ||
-            il->offset >= pod->segment_bytes))
+    while (il->segment < pod->segment_count && !index_wants(pod, il))
         index_next_segment(il);
     if (il->segment >= pod->segment_count || il->stopping) {
         index_load_stop(pod);
