@@ -289,6 +289,102 @@ static void every_cut_leaves_a_follower_that_goes_on(void **state)
             cuts += more;
         }
     (void)printf("%llu cuts, up to completion %llu\n", (unsigned long long)cuts, (unsigned long long)cut);
+}
+
+/* ---- anchors of replication */
+
+static void on_status(void *user, int status)
+{
+    *(int *)user = status;
+}
+
+static bool wait_status(struct member *m, const int *status)
+{
+    while (*status == 1)
+        if (!rig_step(&m->rig))
+            return false;
+    assert_int_equal(*status, 0);
+    return true;
+}
+
+struct anchors {
+    unsigned written, tried; /* states of replication */
+    bool adopting, adopted;
+};
+
+/* Adoption, and states written while checkpoints go on. False when the power failed. */
+static bool write_anchors(struct member *m, struct anchors *a, const uint8_t pod[16])
+{
+    if (member_open(m) != 0)
+        return false;
+    int status = 1;
+    a->adopting = true;
+    assert_int_equal(pod_log_adopt(m->rig.pod, pod, on_status, &status), 0);
+    if (!wait_status(m, &status))
+        return false;
+    a->adopted = true;
+    for (unsigned i = 1; i <= 6; i++) {
+        uint8_t data[POD_LOG_PROTOCOL_MAX];
+        memset(data, (int)i, sizeof data);
+        if (!append(&(struct life){.m = m}, &first, i))
+            return false;
+        pod_log_commit(m->rig.pod, i);
+        member_wait_applied(m, i);
+        checkpoint_want(m->rig.pod);
+        for (unsigned n = 0; n < i; n++)
+            if (!rig_step(&m->rig))
+                return false;
+        a->tried = i;
+        status = 1;
+        assert_int_equal(pod_log_protocol_write(m->rig.pod, data, i * 200, on_status, &status), 0);
+        if (!wait_status(m, &status))
+            return false;
+        a->written = i;
+    }
+    return true;
+}
+
+static void check_anchors(struct member *m, const struct anchors *a, const uint8_t pod[16])
+{
+    const int rc = member_open(m);
+    if (rc)
+        fail_msg("it does not open: %s: %s", ps_status_name(rc), m->rig.error.detail);
+    struct pod_log_identity id;
+    pod_log_identity(m->rig.pod, &id);
+    const bool adopted = memcmp(id.pod, pod, 16) == 0;
+    assert_true(adopted ? a->adopting : !a->adopted);
+    const void *data;
+    const size_t bytes = pod_log_protocol(m->rig.pod, &data);
+    assert_true(bytes == a->written * 200 || bytes == a->tried * 200);
+    for (size_t i = 0; i < bytes; i++)
+        assert_int_equal(((const uint8_t *)data)[i], bytes / 200);
+    if (adopted) /* its log goes on under that name */
+        assert_int_equal(
+            member_append(m, first.at[m->durable.seq + 1].data, first.at[m->durable.seq + 1].bytes), 0);
+}
+
+static void every_cut_leaves_an_old_or_a_new_anchor(void **state)
+{
+    (void)state;
+    uint8_t pod[16];
+    memset(pod, 0x5a, sizeof pod);
+    bool more = true;
+    if (first.end == 0)
+        make_histories();
+    for (uint64_t cut = 1; more; cut++)
+        for (int mode = 0; more && mode < BLKDEV_MEM_CUTS; mode++) {
+            struct group *g = calloc(1, sizeof *g);
+            struct anchors a = {0};
+            struct member *m = follower_create(g, cut);
+            memset(m->rig.config.pod_id, 0x11, 16);
+            m->rig.cut_after = cut;
+            more = !write_anchors(m, &a, pod);
+            m->rig.cut_after = 0;
+            member_crash(m, (enum blkdev_mem_cut)mode);
+            check_anchors(m, &a, pod);
+            group_destroy(g);
+            free(g);
+        }
     history_cut(&first, 0);
     history_cut(&second, 0);
 }
@@ -302,6 +398,7 @@ int main(int argc, char **argv)
         stride = 1;
     if (first_cut == 0)
         first_cut = 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_cut_leaves_a_follower_that_goes_on)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_cut_leaves_a_follower_that_goes_on),
+                                       cmocka_unit_test(every_cut_leaves_an_old_or_a_new_anchor)};
     return cmocka_run_group_tests_name("pod_log_cut", tests, NULL, NULL);
 }
