@@ -381,6 +381,33 @@ static void what_was_truncated_stays_away_and_what_was_kept_stays(void **state)
     group_check(g);
 }
 
+/* Segments are used again: what was dropped may lie where the log goes on. */
+static void a_dropped_batch_that_lies_behind_the_end_is_not_taken(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2), *b = &g->members[1];
+    b->away = true;
+    assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
+    for (uint64_t i = 0; i < 5; i++)
+        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+    for (uint64_t seq = 1; seq <= 5; seq++)
+        assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
+    steps(b, 60);
+    assert_int_equal(b->durable.seq, 5);
+    const struct log_entry *dropped = log_index_get(b->rig.pod->log_index, 4);
+    const uint32_t bytes = dropped->bytes;
+    uint8_t *as_it_lay = malloc(bytes);
+    blkdev_mem_peek(b->rig.mem, segment_addr(b->rig.pod, dropped->segment) + dropped->offset, as_it_lay,
+                    bytes, true);
+    assert_int_equal(member_truncate(b, 3), 0);
+    const struct position *tail = &b->rig.pod->tail;
+    blkdev_mem_poke(b->rig.mem, segment_addr(b->rig.pod, tail->segment) + tail->offset, as_it_lay, bytes);
+    member_crash(b, BLKDEV_MEM_LOSE);
+    assert_int_equal(member_open(b), 0);
+    assert_int_equal(b->durable.seq, 3);
+    free(as_it_lay);
+}
+
 /* ---- reads */
 
 static void reads_wait_until_they_may(void **state)
@@ -678,6 +705,7 @@ int main(void)
         TEST(a_follower_takes_over_and_the_old_leader_follows),
         TEST(a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed),
         TEST(what_was_truncated_stays_away_and_what_was_kept_stays),
+        TEST(a_dropped_batch_that_lies_behind_the_end_is_not_taken),
         TEST(reads_wait_until_they_may),
         TEST(an_abandoned_pod_has_all_that_was_durable),
         TEST(a_closed_member_opens_without_anything_to_replay),
