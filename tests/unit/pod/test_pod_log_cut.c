@@ -377,7 +377,14 @@ static void every_cut_leaves_an_old_or_a_new_anchor(void **state)
             struct anchors a = {0};
             struct member *m = follower_create(g, cut);
             memset(m->rig.config.pod_id, 0x11, 16);
-            m->rig.cut_after = cut;
+            /* A device that tears anchors. */
+            const struct blkdev_mem_options options = {
+                .size_bytes = DEVICE, .max_io_bytes = MIB, .write_unit = 512};
+            blkdev_destroy(m->rig.mem);
+            m->rig.mem = m->rig.dev = blkdev_mem_create(&options);
+            assert_int_equal(member_open(m), 0); /* what a cut leaves of a format is not the matter here */
+            member_abandon(m);
+            m->rig.cut_after = m->rig.steps + cut;
             more = !write_anchors(m, &a, pod);
             m->rig.cut_after = 0;
             member_crash(m, (enum blkdev_mem_cut)mode);
