@@ -43,6 +43,8 @@ void segments_unpin(struct segments *s, uint32_t index);
 /* Log from batch `seq` on is kept for others to read, though nothing in it lives: its segments do not count
  * as dead. UINT64_MAX (as created): none is kept. */
 void segments_keep_log(struct segments *s, uint64_t seq);
+/* A sealed segment, found by an opening, holds this batch of the log. */
+void segments_log_holds(struct segments *s, uint32_t index, uint64_t seq);
 /* Segments that are not dead for that reason alone, and the lowest last batch among them. */
 uint32_t segments_kept(const struct segments *s, uint64_t seq, uint64_t *lowest);
 /* The log's end was moved elsewhere: batches after `seq` are no longer in the sealed segments; `last` holds
