@@ -283,6 +283,32 @@ static void appends_beyond_what_is_committed_are_bounded(void **state)
     group_check(g);
 }
 
+/* What a batch frees is counted in pages that a small cache has long given up. */
+static void a_follower_loads_the_pages_that_a_batch_needs(void **state)
+{
+    struct group *g = *state;
+    group_create(g, 2, DEVICE, 3);
+    struct member *a = &g->members[0], *b = &g->members[1];
+    b->rig.config.metadata_cache_bytes = MIB;
+    assert_int_equal(member_open(a), 0);
+    assert_int_equal(member_open(b), 0);
+    group_lead(g, a);
+    assert_int_equal(rig_create_volume(&a->rig, "v", 4096ull * MIB), 0);
+    for (uint64_t i = 0; i < 200; i++) /* a page of places worth writing back */
+        write_noise(a, "v", i * BLOCK, BLOCK, i);
+    checkpoint_want(b->rig.pod);
+    group_settle(g);
+    member_abandon(a); /* the next leader's ids lie in other pages */
+    assert_int_equal(member_open(a), 0);
+    group_lead(g, a);
+    for (uint64_t i = 1; i < 700; i++)
+        write_noise(a, "v", i * 512 * BLOCK, BLOCK, 1000 + i);
+    group_settle(g);
+    assert_int_equal(rig_range(&a->rig, POD_TRIM, "v", 0, 200 * BLOCK), 0);
+    group_settle(g);
+    group_check(g);
+}
+
 /* ---- changes of the leader */
 
 static void a_follower_takes_over_and_the_old_leader_follows(void **state)
@@ -729,10 +755,10 @@ static void a_restarted_leader_knows_the_log_that_lies_in_its_flash(void **state
     group_check(g);
 }
 
-static void a_follower_without_room_says_so(void **state)
+/* Batches of `bytes` and of what comes of them, until a small follower is full. */
+static void fill_follower(struct group *g, uint64_t bytes, uint64_t seed)
 {
-    struct group *g = *state;
-    group_create(g, 2, DEVICE, 4);
+    group_create(g, 2, DEVICE, seed);
     struct member *a = &g->members[0], *b = &g->members[1];
     assert_int_equal(member_open(a), 0);
     rig_destroy(&b->rig);
@@ -743,21 +769,47 @@ static void a_follower_without_room_says_so(void **state)
     group_lead(g, a);
     b->away = true;
     assert_int_equal(rig_create_volume(&a->rig, "v", 64 * MIB), 0);
-    for (uint64_t i = 0; i < 320; i++)
-        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+    for (uint64_t at = 0; at + bytes <= 40 * MIB; at += bytes)
+        write_noise(a, "v", at, bytes, at + seed);
     pod_log_commit(b->rig.pod, UINT64_MAX);
     int rc = 0;
-    for (uint64_t seq = 1; seq <= g->log.end && !rc; seq++)
+    uint64_t seq = 0;
+    while (!rc && seq < g->log.end) {
+        seq++;
         rc = member_append(b, g->log.at[seq].data, g->log.at[seq].bytes);
+    }
     assert_int_equal(rc, PS_EFULL);
-    /* What it has stays, and it opens again. */
+    /* What it has stays, and it opens again and again. */
     member_wait_applied(b, b->rig.pod->sealed_seq);
     rig_check(&b->rig);
     const struct log_id end = b->durable;
-    member_crash(b, BLKDEV_MEM_LOSE);
-    assert_int_equal(member_open(b), 0);
-    assert_true(log_id_equal(&b->durable, &end));
+    assert_int_equal(end.seq, seq - 1);
+    for (int again = 0; again < 3; again++) {
+        member_crash(b, BLKDEV_MEM_LOSE);
+        assert_int_equal(member_open(b), 0);
+        assert_true(log_id_equal(&b->durable, &end));
+        rig_check(&b->rig);
+    }
+    /* A delete still gets through. */
+    member_abandon(a);
+    b->away = false;
+    group_lead(g, b);
+    assert_int_equal(rig_named(&b->rig, POD_VOLUME_DELETE, "v", NULL, 0), 0);
+    rig_settle(&b->rig);
+    rig_check(&b->rig);
+    assert_int_equal(rig_create_volume(&b->rig, "w", MIB), 0);
+    write_noise(b, "w", 0, 256 * KIB, 1);
     g->leader = NULL;
+    group_destroy(g);
+}
+
+static void a_follower_without_room_says_so(void **state)
+{
+    struct group *g = *state;
+    const uint64_t sizes[] = {128 * KIB, MIB, 300 * KIB, 20 * KIB};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        fill_follower(g, sizes[i], i + 4);
+    group_create(g, 0, DEVICE, 1); /* for the teardown */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -771,6 +823,7 @@ int main(void)
         TEST(what_was_said_ahead_commits_nothing_of_a_new_leader),
         TEST(a_batch_that_does_not_follow_is_refused),
         TEST(appends_beyond_what_is_committed_are_bounded),
+        TEST(a_follower_loads_the_pages_that_a_batch_needs),
         TEST(a_follower_takes_over_and_the_old_leader_follows),
         TEST(a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed),
         TEST(what_was_truncated_stays_away_and_what_was_kept_stays),
