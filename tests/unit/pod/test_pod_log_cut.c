@@ -1,7 +1,7 @@
 /* A follower's life, cut at its first, second, third … device completion, in each way a power cut can leave
  * the device: it follows one leader, drops that one's uncommitted end, follows the next. After each cut it
- * opens; nothing beyond what was known to be committed is applied, every batch that was told to be durable is
- * there, nothing that was truncated comes back, and it follows on to the same end.
+ * opens, in spite of further ones; nothing beyond what was known to be committed is applied, every batch that
+ * was told to be durable is there, nothing that was truncated comes back, and it follows on to the same end.
  *
  *   test_pod_log_cut [FIRST [LAST [STRIDE [MODE]]]]   "0 0 1" for every cut there is */
 #include <setjmp.h>
@@ -216,11 +216,25 @@ static bool is_of(struct member *m, const struct history *h, uint64_t from)
     return true;
 }
 
+/* The power fails in the opening, too, at later and later points, until it gets through. */
+static int open_with_cuts(struct member *m, enum blkdev_mem_cut mode)
+{
+    for (uint64_t after = 1;; after += 2) {
+        m->rig.cut_after = m->rig.steps + after;
+        const int rc = member_open(m);
+        if (!m->rig.dead) {
+            m->rig.cut_after = 0;
+            return rc;
+        }
+        member_crash(m, mode);
+    }
+}
+
 static void check(struct life *l, const struct log_id *told, enum blkdev_mem_cut mode)
 {
     struct member *m = l->m;
     struct log_id applied, end;
-    int rc = member_open(m);
+    const int rc = open_with_cuts(m, mode);
     if (rc)
         fail_msg("it does not open: %s: %s", ps_status_name(rc), m->rig.error.detail);
     pod_log_ends(m->rig.pod, &applied, &end);
