@@ -394,6 +394,33 @@ static void a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed(
     }
 }
 
+/* All members came back: the primary leads again in its epoch. */
+static void a_leader_that_was_restarted_gives_none_of_its_lost_ids_again(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 1);
+    static struct pending lost;
+    uint64_t highest = 0;
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    for (int round = 0; round < 6; round++) {
+        assert_true(a->rig.pod->next_group > highest);
+        if (round == 3)
+            write_noise(a, "v", 0, BLOCK, 1);
+        g->hold_commit = true;
+        noise(lost.buf, sizeof lost.buf, (uint64_t)round);
+        submit(a, &lost, POD_WRITE, 0, sizeof lost.buf);
+        steps(a, 100);
+        highest = a->rig.pod->next_group;
+        member_abandon(a);
+        free(lost.image);
+        g->hold_commit = false;
+        assert_int_equal(member_open(a), 0);
+        assert_int_equal(member_truncate(a, applied_of(a)), 0);
+        g->epoch--;
+        group_lead(g, a);
+    }
+}
+
 static void what_was_truncated_stays_away_and_what_was_kept_stays(void **state)
 {
     struct group *g = *state;
@@ -873,6 +900,7 @@ int main(void)
         TEST(a_follower_loads_the_pages_that_a_batch_needs),
         TEST(a_follower_takes_over_and_the_old_leader_follows),
         TEST(a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed),
+        TEST(a_leader_that_was_restarted_gives_none_of_its_lost_ids_again),
         TEST(what_was_truncated_stays_away_and_what_was_kept_stays),
         TEST(a_dropped_batch_that_lies_behind_the_end_is_not_taken),
         TEST(a_torn_end_is_dropped_and_damage_before_it_is_found_out),
