@@ -36,7 +36,8 @@ enum {
 #define POD_MAX_VOLUME_BYTES (1ull << 48) /* 256 TiB */
 
 struct pod;
-struct pod_image; /* an open volume or snapshot */
+struct pod_image;      /* an open volume or snapshot */
+struct pod_log_events; /* pod_log.h */
 
 /* ---- images */
 
@@ -78,7 +79,7 @@ int pod_image_after(struct pod *pod, const char *name, struct pod_image_info *ou
 
 /* Opens by full name; snapshots open read-only. An open image can be renamed
  * and resized, not deleted (unless forced: its requests then fail with PS_ENOTFOUND).
- * Errors: PS_ENOTFOUND. */
+ * Errors: PS_ENOTFOUND; PS_EUNAVAILABLE: the pod is on standby. */
 int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, struct ps_error *err);
 /* The caller has no request in flight. */
 void pod_image_close(struct pod_image *image);
@@ -186,6 +187,12 @@ int pod_check_snapshot_name(const char *full, char *volume, char *snapshot, stru
 
 /* ---- statistics */
 
+enum pod_role {
+    POD_ALONE,   /* not replicated: what is durable is committed */
+    POD_STANDBY, /* replicated; takes no requests, follows another member's log */
+    POD_LEADING, /* replicated; plans batches and takes requests */
+};
+
 struct pod_stats {
     /* Space now, bytes. */
     uint64_t capacity;                      /* usable flash */
@@ -212,7 +219,8 @@ struct pod_stats {
     uint64_t memory_bytes, memory_budget;
     uint64_t checksum_errors;
     uint64_t log_seq; /* last applied batch */
-    bool failed;      /* a device failed: reads only */
+    enum pod_role role;
+    bool failed; /* a device failed: reads only */
     char failure[128];
 };
 void pod_stats(struct pod *pod, struct pod_stats *out);
@@ -229,11 +237,14 @@ struct pod_config {
     const struct large_memory *memory; /* for caches and indexes, outlives the pod; NULL: the heap */
     uint64_t segment_bytes;            /* when formatting; 0: 8 MiB */
     uint64_t seed[2];                  /* randomness for identities (UUIDs) when formatting */
+    uint8_t pod_id[16];                /* the pod's UUID when formatting; all zero: made from the seed */
     /* What the pod tells: one line for the event list, at most 255 characters. May be NULL. */
     void (*event)(void *user, const char *kind, uint64_t image_id, const char *text);
     /* An image was made, changed, or is gone (info->name empty): the catalog follows. May be NULL. */
     void (*image_changed)(void *user, uint64_t log_seq, uint64_t image_id, const struct pod_image_info *info);
     void *user;
+    /* The pod is replicated and opens on standby (pod_log.h); outlives the pod. NULL: it stands alone. */
+    const struct pod_log_events *log;
 };
 
 enum pod_format {
@@ -255,8 +266,9 @@ int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_forma
  * wants to run again without other events (UINT64_MAX: never). */
 uint64_t pod_turn(struct pod *pod, uint64_t now_ns);
 
-/* Stops: new requests are refused, those in flight finish, a checkpoint is
- * written, then `cb`; destroy after that. Without a close, pod_destroy is a crash. */
+/* Stops: new requests are refused, those in flight finish (in a replicated pod they still need to be
+ * committed, reads to be allowed; pod_abandon does not wait for that), a checkpoint is written, then `cb`;
+ * destroy after that. Without a close, pod_destroy is a crash. */
 void pod_close(struct pod *pod, void (*cb)(void *user), void *user);
 /* No device request may be in flight unless the device drops them. */
 void pod_destroy(struct pod *pod);

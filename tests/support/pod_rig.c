@@ -41,6 +41,8 @@ bool rig_step(struct rig *rig)
 {
     if (rig->dead)
         return false;
+    if (rig->beside)
+        rig->beside(rig->beside_user);
     rig->now_ns += 1000;
     (void)pod_turn(rig->pod, rig->now_ns);
     if (blkdev_mem_pending(rig->mem) == 0)
@@ -193,8 +195,8 @@ void rig_settle(struct rig *rig)
         if (!rig_step(rig))
             return;
         assert_true(n < 3000000);
-        if (blkdev_mem_pending(rig->mem) || images_releasable(pod->images) || pod->release_in_flight ||
-            checkpoint_busy(pod) || pod->in_flight_count || pod->open || pod->again)
+        if (blkdev_mem_pending(rig->mem) || (pod->role != POD_STANDBY && images_releasable(pod->images)) ||
+            pod->release_in_flight || checkpoint_busy(pod) || pod->in_flight_count || pod->open || pod->again)
             continue;
         return;
     }
