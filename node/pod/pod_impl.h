@@ -42,9 +42,11 @@ enum {
     BOUNCES = 32,      /* buffers for unaligned writes */
     BATCHES = 4,       /* open, two in flight, and the one being delivered */
     IN_FLIGHT_MAX = 2, /* batches on their way to flash */
-    FETCHES = 192,     /* record reads in flight */
-    LOADS = 64,        /* metadata page reads in flight */
-    WAITERS = 8192,    /* blocks that reads wait for */
+    READ_AHEAD_BYTES = 2 << 20,
+    READ_AHEAD_LEAST = 32 * 1024, /* smaller reads in a row are served by their groups' neighbours */
+    FETCHES = 192,                /* record reads in flight */
+    LOADS = 64,                   /* metadata page reads in flight */
+    WAITERS = 8192,               /* blocks that reads wait for */
     SHADOWS = 8192,
     BATCH_SPACES = 64, /* images whose counts a batch changes */
     OPERATIONS = 4096, /* results kept for retries */
