@@ -113,6 +113,18 @@ void replica_opened(struct replica *r, const struct log_id *applied, const struc
     r->effects->commit(r->user, r->commit_seq);
 }
 
+void replica_log_failed(struct replica *r)
+{
+    r->log_failed = true;
+    decide(r, "fail", "the log can't be opened again");
+}
+
+void replica_set_pod(struct replica *r, const struct uuid *pod)
+{
+    assert(r->want.configuration.epoch == 0);
+    r->config.pod = *pod;
+}
+
 void replica_sealed(struct replica *r, const struct log_id *id)
 {
     assert(r->role == REPLICA_LEADING && id->seq == log_end(r).seq + 1 && r->tail_count < REPLICA_TAIL_MAX);

@@ -200,6 +200,10 @@ void replica_verdict(struct replica *replica, uint64_t now_ns, const struct repl
 void replica_persisted(struct replica *replica, uint64_t now_ns, int status);
 
 /* The log. */
+/* It could not be opened again. */
+void replica_log_failed(struct replica *replica);
+/* While it has no configuration: the pod's identity was changed. */
+void replica_set_pod(struct replica *replica, const struct uuid *pod);
 void replica_sealed(struct replica *replica, const struct log_id *id);
 void replica_durable(struct replica *replica, const struct log_id *end);
 void replica_applied(struct replica *replica, const struct log_id *applied);
