@@ -65,7 +65,7 @@ static void make_queues(struct pod *pod)
     struct list_node *const lists[] = {
         &pod->submitted,    &pod->draining,       &pod->waiting,    &pod->reads,        &pod->flushes,
         &pod->done,         &pod->managing,       &pod->managed,    &pod->free_pieces,  &pod->free_waiters,
-        &pod->free_fetches, &pod->active_fetches, &pod->free_loads, &pod->active_loads,
+        &pod->free_fetches, &pod->active_fetches, &pod->free_loads, &pod->active_loads, &pod->parked,
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
@@ -142,6 +142,12 @@ int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_forma
     make_queues(pod);
     make_caches(pod);
     checkpoint_init(pod);
+    anchor_writer_init(pod);
+    follow_init(pod);
+    log_read_init(pod);
+    pod->role = pod_is_replicated(pod) ? POD_STANDBY : POD_ALONE;
+    pod->commit_seq = pod_is_replicated(pod) ? 0 : UINT64_MAX;
+    pod->limit_free = UINT64_MAX;
     open_begin(pod, format, cb, user, err);
     *opening = pod;
     return 0;
@@ -160,6 +166,10 @@ void pod_destroy(struct pod *pod)
     index_load_drop(pod);
     open_free(pod);
     checkpoint_free(pod);
+    anchor_writer_free(pod);
+    follow_free(pod);
+    log_read_free(pod);
+    free(pod->restart.buf);
     for (int i = 0; i < BATCHES; i++) {
         struct batch *b = &pod->batches[i];
         for (uint32_t p = 0; p < b->pinned_count; p++)
@@ -202,6 +212,8 @@ struct image *pod_image_target(const struct pod_image *handle)
 
 int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, struct ps_error *err)
 {
+    if (pod->role == POD_STANDBY)
+        return ps_error_set(err, PS_EUNAVAILABLE, "\"%.130s\": this node is on standby", name);
     struct image *image = pod->state == POD_SERVING ? images_find(pod->images, name) : NULL;
     if (!image)
         return ps_error_set(err, PS_ENOTFOUND, "\"%.130s\" not found", name);
@@ -240,7 +252,7 @@ static bool is_write(enum pod_io_op op)
 static int check_io(const struct pod *pod, const struct pod_io *io)
 {
     const struct image *image = pod_image_target(io->image);
-    if (pod->state != POD_SERVING)
+    if (pod->state != POD_SERVING || pod->role == POD_STANDBY)
         return PS_EUNAVAILABLE;
     if (!image)
         return PS_ENOTFOUND;
@@ -264,6 +276,14 @@ static void flush_accept(struct pod *pod, struct pod_io *io)
               : pod->open && !batch_is_empty(pod->open) ? pod->open->header.seq
                                                         : pod->sealed_seq;
     list_push_back(&pod->flushes, &io->link);
+}
+
+static void read_or_park(struct pod *pod, struct pod_io *io)
+{
+    if (role_may_read(pod))
+        read_accept(pod, io);
+    else
+        role_park(pod, io);
 }
 
 int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
@@ -292,9 +312,11 @@ int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
     case POD_READ:
         pod->stats.reads++;
         pod->host_read += io->length;
-        read_accept(pod, io);
+        read_or_park(pod, io);
         break;
     case POD_EXTENTS:
+        read_or_park(pod, io);
+        break;
     case POD_PREFETCH:
         read_accept(pod, io);
         break;
@@ -314,13 +336,26 @@ static void deliver(struct pod *pod)
         struct pod_manage *req = container_of(n, struct pod_manage, link);
         req->cb(req, req->error.status);
     }
+    log_read_deliver(pod);
 }
 
 static bool is_drained(const struct pod *pod)
 {
     return list_empty(&pod->submitted) && list_empty(&pod->waiting) && list_empty(&pod->draining) &&
            list_empty(&pod->reads) && list_empty(&pod->flushes) && list_empty(&pod->managing) && !pod->open &&
-           pod->in_flight_count == 0 && list_empty(&pod->active_fetches) && list_empty(&pod->active_loads);
+           pod->in_flight_count == 0 && list_empty(&pod->active_fetches) && list_empty(&pod->active_loads) &&
+           list_empty(&pod->parked) && follow_is_quiet(pod) && !restart_holds_log(pod) &&
+           anchor_writer_is_idle(pod) && pod->log_reading == 0 && list_empty(&pod->log_reads);
+}
+
+static void abandon_turn(struct pod *pod)
+{
+    index_load_stop(pod);
+    if (!is_drained(pod) || index_load_busy(pod) || pod->checkpoint.state != CHECKPOINT_IDLE ||
+        !list_empty(&pod->done) || !list_empty(&pod->managed))
+        return;
+    pod->state = POD_CLOSED;
+    pod->closed(pod->closed_user);
 }
 
 static void close_turn(struct pod *pod)
@@ -328,11 +363,11 @@ static void close_turn(struct pod *pod)
     index_load_stop(pod);
     if (!is_drained(pod) || index_load_busy(pod))
         return;
-    if (!pod->failed && pod->checkpoint.state == CHECKPOINT_IDLE && !pod->anchor.clean) {
+    if (!pod->failed && pod->checkpoint.state == CHECKPOINT_IDLE && !pod->closed_cut) {
         pod->checkpoint.wanted = true;
         checkpoint_turn(pod);
     }
-    if (pod->checkpoint.state != CHECKPOINT_IDLE || (!pod->failed && !pod->anchor.clean))
+    if (pod->checkpoint.state != CHECKPOINT_IDLE || (!pod->failed && !pod->closed_cut))
         return;
     pod->state = POD_CLOSED;
     pod->closed(pod->closed_user);
@@ -340,6 +375,8 @@ static void close_turn(struct pod *pod)
 
 static void serve_turn(struct pod *pod)
 {
+    restart_turn(pod);
+    follow_turn(pod);
     commit_turn(pod);
     manage_turn(pod);
     write_turn(pod);
@@ -348,8 +385,10 @@ static void serve_turn(struct pod *pod)
         batch_cancel(pod);
     if (batch_may_ship(pod) && !pod->failed)
         batch_ship(pod);
+    role_turn(pod);
     read_turn(pod);
     checkpoint_turn(pod);
+    anchor_writer_turn(pod);
     index_load_turn(pod);
 }
 
@@ -366,14 +405,19 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
         deliver(pod);
         if (pod->state == POD_CLOSING)
             close_turn(pod);
+        else if (pod->state == POD_ABANDONING)
+            abandon_turn(pod);
     } while (pod->again && pod->state != POD_CLOSED && ++rounds < TURN_ROUNDS);
     if (pod->again && pod->state != POD_CLOSED)
         return now_ns;
+    /* Nothing tells when reads may be answered again. */
+    const uint64_t ask = list_empty(&pod->parked) ? UINT64_MAX : now_ns + MAY_READ_RETRY_NS;
     if (pod->state != POD_SERVING || pod->failed || pod->log_bytes == 0)
-        return UINT64_MAX;
+        return ask;
     /* The idle checkpoint; one that is due but held up is looked at again, not waited for in a loop. */
     const uint64_t due = pod->checkpoint.last_ns + CHECKPOINT_IDLE_NS;
-    return due > now_ns ? due : now_ns + CHECKPOINT_RETRY_NS;
+    const uint64_t checkpoint = due > now_ns ? due : now_ns + CHECKPOINT_RETRY_NS;
+    return ask < checkpoint ? ask : checkpoint;
 }
 
 /* ---- statistics */
@@ -420,6 +464,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     out->memory_bytes = meta.memory_bytes + cache.memory_bytes + dedup.memory_bytes;
     out->memory_budget = pod->config.memory_budget;
     out->log_seq = pod->applied_seq;
+    out->role = pod->role;
     out->failed = pod->failed;
     memcpy(out->failure, pod->failure, sizeof out->failure);
 }

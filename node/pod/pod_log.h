@@ -101,6 +101,7 @@ struct pod_log_read {
     struct list_node link;
     struct blkdev_req req;
     struct pod *pod;
+    int status;
 };
 /* Reads the durable batch at `seq` from memory or flash and verifies it. Status 0; PS_ENOTFOUND: not
  * retained; PS_EDATALOSS: damaged; PS_EIO. Several may be under way. Non-zero: refused at once,
