@@ -61,22 +61,27 @@ static inline bool configuration_has(const struct configuration *c, const struct
 }
 bool configuration_in_sync(const struct configuration *c, const struct uuid *store);
 unsigned configuration_sync_count(const struct configuration *c);
+/* Members compare as sets: their order doesn't matter. */
 bool configuration_equal(const struct configuration *a, const struct configuration *b);
 
-/* 0, or PS_EINVAL with a detail: no members or too many, names empty or not printable, a store or node twice,
- * a mode that is none, an async member in sync, a primary that is not a member in sync, a preferred one that
- * is no member. */
+/* 0, or PS_EINVAL with a detail: no members or too many, a pod or a member without an id, names empty or with
+ * characters other than printable ASCII without the space, a store or node twice, a mode that is none, an
+ * async member in sync, a primary that is not a member in sync, a preferred one that is no member. */
 int configuration_check(const struct configuration *c, struct ps_error *err);
 
-/* Fixed little-endian form (node's anchor, mediator's store; configuration.c has the format). Encode returns
- * the length, at most CONFIGURATION_BYTES_MAX. Decode checks: PS_EDAMAGED, PS_EVERSION with a detail. */
+/* Fixed little-endian form (node's anchor, mediator's store; configuration.c has the format). Encode takes
+ * what passes configuration_check and returns the length, at most CONFIGURATION_BYTES_MAX. Decode checks all
+ * of it, configuration_check included: PS_EDAMAGED, PS_EVERSION with a detail. After the form, zeroes may
+ * follow. */
 size_t configuration_encode(const struct configuration *c, void *out);
 int configuration_decode(const void *data, size_t bytes, struct configuration *out, struct ps_error *err);
 
 /* May `requester` put `next` in the place of `now` (NULL: there is none)? 0, or PS_EPERM or PS_EINVAL with a
- * detail that says which rule forbids it. The rules: next's epoch is higher; the pod is the same; the primary
- * may change anything (to name another primary, that one must be in sync before and after); any other
- * requester must be in sync now, names itself primary, and only takes members out of the sync set. */
+ * detail that says which rule forbids it (EINVAL: nobody may; EPERM: the requester may not). The rules: next
+ * is right in itself; its epoch is higher; the pod is the same; the primary may change anything (to name
+ * another primary, that one must be in sync before and after); any other requester must be in sync now, names
+ * itself primary, and only takes members out of the sync set: they stay members, and names, modes and the
+ * preferred member stay what they are. The first configuration comes from its primary. */
 int configuration_may_follow(const struct configuration *now, const struct configuration *next,
                              const struct uuid *requester, struct ps_error *err);
 

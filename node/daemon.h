@@ -10,9 +10,9 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "common/data_dir.h"
 #include "common/settings_table.h"
 #include "common/status.h"
-#include "node/host/data_dir.h"
 
 struct node {
     struct settings settings;

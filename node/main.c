@@ -9,10 +9,10 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/notify_socket.h"
 #include "common/settings_start.h"
 #include "node/daemon.h"
 #include "node/host/catalog_uv.h"
-#include "node/host/notify_socket.h"
 
 const char node_pod_name[] = "default";
 
@@ -72,7 +72,7 @@ static int check_settings(struct node *node, struct ps_error *err)
 static int start_data_dir(struct node *node, struct ps_error *err)
 {
     struct ps_error reason;
-    const int rc = data_dir_open(node->as.data_dir, &node->data_dir, &reason);
+    const int rc = data_dir_open(node->as.data_dir, &data_dir_of_node, &node->data_dir, &reason);
     return rc ? node_setting_error(node, PSTORAGED_DATA_DIR, rc, err, reason.detail) : 0;
 }
 

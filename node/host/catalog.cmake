@@ -2,4 +2,3 @@
 ps_core(ps_image_event image_event.c DEPS ps_common)
 ps_edge(ps_catalog catalog_sqlite.c catalog_uv.c DEPS ps_image_event ps_common ps_log ps_loop PkgConfig::SQLITE PkgConfig::UV)
 ps_edge(ps_reactor reactor_uv.c DEPS ps_common ps_log PkgConfig::UV)
-ps_edge(ps_data_dir data_dir.c notify_socket.c DEPS ps_common)

@@ -12,8 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "node/host/data_dir.h"
-#include "node/host/notify_socket.h"
+#include "common/data_dir.h"
+#include "common/notify_socket.h"
 
 struct fixture {
     char base[40], dir[64];
@@ -52,7 +52,7 @@ static void refused(const char *path, int status, const char *reason)
 {
     struct data_dir d;
     struct ps_error err = {0};
-    assert_int_equal(data_dir_open(path, &d, &err), status);
+    assert_int_equal(data_dir_open(path, &data_dir_of_node, &d, &err), status);
     assert_non_null(strstr(err.detail, path));
     if (!strstr(err.detail, reason))
         fail_msg("\"%s\" does not say \"%s\"", err.detail, reason);
@@ -62,9 +62,9 @@ static void it_is_made_with_its_parents_and_opens_again(void **state)
 {
     const struct fixture *f = *state;
     struct data_dir d;
-    assert_int_equal(data_dir_open(f->dir, &d, NULL), 0);
+    assert_int_equal(data_dir_open(f->dir, &data_dir_of_node, &d, NULL), 0);
     data_dir_close(&d);
-    assert_int_equal(data_dir_open(f->dir, &d, NULL), 0);
+    assert_int_equal(data_dir_open(f->dir, &data_dir_of_node, &d, NULL), 0);
     data_dir_close(&d);
 }
 
@@ -73,7 +73,7 @@ static void a_second_process_is_kept_out_and_told_who_is_in(void **state)
     const struct fixture *f = *state;
     struct data_dir d;
     char who[64];
-    assert_int_equal(data_dir_open(f->dir, &d, NULL), 0);
+    assert_int_equal(data_dir_open(f->dir, &data_dir_of_node, &d, NULL), 0);
     (void)snprintf(who, sizeof who, "is in use by process %ld", (long)getpid());
     refused(f->dir, PS_EPRECONDITION, who);
     data_dir_close(&d);
@@ -83,13 +83,13 @@ static void a_newer_version_is_refused(void **state)
 {
     const struct fixture *f = *state;
     struct data_dir d;
-    assert_int_equal(data_dir_open(f->dir, &d, NULL), 0);
+    assert_int_equal(data_dir_open(f->dir, &data_dir_of_node, &d, NULL), 0);
     data_dir_close(&d);
     put(f, "format", "pstorage-data 2\n");
     refused(f->dir, PS_EVERSION, "newer version (format 2, this one knows 1)");
     /* The refusal left no lock behind. */
     put(f, "format", "pstorage-data 1\n");
-    assert_int_equal(data_dir_open(f->dir, &d, NULL), 0);
+    assert_int_equal(data_dir_open(f->dir, &data_dir_of_node, &d, NULL), 0);
     data_dir_close(&d);
 }
 
@@ -97,7 +97,7 @@ static void a_damaged_format_is_refused(void **state)
 {
     const struct fixture *f = *state;
     struct data_dir d;
-    assert_int_equal(data_dir_open(f->dir, &d, NULL), 0);
+    assert_int_equal(data_dir_open(f->dir, &data_dir_of_node, &d, NULL), 0);
     data_dir_close(&d);
     static const char *const damaged[] = {"",
                                           "\n",
@@ -111,6 +111,17 @@ static void a_damaged_format_is_refused(void **state)
         put(f, "format", damaged[i]);
         refused(f->dir, PS_EDAMAGED, "should read \"pstorage-data 1\"");
     }
+}
+
+static void a_directory_of_another_program_is_refused(void **state)
+{
+    const struct fixture *f = *state;
+    struct data_dir d;
+    assert_int_equal(data_dir_open(f->dir, &data_dir_of_mediator, &d, NULL), 0);
+    data_dir_close(&d);
+    refused(f->dir, PS_EPRECONDITION, "another program (pstorage-mediator 1)");
+    put(f, "format", "pstorage-data 2\n");
+    assert_int_equal(data_dir_open(f->dir, &data_dir_of_mediator, &d, NULL), PS_EPRECONDITION);
 }
 
 static void a_place_that_can_not_be_written_is_refused(void **state)
@@ -150,6 +161,7 @@ int main(void)
         T(a_second_process_is_kept_out_and_told_who_is_in),
         T(a_newer_version_is_refused),
         T(a_damaged_format_is_refused),
+        T(a_directory_of_another_program_is_refused),
         T(a_place_that_can_not_be_written_is_refused),
         T(the_service_manager_hears_the_state),
     };

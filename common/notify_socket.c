@@ -1,4 +1,4 @@
-#include "node/host/notify_socket.h"
+#include "common/notify_socket.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Tells the service manager how the start and the end go: systemd's
  * notification protocol, one datagram to $NOTIFY_SOCKET (sd_notify(3)). */
-#ifndef PS_NODE_HOST_NOTIFY_SOCKET_H
-#define PS_NODE_HOST_NOTIFY_SOCKET_H
+#ifndef PS_COMMON_NOTIFY_SOCKET_H
+#define PS_COMMON_NOTIFY_SOCKET_H
 
 /* `state` as "READY=1" or "STOPPING=1". Does nothing without a socket; a
  * manager that doesn't listen is no reason not to run. */

@@ -1,4 +1,4 @@
-#include "node/host/data_dir.h"
+#include "common/data_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char magic[] = "pstorage-data ";
+const struct data_dir_kind data_dir_of_node = {.lock = "pstoraged.lock", .format = "pstorage-data"};
+const struct data_dir_kind data_dir_of_mediator = {.lock = "pstorage-mediator.lock",
+                                                   .format = "pstorage-mediator"};
 
 static int fail(struct ps_error *err, const char *path, const char *doing, int error)
 {
@@ -42,9 +44,10 @@ static int make_directories(const char *path, struct ps_error *err)
     }
 }
 
-static int take_lock(int dir, const char *path, int *out, struct ps_error *err)
+static int take_lock(int dir, const char *path, const struct data_dir_kind *kind, int *out,
+                     struct ps_error *err)
 {
-    const int fd = openat(dir, "pstoraged.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    const int fd = openat(dir, kind->lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(err, path, "write to it", errno);
     char pid[24] = "";
@@ -70,10 +73,10 @@ static int take_lock(int dir, const char *path, int *out, struct ps_error *err)
 }
 
 /* Replaced as a whole, so that a crash leaves the old or the new file. */
-static int write_format(int dir, const char *path, struct ps_error *err)
+static int write_format(int dir, const char *path, const struct data_dir_kind *kind, struct ps_error *err)
 {
-    char text[32];
-    const int n = snprintf(text, sizeof text, "%s%d\n", magic, DATA_DIR_VERSION);
+    char text[64];
+    const int n = snprintf(text, sizeof text, "%s %d\n", kind->format, DATA_DIR_VERSION);
     const int fd = openat(dir, "format.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(err, path, "write to it", errno);
@@ -84,11 +87,20 @@ static int write_format(int dir, const char *path, struct ps_error *err)
     return error ? fail(err, path, "write to it", error) : 0;
 }
 
-static int check_format(int dir, const char *path, struct ps_error *err)
+/* Is the text that of a directory of another of our programs? */
+static bool is_other(const char *text, const struct data_dir_kind *kind)
+{
+    const struct data_dir_kind *const other =
+        kind == &data_dir_of_node ? &data_dir_of_mediator : &data_dir_of_node;
+    const size_t length = strlen(other->format);
+    return strncmp(text, other->format, length) == 0 && text[length] == ' ';
+}
+
+static int check_format(int dir, const char *path, const struct data_dir_kind *kind, struct ps_error *err)
 {
     const int fd = openat(dir, "format", O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
-        return write_format(dir, path, err);
+        return write_format(dir, path, kind, err);
     if (fd < 0)
         return fail(err, path, "read its format", errno);
     char text[64];
@@ -99,12 +111,17 @@ static int check_format(int dir, const char *path, struct ps_error *err)
         return fail(err, path, "read its format", error);
     text[n] = '\0';
     char *end = text;
-    const bool ours = strncmp(text, magic, sizeof magic - 1) == 0;
-    const long version = ours ? strtol(text + sizeof magic - 1, &end, 10) : 0;
+    const size_t length = strlen(kind->format);
+    const bool ours = strncmp(text, kind->format, length) == 0 && text[length] == ' ';
+    const long version = ours ? strtol(text + length + 1, &end, 10) : 0;
+    if (is_other(text, kind))
+        return ps_error_set(err, PS_EPRECONDITION,
+                            "data directory %.120s is one of another program (%.*s); each needs its own",
+                            path, (int)strcspn(text, "\n"), text);
     if (!ours || version < 1 || strcmp(end, "\n") != 0)
         return ps_error_set(err, PS_EDAMAGED,
-                            "data directory %.120s: its file \"format\" is damaged; it should read \"%s%d\"",
-                            path, magic, DATA_DIR_VERSION);
+                            "data directory %.120s: its file \"format\" is damaged; it should read \"%s %d\"",
+                            path, kind->format, DATA_DIR_VERSION);
     if (version > DATA_DIR_VERSION)
         return ps_error_set(
             err, PS_EVERSION,
@@ -113,7 +130,8 @@ static int check_format(int dir, const char *path, struct ps_error *err)
     return 0;
 }
 
-int data_dir_open(const char *path, struct data_dir *out, struct ps_error *err)
+int data_dir_open(const char *path, const struct data_dir_kind *kind, struct data_dir *out,
+                  struct ps_error *err)
 {
     int rc = make_directories(path, err);
     if (rc)
@@ -122,9 +140,9 @@ int data_dir_open(const char *path, struct data_dir *out, struct ps_error *err)
     if (dir < 0)
         return fail(err, path, "open it", errno);
     int lock = -1;
-    rc = take_lock(dir, path, &lock, err);
+    rc = take_lock(dir, path, kind, &lock, err);
     if (rc == 0)
-        rc = check_format(dir, path, err);
+        rc = check_format(dir, path, kind, err);
     if (rc && lock >= 0)
         (void)close(lock);
     (void)close(dir);
