@@ -19,8 +19,8 @@ static bool release_room(const struct pod *pod)
 void background_turn(struct pod *pod)
 {
     /* A member that follows gets the steps from its primary. */
-    if (pod->failed || pod->role == POD_STANDBY || pod->release_in_flight || pod->state == POD_CLOSING ||
-        manage_blocks_writes(pod) || pod->background_events == pod->events)
+    if (pod->failed || pod->held || pod->role == POD_STANDBY || pod->release_in_flight ||
+        pod->state == POD_CLOSING || manage_blocks_writes(pod) || pod->background_events == pod->events)
         return;
     struct image *image = images_releasable(pod->images);
     if (!image || !batch_open(pod))

@@ -217,7 +217,7 @@ static void persisted(void *user, int status)
 static void persist(void *user, const void *data, size_t bytes)
 {
     struct member_pod *m = user;
-    m->persisting = true;
+    m->persisting = m->again = true;
     const int rc = pod_log_protocol_write(m->pod, data, bytes, persisted, m);
     if (rc) {
         m->persisting = false;
@@ -236,7 +236,7 @@ static void truncated(void *user, int status)
 static void truncate_log(void *user, uint64_t seq)
 {
     struct member_pod *m = user;
-    m->truncating = true;
+    m->truncating = m->again = true;
     const int rc = pod_log_truncate(m->pod, seq, truncated, m);
     if (rc)
         truncated(m, rc);
@@ -258,12 +258,16 @@ static void lead(void *user, uint64_t epoch)
 
 static void lead_epoch(void *user, uint64_t epoch)
 {
-    pod_lead_epoch(((struct member_pod *)user)->pod, epoch);
+    struct member_pod *m = user;
+    pod_lead_epoch(m->pod, epoch);
+    m->again = true;
 }
 
 static void hold(void *user, bool held)
 {
-    pod_hold(((struct member_pod *)user)->pod, held);
+    struct member_pod *m = user;
+    pod_hold(m->pod, held);
+    m->again = true;
 }
 
 static void limit_free(void *user, uint64_t bytes)

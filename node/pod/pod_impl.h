@@ -233,6 +233,7 @@ struct checkpoint {
 struct pod_image {
     struct pod *pod;
     uint64_t id;
+    uint64_t opening; /* of the pod; another one has other images in memory */
 };
 
 /* ---- following */
@@ -415,6 +416,10 @@ struct pod {
     uint64_t limit_free;
     struct list_node parked; /* reads that may not be answered now */
     bool abandoned;
+    bool held; /* nothing that changes anything is begun */
+    uint64_t openings;
+    void (*reopened)(void *user, int status);
+    void *reopened_user;
 
     struct open_state *opening;
     struct index_load *index_load;

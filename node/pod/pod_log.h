@@ -116,9 +116,10 @@ void pod_hold(struct pod *pod, bool hold);
 
 /* ---- the end of a role */
 
-/* Ends this opening without a checkpoint and opens the pod anew, on standby, in the same place: open requests fail with
- * PS_EUNAVAILABLE, images that are open stay so in name (their requests fail until they are closed), planned and unplanned changes that are
- * not in the log are gone. Then `cb`; with an error the pod is failed and can only be destroyed. */
+/* Ends this opening without a checkpoint and opens the pod anew, on standby, in the same place: open requests
+ * fail with PS_EUNAVAILABLE, images that are open stay so in name (their requests fail until they are
+ * closed), planned and unplanned changes that are not in the log are gone. Then `cb`; with an error the pod
+ * is failed and can only be destroyed. */
 void pod_reopen(struct pod *pod, void (*cb)(void *user, int status), void *user);
 
 /* Ends the pod without a checkpoint: open requests fail with PS_EUNAVAILABLE, device requests are waited for,

@@ -88,6 +88,13 @@ void role_turn(struct pod *pod)
     }
 }
 
+void pod_hold(struct pod *pod, bool hold)
+{
+    pod->held = hold;
+    pod->events++;
+    pod->again = true;
+}
+
 /* ---- the end */
 
 void pod_abandon(struct pod *pod, void (*cb)(void *user), void *user)

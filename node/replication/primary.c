@@ -103,8 +103,11 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
     r->now_ns = now_ns;
     struct peer *p = peer_find(r, &in->store);
     /* Only what was said of this epoch to this run: anything else may be about another log. */
-    if (!p || !is_primary(r) || !uuid_equal(&in->pod, &r->config.pod) || in->epoch != in_force(r)->epoch ||
-        in->epoch != r->want.configuration.epoch || in->run != r->config.run)
+    if (!p || !is_primary(r) || !uuid_equal(&in->pod, &r->config.pod))
+        return;
+    if ((in->epoch != in_force(r)->epoch || in->epoch != r->want.configuration.epoch ||
+         in->run != r->config.run) &&
+        !BROKEN(REPLICA_IGNORE_EPOCH))
         return;
     p->told.free_bytes = in->free_bytes;
     if (in->status) {
@@ -117,6 +120,10 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
         return;
     }
     struct log_id mine;
+    if (BROKEN(REPLICA_IGNORE_EPOCH)) {
+        p->matched_seq = most_of(p->matched_seq, least_of(in->end.seq, log_end(r).seq));
+        return;
+    }
     if (in->end.seq < p->matched_seq || p->stream == STREAM_NONE || in->end.seq > log_end(r).seq)
         return;
     if (r->effects->id_at(r->user, in->end.seq, &mine) || !log_id_equal(&in->end, &mine)) {
@@ -158,9 +165,12 @@ static void stream_turn(struct replica *r, struct peer *p)
 static uint64_t commit_index(const struct replica *r)
 {
     uint64_t seq = r->durable_seq;
+    if (BROKEN(REPLICA_COMMIT_ALONE))
+        return seq;
     for (uint32_t i = 0; i < r->peer_count; i++)
         if (counts(r, &r->peers[i]))
-            seq = least_of(seq, r->peers[i].matched_seq);
+            seq = BROKEN(REPLICA_ACK_ANY) ? most_of(seq, r->peers[i].matched_seq)
+                                          : least_of(seq, r->peers[i].matched_seq);
     return seq;
 }
 
@@ -179,8 +189,9 @@ void try_to_lead(struct replica *r)
 {
     const struct log_id end = log_end(r);
     if (r->role != REPLICA_INHERITING || !r->log_open || r->log_failed || r->truncating ||
-        in_force(r)->epoch != r->want.configuration.epoch || r->now_ns < r->promise_until_ns ||
-        commit_index(r) < r->base_seq || r->applied.seq < end.seq || ask_may_empower(r))
+        in_force(r)->epoch != r->want.configuration.epoch ||
+        (r->now_ns < r->promise_until_ns && !BROKEN(REPLICA_SKIP_LEASE)) || commit_index(r) < r->base_seq ||
+        r->applied.seq < end.seq || ask_may_empower(r))
         return;
     r->role = REPLICA_LEADING;
     r->leading_epoch = in_force(r)->epoch;
@@ -407,6 +418,9 @@ static void limit_free(struct replica *r)
     for (uint32_t i = 0; i < r->peer_count; i++)
         if (counts(r, &r->peers[i]) && r->peers[i].heard_ns)
             least = least_of(least, r->peers[i].told.free_bytes);
+    if (least == r->limit_told)
+        return;
+    r->limit_told = least;
     r->effects->limit_free(r->user, least);
 }
 

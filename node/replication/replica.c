@@ -3,6 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifdef PS_MUTATIONS
+enum replica_mutation replica_mutation;
+#endif
+
 const struct replica_options replica_defaults = {
     .heartbeat_ns = 250000000,
     .lease_ns = 1000000000,
@@ -74,7 +78,8 @@ int replica_create(const struct replica_config *config, uint64_t now_ns, struct 
     r->now_ns = now_ns;
     r->want = r->durable = state;
     /* Whom the former run promised what is forgotten: a start counts as a promise just given. */
-    r->promise_until_ns = now_ns + config->options.lease_ns + config->options.margin_ns;
+    if (!BROKEN(REPLICA_FORGET_PROMISE))
+        r->promise_until_ns = now_ns + config->options.lease_ns + config->options.margin_ns;
     for (uint32_t i = 0; i < state.configuration.count && r->peer_count < REPLICA_PEERS_MAX; i++)
         if (!is_self(r, &state.configuration.members[i].store))
             r->peers[r->peer_count++] = (struct peer){.store = state.configuration.members[i].store};
@@ -109,7 +114,7 @@ void replica_opened(struct replica *r, const struct log_id *applied, const struc
         r->commit_seq = applied->seq;
     /* What the former log was told to commit holds for this one: it has the same batches, if it has them. */
     r->base_seq = r->durable_seq;
-    member_reset(r);
+    follower_reset(r);
     r->effects->commit(r->user, r->commit_seq);
 }
 
@@ -228,7 +233,7 @@ uint64_t replica_turn(struct replica *r, uint64_t now_ns)
     if (is_primary(r))
         next = primary_turn(r);
     else
-        next = member_turn(r);
+        next = follower_turn(r);
     next = least_of(next, change_turn(r));
     persist(r);
     next = least_of(next, lease_turn(r));

@@ -5,7 +5,7 @@
  *   change.c    asks to the mediator, verdicts, adoption of configurations
  *   lease.c     heartbeats, promises, leases, who was heard when
  *   primary.c   streams to members, commit, removal, joining
- *   member.c    what a member takes from its primary
+ *   follower.c  what a member takes from its primary
  *   look.c      decisions, states for people */
 #ifndef PS_NODE_REPLICATION_REPLICA_IMPL_H
 #define PS_NODE_REPLICATION_REPLICA_IMPL_H
@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "common/prng.h"
+#include "node/replication/mutation.h"
 #include "node/replication/replica.h"
 
 enum ask_reason {
@@ -102,6 +103,7 @@ struct replica {
 
     /* As primary. */
     uint64_t base_seq;      /* end of what was inherited */
+    uint64_t limit_told;
     uint64_t leading_epoch; /* last one told to the pod */
     struct uuid switching;  /* successor of a switchover under way */
     uint64_t switching_until_ns;
@@ -141,6 +143,10 @@ static inline uint64_t least_of(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
+static inline uint64_t most_of(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
 static inline uint64_t after_ns(uint64_t at, uint64_t more)
 {
     return at > UINT64_MAX - more ? UINT64_MAX : at + more;
@@ -174,8 +180,8 @@ uint64_t primary_turn(struct replica *r);
 void try_to_lead(struct replica *r);
 
 /* member.c */
-uint64_t member_turn(struct replica *r);
-void member_reset(struct replica *r);
+uint64_t follower_turn(struct replica *r);
+void follower_reset(struct replica *r);
 void acknowledge(struct replica *r);
 
 /* replica.c */

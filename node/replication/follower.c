@@ -2,7 +2,7 @@
  * gaps; what it acknowledges is durable here and equal to the primary's log up to there. */
 #include "node/replication/replica_impl.h"
 
-void member_reset(struct replica *r)
+void follower_reset(struct replica *r)
 {
     r->stream_epoch = r->stream_run = 0;
     r->begin_waits = false;
@@ -19,7 +19,8 @@ static struct replica_ack_msg make_ack(const struct replica *r, uint64_t run, ui
         .free_bytes = r->free_bytes,
         .status = status,
     };
-    for (uint32_t i = 0; i < r->tail_count && r->tail[i].seq <= r->durable_seq; i++)
+    for (uint32_t i = 0;
+         i < r->tail_count && (r->tail[i].seq <= r->durable_seq || BROKEN(REPLICA_ACK_UNFLUSHED)); i++)
         ack.end = r->tail[i];
     return ack;
 }
@@ -51,7 +52,7 @@ static void begin_now(struct replica *r)
 {
     const struct replica_begin_msg *b = &r->begin;
     const struct log_id end = log_end(r);
-    if (!log_id_equal(&end, &b->after)) {
+    if (!log_id_equal(&end, &b->after) && !BROKEN(REPLICA_KEEP_TAIL)) {
         decide(r, "truncate", "batches %llu to %llu are not in the log of %.40s: dropped",
                (unsigned long long)b->after.seq + 1, (unsigned long long)end.seq, peer_name(r, &b->store));
         r->truncating = true;
@@ -79,7 +80,7 @@ bool replica_begin(struct replica *r, uint64_t now_ns, const struct replica_begi
     r->stream_epoch = r->stream_run = 0;
     r->begin = *in;
     r->begin_waits = true;
-    return true; /* member_turn answers */
+    return true; /* follower_turn answers */
 }
 
 bool replica_append(struct replica *r, uint64_t now_ns, const struct replica_append_msg *in,
@@ -93,6 +94,12 @@ bool replica_append(struct replica *r, uint64_t now_ns, const struct replica_app
         return false;
     }
     *fresh = in->id.seq == end.seq + 1;
+    if ((BROKEN(REPLICA_ACCEPT_GAP) && in->id.seq > end.seq + 1) ||
+        (BROKEN(REPLICA_KEEP_TAIL) && in->id.seq <= end.seq)) {
+        *refusal = make_ack(r, in->run, in->epoch, 0);
+        refusal->end = in->id;
+        return false;
+    }
     const bool follows = *fresh && predecessor->seq == end.seq && predecessor->hash == end.hash;
     if (*fresh ? !follows : !log_id_known(r, &in->id)) {
         *refusal = make_ack(r, in->run, in->epoch, PS_EABORTED);
@@ -104,6 +111,8 @@ bool replica_append(struct replica *r, uint64_t now_ns, const struct replica_app
     }
     if (*fresh)
         r->tail[r->tail_count++] = in->id;
+    if (BROKEN(REPLICA_ACK_UNFLUSHED))
+        acknowledge(r);
     if (in->commit_seq > r->commit_seq) {
         r->commit_seq = in->commit_seq;
         r->effects->commit(r->user, in->commit_seq);
@@ -118,7 +127,7 @@ void replica_append_failed(struct replica *r, uint64_t now_ns, int status)
     r->tail_count--;
     /* Nothing after it may be taken until the primary begins again. */
     const struct replica_ack_msg ack = make_ack(r, r->stream_run, r->stream_epoch, status);
-    member_reset(r);
+    follower_reset(r);
     r->effects->send_ack(r->user, &in_force(r)->primary, &ack);
 }
 
@@ -135,7 +144,7 @@ void replica_truncated(struct replica *r, int status)
     r->durable_seq = log_end(r).seq;
 }
 
-uint64_t member_turn(struct replica *r)
+uint64_t follower_turn(struct replica *r)
 {
     if (r->begin_waits && !r->truncating && log_is_quiet(r)) {
         if (is_from_primary(r, &r->begin.pod, &r->begin.store, r->begin.epoch) &&
