@@ -9,16 +9,18 @@
 enum {
     LABEL_MAGIC = 0x4c505350 /* "PSPL" */,
     ANCHOR_MAGIC = 0x41505350 /* "PSPA" */,
-    VERSION = 1
+    VERSION = 2
 };
 enum {
     CHECKSUM_AT = ANCHOR_BYTES - 8,
-    BODY = 16
+    BODY = 16,
+    PROTOCOL_AT = 2048
 };
 
 _Static_assert(BODY + 16 * 2 + 8 * 4 + LABEL_PODS_MAX * (16 + LABEL_NAME_BYTES + 8) <= CHECKSUM_AT,
                "a label fits");
-_Static_assert(BODY + 16 + 14 * 8 + ANCHOR_RUNS_MAX * 24 <= CHECKSUM_AT, "an anchor fits");
+_Static_assert(BODY + 16 + 15 * 8 + ANCHOR_RUNS_MAX * 24 <= PROTOCOL_AT, "an anchor fits");
+_Static_assert(PROTOCOL_AT + ANCHOR_PROTOCOL_MAX <= CHECKSUM_AT, "and the protocol's state behind it");
 
 struct cursor {
     uint8_t *p;
@@ -138,7 +140,7 @@ int label_decode(const void *block, struct pool_label *out, struct ps_error *err
 
 void anchor_encode(const struct pod_anchor *a, void *out)
 {
-    assert(a->run_count <= ANCHOR_RUNS_MAX);
+    assert(a->run_count <= ANCHOR_RUNS_MAX && a->protocol_bytes <= ANCHOR_PROTOCOL_MAX);
     struct cursor c = begin(out, ANCHOR_MAGIC, a->number);
     wbytes(&c, a->pod, 16);
     w64(&c, a->epoch);
@@ -154,12 +156,15 @@ void anchor_encode(const struct pod_anchor *a, void *out)
     w64(&c, a->next_page);
     w64(&c, a->next_image);
     w32(&c, a->clean);
-    w32(&c, 0);
+    w32(&c, a->protocol_bytes);
+    w64(&c, a->log_epoch);
+    w64(&c, a->log_run);
     for (uint32_t i = 0; i < a->run_count; i++) {
         w64(&c, a->runs[i].seq);
         w64(&c, a->runs[i].first.v);
         w64(&c, a->runs[i].bytes);
     }
+    memcpy((uint8_t *)out + PROTOCOL_AT, a->protocol, a->protocol_bytes);
     end(out);
 }
 
@@ -184,7 +189,13 @@ int anchor_decode(const void *block, struct pod_anchor *out, struct ps_error *er
     a.next_page = r64(&c);
     a.next_image = r64(&c);
     a.clean = r32(&c) != 0;
-    (void)r32(&c);
+    a.protocol_bytes = r32(&c);
+    a.log_epoch = r64(&c);
+    a.log_run = r64(&c);
+    if (a.protocol_bytes > ANCHOR_PROTOCOL_MAX)
+        return ps_error_set(err, PS_EDAMAGED, "the pod anchor keeps %u bytes of protocol state",
+                            a.protocol_bytes);
+    memcpy(a.protocol, (const uint8_t *)block + PROTOCOL_AT, a.protocol_bytes);
     if (a.run_count > ANCHOR_RUNS_MAX)
         return ps_error_set(err, PS_EDAMAGED, "the pod anchor lists %u runs", a.run_count);
     for (uint32_t i = 0; i < a.run_count; i++) {

@@ -21,6 +21,7 @@ enum {
     LABEL_PODS_MAX = 16,
     LABEL_NAME_BYTES = 64,
     ANCHOR_RUNS_MAX = 64,
+    ANCHOR_PROTOCOL_MAX = 1536, /* bytes of replication's own state */
 };
 
 struct pool_label {
@@ -42,6 +43,7 @@ struct pod_anchor {
     uint64_t epoch, run;              /* configuration; starts of this store, bumped at each */
     uint64_t generation;              /* of the log: batches of another one don't count */
     uint64_t seq, hash;               /* last batch in the checkpoint, and its checksum */
+    uint64_t log_epoch, log_run;      /* of the primary that made it */
     uint32_t log_segment, log_offset; /* where the batch after it begins */
     uint32_t log_next; /* or, if it did not fit there, the segment that it begins; SEGMENT_NONE */
     uint32_t run_count;
@@ -52,6 +54,8 @@ struct pod_anchor {
         struct place first;
         uint64_t bytes;
     } runs[ANCHOR_RUNS_MAX]; /* the full one first */
+    uint32_t protocol_bytes;
+    uint8_t protocol[ANCHOR_PROTOCOL_MAX]; /* opaque here */
 };
 
 /* `out` holds ANCHOR_BYTES. */

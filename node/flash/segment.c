@@ -16,6 +16,7 @@ struct segment {
 
 struct segments {
     uint32_t count, bytes, free, cursor;
+    uint64_t keep_log; /* batches from here on are kept */
     struct segment s[];
 };
 
@@ -28,6 +29,7 @@ struct segments *segments_create(uint32_t count, uint32_t segment_bytes, uint32_
     s->bytes = segment_bytes;
     s->free = count - system_count;
     s->cursor = system_count;
+    s->keep_log = UINT64_MAX;
     for (uint32_t i = 0; i < system_count; i++)
         s->s[i].state = SEGMENT_SYSTEM;
     return s;
@@ -103,10 +105,48 @@ void segments_unpin(struct segments *s, uint32_t index)
     }
 }
 
-static bool dead(const struct segment *seg, uint64_t seq)
+/* Nothing lives in it and nothing of it is needed for recovery. */
+static bool lifeless(const struct segment *seg, uint64_t seq)
 {
     return (seg->state == SEGMENT_LOG || seg->state == SEGMENT_META) && !seg->open && !seg->freeing &&
            seg->live == 0 && seg->last_seq <= seq;
+}
+
+static bool kept(const struct segments *s, const struct segment *seg)
+{
+    return seg->state == SEGMENT_LOG && seg->last_seq >= s->keep_log;
+}
+
+static bool dead(const struct segments *s, const struct segment *seg, uint64_t seq)
+{
+    return lifeless(seg, seq) && !kept(s, seg);
+}
+
+void segments_keep_log(struct segments *s, uint64_t seq)
+{
+    s->keep_log = seq;
+}
+
+uint32_t segments_kept(const struct segments *s, uint64_t seq, uint64_t *lowest)
+{
+    uint32_t n = 0;
+    *lowest = UINT64_MAX;
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct segment *seg = &s->s[i];
+        if (!lifeless(seg, seq) || !kept(s, seg))
+            continue;
+        n++;
+        if (seg->last_seq < *lowest)
+            *lowest = seg->last_seq;
+    }
+    return n;
+}
+
+void segments_log_cut(struct segments *s, uint64_t seq, uint32_t last)
+{
+    for (uint32_t i = 0; i < s->count; i++)
+        if (s->s[i].state == SEGMENT_LOG && s->s[i].last_seq > seq)
+            s->s[i].last_seq = i == last ? seq : 0;
 }
 
 static uint64_t value_of(const struct segment *seg)
@@ -116,18 +156,23 @@ static uint64_t value_of(const struct segment *seg)
     return (uint64_t)seg->state << 60 | seg->live;
 }
 
-void segments_cut(struct segments *s, uint64_t seq, bool full, void (*put)(void *, uint32_t, uint64_t),
-                  void *user)
+uint64_t segments_cut(struct segments *s, uint64_t seq, bool full, void (*put)(void *, uint32_t, uint64_t),
+                      void *user)
 {
+    uint64_t gone = 0;
     for (uint32_t i = 0; i < s->count; i++) {
         struct segment *seg = &s->s[i];
-        if (dead(seg, seq))
+        if (dead(s, seg, seq)) {
             seg->freeing = true;
+            if (seg->state == SEGMENT_LOG && seg->last_seq > gone)
+                gone = seg->last_seq;
+        }
         const uint64_t value = value_of(seg);
         if ((full ? value != 0 : value != seg->persisted) && seg->state != SEGMENT_SYSTEM)
             put(user, i, value);
         seg->persisted = value;
     }
+    return gone;
 }
 
 void segments_cut_done(struct segments *s)
@@ -148,7 +193,7 @@ uint32_t segments_dead(const struct segments *s, uint64_t seq)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < s->count; i++)
-        n += dead(&s->s[i], seq) || s->s[i].freeing;
+        n += dead(s, &s->s[i], seq) || s->s[i].freeing;
     return n;
 }
 

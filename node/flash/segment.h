@@ -40,10 +40,20 @@ void segments_add_live(struct segments *s, uint32_t index, int64_t bytes);
 void segments_pin(struct segments *s, uint32_t index);
 void segments_unpin(struct segments *s, uint32_t index);
 
+/* Log from batch `seq` on is kept for others to read, though nothing in it lives: its segments do not count
+ * as dead. UINT64_MAX (as created): none is kept. */
+void segments_keep_log(struct segments *s, uint64_t seq);
+/* Segments that are not dead for that reason alone, and the lowest last batch among them. */
+uint32_t segments_kept(const struct segments *s, uint64_t seq, uint64_t *lowest);
+/* The log's end was moved elsewhere: batches after `seq` are no longer in the sealed segments; `last` holds
+ * the one at `seq`. */
+void segments_log_cut(struct segments *s, uint64_t seq, uint32_t last);
+
 /* Checkpoint at `seq`: calls `put` for each segment whose persistent value changed (with `full`, for each
- * that is not free). Dead ones are put as free. */
-void segments_cut(struct segments *s, uint64_t seq, bool full,
-                  void (*put)(void *user, uint32_t index, uint64_t value), void *user);
+ * that is not free). Dead ones are put as free. Returns the highest last batch of the log segments among
+ * them. */
+uint64_t segments_cut(struct segments *s, uint64_t seq, bool full,
+                      void (*put)(void *user, uint32_t index, uint64_t value), void *user);
 void segments_cut_done(struct segments *s);
 /* Dead segments that the next checkpoint would free. */
 uint32_t segments_dead(const struct segments *s, uint64_t seq);

@@ -18,8 +18,9 @@ static bool release_room(const struct pod *pod)
 
 void background_turn(struct pod *pod)
 {
-    if (pod->failed || pod->release_in_flight || pod->state == POD_CLOSING || manage_blocks_writes(pod) ||
-        pod->background_events == pod->events)
+    /* A member that follows gets the steps from its primary. */
+    if (pod->failed || pod->held || pod->role == POD_STANDBY || pod->release_in_flight ||
+        pod->state == POD_CLOSING || manage_blocks_writes(pod) || pod->background_events == pod->events)
         return;
     struct image *image = images_releasable(pod->images);
     if (!image || !batch_open(pod))
@@ -65,6 +66,8 @@ enum {
 
 static void index_insert(struct pod *pod, const struct batch_header *h, const void *batch)
 {
+    if (h->fingerprint_bytes != fingerprint_size(pod->fingerprint))
+        return;
     struct batch_record record = {0};
     for (unsigned i = 0; i < h->records; i++) {
         uint64_t value = 0;
@@ -81,6 +84,12 @@ static void index_insert(struct pod *pod, const struct batch_header *h, const vo
     }
 }
 
+void index_batch(struct pod *pod, const struct batch_header *h, const void *batch)
+{
+    if (pod->config.dedupe)
+        index_insert(pod, h, batch);
+}
+
 /* Takes the batches that lie whole (but for their payload) in the window; moves `offset` behind them. False:
  * the segment ends here. */
 static bool index_window(struct pod *pod, struct index_load *il, uint32_t bytes)
@@ -91,8 +100,7 @@ static bool index_window(struct pod *pod, struct index_load *il, uint32_t bytes)
         const int rc = batch_parse_directory(il->buf + at, bytes - at, &h);
         if (rc || h.seq > il->until || (il->seq && h.seq != il->seq + 1) || h.total_bytes == 0)
             break;
-        if (h.fingerprint_bytes == fingerprint_size(pod->fingerprint))
-            index_insert(pod, &h, il->buf + at);
+        index_insert(pod, &h, il->buf + at);
         il->seq = h.seq;
         at += h.total_bytes;
     }

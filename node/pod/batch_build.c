@@ -8,7 +8,8 @@
 bool log_has_room(struct pod *pod)
 {
     /* The last ones are a checkpoint's, which may free others. */
-    if (pod->tail.next == SEGMENT_NONE && segments_free(pod->segments) > CHECKPOINT_SEGMENTS)
+    const uint32_t kept = CHECKPOINT_SEGMENTS + (pod_is_replicated(pod) ? RESTART_SEGMENTS : 0);
+    if (pod->tail.next == SEGMENT_NONE && segments_free(pod->segments) > kept)
         pod->tail.next = segments_take(pod->segments, SEGMENT_LOG);
     return pod->tail.next != SEGMENT_NONE ||
            pod->tail.offset + BATCH_MAX_BYTES + BATCH_ALIGN <= pod->segment_bytes;
@@ -47,6 +48,7 @@ bool batch_open(struct pod *pod)
     b->manage = NULL;
     b->releasing = 0;
     b->done = false;
+    b->status = 0;
     b->open = true;
     pod->open = b;
     if (!must_name_next(pod))
@@ -57,8 +59,10 @@ bool batch_open(struct pod *pod)
 
 bool log_is_full(struct pod *pod)
 {
-    return !pod->open && pod->in_flight_count == 0 && !log_has_room(pod) && !checkpoint_busy(pod) &&
-           segments_dead(pod->segments, pod->applied_seq) == 0;
+    if (pod->open || pod->in_flight_count || log_has_room(pod) || checkpoint_busy(pod))
+        return false;
+    log_retain_trim(pod);
+    return segments_dead(pod->segments, pod->applied_seq) == 0;
 }
 
 /* Kept free for what sealing adds: spaces, counters, next ids. */
@@ -210,10 +214,8 @@ static void lay_out(struct pod *pod, struct batch *b)
     }
 }
 
-static void place(struct pod *pod, struct batch *b)
+struct position log_place(struct pod *pod, uint32_t total)
 {
-    const uint32_t end = b->header.payload_offset + b->header.payload_bytes;
-    const uint32_t total = (end + BATCH_ALIGN - 1) / BATCH_ALIGN * BATCH_ALIGN;
     if (pod->tail.offset + total > pod->segment_bytes) {
         if (pod->tail.segment != SEGMENT_NONE)
             segments_seal(pod->segments, pod->tail.segment, pod->sealed_seq);
@@ -223,8 +225,15 @@ static void place(struct pod *pod, struct batch *b)
     }
     if (pod->tail.offset == 0)
         segments_use(pod->segments, pod->tail.segment);
-    b->at = pod->tail;
+    const struct position at = pod->tail;
     pod->tail.offset += total;
+    return at;
+}
+
+static void place(struct pod *pod, struct batch *b)
+{
+    const uint32_t end = b->header.payload_offset + b->header.payload_bytes;
+    b->at = log_place(pod, (end + BATCH_ALIGN - 1) / BATCH_ALIGN * BATCH_ALIGN);
     b->after = pod->tail;
 }
 
@@ -264,6 +273,8 @@ void batch_ship(struct pod *pod)
     batch_seal(h, b->start);
     pod->sealed_seq = h->seq;
     pod->sealed_hash = h->checksum;
+    pod->sealed_epoch = h->epoch;
+    log_note(pod, h, b->at.segment, b->at.offset);
     pod->open = NULL;
     b->open = false;
     pod->in_flight_count++;
@@ -280,6 +291,9 @@ void batch_ship(struct pod *pod)
         b->done = true;
         b->status = rc;
         pod_fail(pod, "the device refused a log write: %s", ps_status_text(rc));
+    } else if (pod_is_replicated(pod) && pod->config.log->sealed) {
+        const struct log_id id = {h->epoch, h->run, h->seq, h->checksum};
+        pod->config.log->sealed(pod->config.log->user, &id, b->start, h->total_bytes);
     }
 }
 

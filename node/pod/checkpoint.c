@@ -177,13 +177,16 @@ static void make_anchor(struct pod *pod)
     a->generation = pod->generation;
     a->seq = pod->applied_seq;
     a->hash = pod->applied_hash;
+    a->log_epoch = pod->applied_epoch;
+    a->log_run = pod->applied_run;
     a->log_segment = pod->applied.segment;
     a->log_offset = pod->applied.offset;
     a->log_next = pod->applied.next;
     a->next_group = pod->next_group;
     a->next_page = pod->next_page;
     a->next_image = pod->next_image;
-    a->clean = pod->state == POD_CLOSING;
+    pod->checkpoint.closing = pod->state == POD_CLOSING;
+    a->clean = pod->state == POD_CLOSING && pod->applied_seq == pod->sealed_seq;
     a->run_count = (uint32_t)pod->run_count;
     for (size_t i = 0; i < pod->run_count; i++) {
         a->runs[i].seq = pod->runs[i].seq;
@@ -211,7 +214,10 @@ static void cut(struct pod *pod)
     cut_images(&cutting);
     cut_counters(pod);
     cut_operations(pod, full);
-    segments_cut(pod->segments, pod->applied_seq, full, cut_segment, pod);
+    log_retain_trim(pod);
+    const uint64_t gone = segments_cut(pod->segments, pod->applied_seq, full, cut_segment, pod);
+    if (pod->log_index)
+        log_index_drop_through(pod->log_index, gone);
     run_end(&cp->run);
     pod->runs[pod->run_count - 1].bytes = cp->run.bytes;
     close_chunk(pod);
@@ -293,6 +299,7 @@ static void anchor_done(struct blkdev_req *req, int status)
         return;
     }
     pod->anchor = cp->anchor;
+    pod->closed_cut |= cp->closing;
     meta_cut_done(pod->meta);
     segments_cut_done(pod->segments);
     cp->state = CHECKPOINT_IDLE;
@@ -302,15 +309,18 @@ static void anchor_done(struct blkdev_req *req, int status)
     pod->again = true;
 }
 
-static void flush_done(struct blkdev_req *req, int status)
+void checkpoint_anchor_turn(struct pod *pod)
 {
-    struct pod *pod = container_of(req, struct checkpoint_req, req)->pod;
     struct checkpoint *cp = &pod->checkpoint;
-    if (status || pod->failed) {
-        fail(pod, "the flush", status);
+    struct blkdev_req *req = &cp->reqs[0].req;
+    if (cp->state != CHECKPOINT_ANCHOR_WAITS || pod->anchor_writer.busy)
         return;
-    }
     cp->state = CHECKPOINT_ANCHORING;
+    /* Others may have been written since the cut. */
+    cp->anchor.number = pod->anchor.number + 1;
+    memcpy(cp->anchor.pod, pod->anchor.pod, sizeof cp->anchor.pod);
+    cp->anchor.protocol_bytes = pod->anchor.protocol_bytes;
+    memcpy(cp->anchor.protocol, pod->anchor.protocol, sizeof cp->anchor.protocol);
     anchor_encode(&cp->anchor, cp->anchor_buf);
     const uint32_t segment = pod->label.pods[0].anchor_segments[anchor_half(cp->anchor.number)];
     *req = (struct blkdev_req){
@@ -324,6 +334,17 @@ static void flush_done(struct blkdev_req *req, int status)
     const int rc = blkdev_submit(pod->dev, req, anchor_done);
     if (rc)
         fail(pod, "the anchor", rc);
+}
+
+static void flush_done(struct blkdev_req *req, int status)
+{
+    struct pod *pod = container_of(req, struct checkpoint_req, req)->pod;
+    if (status || pod->failed) {
+        fail(pod, "the flush", status);
+        return;
+    }
+    pod->checkpoint.state = CHECKPOINT_ANCHOR_WAITS;
+    checkpoint_anchor_turn(pod);
 }
 
 static void write_chunks(struct pod *pod);
@@ -394,11 +415,11 @@ void checkpoint_turn(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
     if (pod->failed) {
-        if (cp->state == CHECKPOINT_LOADING)
+        if (cp->state == CHECKPOINT_LOADING || cp->state == CHECKPOINT_ANCHOR_WAITS)
             cp->state = CHECKPOINT_IDLE;
         return;
     }
-    if (cp->state == CHECKPOINT_IDLE && is_due(pod)) {
+    if (cp->state == CHECKPOINT_IDLE && !restart_holds_checkpoint(pod) && is_due(pod)) {
         if (segments_free(pod->segments) == 0) {
             cp->wanted = false;
             pod_fail(pod, "no segment is left for a checkpoint");

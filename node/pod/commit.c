@@ -148,6 +148,9 @@ static int apply_records(struct pod *pod, const struct batch_header *h, const vo
         if (pod->next_group <= record.group)
             pod->next_group = record.group + 1;
     }
+    /* The first batch of a primary tells where its range begins, records or not. */
+    if (pod->next_group < h->first_group)
+        pod->next_group = h->first_group;
     return 0;
 }
 
@@ -162,6 +165,8 @@ int apply_batch(struct pod *pod, const struct batch_header *h, const void *batch
         return rc;
     pod->applied_seq = h->seq;
     pod->applied_hash = h->checksum;
+    pod->applied_epoch = h->epoch;
+    pod->applied_run = h->run;
     pod->log_bytes += h->total_bytes;
     pod->counters[COUNTER_DATA_PROGRAMMED] += h->total_bytes;
     return 0;
@@ -207,22 +212,38 @@ static void release_batch(struct pod *pod, struct batch *b, int status)
     list_push_back(&pod->free_batches, &b->link);
 }
 
-/* Batches take effect in the order of their numbers, whatever order the device had. */
+static void note_durable(struct pod *pod)
+{
+    list_for_each(node, &pod->in_flight)
+    {
+        const struct batch *b = container_of(node, struct batch, link);
+        if (!b->done || b->status)
+            return;
+        if (b->header.seq == pod->durable.seq + 1)
+            tell_durable(pod, &b->header);
+    }
+}
+
+/* Batches take effect in the order of their numbers, whatever order the device had, and when they are
+ * committed. */
 void commit_turn(struct pod *pod)
 {
     if (pod->failed && pod->open) {
         struct batch *b = pod->open;
         pod->open = NULL;
-        release_batch(pod, b, PS_EIO);
+        release_batch(pod, b, pod_end_status(pod));
     }
+    note_durable(pod);
     while (!list_empty(&pod->in_flight)) {
         struct batch *b = container_of(pod->in_flight.next, struct batch, link);
         if (!b->done)
             return;
+        if (!pod->failed && b->header.seq > pod->commit_seq)
+            break;
         list_remove(&b->link);
         pod->in_flight_count--;
         if (pod->failed) {
-            release_batch(pod, b, PS_EIO);
+            release_batch(pod, b, pod_end_status(pod));
             continue;
         }
         struct ps_error err = {0};
@@ -235,7 +256,8 @@ void commit_turn(struct pod *pod)
         view_applied(pod->view, b->header.seq);
         release_batch(pod, b, 0);
     }
-    meta_shrink(pod->meta);
+    if (!pod->follow.waits)
+        meta_shrink(pod->meta);
 }
 
 void commit_done(struct blkdev_req *req, int status)
@@ -262,5 +284,7 @@ void pod_fail(struct pod *pod, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(pod->failure, sizeof pod->failure, format, args);
     va_end(args);
+    if (pod->abandoned)
+        return;
     pod_event(pod, "pod.failed", 0, "%s; the pod serves reads only until it is restarted", pod->failure);
 }

@@ -504,10 +504,10 @@ void manage_turn(struct pod *pod)
 {
     for (struct pod_manage *req; (req = first(pod));) {
         if (pod->failed) {
-            deliver(pod, req, PS_EIO);
+            deliver(pod, req, pod_end_status(pod));
             continue;
         }
-        if (pod->manage_busy)
+        if (pod->manage_busy || pod->held)
             return;
         const struct operation *before = find_operation(pod, req);
         if (before) {
@@ -550,7 +550,7 @@ void manage_turn(struct pod *pod)
 
 int pod_manage(struct pod *pod, struct pod_manage *req, pod_manage_cb cb)
 {
-    if (pod->state != POD_SERVING)
+    if (pod->state != POD_SERVING || pod->role == POD_STANDBY)
         return PS_EUNAVAILABLE;
     req->cb = cb;
     req->error = (struct ps_error){0};

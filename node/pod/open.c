@@ -1,5 +1,9 @@
 /* Opening a pool: label, newest anchor, its runs, then the log from there on.
  *
+ * A pod that stands alone applies each batch as it finds it. A replicated one walks the log twice: first to
+ * its end, to learn from the batches' watermarks what is committed, then to apply that; what is left is its
+ * uncommitted end.
+ *
  * Ends with a checkpoint under a new run and log generation, so that an
  * uncommitted tail can never be taken for part of the log that follows. */
 #include <inttypes.h>
@@ -55,8 +59,12 @@ struct open_state {
     uint64_t window_at; /* device address of the window, and bytes in it */
     uint32_t window_bytes;
     uint64_t replayed;
-    uint32_t last_segment;
-    struct position probe; /* OPEN_AFTER_LOG */
+    bool restarting;
+    bool applying;           /* the walk applies what it finds */
+    struct log_id walked;    /* the last batch that it found */
+    struct log_id chain_end; /* of the walk that only looked */
+    uint64_t committed;      /* as far as the log says */
+    struct position probe;   /* OPEN_AFTER_LOG */
 };
 
 static void tell(struct pod *pod)
@@ -87,7 +95,8 @@ static void step_failed(struct pod *pod)
 {
     if (pod->failed)
         checkpoint_turn(pod); /* one that waits for pages ends */
-    if (list_empty(&pod->active_loads) && pod->checkpoint.state == CHECKPOINT_IDLE)
+    restart_turn(pod);
+    if (list_empty(&pod->active_loads) && pod->checkpoint.state == CHECKPOINT_IDLE && !restart_holds_log(pod))
         tell(pod);
 }
 
@@ -243,6 +252,11 @@ static void step_label(struct pod *pod)
 
 /* ---- format */
 
+static bool all_zero(const uint8_t *p, size_t n)
+{
+    return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
+}
+
 static void make_pool(struct pod *pod)
 {
     struct pool_label *l = &pod->label;
@@ -257,8 +271,12 @@ static void make_pool(struct pod *pod)
     put_le64(l->pool + 8, pod->config.seed[1]);
     put_le64(l->store, pod->config.seed[0] * 0x9e3779b97f4a7c15ull + 1);
     put_le64(l->store + 8, pod->config.seed[1] ^ 0x5bd1e9955bd1e995ull);
-    put_le64(l->pods[0].id, pod->config.seed[1] * 0xc2b2ae3d27d4eb4full + 1);
-    put_le64(l->pods[0].id + 8, pod->config.seed[0] ^ 0x27d4eb2f165667c5ull);
+    if (all_zero(pod->config.pod_id, sizeof pod->config.pod_id)) {
+        put_le64(l->pods[0].id, pod->config.seed[1] * 0xc2b2ae3d27d4eb4full + 1);
+        put_le64(l->pods[0].id + 8, pod->config.seed[0] ^ 0x27d4eb2f165667c5ull);
+    } else {
+        memcpy(l->pods[0].id, pod->config.pod_id, sizeof l->pods[0].id);
+    }
     memcpy(l->pods[0].name, pod->name, sizeof l->pods[0].name);
     l->pods[0].anchor_segments[0] = 2;
     l->pods[0].anchor_segments[1] = 3;
@@ -272,11 +290,6 @@ static void make_pool(struct pod *pod)
         .next_image = 1,
     };
     memcpy(pod->anchor.pod, l->pods[0].id, 16);
-}
-
-static bool all_zero(const uint8_t *p, size_t n)
-{
-    return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
 }
 
 static void step_blank(struct pod *pod)
@@ -380,6 +393,8 @@ static void step_anchor(struct pod *pod)
     pod->generation = a->generation;
     pod->applied_seq = a->seq;
     pod->applied_hash = a->hash;
+    pod->applied_epoch = a->log_epoch;
+    pod->applied_run = a->log_run;
     pod->next_group = a->next_group;
     pod->next_page = a->next_page;
     pod->next_image = a->next_image;
@@ -467,6 +482,18 @@ static int restore_blob(void *user, uint8_t type, uint64_t id, const uint8_t *da
     }
 }
 
+static void walk_log(struct pod *pod, bool applying)
+{
+    struct open_state *o = pod->opening;
+    o->applying = applying;
+    o->at = (struct position){pod->anchor.log_segment, pod->anchor.log_offset, pod->anchor.log_next};
+    o->tried_next = false;
+    o->window_bytes = 0;
+    pod_log_ends(pod, &o->walked, NULL);
+    o->step = OPEN_LOG;
+    pod->again = true;
+}
+
 static void runs_are_in(struct pod *pod)
 {
     struct open_state *o = pod->opening;
@@ -481,13 +508,10 @@ static void runs_are_in(struct pod *pod)
         finish(pod, PS_EDAMAGED);
         return;
     }
-    o->at = (struct position){pod->anchor.log_segment, pod->anchor.log_offset, pod->anchor.log_next};
-    o->last_segment = o->at.segment;
-    o->step = OPEN_LOG;
-    pod->again = true;
     /* The generation changes with the first checkpoint. */
-    pod->sealed_seq = pod->applied_seq;
     pod->log_bytes = 0;
+    o->committed = pod->applied_seq;
+    walk_log(pod, !pod_is_replicated(pod));
 }
 
 static void step_run(struct pod *pod)
@@ -568,13 +592,25 @@ static int batch_at(struct pod *pod, struct position at, struct batch_header *h,
 
 static bool follows(const struct pod *pod, const struct batch_header *h)
 {
-    return h->seq == pod->applied_seq + 1 && h->previous == pod->applied_hash &&
-           h->generation == pod->generation && h->pod == get_le64(pod->anchor.pod);
+    const struct log_id *last = &pod->opening->walked;
+    return h->seq == last->seq + 1 && h->previous == last->hash && h->generation == pod->generation &&
+           h->pod == get_le64(pod->anchor.pod);
+}
+
+static bool is_second_walk(const struct pod *pod)
+{
+    return pod_is_replicated(pod) && pod->opening->applying;
 }
 
 static void log_ends(struct pod *pod)
 {
     struct open_state *o = pod->opening;
+    if (is_second_walk(pod)) {
+        (void)ps_error_set(&o->local, PS_EDAMAGED, "%s: batch %" PRIu64 " of the log cannot be read again",
+                           pod->dev->name, o->walked.seq + 1);
+        finish(pod, PS_EDAMAGED);
+        return;
+    }
     o->window_bytes = 0;
     o->probe = (struct position){o->at.segment, o->at.offset, o->at.next};
     o->step = OPEN_AFTER_LOG;
@@ -586,6 +622,11 @@ static void step_log(struct pod *pod)
     struct open_state *o = pod->opening;
     struct batch_header h;
     const uint8_t *batch = NULL;
+    if (is_second_walk(pod) && (pod->applied_seq == o->committed || pod->applied_seq == o->chain_end.seq)) {
+        o->step = OPEN_CHECKPOINT;
+        pod->again = true;
+        return;
+    }
     struct position at = o->tried_next ? (struct position){o->at.next, 0, SEGMENT_NONE} : o->at;
     const int rc = batch_at(pod, at, &h, &batch);
     if (rc == 1 || o->step != OPEN_LOG)
@@ -597,7 +638,7 @@ static void step_log(struct pod *pod)
         pod->again = true;
         return;
     }
-    if (!apply_ready(pod, &h, batch)) {
+    if (o->applying && !apply_ready(pod, &h, batch)) {
         if (load_missing(pod)) {
             (void)ps_error_set(&o->local, PS_EDATALOSS, "%s: a metadata page that the log changes is damaged",
                                pod->dev->name);
@@ -613,15 +654,34 @@ static void step_log(struct pod *pod)
         finish(pod, PS_EDAMAGED);
         return;
     }
-    const int applied = apply_batch(pod, &h, batch, segment_addr(pod, at.segment) + at.offset, &o->local);
-    if (applied) {
-        finish(pod, applied);
-        return;
+    if (o->applying) {
+        const int applied = apply_batch(pod, &h, batch, segment_addr(pod, at.segment) + at.offset, &o->local);
+        if (applied) {
+            finish(pod, applied);
+            return;
+        }
+        segments_seal(pod->segments, at.segment, h.seq);
+        o->replayed++;
+    } else {
+        log_note(pod, &h, at.segment, at.offset);
+        if (o->committed < h.watermark)
+            o->committed = h.watermark;
     }
-    segments_seal(pod->segments, at.segment, h.seq);
-    o->replayed++;
+    o->walked = (struct log_id){h.epoch, h.run, h.seq, h.checksum};
     o->tried_next = false;
     o->at = (struct position){at.segment, at.offset + h.total_bytes, h.next_segment};
+    pod->again = true;
+}
+
+static void after_log(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    o->chain_end = o->walked;
+    if (pod_is_replicated(pod)) {
+        walk_log(pod, true);
+        return;
+    }
+    o->step = OPEN_CHECKPOINT;
     pod->again = true;
 }
 
@@ -635,8 +695,7 @@ static void step_after_log(struct pod *pod)
         const uint8_t *batch = NULL;
         if (o->probe.segment == SEGMENT_NONE || o->probe.offset + BATCH_ALIGN > pod->segment_bytes) {
             if (o->probe.next == SEGMENT_NONE) {
-                o->step = OPEN_CHECKPOINT;
-                pod->again = true;
+                after_log(pod);
                 return;
             }
             o->probe = (struct position){o->probe.next, 0, SEGMENT_NONE};
@@ -646,11 +705,11 @@ static void step_after_log(struct pod *pod)
         if (rc == 1 || o->step != OPEN_AFTER_LOG)
             return;
         if (rc == 0 && h.generation == pod->generation && h.pod == get_le64(pod->anchor.pod) &&
-            h.seq > pod->applied_seq && h.watermark > pod->applied_seq) {
+            h.seq > o->walked.seq && h.watermark > o->walked.seq) {
             (void)ps_error_set(&o->local, PS_EDATALOSS,
                                "%s: batch %" PRIu64 " of the log is damaged in segment %u; batch %" PRIu64
                                " says that it was committed",
-                               pod->dev->name, pod->applied_seq + 1, o->at.segment, h.seq);
+                               pod->dev->name, o->walked.seq + 1, o->at.segment, h.seq);
             finish(pod, PS_EDATALOSS);
             return;
         }
@@ -664,30 +723,29 @@ static void step_after_log(struct pod *pod)
 static void step_checkpoint(struct pod *pod)
 {
     struct open_state *o = pod->opening;
-    if (pod->tail.segment == SEGMENT_NONE) {
-        /* Every open starts a new segment and a new generation of the log. */
-        const uint32_t segment = segments_take(pod->segments, SEGMENT_LOG);
-        if (segment == SEGMENT_NONE) {
-            (void)ps_error_set(&o->local, PS_EFULL, "%s: no segment is free for the log", pod->dev->name);
-            finish(pod, PS_EFULL);
-            return;
-        }
-        pod->generation++;
-        pod->tail = pod->applied = (struct position){segment, 0, SEGMENT_NONE};
-        pod->sealed_seq = pod->applied_seq;
-        pod->sealed_hash = pod->applied_hash;
-        pod->told_page = pod->next_page;
-        pod->told_image = pod->next_image;
-        pod->checkpoint.wanted = true;
+    if (!o->restarting) {
+        o->restarting = true;
+        pod->sealed_seq = o->chain_end.seq;
+        pod->sealed_hash = o->chain_end.hash;
+        pod->sealed_epoch = o->chain_end.epoch;
+        pod->durable = o->chain_end;
+        if (pod_is_replicated(pod))
+            pod->commit_seq = o->committed;
+        restart_begin(pod, pod->sealed_seq, NULL, NULL);
     }
-    checkpoint_turn(pod);
+    restart_turn(pod);
     if (pod->failed) {
         (void)ps_error_set(&o->local, PS_EIO, "%s: %s", pod->dev->name, pod->failure);
         finish(pod, PS_EIO);
         return;
     }
-    if (checkpoint_busy(pod))
+    if (restart_holds_log(pod))
         return;
+    if (pod->restart.status) {
+        (void)ps_error_set(&o->local, PS_EFULL, "%s: no segment is free for the log", pod->dev->name);
+        finish(pod, PS_EFULL);
+        return;
+    }
     pod->state = POD_SERVING;
     index_load_start(pod);
     pod_event(pod, "pod.opened", 0, "run %" PRIu64 ", %" PRIu64 " batches replayed, log at %" PRIu64,

@@ -65,7 +65,7 @@ static void make_queues(struct pod *pod)
     struct list_node *const lists[] = {
         &pod->submitted,    &pod->draining,       &pod->waiting,    &pod->reads,        &pod->flushes,
         &pod->done,         &pod->managing,       &pod->managed,    &pod->free_pieces,  &pod->free_waiters,
-        &pod->free_fetches, &pod->active_fetches, &pod->free_loads, &pod->active_loads,
+        &pod->free_fetches, &pod->active_fetches, &pod->free_loads, &pod->active_loads, &pod->parked,
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
@@ -117,6 +117,27 @@ static void make_caches(struct pod *pod)
     assert(pod->cache && pod->dedup && pod->codec && "out of memory at start");
 }
 
+/* All that an opening needs; config and dev are set. */
+static void make_parts(struct pod *pod)
+{
+    pod->state = POD_OPENING;
+    pod->events = 1;
+    (void)snprintf(pod->name, sizeof pod->name, "%s", pod->config.name ? pod->config.name : "default");
+    pod->tail = pod->applied = (struct position){SEGMENT_NONE, 0, SEGMENT_NONE};
+    pod->algorithm = !pod->config.compression ? RECORD_PLAIN : pod->config.zstd ? RECORD_ZSTD : RECORD_LZ4;
+    pod->fingerprint = pod->config.sha256 ? FINGERPRINT_SHA256 : FINGERPRINT_XXH3_128;
+    make_batches(pod);
+    make_queues(pod);
+    make_caches(pod);
+    checkpoint_init(pod);
+    anchor_writer_init(pod);
+    follow_init(pod);
+    log_read_init(pod);
+    pod->role = pod_is_replicated(pod) ? POD_STANDBY : POD_ALONE;
+    pod->commit_seq = pod_is_replicated(pod) ? 0 : UINT64_MAX;
+    pod->limit_free = UINT64_MAX;
+}
+
 int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,
              void *user, struct ps_error *err, struct pod **opening)
 {
@@ -132,16 +153,7 @@ int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_forma
     assert(pod);
     pod->config = *config;
     pod->dev = dev;
-    pod->state = POD_OPENING;
-    pod->events = 1;
-    (void)snprintf(pod->name, sizeof pod->name, "%s", config->name ? config->name : "default");
-    pod->tail = pod->applied = (struct position){SEGMENT_NONE, 0, SEGMENT_NONE};
-    pod->algorithm = !config->compression ? RECORD_PLAIN : config->zstd ? RECORD_ZSTD : RECORD_LZ4;
-    pod->fingerprint = config->sha256 ? FINGERPRINT_SHA256 : FINGERPRINT_XXH3_128;
-    make_batches(pod);
-    make_queues(pod);
-    make_caches(pod);
-    checkpoint_init(pod);
+    make_parts(pod);
     open_begin(pod, format, cb, user, err);
     *opening = pod;
     return 0;
@@ -155,11 +167,15 @@ void pod_close(struct pod *pod, void (*cb)(void *user), void *user)
     pod->again = true;
 }
 
-void pod_destroy(struct pod *pod)
+static void free_parts(struct pod *pod)
 {
     index_load_drop(pod);
     open_free(pod);
     checkpoint_free(pod);
+    anchor_writer_free(pod);
+    follow_free(pod);
+    log_read_free(pod);
+    free(pod->restart.buf);
     for (int i = 0; i < BATCHES; i++) {
         struct batch *b = &pod->batches[i];
         for (uint32_t p = 0; p < b->pinned_count; p++)
@@ -189,25 +205,77 @@ void pod_destroy(struct pod *pod)
     record_codec_destroy(pod->codec);
     if (pod->segments)
         segments_destroy(pod->segments);
+}
+
+void pod_destroy(struct pod *pod)
+{
+    free_parts(pod);
     free(pod);
+}
+
+/* ---- opening anew */
+
+static void on_reopened(void *user, int status, struct pod *opened)
+{
+    struct pod *pod = user;
+    (void)opened;
+    pod->failed |= status != 0;
+    pod->reopened(pod->reopened_user, status);
+}
+
+static void reopen_now(void *user)
+{
+    struct pod *pod = user;
+    const struct pod_config config = pod->config;
+    struct blkdev *const dev = pod->dev;
+    const uint64_t now_ns = pod->now_ns, openings = pod->openings;
+    void (*const reopened)(void *, int) = pod->reopened;
+    void *const reopened_user = pod->reopened_user;
+    free_parts(pod);
+    memset(pod, 0, sizeof *pod);
+    pod->config = config;
+    pod->dev = dev;
+    pod->now_ns = now_ns;
+    pod->openings = openings + 1;
+    pod->reopened = reopened;
+    pod->reopened_user = reopened_user;
+    make_parts(pod);
+    pod->again = true;
+    open_begin(pod, POD_OPEN_ONLY, on_reopened, pod, NULL);
+}
+
+void pod_reopen(struct pod *pod, void (*cb)(void *user, int status), void *user)
+{
+    pod->reopened = cb;
+    pod->reopened_user = user;
+    pod_abandon(pod, reopen_now, pod);
 }
 
 /* ---- images */
 
+static bool is_stale(const struct pod_image *handle)
+{
+    return handle->opening != handle->pod->openings;
+}
+
 struct image *pod_image_target(const struct pod_image *handle)
 {
+    if (is_stale(handle))
+        return NULL;
     struct image *image = images_get(handle->pod->images, handle->id);
     return image && !image->deleted ? image : NULL;
 }
 
 int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, struct ps_error *err)
 {
+    if (pod->role == POD_STANDBY)
+        return ps_error_set(err, PS_EUNAVAILABLE, "\"%.130s\": this node is on standby", name);
     struct image *image = pod->state == POD_SERVING ? images_find(pod->images, name) : NULL;
     if (!image)
         return ps_error_set(err, PS_ENOTFOUND, "\"%.130s\" not found", name);
     struct pod_image *handle = malloc(sizeof *handle);
     assert(handle);
-    *handle = (struct pod_image){pod, image->id};
+    *handle = (struct pod_image){pod, image->id, pod->openings};
     image->opened++;
     *out = handle;
     return 0;
@@ -215,7 +283,7 @@ int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, st
 
 void pod_image_close(struct pod_image *handle)
 {
-    struct image *image = images_get(handle->pod->images, handle->id);
+    struct image *image = is_stale(handle) ? NULL : images_get(handle->pod->images, handle->id);
     if (image)
         image->opened--;
     free(handle);
@@ -240,7 +308,7 @@ static bool is_write(enum pod_io_op op)
 static int check_io(const struct pod *pod, const struct pod_io *io)
 {
     const struct image *image = pod_image_target(io->image);
-    if (pod->state != POD_SERVING)
+    if (pod->state != POD_SERVING || pod->role == POD_STANDBY || is_stale(io->image))
         return PS_EUNAVAILABLE;
     if (!image)
         return PS_ENOTFOUND;
@@ -264,6 +332,14 @@ static void flush_accept(struct pod *pod, struct pod_io *io)
               : pod->open && !batch_is_empty(pod->open) ? pod->open->header.seq
                                                         : pod->sealed_seq;
     list_push_back(&pod->flushes, &io->link);
+}
+
+static void read_or_park(struct pod *pod, struct pod_io *io)
+{
+    if (role_may_read(pod))
+        read_accept(pod, io);
+    else
+        role_park(pod, io);
 }
 
 int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
@@ -292,9 +368,11 @@ int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
     case POD_READ:
         pod->stats.reads++;
         pod->host_read += io->length;
-        read_accept(pod, io);
+        read_or_park(pod, io);
         break;
     case POD_EXTENTS:
+        read_or_park(pod, io);
+        break;
     case POD_PREFETCH:
         read_accept(pod, io);
         break;
@@ -314,13 +392,26 @@ static void deliver(struct pod *pod)
         struct pod_manage *req = container_of(n, struct pod_manage, link);
         req->cb(req, req->error.status);
     }
+    log_read_deliver(pod);
 }
 
 static bool is_drained(const struct pod *pod)
 {
     return list_empty(&pod->submitted) && list_empty(&pod->waiting) && list_empty(&pod->draining) &&
            list_empty(&pod->reads) && list_empty(&pod->flushes) && list_empty(&pod->managing) && !pod->open &&
-           pod->in_flight_count == 0 && list_empty(&pod->active_fetches) && list_empty(&pod->active_loads);
+           pod->in_flight_count == 0 && list_empty(&pod->active_fetches) && list_empty(&pod->active_loads) &&
+           list_empty(&pod->parked) && follow_is_quiet(pod) && !restart_holds_log(pod) &&
+           anchor_writer_is_idle(pod) && pod->log_reading == 0 && list_empty(&pod->log_reads);
+}
+
+static void abandon_turn(struct pod *pod)
+{
+    index_load_stop(pod);
+    if (!is_drained(pod) || index_load_busy(pod) || pod->checkpoint.state != CHECKPOINT_IDLE ||
+        !list_empty(&pod->done) || !list_empty(&pod->managed))
+        return;
+    pod->state = POD_CLOSED;
+    pod->closed(pod->closed_user);
 }
 
 static void close_turn(struct pod *pod)
@@ -328,11 +419,11 @@ static void close_turn(struct pod *pod)
     index_load_stop(pod);
     if (!is_drained(pod) || index_load_busy(pod))
         return;
-    if (!pod->failed && pod->checkpoint.state == CHECKPOINT_IDLE && !pod->anchor.clean) {
+    if (!pod->failed && pod->checkpoint.state == CHECKPOINT_IDLE && !pod->closed_cut) {
         pod->checkpoint.wanted = true;
         checkpoint_turn(pod);
     }
-    if (pod->checkpoint.state != CHECKPOINT_IDLE || (!pod->failed && !pod->anchor.clean))
+    if (pod->checkpoint.state != CHECKPOINT_IDLE || (!pod->failed && !pod->closed_cut))
         return;
     pod->state = POD_CLOSED;
     pod->closed(pod->closed_user);
@@ -340,6 +431,8 @@ static void close_turn(struct pod *pod)
 
 static void serve_turn(struct pod *pod)
 {
+    restart_turn(pod);
+    follow_turn(pod);
     commit_turn(pod);
     manage_turn(pod);
     write_turn(pod);
@@ -348,8 +441,10 @@ static void serve_turn(struct pod *pod)
         batch_cancel(pod);
     if (batch_may_ship(pod) && !pod->failed)
         batch_ship(pod);
+    role_turn(pod);
     read_turn(pod);
     checkpoint_turn(pod);
+    anchor_writer_turn(pod);
     index_load_turn(pod);
 }
 
@@ -366,14 +461,19 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
         deliver(pod);
         if (pod->state == POD_CLOSING)
             close_turn(pod);
+        else if (pod->state == POD_ABANDONING)
+            abandon_turn(pod);
     } while (pod->again && pod->state != POD_CLOSED && ++rounds < TURN_ROUNDS);
     if (pod->again && pod->state != POD_CLOSED)
         return now_ns;
+    /* Nothing tells when reads may be answered again. */
+    const uint64_t ask = list_empty(&pod->parked) ? UINT64_MAX : now_ns + MAY_READ_RETRY_NS;
     if (pod->state != POD_SERVING || pod->failed || pod->log_bytes == 0)
-        return UINT64_MAX;
+        return ask;
     /* The idle checkpoint; one that is due but held up is looked at again, not waited for in a loop. */
     const uint64_t due = pod->checkpoint.last_ns + CHECKPOINT_IDLE_NS;
-    return due > now_ns ? due : now_ns + CHECKPOINT_RETRY_NS;
+    const uint64_t checkpoint = due > now_ns ? due : now_ns + CHECKPOINT_RETRY_NS;
+    return ask < checkpoint ? ask : checkpoint;
 }
 
 /* ---- statistics */
@@ -420,6 +520,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     out->memory_bytes = meta.memory_bytes + cache.memory_bytes + dedup.memory_bytes;
     out->memory_budget = pod->config.memory_budget;
     out->log_seq = pod->applied_seq;
+    out->role = pod->role;
     out->failed = pod->failed;
     memcpy(out->failure, pod->failure, sizeof out->failure);
 }

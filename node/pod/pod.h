@@ -36,7 +36,8 @@ enum {
 #define POD_MAX_VOLUME_BYTES (1ull << 48) /* 256 TiB */
 
 struct pod;
-struct pod_image; /* an open volume or snapshot */
+struct pod_image;      /* an open volume or snapshot */
+struct pod_log_events; /* pod_log.h */
 
 /* ---- images */
 
@@ -186,6 +187,12 @@ int pod_check_snapshot_name(const char *full, char *volume, char *snapshot, stru
 
 /* ---- statistics */
 
+enum pod_role {
+    POD_ALONE,   /* not replicated: what is durable is committed */
+    POD_STANDBY, /* replicated; takes no requests, follows another member's log */
+    POD_LEADING, /* replicated; plans batches and takes requests */
+};
+
 struct pod_stats {
     /* Space now, bytes. */
     uint64_t capacity;                      /* usable flash */
@@ -212,7 +219,8 @@ struct pod_stats {
     uint64_t memory_bytes, memory_budget;
     uint64_t checksum_errors;
     uint64_t log_seq; /* last applied batch */
-    bool failed;      /* a device failed: reads only */
+    enum pod_role role;
+    bool failed; /* a device failed: reads only */
     char failure[128];
 };
 void pod_stats(struct pod *pod, struct pod_stats *out);
@@ -229,11 +237,14 @@ struct pod_config {
     const struct large_memory *memory; /* for caches and indexes, outlives the pod; NULL: the heap */
     uint64_t segment_bytes;            /* when formatting; 0: 8 MiB */
     uint64_t seed[2];                  /* randomness for identities (UUIDs) when formatting */
+    uint8_t pod_id[16];                /* the pod's UUID when formatting; all zero: made from the seed */
     /* What the pod tells: one line for the event list, at most 255 characters. May be NULL. */
     void (*event)(void *user, const char *kind, uint64_t image_id, const char *text);
     /* An image was made, changed, or is gone (info->name empty): the catalog follows. May be NULL. */
     void (*image_changed)(void *user, uint64_t log_seq, uint64_t image_id, const struct pod_image_info *info);
     void *user;
+    /* The pod is replicated and opens on standby (pod_log.h); outlives the pod. NULL: it stands alone. */
+    const struct pod_log_events *log;
 };
 
 enum pod_format {

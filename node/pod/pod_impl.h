@@ -8,7 +8,12 @@
  *   manage.c      volumes, snapshots, clones
  *   background.c  release of deleted images, reloading of the dedup index
  *   checkpoint.c  runs, base pages, anchors
- *   open.c        format and recovery */
+ *   open.c        format and recovery
+ *   log_restart.c the log goes on in a new segment under a new generation: at each opening, and to truncate
+ *   log_read.c    where the batches of the log lie, for members that lag
+ *   follow.c      batches made elsewhere: appended, applied when committed
+ *   anchor_write.c anchors that are not a checkpoint's: replication's state, adoption of a pod's identity
+ *   role.c        standby, leading, abandoned */
 #ifndef PS_NODE_POD_POD_IMPL_H
 #define PS_NODE_POD_POD_IMPL_H
 
@@ -18,7 +23,9 @@
 #include "node/meta/meta.h"
 #include "node/meta/run.h"
 #include "node/pod/block_cache.h"
+#include "node/pod/log_index.h"
 #include "node/pod/pod.h"
+#include "node/pod/pod_log.h"
 #include "node/reduction/dedup_index.h"
 #include "node/reduction/fingerprint.h"
 #include "node/reduction/record.h"
@@ -46,11 +53,16 @@ enum {
     CHECKPOINT_MERGES = 1024,
     CHECKPOINT_CHUNK = 256 * 1024,
     CHECKPOINT_SEGMENTS = 3,
-    OPENING_RUNS = 8, /* kept when a pool is opened; more are written as one */
+    RESTART_SEGMENTS = 2,        /* more of them in a replicated pod: the uncommitted end is written anew */
+    LOG_INDEX_BATCHES = 1 << 16, /* whose places are known, at most */
+    OPENING_RUNS = 8,            /* kept when a pool is opened; more are written as one */
     BAD_PAGES = 64,
 };
 #define CHECKPOINT_IDLE_NS  (30ull * 1000000000ull)
 #define CHECKPOINT_RETRY_NS (1000000000ull)
+#define MAY_READ_RETRY_NS   (2000000ull)
+/* A new primary's ids begin at a multiple of this (role.c). */
+#define LEAD_STEP (1ull << 16)
 
 struct position {
     uint32_t segment, offset, next;
@@ -194,12 +206,14 @@ enum checkpoint_state {
     CHECKPOINT_LOADING, /* pages to merge come into memory */
     CHECKPOINT_WRITING,
     CHECKPOINT_FLUSHING,
+    CHECKPOINT_ANCHOR_WAITS, /* for another anchor that is being written */
     CHECKPOINT_ANCHORING,
 };
 
 struct checkpoint {
     enum checkpoint_state state;
     bool wanted;
+    bool closing; /* the cut was made with nothing left to do */
     struct meta_sink sink;
     struct run_writer run;
     struct meta_key merge[CHECKPOINT_MERGES];
@@ -219,12 +233,90 @@ struct checkpoint {
 struct pod_image {
     struct pod *pod;
     uint64_t id;
+    uint64_t opening; /* of the pod; another one has other images in memory */
+};
+
+/* ---- following */
+
+/* A batch made elsewhere, from its append until it is applied. */
+struct appended {
+    struct pod *pod;
+    struct list_node link; /* free, or in order */
+    uint8_t *buf;
+    struct batch_header header;
+    struct position at, after;
+    struct blkdev_req req;
+    bool submitted, done;
+};
+
+struct follow {
+    struct appended slots[POD_LOG_APPENDS_MAX];
+    struct list_node free, appended;
+    unsigned writing; /* appended batches on their way to flash */
+    /* One of the uncommitted end that an opening found: read back when it is to be applied. */
+    uint8_t *tail_buf;
+    uint64_t tail_seq; /* in tail_buf; 0: none */
+    uint32_t tail_segment;
+    bool tail_busy;
+    struct blkdev_req tail_req;
+    bool waits; /* a batch cannot be applied before pages have come; they must not go meanwhile */
+    uint64_t seen_events;
+};
+
+/* ---- the log restarted in a new segment */
+
+enum restart_state {
+    RESTART_IDLE,
+    RESTART_QUIET, /* waits until nothing else writes the log or a checkpoint */
+    RESTART_COPY,
+    RESTART_CHECKPOINT,
+};
+
+struct log_restart {
+    enum restart_state state;
+    uint64_t keep; /* last batch of the uncommitted end that stays */
+    uint64_t next; /* to be copied */
+    uint8_t *buf;
+    uint32_t pinned;
+    bool busy, have; /* a request is under way; buf holds the next one */
+    struct position at;
+    struct batch_header header;
+    struct blkdev_req req;
+    int status;
+    void (*cb)(void *user, int status);
+    void *user;
+};
+
+/* ---- anchors that are not a checkpoint's */
+
+struct anchor_writer {
+    bool busy; /* something is under way: a checkpoint's anchor waits */
+    bool writing;
+    struct pod *pod;
+    uint8_t *buf;
+    struct blkdev_req req;
+    struct pod_anchor anchor;
+    struct {
+        bool wanted;
+        uint8_t data[POD_LOG_PROTOCOL_MAX];
+        size_t bytes;
+        void (*cb)(void *user, int status);
+        void *user;
+    } protocol;
+    struct {
+        bool wanted;
+        unsigned label_segment; /* being written */
+        struct pool_label label;
+        void (*cb)(void *user, int status);
+        void *user;
+    } adopt;
 };
 
 enum pod_state {
     POD_OPENING,
     POD_SERVING,
     POD_CLOSING,
+    POD_ABANDONING,
     POD_CLOSED
 };
 
@@ -255,6 +347,9 @@ struct pod {
     struct pod_anchor anchor; /* the last durable one */
     uint64_t generation, run, epoch;
     uint64_t sealed_seq, sealed_hash, applied_seq, applied_hash;
+    uint64_t sealed_epoch, applied_epoch, applied_run; /* of those batches */
+    struct log_id durable;                             /* all up to it are in flash */
+    uint64_t commit_seq; /* all up to it are committed; UINT64_MAX when nobody else has a say */
     uint64_t unique_blocks;
     struct position tail;    /* where the next batch goes */
     bool next_named;         /* the last batch says where the log goes on after this segment */
@@ -309,8 +404,26 @@ struct pod {
     uint64_t operation_count; /* ever; the ring holds the last OPERATIONS */
     uint64_t operations_cut;
 
+    /* Replication. */
+    enum pod_role role;
+    struct follow follow;
+    struct log_restart restart;
+    struct anchor_writer anchor_writer;
+    struct log_index *log_index; /* NULL: the pod stands alone */
+    struct list_node log_reads;  /* to be delivered */
+    uint32_t log_reading;        /* reads of the log under way */
+    uint64_t retain_seq;         /* as asked for; 0: none */
+    uint64_t limit_free;
+    struct list_node parked; /* reads that may not be answered now */
+    bool abandoned;
+    bool held; /* nothing that changes anything is begun */
+    uint64_t openings;
+    void (*reopened)(void *user, int status);
+    void *reopened_user;
+
     struct open_state *opening;
     struct index_load *index_load;
+    bool closed_cut; /* the checkpoint of a stop is durable */
     void (*closed)(void *user);
     void *closed_user;
 
@@ -348,6 +461,58 @@ bool batch_may_ship(const struct pod *pod);
 bool log_has_room(struct pod *pod);
 /* There is no room in the log, and none is to come. */
 bool log_is_full(struct pod *pod);
+
+/* What requests get that the pod's end meets. */
+static inline int pod_end_status(const struct pod *pod)
+{
+    return pod->abandoned ? PS_EUNAVAILABLE : PS_EIO;
+}
+static inline bool pod_is_replicated(const struct pod *pod)
+{
+    return pod->config.log != NULL;
+}
+
+/* Moves the log's end over a batch of `total` bytes, which is the next one; returns where it begins. The
+ * caller made sure of the room. */
+struct position log_place(struct pod *pod, uint32_t total);
+
+/* log_restart.c */
+/* The log goes on in a new segment and generation, from the applied state and the batches after it up to
+ * `keep`, which are durable here. `cb` may be NULL. */
+void restart_begin(struct pod *pod, uint64_t keep, void (*cb)(void *user, int status), void *user);
+void restart_turn(struct pod *pod);
+/* No batch may be placed or applied; no checkpoint may begin. */
+bool restart_holds_log(const struct pod *pod);
+bool restart_holds_checkpoint(const struct pod *pod);
+
+/* log_read.c */
+void log_read_init(struct pod *pod);
+void log_read_free(struct pod *pod);
+void log_note(struct pod *pod, const struct batch_header *h, uint32_t segment, uint32_t offset);
+/* Gives up kept log where the rule of pod_log_retain asks for it. */
+void log_retain_trim(struct pod *pod);
+void log_read_deliver(struct pod *pod);
+
+/* follow.c */
+void follow_init(struct pod *pod);
+void follow_free(struct pod *pod);
+void follow_turn(struct pod *pod);
+struct appended *follow_find(const struct pod *pod, uint64_t seq);
+/* Forgets the appended batches after `seq`. */
+void follow_drop(struct pod *pod, uint64_t seq);
+bool follow_is_quiet(const struct pod *pod);
+void tell_durable(struct pod *pod, const struct batch_header *h);
+
+/* anchor_write.c */
+void anchor_writer_init(struct pod *pod);
+void anchor_writer_free(struct pod *pod);
+void anchor_writer_turn(struct pod *pod);
+bool anchor_writer_is_idle(const struct pod *pod);
+
+/* role.c */
+void role_park(struct pod *pod, struct pod_io *io);
+void role_turn(struct pod *pod);
+bool role_may_read(const struct pod *pod);
 
 /* commit.c */
 void commit_turn(struct pod *pod);
@@ -394,8 +559,13 @@ void index_load_stop(struct pod *pod);
 void index_load_drop(struct pod *pod);
 bool index_load_busy(const struct pod *pod);
 
+/* Blocks that the batch stored can be found again. */
+void index_batch(struct pod *pod, const struct batch_header *h, const void *batch);
+
 /* checkpoint.c */
 void checkpoint_turn(struct pod *pod);
+/* Another anchor was written; a checkpoint's that waited goes on. */
+void checkpoint_anchor_turn(struct pod *pod);
 void checkpoint_want(struct pod *pod);
 bool checkpoint_busy(const struct pod *pod);
 enum {

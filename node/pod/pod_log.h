@@ -12,23 +12,12 @@
 #define PS_NODE_POD_POD_LOG_H
 
 #include "node/pod/pod.h"
+#include "node/replication/log_id.h"
 
 enum {
     POD_LOG_PROTOCOL_MAX = 1536, /* bytes that pod_log_protocol_write keeps */
     POD_LOG_APPENDS_MAX = 8,     /* appended batches on their way to flash */
 };
-
-/* Names a batch and, by the chain of checksums, all batches before it. seq 0: the empty log, all zero. */
-struct log_id {
-    uint64_t epoch, run; /* of the primary that made it */
-    uint64_t seq;
-    uint64_t hash; /* its checksum, the same on every member */
-};
-
-static inline bool log_id_equal(const struct log_id *a, const struct log_id *b)
-{
-    return a->epoch == b->epoch && a->run == b->run && a->seq == b->seq && a->hash == b->hash;
-}
 
 /* What a replicated pod tells. Called from pod_turn, pod_log_* or device completions; they may call
  * pod_log_commit and pod_log_append, and nothing else of the pod. */
@@ -101,6 +90,7 @@ struct pod_log_read {
     struct list_node link;
     struct blkdev_req req;
     struct pod *pod;
+    int status;
 };
 /* Reads the durable batch at `seq` from memory or flash and verifies it. Status 0; PS_ENOTFOUND: not
  * retained; PS_EDATALOSS: damaged; PS_EIO. Several may be under way. Non-zero: refused at once,
@@ -121,7 +111,16 @@ size_t pod_log_protocol(const struct pod *pod, const void **data);
 int pod_log_protocol_write(struct pod *pod, const void *data, size_t bytes,
                            void (*cb)(void *user, int status), void *user);
 
+/* Leading: requests that change something wait until they are let go on; what is under way ends. */
+void pod_hold(struct pod *pod, bool hold);
+
 /* ---- the end of a role */
+
+/* Ends this opening without a checkpoint and opens the pod anew, on standby, in the same place: open requests
+ * fail with PS_EUNAVAILABLE, images that are open stay so in name (their requests fail until they are
+ * closed), planned and unplanned changes that are not in the log are gone. Then `cb`; with an error the pod
+ * is failed and can only be destroyed. */
+void pod_reopen(struct pod *pod, void (*cb)(void *user, int status), void *user);
 
 /* Ends the pod without a checkpoint: open requests fail with PS_EUNAVAILABLE, device requests are waited for,
  * then `cb`; pod_destroy after that. What was durable is found again by the next pod_open. */

@@ -1,5 +1,5 @@
 /* Host reads: map, then cache or flash. Reads see what was answered: the
- * applied state, or with write_cache on the planned one. */
+ * applied state, or with write_cache on (in a pod that stands alone) the planned one. */
 #include <string.h>
 
 #include "node/pod/pod_impl.h"
@@ -7,7 +7,8 @@
 
 void io_finish(struct pod *pod, struct pod_io *io, int status)
 {
-    io->status = status;
+    /* Whoever took over may have answered others since. */
+    io->status = pod->abandoned ? PS_EUNAVAILABLE : status;
     list_push_back(&pod->done, &io->link);
     pod->again = true;
 }
@@ -29,7 +30,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 /* What was planned when the pod failed is lost, its blocks are nowhere. */
 static bool sees_planned(const struct pod *pod, const struct image *image)
 {
-    return image->write_cache && !pod->failed;
+    return image->write_cache && !pod->failed && !pod_is_replicated(pod);
 }
 
 static uint64_t root_for(const struct pod *pod, const struct image *image)
@@ -173,7 +174,7 @@ void read_turn(struct pod *pod)
     list_for_each_safe(node, after, &pod->reads)
     {
         struct pod_io *io = container_of(node, struct pod_io, link);
-        if (io->seq == pod->events || !go_on(pod, io))
+        if (!pod->abandoned && (io->seq == pod->events || !go_on(pod, io)))
             continue;
         list_remove(&io->link);
         io_part_done(pod, io, 0);

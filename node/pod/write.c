@@ -504,10 +504,15 @@ static void plan_piece(struct pod *pod, struct piece *piece, struct image *image
 /* Free space for new data: the reserve is for deleting and trimming. */
 static int check_space(struct pod *pod)
 {
+    const uint64_t reserve = (uint64_t)pod->reserve_segments * pod->segment_bytes;
+    const bool releasing = images_releasable(pod->images) || pod->release_in_flight;
+    if (pod->limit_free <= reserve)
+        return releasing ? PS_EABORTED : PS_EFULL;
     if (segments_free(pod->segments) > pod->reserve_segments)
         return 0;
-    const bool more_to_come = checkpoint_busy(pod) || segments_dead(pod->segments, pod->applied_seq) > 0 ||
-                              images_releasable(pod->images) || pod->release_in_flight;
+    log_retain_trim(pod);
+    const bool more_to_come =
+        checkpoint_busy(pod) || segments_dead(pod->segments, pod->applied_seq) > 0 || releasing;
     checkpoint_want(pod);
     return more_to_come ? PS_EABORTED : PS_EFULL;
 }
@@ -566,7 +571,8 @@ static enum bound bind(struct pod *pod, struct piece *piece)
     list_remove(&piece->link);
     list_push_back(&pod->open->pieces, &piece->link);
     piece->state = PIECE_BOUND;
-    if (piece->io && image->write_cache && !(piece->io->flags & POD_IO_FUA))
+    /* In a replicated pod "in memory here" is not enough: answered when it is committed. */
+    if (piece->io && image->write_cache && !pod_is_replicated(pod) && !(piece->io->flags & POD_IO_FUA))
         piece_answer(pod, piece, 0);
     return BOUND;
 }
@@ -647,17 +653,17 @@ static void finish_flushes(struct pod *pod)
         if (pod->applied_seq < io->seq && !pod->failed)
             break;
         list_remove(&io->link);
-        io_finish(pod, io, pod->applied_seq >= io->seq ? 0 : PS_EIO);
+        io_finish(pod, io, pod->applied_seq >= io->seq ? 0 : pod_end_status(pod));
     }
 }
 
 void write_turn(struct pod *pod)
 {
     if (pod->failed) {
-        fail_all(pod, PS_EIO);
+        fail_all(pod, pod_end_status(pod));
     } else {
         cut_all(pod);
-        if (!manage_blocks_writes(pod))
+        if (!manage_blocks_writes(pod) && !pod->held)
             bind_all(pod);
     }
     finish_flushes(pod);

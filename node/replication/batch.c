@@ -4,12 +4,17 @@
  * epoch, 24 run, 32 seq, 40 generation, 48 previous, 56 watermark u64, 64 total bytes,
  * 68 changes bytes, 72 directory bytes, 76 payload offset, 80 payload bytes u32, 84 records u16, 86
  * fingerprint bytes u8, 87 zero, 88 first group, 96 time in ns since 1970 u64, 104 next segment u32, 108 to
- * 143 zero, 144 XXH3-64 of header (both checksums 0), changes and directory, 152 XXH3-64 of the whole batch
- * with this field 0. Directory: records × {units of 64 bytes u16, group less first group u16, blocks u8, zero
- * u8[3]}, then the blocks' fingerprints in the same order. */
+ * 143 zero, 144 meta checksum, 152 chain checksum. Directory: records × {units of 64 bytes u16, group less
+ * first group u16, blocks u8, zero u8[3]}, then the blocks' fingerprints in the same order.
+ *
+ * Generation and next segment are each member's own. The chain checksum leaves
+ * them out, so it is the same wherever the batch lies: XXH3-64 of {XXH3-64 of the header with generation,
+ * next segment and both checksums 0, XXH3-64 of all that follows}. The meta checksum has them in: XXH3-64 of
+ * {XXH3-64 of the header with this field 0, XXH3-64 of changes and directory}. */
 #include "node/replication/batch.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "common/endian_codec.h"
 #include "node/meta/checksum.h"
@@ -17,7 +22,9 @@
 
 enum {
     MAGIC = 0x424c5350 /* "PSLB" */,
-    VERSION = 1,
+    VERSION = 2,
+    GENERATION = 40,
+    NEXT_SEGMENT = 104,
     META_CHECKSUM = 144,
     CHECKSUM = 152,
     LINE = BATCH_LINE_BYTES,
@@ -26,14 +33,30 @@ enum {
 
 #define GROUPS (1ull << 49) /* block id = group << 3 | slot, 52 bits */
 
+static uint64_t pair(uint64_t header, uint64_t rest)
+{
+    uint8_t both[16];
+    put_le64(both, header);
+    put_le64(both + 8, rest);
+    return checksum_bytes(both, sizeof both);
+}
+
 static uint64_t meta_checksum(const uint8_t *b, uint32_t changes, uint32_t directory)
 {
-    /* Both checksum fields are excluded by hashing what precedes and what follows them. */
-    const uint64_t head = checksum_record(b, CHECKSUM, META_CHECKSUM);
-    uint8_t tail[16];
-    put_le64(tail, head);
-    put_le64(tail + 8, checksum_bytes(b + BATCH_HEADER_BYTES, (size_t)changes + directory));
-    return checksum_bytes(tail, sizeof tail);
+    return pair(checksum_record(b, BATCH_HEADER_BYTES, META_CHECKSUM),
+                checksum_bytes(b + BATCH_HEADER_BYTES, (size_t)changes + directory));
+}
+
+static uint64_t chain_checksum(const uint8_t *b, uint32_t total)
+{
+    uint8_t header[BATCH_HEADER_BYTES];
+    memcpy(header, b, sizeof header);
+    put_le64(header + GENERATION, 0);
+    put_le32(header + NEXT_SEGMENT, 0);
+    put_le64(header + META_CHECKSUM, 0);
+    put_le64(header + CHECKSUM, 0);
+    return pair(checksum_bytes(header, sizeof header),
+                checksum_bytes(b + BATCH_HEADER_BYTES, total - BATCH_HEADER_BYTES));
 }
 
 void batch_seal(struct batch_header *h, void *batch)
@@ -54,7 +77,7 @@ void batch_seal(struct batch_header *h, void *batch)
     put_le64(b + 16, h->epoch);
     put_le64(b + 24, h->run);
     put_le64(b + 32, h->seq);
-    put_le64(b + 40, h->generation);
+    put_le64(b + GENERATION, h->generation);
     put_le64(b + 48, h->previous);
     put_le64(b + 56, h->watermark);
     put_le32(b + 64, h->total_bytes);
@@ -66,10 +89,18 @@ void batch_seal(struct batch_header *h, void *batch)
     b[86] = h->fingerprint_bytes;
     put_le64(b + 88, h->first_group);
     put_le64(b + 96, h->unix_ns);
-    put_le32(b + 104, h->next_segment);
-    put_le64(b + META_CHECKSUM, meta_checksum(b, h->changes_bytes, h->directory_bytes));
-    h->checksum = checksum_record(b, h->total_bytes, CHECKSUM);
+    put_le32(b + NEXT_SEGMENT, h->next_segment);
+    h->checksum = chain_checksum(b, h->total_bytes);
     put_le64(b + CHECKSUM, h->checksum);
+    put_le64(b + META_CHECKSUM, meta_checksum(b, h->changes_bytes, h->directory_bytes));
+}
+
+void batch_restamp(void *batch, uint64_t generation, uint32_t next_segment)
+{
+    uint8_t *b = batch;
+    put_le64(b + GENERATION, generation);
+    put_le32(b + NEXT_SEGMENT, next_segment);
+    put_le64(b + META_CHECKSUM, meta_checksum(b, get_le32(b + 68), get_le32(b + 72)));
 }
 
 int batch_peek(const void *batch, size_t available, struct batch_header *out)
@@ -84,7 +115,7 @@ int batch_peek(const void *batch, size_t available, struct batch_header *out)
         .epoch = get_le64(b + 16),
         .run = get_le64(b + 24),
         .seq = get_le64(b + 32),
-        .generation = get_le64(b + 40),
+        .generation = get_le64(b + GENERATION),
         .previous = get_le64(b + 48),
         .watermark = get_le64(b + 56),
         .total_bytes = get_le32(b + 64),
@@ -96,7 +127,7 @@ int batch_peek(const void *batch, size_t available, struct batch_header *out)
         .fingerprint_bytes = b[86],
         .first_group = get_le64(b + 88),
         .unix_ns = get_le64(b + 96),
-        .next_segment = get_le32(b + 104),
+        .next_segment = get_le32(b + NEXT_SEGMENT),
         .checksum = get_le64(b + CHECKSUM),
     };
     if (get_le16(b + 6) != BATCH_HEADER_BYTES || h.total_bytes > BATCH_MAX_BYTES ||
@@ -112,15 +143,19 @@ int batch_peek(const void *batch, size_t available, struct batch_header *out)
     return 0;
 }
 
+static bool meta_is_sound(const uint8_t *b, const struct batch_header *h)
+{
+    return get_le64(b + META_CHECKSUM) == meta_checksum(b, h->changes_bytes, h->directory_bytes);
+}
+
 int batch_parse_directory(const void *batch, size_t available, struct batch_header *out)
 {
     struct batch_header h;
     const int rc = batch_peek(batch, available, &h);
     if (rc)
         return rc;
-    const uint8_t *b = batch;
     if (available < BATCH_HEADER_BYTES + (size_t)h.changes_bytes + h.directory_bytes ||
-        get_le64(b + META_CHECKSUM) != meta_checksum(b, h.changes_bytes, h.directory_bytes))
+        !meta_is_sound(batch, &h))
         return PS_EDAMAGED;
     *out = h;
     return 0;
@@ -132,7 +167,8 @@ int batch_parse(const void *batch, size_t available, struct batch_header *out)
     const int rc = batch_peek(batch, available, &h);
     if (rc)
         return rc;
-    if (available < h.total_bytes || checksum_record(batch, h.total_bytes, CHECKSUM) != h.checksum)
+    if (available < h.total_bytes || chain_checksum(batch, h.total_bytes) != h.checksum ||
+        !meta_is_sound(batch, &h))
         return PS_EDAMAGED;
     *out = h;
     return 0;

@@ -29,16 +29,16 @@ struct batch_header {
     uint64_t pod;        /* first 8 bytes of the pod's id */
     uint64_t epoch, run; /* of the primary that made it */
     uint64_t seq;
-    uint64_t generation;
-    uint64_t previous;  /* checksum of the batch before */
-    uint64_t watermark; /* all batches up to this one were committed when this one was sealed */
+    uint64_t generation; /* of the log that it lies in: each member's own */
+    uint64_t previous;   /* checksum of the batch before */
+    uint64_t watermark;  /* all batches up to this one were committed when this one was sealed */
     uint32_t total_bytes, changes_bytes, directory_bytes, payload_offset, payload_bytes;
     uint16_t records;
     uint8_t fingerprint_bytes; /* 16 or 32 */
     uint64_t first_group;      /* its records' groups are numbered from here */
     uint64_t unix_ns;
-    uint32_t next_segment; /* where the log goes on when this segment is full */
-    uint64_t checksum;     /* of everything; set by batch_seal and batch_parse */
+    uint32_t next_segment; /* where the log goes on when this segment is full: each member's own */
+    uint64_t checksum;     /* of everything but the members' own; set by batch_seal and batch_parse */
 };
 
 /* One record's line in the directory. */
@@ -53,6 +53,10 @@ struct batch_record {
 /* Lengths and offsets of `header` are set by the caller; changes, directory and
  * payload lie in `batch` already. Writes the header, zeroes the gaps and the end. */
 void batch_seal(struct batch_header *header, void *batch);
+
+/* Makes a parsed batch one of another member's log, or of another generation of the same: its checksum stays.
+ * Hashes header, changes and directory only. */
+void batch_restamp(void *batch, uint64_t generation, uint32_t next_segment);
 
 /* What the first BATCH_HEADER_BYTES say, if they can be a batch's: 0, PS_ENOTFOUND (no batch here),
  * PS_EVERSION. Nothing is verified but that lengths are possible. */

@@ -41,6 +41,8 @@ bool rig_step(struct rig *rig)
 {
     if (rig->dead)
         return false;
+    if (rig->beside)
+        rig->beside(rig->beside_user);
     rig->now_ns += 1000;
     (void)pod_turn(rig->pod, rig->now_ns);
     if (blkdev_mem_pending(rig->mem) == 0)

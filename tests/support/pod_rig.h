@@ -20,9 +20,11 @@ struct rig {
     int open_status;
     bool opened;
     struct ps_error error;
-    uint64_t cut_after; /* device completions until the power fails; 0: never */
-    bool dead;          /* it has failed: nothing completes any more */
-    uint64_t steps;     /* device completions so far */
+    uint64_t cut_after;         /* device completions until the power fails; 0: never */
+    bool dead;                  /* it has failed: nothing completes any more */
+    uint64_t steps;             /* device completions so far */
+    void (*beside)(void *user); /* what else goes on at each step; NULL: nothing */
+    void *beside_user;
 };
 
 void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed);

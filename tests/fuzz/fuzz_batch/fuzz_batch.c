@@ -12,9 +12,19 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum {
+    GENERATION = 40,
+    NEXT_SEGMENT = 104,
     META_CHECKSUM = 144,
     CHECKSUM = 152
 };
+
+static uint64_t pair(uint64_t first, uint64_t second)
+{
+    uint8_t both[16];
+    put_le64(both, first);
+    put_le64(both + 8, second);
+    return checksum_bytes(both, sizeof both);
+}
 
 static void walk(const struct batch_header *h, const uint8_t *batch, size_t available)
 {
@@ -45,11 +55,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* A batch cut short is followed by zeroes here. */
     memset(buf, 0, h.total_bytes);
     memcpy(buf, data, size < h.total_bytes ? size : h.total_bytes);
-    uint8_t tail[16];
-    put_le64(tail, checksum_record(buf, CHECKSUM, META_CHECKSUM));
-    put_le64(tail + 8, checksum_bytes(buf + BATCH_HEADER_BYTES, (size_t)h.changes_bytes + h.directory_bytes));
-    put_le64(buf + META_CHECKSUM, checksum_bytes(tail, sizeof tail));
-    put_le64(buf + CHECKSUM, checksum_record(buf, h.total_bytes, CHECKSUM));
+    uint8_t header[BATCH_HEADER_BYTES];
+    memcpy(header, buf, sizeof header);
+    memset(header + GENERATION, 0, 8);
+    memset(header + NEXT_SEGMENT, 0, 4);
+    memset(header + META_CHECKSUM, 0, 16);
+    put_le64(buf + CHECKSUM,
+             pair(checksum_bytes(header, sizeof header),
+                  checksum_bytes(buf + BATCH_HEADER_BYTES, h.total_bytes - BATCH_HEADER_BYTES)));
+    batch_restamp(buf, h.generation, h.next_segment);
     uint8_t *exact = malloc(h.total_bytes); /* so that a read past the end is seen */
     memcpy(exact, buf, h.total_bytes);
     assert(batch_parse(exact, h.total_bytes, &again) == 0);

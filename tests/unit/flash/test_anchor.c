@@ -51,9 +51,13 @@ static struct pod_anchor some_anchor(uint32_t runs)
                            .next_group = 0x19,
                            .next_page = 0x1a,
                            .next_image = 0x1b,
+                           .log_epoch = 0x1c,
+                           .log_run = 0x1d,
                            .clean = true,
-                           .run_count = runs};
+                           .run_count = runs,
+                           .protocol_bytes = 24 * runs};
     memset(a.pod, 0xcc, 16);
+    memset(a.protocol, 0xd0, a.protocol_bytes);
     for (uint32_t i = 0; i < runs; i++) {
         a.runs[i].seq = 100 + i;
         a.runs[i].first = place_make(64 * (i + 1), 64);
@@ -92,7 +96,9 @@ static void anchors_come_back(void **state)
                     back.log_offset == 0x18);
         assert_true(back.log_next == 0xffffffff && back.run_count == runs && back.next_group == 0x19);
         assert_true(back.next_page == 0x1a && back.next_image == 0x1b && back.clean == (runs % 2 == 1));
+        assert_true(back.log_epoch == 0x1c && back.log_run == 0x1d && back.protocol_bytes == 24 * runs);
         assert_memory_equal(back.runs, anchor.runs, sizeof back.runs);
+        assert_memory_equal(back.protocol, anchor.protocol, sizeof back.protocol);
         anchor_encode(&back, again);
         assert_memory_equal(block, again, sizeof block);
     }
@@ -132,12 +138,12 @@ static void another_version_is_named(void **state)
     struct pool_label out_label;
     struct pod_anchor out_anchor;
     label_encode(&l, block);
-    block[4] = 2;
+    block[4] = 1;
     seal(block);
     assert_int_equal(label_decode(block, &out_label, &err), PS_EVERSION);
-    assert_non_null(strstr(err.detail, "version 2"));
+    assert_non_null(strstr(err.detail, "version 1"));
     anchor_encode(&a, block);
-    block[4] = 2;
+    block[4] = 1;
     seal(block);
     assert_int_equal(anchor_decode(block, &out_anchor, &err), PS_EVERSION);
 }
@@ -203,7 +209,8 @@ static void an_anchor_with_impossible_values_is_damaged(void **state)
     (void)state;
     enum {
         RUN_COUNT = 84,
-        FIRST_RUN = 120
+        PROTOCOL_BYTES = 116,
+        FIRST_RUN = 136
     };
     const struct pod_anchor anchor = some_anchor(2);
     uint8_t good[ANCHOR_BYTES], block[ANCHOR_BYTES];
@@ -213,6 +220,10 @@ static void an_anchor_with_impossible_values_is_damaged(void **state)
     for (size_t i = 0; i < 2; i++) {
         memcpy(block, good, sizeof block);
         put_le32(block + RUN_COUNT, counts[i]);
+        seal(block);
+        assert_int_equal(anchor_decode(block, &out, NULL), PS_EDAMAGED);
+        memcpy(block, good, sizeof block);
+        put_le32(block + PROTOCOL_BYTES, i ? UINT32_MAX : ANCHOR_PROTOCOL_MAX + 1);
         seal(block);
         assert_int_equal(anchor_decode(block, &out, NULL), PS_EDAMAGED);
     }
@@ -231,21 +242,24 @@ static void blocks_are_written_as_first_written(void **state)
     const struct pool_label label = some_label(2);
     const struct pod_anchor anchor = some_anchor(2);
     label_encode(&label, block);
-    assert_memory_equal(block, "PSPL\1\0\0\0\5\0\0\0\0\0\0\0\xaa", 17);
+    assert_memory_equal(block, "PSPL\2\0\0\0\5\0\0\0\0\0\0\0\xaa", 17);
     assert_true(block[32] == 0xbb && get_le64(block + 48) == 1ull << 34 && get_le32(block + 56) == 8 << 20);
     assert_true(get_le32(block + 60) == 2048 && get_le32(block + 64) == 2 && block[68] == 1 &&
                 block[84] == 'a');
     assert_true(get_le32(block + 148) == 2 && get_le32(block + 152) == 3 && block[156] == 2);
-    assert_int_equal(checksum_bytes(block, sizeof block), 0x2e3abbf0cba046f1ull);
+    assert_int_equal(checksum_bytes(block, sizeof block), 0xf4dcda33cbb36c3bull);
     anchor_encode(&anchor, block);
-    assert_memory_equal(block, "PSPA\1\0\0\0\x11\0\0\0\0\0\0\0\xcc", 17);
+    assert_memory_equal(block, "PSPA\2\0\0\0\x11\0\0\0\0\0\0\0\xcc", 17);
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(get_le64(block + 32 + 8 * i), 0x12 + i);
     assert_true(get_le32(block + 72) == 0x17 && get_le32(block + 76) == 0x18 &&
                 get_le32(block + 80) == 0xffffffff);
     assert_true(get_le32(block + 84) == 2 && get_le64(block + 88) == 0x19 && get_le64(block + 104) == 0x1b);
-    assert_true(get_le32(block + 112) == 1 && get_le64(block + 120) == 100 && get_le64(block + 136) == 1000);
-    assert_int_equal(checksum_bytes(block, sizeof block), 0x6d2a8ab5bdcda150ull);
+    assert_true(get_le32(block + 112) == 1 && get_le32(block + 116) == 48 && get_le64(block + 120) == 0x1c);
+    assert_true(get_le64(block + 128) == 0x1d && get_le64(block + 136) == 100 &&
+                get_le64(block + 152) == 1000);
+    assert_true(block[2047] == 0 && block[2048] == 0xd0 && block[2048 + 47] == 0xd0 && block[2048 + 48] == 0);
+    assert_int_equal(checksum_bytes(block, sizeof block), 0xfad45a0c83928a40ull);
 }
 
 static void anchors_fill_one_half_then_the_other(void **state)

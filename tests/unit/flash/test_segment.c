@@ -55,7 +55,7 @@ static void cut(struct rig *rig, uint64_t seq, bool full)
     rig->puts = 0;
     if (full)
         memset(rig->put, 0, sizeof rig->put);
-    segments_cut(rig->s, seq, full, note, rig);
+    (void)segments_cut(rig->s, seq, full, note, rig);
 }
 
 static uint32_t take(struct rig *rig, enum segment_state state)

@@ -1,0 +1,171 @@
+/* Anchors that are not a checkpoint's: the last one again under the next number, with another state of
+ * replication or another pod's identity. One anchor is written at a time; a checkpoint's waits.
+ *
+ * Adoption. Anchors count only under the pod id that the label says. The anchor with the new id is written
+ * first and not seen yet; then the label's copy, which is read only if the first one is torn; then the first.
+ * A crash in between finds the old identity with its last anchor, or the new one. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/pod/pod_impl.h"
+
+_Static_assert((int)POD_LOG_PROTOCOL_MAX == (int)ANCHOR_PROTOCOL_MAX, "what may be written is kept");
+
+void anchor_writer_init(struct pod *pod)
+{
+    struct anchor_writer *w = &pod->anchor_writer;
+    w->pod = pod;
+    w->buf = aligned_alloc(BLKDEV_ALIGN, ANCHOR_BYTES);
+    assert(w->buf && "out of memory at start");
+}
+
+void anchor_writer_free(struct pod *pod)
+{
+    free(pod->anchor_writer.buf);
+}
+
+bool anchor_writer_is_idle(const struct pod *pod)
+{
+    const struct anchor_writer *w = &pod->anchor_writer;
+    return !w->busy && !w->protocol.wanted && !w->adopt.wanted;
+}
+
+static void end_protocol(struct anchor_writer *w, int status)
+{
+    w->protocol.wanted = false;
+    w->protocol.cb(w->protocol.user, status);
+}
+
+static void end_adopt(struct anchor_writer *w, int status)
+{
+    w->adopt.wanted = false;
+    w->adopt.cb(w->adopt.user, status);
+}
+
+static void write_done(struct blkdev_req *req, int status);
+
+static void submit(struct anchor_writer *w, uint64_t offset)
+{
+    struct pod *pod = w->pod;
+    w->writing = true;
+    w->req = (struct blkdev_req){
+        .op = BLKDEV_WRITE, .flags = BLKDEV_FUA, .offset = offset, .length = ANCHOR_BYTES, .buf = w->buf};
+    pod->metadata_programmed += ANCHOR_BYTES;
+    const int rc = blkdev_submit(pod->dev, &w->req, write_done);
+    if (!rc)
+        return;
+    w->writing = w->busy = false;
+    pod_fail(pod, "the device refused an anchor: %s", ps_status_text(rc));
+}
+
+static void write_label(struct anchor_writer *w, unsigned segment)
+{
+    w->adopt.label_segment = segment;
+    label_encode(&w->adopt.label, w->buf);
+    submit(w, segment_addr(w->pod, segment));
+}
+
+static void adopted(struct anchor_writer *w)
+{
+    struct pod *pod = w->pod;
+    pod->anchor = w->anchor;
+    pod->label = w->adopt.label;
+    w->busy = false;
+    end_adopt(w, 0);
+}
+
+static void write_done(struct blkdev_req *req, int status)
+{
+    struct anchor_writer *w = container_of(req, struct anchor_writer, req);
+    struct pod *pod = w->pod;
+    w->writing = false;
+    pod->again = true;
+    if (status) {
+        w->busy = false;
+        pod_fail(pod, "the anchor failed: %s", ps_status_text(status));
+    } else if (!w->adopt.wanted) {
+        pod->anchor = w->anchor;
+        w->busy = false;
+        end_protocol(w, 0);
+    } else if (w->adopt.label_segment == 0) {
+        adopted(w);
+    } else if (pod->failed) {
+        w->busy = false;
+    } else {
+        write_label(w, w->adopt.label_segment - 1);
+    }
+}
+
+static void begin(struct anchor_writer *w)
+{
+    struct pod *pod = w->pod;
+    w->busy = true;
+    w->anchor = pod->anchor;
+    w->anchor.number++;
+    if (w->adopt.wanted) {
+        w->adopt.label_segment = 2; /* the segments behind this one are next */
+        memcpy(w->anchor.pod, w->adopt.label.pods[0].id, sizeof w->anchor.pod);
+    } else {
+        w->anchor.protocol_bytes = (uint32_t)w->protocol.bytes;
+        memset(w->anchor.protocol, 0, sizeof w->anchor.protocol);
+        memcpy(w->anchor.protocol, w->protocol.data, w->protocol.bytes);
+    }
+    anchor_encode(&w->anchor, w->buf);
+    const uint32_t segment = pod->label.pods[0].anchor_segments[anchor_half(w->anchor.number)];
+    submit(w, segment_addr(pod, segment) + anchor_offset(w->anchor.number));
+}
+
+void anchor_writer_turn(struct pod *pod)
+{
+    struct anchor_writer *w = &pod->anchor_writer;
+    if (pod->failed && !w->busy) {
+        if (w->protocol.wanted)
+            end_protocol(w, pod_end_status(pod));
+        if (w->adopt.wanted)
+            end_adopt(w, pod_end_status(pod));
+        return;
+    }
+    if (!w->busy && (w->protocol.wanted || w->adopt.wanted) &&
+        pod->checkpoint.state != CHECKPOINT_ANCHORING && pod->checkpoint.state != CHECKPOINT_ANCHOR_WAITS)
+        begin(w);
+    checkpoint_anchor_turn(pod);
+}
+
+size_t pod_log_protocol(const struct pod *pod, const void **data)
+{
+    *data = pod->anchor.protocol;
+    return pod->anchor.protocol_bytes;
+}
+
+int pod_log_protocol_write(struct pod *pod, const void *data, size_t bytes,
+                           void (*cb)(void *user, int status), void *user)
+{
+    struct anchor_writer *w = &pod->anchor_writer;
+    if (pod->failed || (pod->state != POD_SERVING && pod->state != POD_CLOSING))
+        return PS_EUNAVAILABLE;
+    assert(bytes <= POD_LOG_PROTOCOL_MAX && !w->protocol.wanted && "one at a time");
+    memcpy(w->protocol.data, data, bytes);
+    w->protocol.bytes = bytes;
+    w->protocol.cb = cb;
+    w->protocol.user = user;
+    w->protocol.wanted = true;
+    pod->again = true;
+    return 0;
+}
+
+int pod_log_adopt(struct pod *pod, const uint8_t pod_id[16], void (*cb)(void *user, int status), void *user)
+{
+    struct anchor_writer *w = &pod->anchor_writer;
+    if (pod->failed || pod->state != POD_SERVING)
+        return PS_EUNAVAILABLE;
+    if (pod->role != POD_STANDBY || pod->sealed_seq || w->adopt.wanted)
+        return PS_EPRECONDITION;
+    w->adopt.label = pod->label;
+    w->adopt.label.number++;
+    memcpy(w->adopt.label.pods[0].id, pod_id, 16);
+    w->adopt.cb = cb;
+    w->adopt.user = user;
+    w->adopt.wanted = true;
+    pod->again = true;
+    return 0;
+}

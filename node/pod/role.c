@@ -1,0 +1,109 @@
+/* What a replicated pod is: on standby, leading, abandoned. */
+#include <string.h>
+
+#include "node/pod/pod_impl.h"
+
+void pod_log_identity(const struct pod *pod, struct pod_log_identity *out)
+{
+    memcpy(out->store, pod->label.store, sizeof out->store);
+    memcpy(out->pod, pod->label.pods[0].id, sizeof out->pod);
+    out->run = pod->run;
+}
+
+void pod_log_ends(const struct pod *pod, struct log_id *applied, struct log_id *durable)
+{
+    if (applied)
+        *applied = (struct log_id){pod->applied_epoch, pod->applied_run, pod->applied_seq, pod->applied_hash};
+    if (durable)
+        *durable = pod->durable;
+}
+
+/* ---- leading */
+
+/* The first id of `epoch`'s own range. `next` is the first one that the log up to here left, `last` the epoch
+ * of its last batch.
+ *
+ * A primary of an older epoch may have given ids to batches that were lost, and whoever has them
+ * remembers them. It had BATCHES at most, of 1,024 groups and less than 10,000 pages each: fewer than a step,
+ * from where its range began or from the last id in its committed batches, which are in the log here; and its
+ * first committed batch tells the log where its range begins. If none of them was committed its epoch lies
+ * between `last` and `epoch`, it counted from the same `next` and `last`, and its range is the step of its
+ * own epoch. */
+static uint64_t lead_from(uint64_t next, uint64_t epoch, uint64_t last)
+{
+    const uint64_t steps = epoch > last ? epoch - last : 1;
+    return (next + LEAD_STEP - 1) / LEAD_STEP * LEAD_STEP + steps * LEAD_STEP;
+}
+
+void pod_lead(struct pod *pod, uint64_t epoch)
+{
+    assert(pod->state == POD_SERVING && pod->role == POD_STANDBY);
+    assert(list_empty(&pod->follow.appended) && !restart_holds_log(pod));
+    assert(pod->applied_seq == pod->sealed_seq && pod->durable.seq == pod->sealed_seq);
+    pod->next_group = lead_from(pod->next_group, epoch, pod->applied_epoch);
+    pod->next_page = lead_from(pod->next_page, epoch, pod->applied_epoch);
+    pod->next_image = lead_from(pod->next_image, epoch, pod->applied_epoch);
+    pod->epoch = epoch;
+    pod->role = POD_LEADING;
+    pod->events++;
+    pod->again = true;
+}
+
+void pod_lead_epoch(struct pod *pod, uint64_t epoch)
+{
+    assert(pod->role == POD_LEADING && epoch >= pod->epoch);
+    pod->epoch = epoch;
+}
+
+void pod_log_limit_free(struct pod *pod, uint64_t bytes)
+{
+    pod->limit_free = bytes;
+    pod->events++; /* writes that waited for room look again */
+    pod->again = true;
+}
+
+/* ---- reads that may not be answered now */
+
+bool role_may_read(const struct pod *pod)
+{
+    return !pod_is_replicated(pod) || !pod->config.log->may_read ||
+           pod->config.log->may_read(pod->config.log->user);
+}
+
+void role_park(struct pod *pod, struct pod_io *io)
+{
+    list_push_back(&pod->parked, &io->link);
+}
+
+void role_turn(struct pod *pod)
+{
+    if (list_empty(&pod->parked) || (!pod->abandoned && !role_may_read(pod)))
+        return;
+    for (struct list_node *n; (n = list_pop_front(&pod->parked));) {
+        struct pod_io *io = container_of(n, struct pod_io, link);
+        if (pod->abandoned)
+            io_finish(pod, io, PS_EUNAVAILABLE);
+        else
+            read_accept(pod, io);
+    }
+}
+
+void pod_hold(struct pod *pod, bool hold)
+{
+    pod->held = hold;
+    pod->events++;
+    pod->again = true;
+}
+
+/* ---- the end */
+
+void pod_abandon(struct pod *pod, void (*cb)(void *user), void *user)
+{
+    assert(pod->state == POD_SERVING || pod->state == POD_CLOSING);
+    pod->state = POD_ABANDONING;
+    pod->abandoned = true;
+    pod->failed = true; /* nothing new begins; what waits is answered with pod_end_status */
+    pod->closed = cb;
+    pod->closed_user = user;
+    pod->again = true;
+}

@@ -1,0 +1,691 @@
+/* The replicated log: what members do with it, told one by one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/pod/pod_impl.h"
+#include "tests/support/log_rig.h"
+
+enum {
+    KIB = 1 << 10,
+    MIB = 1 << 20,
+    BLOCK = 4096,
+    DEVICE = 96 * MIB
+};
+
+static int setup(void **state)
+{
+    *state = calloc(1, sizeof(struct group));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    group_destroy(*state);
+    free(*state);
+    return 0;
+}
+
+/* `count` members, the first one leads. */
+static struct member *start(struct group *g, unsigned count)
+{
+    group_create(g, count, DEVICE, 7);
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(member_open(&g->members[i]), 0);
+    group_lead(g, &g->members[0]);
+    return &g->members[0];
+}
+
+static void noise(uint8_t *buf, uint64_t bytes, uint64_t seed)
+{
+    struct prng p;
+    prng_seed(&p, seed);
+    prng_fill(&p, buf, bytes);
+}
+
+static void write_noise(struct member *m, const char *name, uint64_t offset, uint64_t bytes, uint64_t seed)
+{
+    uint8_t *buf = malloc(bytes);
+    noise(buf, bytes, seed);
+    assert_int_equal(rig_write(&m->rig, name, offset, buf, bytes), 0);
+    free(buf);
+}
+
+static void assert_noise(struct member *m, const char *name, uint64_t offset, uint64_t bytes, uint64_t seed)
+{
+    uint8_t *buf = malloc(bytes), *back = malloc(bytes);
+    noise(buf, bytes, seed);
+    member_read(m, name, offset, back, bytes);
+    assert_memory_equal(buf, back, bytes);
+    free(buf);
+    free(back);
+}
+
+/* A write that is under way. */
+struct pending {
+    struct pod_io io;
+    struct pod_image *image;
+    uint8_t buf[64 * KIB];
+    bool done;
+    int status;
+};
+
+static void on_pending(struct pod_io *io, int status)
+{
+    struct pending *p = io->user;
+    p->done = true;
+    p->status = status;
+}
+
+static void submit(struct member *m, struct pending *p, enum pod_io_op op, uint64_t offset, uint64_t bytes)
+{
+    p->done = false;
+    assert_int_equal(pod_image_open(m->rig.pod, "v", &p->image, NULL), 0);
+    p->io = (struct pod_io){
+        .op = op, .image = p->image, .offset = offset, .length = bytes, .buf = p->buf, .user = p};
+    assert_int_equal(pod_submit(m->rig.pod, &p->io, on_pending), 0);
+}
+
+static void steps(struct member *m, unsigned n)
+{
+    while (n--)
+        (void)rig_step(&m->rig);
+}
+
+static uint64_t applied_of(const struct member *m)
+{
+    struct log_id applied;
+    pod_log_ends(m->rig.pod, &applied, NULL);
+    return applied.seq;
+}
+
+/* ---- following */
+
+static void followers_equal_the_leader_after_every_change(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 3);
+    assert_int_equal(rig_create_volume(&a->rig, "v", 4 * MIB), 0);
+    group_check(g);
+    write_noise(a, "v", 0, 300 * KIB, 1);
+    group_check(g);
+    write_noise(a, "v", 512, 5 * KIB, 2);
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_CREATE, "v@s", NULL, 0), 0);
+    group_check(g);
+    write_noise(a, "v", MIB, 300 * KIB, 1); /* found stored already */
+    assert_int_equal(rig_range(&a->rig, POD_TRIM, "v", 16 * KIB, 100 * KIB), 0);
+    group_check(g);
+    assert_int_equal(rig_named(&a->rig, POD_CLONE_CREATE, "v@s", "c", 0), 0);
+    write_noise(a, "c", 8 * KIB, 64 * KIB, 3);
+    checkpoint_want(g->members[1].rig.pod);
+    group_check(g);
+    assert_int_equal(rig_named(&a->rig, POD_VOLUME_RENAME, "v", "w", 0), 0);
+    assert_int_equal(rig_range(&a->rig, POD_WRITE_ZERO, "w", 512, 700 * KIB), 0);
+    assert_int_equal(rig_named(&a->rig, POD_VOLUME_DELETE, "c", NULL, 0), 0);
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_DELETE, "w@s", NULL, 0), 0);
+    group_check(g);
+    assert_int_equal(rig_named(&a->rig, POD_VOLUME_RESIZE, "w", NULL, MIB), 0);
+    group_check(g);
+    /* Checkpoints of their own, and a restart, change nothing. */
+    struct member *b = &g->members[1];
+    rig_close(&b->rig);
+    assert_int_equal(member_open(b), 0);
+    group_check(g);
+    struct pod_stats stats;
+    pod_stats(a->rig.pod, &stats);
+    assert_int_equal(stats.role, POD_LEADING);
+    pod_stats(b->rig.pod, &stats);
+    assert_int_equal(stats.role, POD_STANDBY);
+}
+
+struct told {
+    unsigned changed;
+    char name[POD_FULL_NAME_MAX + 1];
+};
+
+static void on_image(void *user, uint64_t seq, uint64_t id, const struct pod_image_info *info)
+{
+    struct told *t = user;
+    (void)seq;
+    (void)id;
+    t->changed++;
+    memcpy(t->name, info->name, sizeof t->name);
+}
+
+static void a_follower_tells_of_images_and_takes_no_requests(void **state)
+{
+    struct group *g = *state;
+    struct told told = {0};
+    group_create(g, 2, DEVICE, 3);
+    struct member *a = &g->members[0], *b = &g->members[1];
+    b->rig.config.image_changed = on_image;
+    b->rig.config.user = &told;
+    assert_int_equal(member_open(a), 0);
+    assert_int_equal(member_open(b), 0);
+    group_lead(g, a);
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    group_settle(g);
+    assert_int_equal(told.changed, 1);
+    assert_string_equal(told.name, "v");
+    struct pod_image *image;
+    struct pod_manage req = {.op = POD_VOLUME_CREATE, .name = "x", .size_bytes = MIB};
+    assert_int_equal(pod_image_open(b->rig.pod, "v", &image, NULL), PS_EUNAVAILABLE);
+    assert_int_equal(pod_manage(b->rig.pod, &req, NULL), PS_EUNAVAILABLE);
+}
+
+static void what_is_not_committed_is_neither_answered_nor_applied(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2), *b = &g->members[1];
+    static struct pending p;
+    struct pod_manage set = {.op = POD_VOLUME_CREATE, .name = "v", .size_bytes = MIB, .write_cache = true};
+    assert_int_equal(rig_manage(&a->rig, &set), 0);
+    group_settle(g);
+    const uint64_t before = applied_of(a);
+    g->hold_commit = true;
+    noise(p.buf, BLOCK, 5);
+    submit(a, &p, POD_WRITE, 0, BLOCK); /* with write_cache on, too */
+    steps(a, 200);
+    assert_int_equal(a->durable.seq, before + 1);
+    assert_int_equal(b->durable.seq, before + 1);
+    assert_false(p.done);
+    assert_true(applied_of(a) == before && applied_of(b) == before);
+    static uint8_t back[BLOCK], zeroes[BLOCK];
+    member_read(a, "v", 0, back, BLOCK);
+    assert_memory_equal(back, zeroes, BLOCK);
+    g->hold_commit = false;
+    steps(a, 20);
+    assert_true(p.done && p.status == 0);
+    pod_image_close(p.image);
+    group_check(g);
+    assert_noise(b, "v", 0, BLOCK, 5);
+}
+
+static void a_batch_that_does_not_follow_is_refused(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2), *b = &g->members[1];
+    struct ps_error err = {0};
+    g->hold_ship = true;
+    b->counts = false;
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    write_noise(a, "v", 0, BLOCK, 1);
+    write_noise(a, "v", 0, BLOCK, 2);
+    uint8_t *bad = malloc(BATCH_MAX_BYTES);
+    const uint32_t bytes = g->log.at[1].bytes;
+    assert_int_equal(pod_log_append(b->rig.pod, g->log.at[2].data, g->log.at[2].bytes, &err),
+                     PS_EPRECONDITION);
+    memcpy(bad, g->log.at[1].data, bytes);
+    bad[bytes - 1] ^= 1;
+    assert_int_equal(pod_log_append(b->rig.pod, bad, bytes, &err), PS_EDAMAGED);
+    memcpy(bad, g->log.at[1].data, bytes);
+    bad[4] = 1;
+    assert_int_equal(pod_log_append(b->rig.pod, bad, bytes, &err), PS_EVERSION);
+    assert_int_equal(pod_log_append(b->rig.pod, g->log.at[1].data, bytes - 1, &err), PS_EDAMAGED);
+    assert_int_equal(pod_log_append(b->rig.pod, g->log.at[1].data, 3, &err), PS_EDAMAGED);
+    assert_int_equal(pod_log_append(a->rig.pod, g->log.at[1].data, bytes, &err), PS_EPRECONDITION);
+    assert_true(err.detail[0]);
+    assert_int_equal(member_append(b, g->log.at[1].data, bytes), 0);
+    assert_int_equal(pod_log_append(b->rig.pod, g->log.at[1].data, bytes, &err), PS_EPRECONDITION);
+    assert_int_equal(pod_log_append(b->rig.pod, g->log.at[3].data, g->log.at[3].bytes, &err),
+                     PS_EPRECONDITION);
+    free(bad);
+}
+
+static void appends_beyond_what_is_committed_are_bounded(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2), *b = &g->members[1];
+    struct ps_error err = {0};
+    b->away = true;
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    for (uint64_t i = 0; i < 20; i++)
+        write_noise(a, "v", i * BLOCK, BLOCK, i);
+    for (uint64_t seq = 1; seq <= POD_LOG_APPENDS_MAX; seq++)
+        assert_int_equal(pod_log_append(b->rig.pod, g->log.at[seq].data, g->log.at[seq].bytes, &err), 0);
+    steps(b, 100);
+    assert_int_equal(b->durable.seq, POD_LOG_APPENDS_MAX);
+    assert_int_equal(applied_of(b), 0);
+    assert_int_equal(pod_log_append(b->rig.pod, g->log.at[9].data, g->log.at[9].bytes, &err), PS_ELIMIT);
+    pod_log_commit(b->rig.pod, 1000); /* ahead of what is here */
+    for (uint64_t seq = POD_LOG_APPENDS_MAX + 1; seq <= g->log.end; seq++)
+        assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
+    member_wait_applied(b, g->log.end);
+    b->away = false;
+    group_check(g);
+}
+
+/* ---- changes of the leader */
+
+static void a_follower_takes_over_and_the_old_leader_follows(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 3), *b = &g->members[1], *c = &g->members[2];
+    static struct pending lost[2];
+    assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
+    write_noise(a, "v", 0, 256 * KIB, 1);
+    group_settle(g);
+    const uint64_t answered = applied_of(a);
+    g->hold_ship = g->hold_commit = true;
+    for (int i = 0; i < 2; i++) {
+        noise(lost[i].buf, sizeof lost[i].buf, 70 + (uint64_t)i);
+        submit(a, &lost[i], POD_WRITE, (uint64_t)i * MIB, sizeof lost[i].buf);
+        steps(a, 200);
+    }
+    assert_int_equal(a->durable.seq, answered + 2);
+    assert_true(!lost[0].done && !lost[1].done);
+    const uint64_t lost_group = a->rig.pod->next_group, lost_page = a->rig.pod->next_page;
+    member_crash(a, BLKDEV_MEM_LOSE);
+    free(lost[0].image);
+    free(lost[1].image);
+    g->hold_ship = g->hold_commit = false;
+
+    group_lead(g, b);
+    /* None of the lost ones' ids can be given again. */
+    assert_true(b->rig.pod->next_group > lost_group && b->rig.pod->next_page > lost_page);
+    write_noise(b, "v", 0, 128 * KIB, 2);
+    write_noise(b, "v", MIB, 64 * KIB, 70); /* the same content as what was lost */
+    assert_int_equal(rig_named(&b->rig, POD_SNAPSHOT_CREATE, "v@s", NULL, 0), 0);
+    group_check(g);
+
+    a->away = true; /* until its log is known to be the leader's */
+    assert_int_equal(member_open(a), 0);
+    assert_int_equal(applied_of(a), answered);
+    assert_int_equal(a->durable.seq, answered + 2);
+    member_catch_up(a, true);
+    a->away = false;
+    group_check(g);
+    assert_noise(a, "v", MIB, 64 * KIB, 70);
+    assert_noise(c, "v", 0, 128 * KIB, 2);
+
+    /* And back again: what b deduplicates against is found by a, too. */
+    member_abandon(b);
+    group_lead(g, a);
+    struct pod_stats before, after;
+    pod_stats(a->rig.pod, &before);
+    write_noise(a, "v", 512 * KIB, 128 * KIB, 2);
+    pod_stats(a->rig.pod, &after);
+    assert_int_equal(after.dedup_removed - before.dedup_removed, 128 * KIB);
+    assert_int_equal(member_open(b), 0);
+    member_catch_up(b, false);
+    group_check(g);
+}
+
+static void a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed(void **state)
+{
+    struct group *g = *state;
+    start(g, 3);
+    static struct pending lost;
+    uint64_t highest = 0;
+    for (int round = 0; round < 5; round++) {
+        struct member *m = &g->members[round % 3];
+        if (!g->leader)
+            group_lead(g, m);
+        assert_true(m->rig.pod->next_group > highest);
+        if (round % 2 == 0) /* a committed batch without any group */
+            assert_int_equal(rig_create_volume(&m->rig, round ? "v2" : "v", MIB), round > 2 ? PS_EEXISTS : 0);
+        group_settle(g);
+        g->hold_ship = g->hold_commit = true;
+        noise(lost.buf, sizeof lost.buf, (uint64_t)round);
+        submit(m, &lost, POD_WRITE, 0, sizeof lost.buf);
+        steps(m, 100);
+        highest = m->rig.pod->next_group;
+        member_abandon(m);
+        assert_true(lost.done && lost.status == PS_EUNAVAILABLE);
+        free(lost.image);
+        g->hold_ship = g->hold_commit = false;
+        assert_int_equal(member_open(m), 0);
+        /* Nobody else has it: it is dropped. */
+        assert_int_equal(member_truncate(m, applied_of(m)), 0);
+    }
+}
+
+static void what_was_truncated_stays_away_and_what_was_kept_stays(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2), *b = &g->members[1];
+    b->away = true;
+    assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
+    for (uint64_t i = 0; i < 9; i++)
+        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+    for (uint64_t seq = 1; seq <= 8; seq++)
+        assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
+    steps(b, 60);
+    assert_int_equal(b->durable.seq, 8);
+    pod_log_commit(b->rig.pod, 3);
+    member_wait_applied(b, 3);
+    assert_int_equal(pod_log_truncate(b->rig.pod, 2, NULL, NULL), PS_EPRECONDITION);
+    assert_int_equal(member_truncate(b, 6), 0);
+    struct log_id id;
+    pod_log_ends(b->rig.pod, NULL, &id);
+    assert_true(log_id_equal(&id, &g->log.at[6].id));
+    assert_int_equal(pod_log_id_at(b->rig.pod, 7, &id), PS_ENOTFOUND);
+    for (int again = 0; again < 3; again++) {
+        member_crash(b, BLKDEV_MEM_LOSE);
+        assert_int_equal(member_open(b), 0);
+        assert_true(log_id_equal(&b->durable, &g->log.at[6].id));
+        assert_true(applied_of(b) >= 3 && applied_of(b) <= 6);
+    }
+    /* The kept ones are read from flash now. */
+    pod_log_commit(b->rig.pod, 6);
+    member_wait_applied(b, 6);
+    for (uint64_t seq = 7; seq <= g->log.end; seq++)
+        assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
+    b->away = false;
+    group_check(g);
+}
+
+/* ---- reads */
+
+static void reads_wait_until_they_may(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 1);
+    static struct pending p, q;
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    write_noise(a, "v", 0, BLOCK, 3);
+    rig_settle(&a->rig);
+    const uint64_t idle = pod_turn(a->rig.pod, a->rig.now_ns);
+    assert_true(idle > a->rig.now_ns + 100 * 1000000ull);
+    a->may_read = false;
+    submit(a, &p, POD_READ, 0, BLOCK);
+    steps(a, 50);
+    assert_false(p.done);
+    const uint64_t due = pod_turn(a->rig.pod, a->rig.now_ns);
+    assert_true(due > a->rig.now_ns && due <= a->rig.now_ns + 10 * 1000000ull);
+    write_noise(a, "v", BLOCK, BLOCK, 4); /* writes need no lease */
+    a->may_read = true;
+    steps(a, 50);
+    assert_true(p.done && p.status == 0);
+    uint8_t expected[BLOCK];
+    noise(expected, BLOCK, 3);
+    assert_memory_equal(p.buf, expected, BLOCK);
+    pod_image_close(p.image);
+    a->may_read = false;
+    submit(a, &q, POD_READ, 0, BLOCK);
+    steps(a, 5);
+    member_abandon(a);
+    assert_true(q.done && q.status == PS_EUNAVAILABLE);
+    free(q.image);
+}
+
+/* ---- ends */
+
+static void an_abandoned_pod_has_all_that_was_durable(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2);
+    static struct pending p[6];
+    assert_int_equal(rig_create_volume(&a->rig, "v", 4 * MIB), 0);
+    for (uint64_t i = 0; i < 8; i++)
+        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+    /* Whatever is going on: writes, reads, a checkpoint, at every point of it. */
+    for (unsigned at = 0; at < 40; at++) {
+        checkpoint_want(a->rig.pod);
+        for (unsigned i = 0; i < 6; i++) {
+            noise(p[i].buf, sizeof p[i].buf, at * 10 + i);
+            submit(a, &p[i], i < 4 ? POD_WRITE : POD_READ, (at * 6 + i) % 60 * 64 * KIB, 64 * KIB);
+        }
+        steps(a, at);
+        const uint64_t durable = a->durable.seq;
+        member_abandon(a);
+        for (unsigned i = 0; i < 6; i++) {
+            assert_true(p[i].done && (p[i].status == 0 || p[i].status == PS_EUNAVAILABLE));
+            free(p[i].image);
+        }
+        g->hold_ship = true; /* the follower keeps what it has */
+        assert_int_equal(member_open(a), 0);
+        assert_true(a->durable.seq >= durable);
+        const uint64_t end = a->durable.seq;
+        group_lead(g, a);
+        assert_int_equal(applied_of(a), end);
+        g->hold_ship = false;
+        /* Batches that were durable and not told of are new to the history: the follower gets them by
+         * reading. */
+        g->members[1].away = true;
+        member_catch_up(&g->members[1], true);
+        g->members[1].away = false;
+        group_check(g);
+    }
+}
+
+static void a_closed_member_opens_without_anything_to_replay(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2), *b = &g->members[1];
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    write_noise(a, "v", 0, 64 * KIB, 1);
+    group_settle(g);
+    g->hold_commit = true;
+    static struct pending p;
+    noise(p.buf, BLOCK, 1);
+    submit(a, &p, POD_WRITE, 0, BLOCK);
+    steps(a, 100);
+    const struct log_id end = b->durable;
+    assert_int_equal(end.seq, applied_of(b) + 1);
+    rig_close(&b->rig); /* with an uncommitted end, which stays */
+    assert_int_equal(member_open(b), 0);
+    assert_true(log_id_equal(&b->durable, &end));
+    g->hold_commit = false;
+    steps(a, 100);
+    assert_true(p.done);
+    pod_image_close(p.image);
+    group_check(g);
+}
+
+/* ---- replication's own state */
+
+static void on_status(void *user, int status)
+{
+    *(int *)user = status;
+}
+
+static int write_state(struct member *m, const void *data, size_t bytes)
+{
+    int status = 1;
+    assert_int_equal(pod_log_protocol_write(m->rig.pod, data, bytes, on_status, &status), 0);
+    while (status == 1)
+        if (!rig_step(&m->rig))
+            return PS_EUNAVAILABLE;
+    return status;
+}
+
+static void the_protocols_state_is_kept_through_checkpoints_and_restarts(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 1);
+    uint8_t data[POD_LOG_PROTOCOL_MAX];
+    const void *kept;
+    assert_int_equal(pod_log_protocol(a->rig.pod, &kept), 0);
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    for (unsigned i = 1; i <= 300; i++) { /* around the ring of anchors, some while a checkpoint goes on */
+        const size_t bytes = i * 37 % (sizeof data + 1);
+        memset(data, (int)i, sizeof data);
+        if (i % 3 == 0) {
+            write_noise(a, "v", i % 64 * BLOCK, BLOCK, i);
+            checkpoint_want(a->rig.pod);
+            steps(a, i % 11);
+        }
+        assert_int_equal(write_state(a, data, bytes), 0);
+        if (i % 7 == 0)
+            rig_settle(&a->rig);
+        if (i % 50 == 0) {
+            member_crash(a, BLKDEV_MEM_LOSE);
+            assert_int_equal(member_open(a), 0);
+            group_lead(g, a);
+        }
+        assert_int_equal(pod_log_protocol(a->rig.pod, &kept), bytes);
+        assert_memory_equal(kept, data, bytes);
+    }
+}
+
+static void identities_are_told_and_adopted(void **state)
+{
+    struct group *g = *state;
+    group_create(g, 2, DEVICE, 9);
+    struct member *a = &g->members[0], *b = &g->members[1];
+    memset(b->rig.config.pod_id, 0x77, 16);
+    assert_int_equal(member_open(a), 0);
+    assert_int_equal(member_open(b), 0);
+    struct pod_log_identity ia, ib;
+    pod_log_identity(a->rig.pod, &ia);
+    pod_log_identity(b->rig.pod, &ib);
+    assert_memory_equal(ia.pod, a->rig.config.pod_id, 16);
+    assert_memory_not_equal(ia.pod, ib.pod, 16);
+    assert_memory_not_equal(ia.store, ib.store, 16);
+    assert_int_equal(write_state(b, "state", 5), 0);
+    int status = 1;
+    assert_int_equal(pod_log_adopt(b->rig.pod, ia.pod, on_status, &status), 0);
+    while (status == 1)
+        assert_true(rig_step(&b->rig));
+    assert_int_equal(status, 0);
+    group_lead(g, a);
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    group_check(g);
+    member_crash(b, BLKDEV_MEM_LOSE);
+    const uint64_t run = ib.run;
+    assert_int_equal(member_open(b), 0);
+    pod_log_identity(b->rig.pod, &ib);
+    assert_memory_equal(ia.pod, ib.pod, 16);
+    assert_int_equal(ib.run, run + 1);
+    const void *kept;
+    assert_int_equal(pod_log_protocol(b->rig.pod, &kept), 5);
+    group_check(g);
+    assert_int_equal(pod_log_adopt(b->rig.pod, ia.store, on_status, &status), PS_EPRECONDITION);
+}
+
+/* ---- space */
+
+static void writes_are_admitted_by_the_least_free_space(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 1);
+    static uint8_t buf[BLOCK] = {1};
+    struct pod_stats stats;
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    pod_stats(a->rig.pod, &stats);
+    pod_log_limit_free(a->rig.pod, stats.reserve_bytes);
+    assert_int_equal(rig_write(&a->rig, "v", 0, buf, BLOCK), PS_EFULL);
+    assert_int_equal(rig_range(&a->rig, POD_TRIM, "v", 0, BLOCK), 0);
+    pod_log_limit_free(a->rig.pod, stats.reserve_bytes + 1);
+    assert_int_equal(rig_write(&a->rig, "v", 0, buf, BLOCK), 0);
+    pod_log_limit_free(a->rig.pod, UINT64_MAX);
+    assert_int_equal(rig_write(&a->rig, "v", 0, buf, BLOCK), 0);
+}
+
+static void on_log_read(struct pod_log_read *read, int status)
+{
+    *(int *)read->user = status;
+}
+
+static void log_is_kept_for_a_member_that_lags_while_there_is_space(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2), *b = &g->members[1];
+    b->away = true;
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    pod_log_retain(a->rig.pod, 1);
+    /* Overwriting the same MiB: all but the last of it is dead at once. */
+    for (uint64_t i = 0; i < 64; i++)
+        write_noise(a, "v", i % 8 * 128 * KIB, 128 * KIB, i);
+    checkpoint_want(a->rig.pod);
+    rig_settle(&a->rig);
+    assert_int_equal(pod_log_first(a->rig.pod), 1);
+    b->away = true;
+    member_catch_up(b, true);
+    b->away = false;
+    group_check(g);
+    /* More than half of the space: the oldest goes. */
+    b->away = true;
+    for (uint64_t i = 0; i < 1000; i++)
+        write_noise(a, "v", i % 8 * 128 * KIB, 128 * KIB, 1000 + i);
+    rig_settle(&a->rig);
+    const uint64_t first = pod_log_first(a->rig.pod);
+    assert_true(first > 1 && first < a->rig.pod->applied_seq);
+    struct pod_stats stats;
+    pod_stats(a->rig.pod, &stats);
+    assert_true(stats.free_bytes > stats.reserve_bytes);
+    int status = 1;
+    struct log_id id;
+    struct pod_log_read read = {.seq = first - 1, .cb = on_log_read, .user = &status};
+    assert_int_equal(pod_log_read(a->rig.pod, &read), 0);
+    assert_int_equal(status, 1); /* never from within the call */
+    steps(a, 1);
+    assert_int_equal(status, PS_ENOTFOUND);
+    assert_int_equal(pod_log_id_at(a->rig.pod, first - 1, &id), PS_ENOTFOUND);
+    assert_int_equal(pod_log_id_at(a->rig.pod, 0, &id), 0);
+    /* All that is left can be read. */
+    for (uint64_t seq = first; seq <= a->durable.seq; seq++)
+        assert_int_equal(pod_log_id_at(a->rig.pod, seq, &id), 0);
+    const uint64_t before = stats.free_bytes;
+    pod_log_retain(a->rig.pod, 0);
+    write_noise(a, "v", 0, BLOCK, 1);
+    checkpoint_want(a->rig.pod);
+    rig_settle(&a->rig);
+    pod_stats(a->rig.pod, &stats);
+    assert_true(stats.free_bytes > before);
+    b->away = false;
+    g->leader = NULL; /* b lags too far: there is nothing to compare */
+}
+
+static void a_follower_without_room_says_so(void **state)
+{
+    struct group *g = *state;
+    group_create(g, 2, DEVICE, 4);
+    struct member *a = &g->members[0], *b = &g->members[1];
+    assert_int_equal(member_open(a), 0);
+    rig_destroy(&b->rig);
+    struct pod_config config = b->rig.config;
+    rig_create(&b->rig, 40 * MIB, 5);
+    b->rig.config = config;
+    assert_int_equal(member_open(b), 0);
+    group_lead(g, a);
+    b->away = true;
+    assert_int_equal(rig_create_volume(&a->rig, "v", 64 * MIB), 0);
+    for (uint64_t i = 0; i < 320; i++)
+        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+    pod_log_commit(b->rig.pod, UINT64_MAX);
+    int rc = 0;
+    for (uint64_t seq = 1; seq <= g->log.end && !rc; seq++)
+        rc = member_append(b, g->log.at[seq].data, g->log.at[seq].bytes);
+    assert_int_equal(rc, PS_EFULL);
+    /* What it has stays, and it opens again. */
+    member_wait_applied(b, b->rig.pod->sealed_seq);
+    rig_check(&b->rig);
+    const struct log_id end = b->durable;
+    member_crash(b, BLKDEV_MEM_LOSE);
+    assert_int_equal(member_open(b), 0);
+    assert_true(log_id_equal(&b->durable, &end));
+    g->leader = NULL;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(followers_equal_the_leader_after_every_change),
+        TEST(a_follower_tells_of_images_and_takes_no_requests),
+        TEST(what_is_not_committed_is_neither_answered_nor_applied),
+        TEST(a_batch_that_does_not_follow_is_refused),
+        TEST(appends_beyond_what_is_committed_are_bounded),
+        TEST(a_follower_takes_over_and_the_old_leader_follows),
+        TEST(a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed),
+        TEST(what_was_truncated_stays_away_and_what_was_kept_stays),
+        TEST(reads_wait_until_they_may),
+        TEST(an_abandoned_pod_has_all_that_was_durable),
+        TEST(a_closed_member_opens_without_anything_to_replay),
+        TEST(the_protocols_state_is_kept_through_checkpoints_and_restarts),
+        TEST(identities_are_told_and_adopted),
+        TEST(writes_are_admitted_by_the_least_free_space),
+        TEST(log_is_kept_for_a_member_that_lags_while_there_is_space),
+        TEST(a_follower_without_room_says_so),
+    };
+    return cmocka_run_group_tests_name("pod_log", tests, NULL, NULL);
+}
