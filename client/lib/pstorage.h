@@ -64,6 +64,7 @@ enum pstorage_status_code {
     PSTORAGE_EVERSION = -20,
     PSTORAGE_EREADONLY = -21,
     PSTORAGE_EDAMAGED = -22,
+    PSTORAGE_ENOTPRIMARY = -23, /* the pod is led by another node, whose endpoint is not among those given */
 };
 
 /* Where the detail of an error is written: a sentence for people. */

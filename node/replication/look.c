@@ -105,6 +105,7 @@ void replica_look(const struct replica *r, uint64_t now_ns, struct replica_info 
         .lease_held = r->role == REPLICA_LEADING && leases_held(r, now_ns),
         .mediator_ok = mediator_is_ok(r),
         .asking = ask_is_open(r),
+        .switching = !uuid_is_none(&r->switching),
         .mediator = r->durable.mediator,
     };
     for (uint32_t i = 0; i < r->peer_count; i++) {

@@ -263,7 +263,7 @@ struct replica_info {
     struct configuration configuration;
     struct log_id applied, end;
     uint64_t commit_seq;
-    bool lease_held, mediator_ok, asking;
+    bool lease_held, mediator_ok, asking, switching;
     struct uuid mediator;
     struct replica_peer_info peers[REPLICA_PEERS_MAX];
     uint32_t peer_count;
