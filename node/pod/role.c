@@ -44,6 +44,7 @@ void pod_lead(struct pod *pod, uint64_t epoch)
     pod->next_page = lead_from(pod->next_page, epoch, pod->applied_epoch);
     pod->next_image = lead_from(pod->next_image, epoch, pod->applied_epoch);
     pod->epoch = epoch;
+    pod->commit_seq = pod->applied_seq; /* what was said ahead of the log was not about own batches */
     pod->role = POD_LEADING;
     pod->events++;
     pod->again = true;
