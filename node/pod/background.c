@@ -136,7 +136,8 @@ static void index_read_done(struct blkdev_req *req, int status)
 static bool index_wants(const struct pod *pod, const struct index_load *il)
 {
     return segments_state(pod->segments, il->segment) == SEGMENT_LOG &&
-           !segments_open(pod->segments, il->segment) && segments_live(pod->segments, il->segment) > 0 &&
+           !segments_open(pod->segments, il->segment) &&
+           (pod->recalled || segments_live(pod->segments, il->segment) > 0) &&
            segments_last_seq(pod->segments, il->segment) <= il->until && il->offset < pod->segment_bytes;
 }
 
@@ -151,6 +152,7 @@ void index_load_turn(struct pod *pod)
         if (!il->stopping)
             log_recall_finish(pod);
         index_load_stop(pod);
+        log_retain_trim(pod);
         return;
     }
     uint32_t bytes = pod->segment_bytes - il->offset;
@@ -197,6 +199,7 @@ void index_load_stop(struct pod *pod)
     free(il->buf);
     free(il);
     pod->index_load = NULL;
+    pod->searching = false;
 }
 
 void index_load_drop(struct pod *pod)

@@ -7,6 +7,7 @@
 
 enum {
     SEALED_MAX = REPLICA_TAIL_MAX,
+    RETAIN_NS = 250000000,
     TURNS = 8, /* rounds of pod and replica in one turn, while they have something for each other */
 };
 
@@ -40,6 +41,7 @@ struct member_pod {
         uint32_t bytes;
     } sealed[SEALED_MAX]; /* own batches that are not applied yet, by seq */
     struct stream streams[REPLICA_PEERS_MAX];
+    uint64_t retained, retained_ns; /* what the pod keeps of its log for others, told when */
     bool standing_down, closing, truncating, persisting;
     void (*closed)(void *user);
     void *closed_user;
@@ -285,6 +287,11 @@ static uint64_t log_first(void *user)
     return pod_log_first(((struct member_pod *)user)->pod);
 }
 
+static bool log_searching(void *user)
+{
+    return pod_log_searching(((struct member_pod *)user)->pod);
+}
+
 static void decided(void *user, const struct replica_decision *decision)
 {
     struct member_pod *m = user;
@@ -327,6 +334,7 @@ static const struct replica_effects effects = {
     .limit_free = limit_free,
     .id_at = id_at,
     .log_first = log_first,
+    .log_searching = log_searching,
     .decided = decided,
     .changed = changed,
 };
@@ -351,6 +359,7 @@ static void reopened(void *user, int status)
 {
     struct member_pod *m = user;
     m->standing_down = false;
+    m->retained = 0;
     m->again = true;
     if (status == 0)
         tell_opened(m);
@@ -430,14 +439,17 @@ void member_destroy(struct member_pod *m)
 static void follow_pod(struct member_pod *m)
 {
     struct log_id applied;
-    struct pod_stats stats;
     if (!m->replica || m->standing_down)
         return;
     pod_log_ends(m->pod, &applied, NULL);
     replica_applied(m->replica, &applied);
-    pod_stats(m->pod, &stats);
-    replica_free_bytes(m->replica,
-                       stats.free_bytes > stats.reserve_bytes ? stats.free_bytes - stats.reserve_bytes : 0);
+    replica_free_bytes(m->replica, pod_log_free_bytes(m->pod));
+    const uint64_t needed = replica_needed(m->replica);
+    if (needed != m->retained && m->now_ns - m->retained_ns >= RETAIN_NS) {
+        m->retained = needed;
+        m->retained_ns = m->now_ns;
+        pod_log_retain(m->pod, needed);
+    }
 }
 
 uint64_t member_turn(struct member_pod *m, uint64_t now_ns)

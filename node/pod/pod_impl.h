@@ -413,6 +413,7 @@ struct pod {
     struct log_index *log_index; /* NULL: the pod stands alone */
     struct recalled *recalled;   /* batches that a start found, until the index knows them */
     struct log_id recalled_end;
+    bool searching; /* which of them are there */
     struct list_node log_reads; /* to be delivered */
     uint32_t log_reading;       /* reads of the log under way */
     uint64_t retain_seq;        /* as asked for; 0: none */

@@ -74,6 +74,9 @@ void pod_log_commit(struct pod *pod, uint64_t seq);
  * PS_EIO; PS_EUNAVAILABLE. */
 int pod_log_truncate(struct pod *pod, uint64_t seq, void (*cb)(void *user, int status), void *user);
 
+/* Free flash above the reserve, bytes. */
+uint64_t pod_log_free_bytes(const struct pod *pod);
+
 /* ---- leading */
 
 /* On standby, with all of the log applied and no append on its way: from now on the pod plans batches of
@@ -107,12 +110,15 @@ struct pod_log_read {
  * PS_EUNAVAILABLE. */
 int pod_log_read(struct pod *pod, struct pod_log_read *read);
 /* The oldest batch that can be read; its successors up to the durable end can be read too. 0 while there is
- * none. After a start it goes back further when the reload of the dedup index is through. */
+ * none. After a start it goes back further when the search for older ones is through. */
 uint64_t pod_log_first(struct pod *pod);
+/* A start looks through the log in flash for batches before those that it replayed: what is not retained now
+ * may be found yet. */
+bool pod_log_searching(const struct pod *pod);
 /* Keeps batches from `seq` on readable while at least half of the space above the reserve is free of them:
  * let F be the free segments and those kept for this alone; when more than half of F less the reserve is kept
- * the oldest goes. Segments in which something lives cost nothing. Not remembered over a restart. 0 (as
- * opened): keep none for anybody. */
+ * the oldest goes. Segments in which something lives cost nothing. As opened: 1, and what is kept then stays
+ * so over a restart. 0: keep none for anybody. */
 void pod_log_retain(struct pod *pod, uint64_t seq);
 
 /* ---- what replication keeps durably beside the log */

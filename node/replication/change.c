@@ -78,7 +78,7 @@ static void keep_peers(struct replica *r)
         if (r->peer_count == REPLICA_PEERS_MAX)
             break; /* not a member itself: it need not hear all */
         struct peer *p = &r->peers[r->peer_count++];
-        *p = (struct peer){.store = c->members[i].store};
+        *p = (struct peer){.store = c->members[i].store, .since_ns = r->now_ns};
         for (uint32_t k = 0; k < count; k++)
             if (uuid_equal(&old[k].store, &p->store))
                 *p = old[k];

@@ -10,6 +10,12 @@ bool heard_lately(const struct replica *r, const struct peer *p, uint64_t within
     return p->heard_ns && !p->dead && r->now_ns - p->heard_ns < within_ns;
 }
 
+void expect_all(struct replica *r)
+{
+    for (uint32_t i = 0; i < r->peer_count; i++)
+        r->peers[i].since_ns = r->now_ns;
+}
+
 bool leases_held(const struct replica *r, uint64_t now_ns)
 {
     if (ask_may_empower(r))

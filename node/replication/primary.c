@@ -38,6 +38,8 @@ static bool find_common(struct replica *r, struct peer *p, struct log_id *common
         p->trouble = REPLICA_PEER_DIVERGED;
         return false;
     }
+    if (r->effects->log_searching(r->user))
+        return false;
     const uint64_t first = r->effects->log_first(r->user);
     if (!known || (applied->seq < end && (first == 0 || first > applied->seq + 1))) {
         p->trouble = REPLICA_PEER_TOO_OLD;
@@ -61,7 +63,7 @@ static void begin(struct replica *r, struct peer *p)
         return;
     p->trouble = REPLICA_PEER_AWAY;
     if (!find_common(r, p, &common)) {
-        if (before != p->trouble)
+        if (before != p->trouble && p->trouble != REPLICA_PEER_AWAY)
             decide(r, "stop", "%.40s, at batch %llu, %s", peer_name(r, &p->store),
                    (unsigned long long)p->told.applied.seq,
                    p->trouble == REPLICA_PEER_DIVERGED
@@ -204,12 +206,17 @@ void try_to_lead(struct replica *r)
 
 /* ---- who counts */
 
+static bool is_silent(const struct replica *r, const struct peer *p)
+{
+    return p->dead || r->now_ns - silent_since(p) >= r->config.options.silence_ns;
+}
+
 static bool must_go(const struct replica *r, const struct peer *p)
 {
     const struct replica_options *o = &r->config.options;
     if (!configuration_in_sync(in_force(r), &p->store))
         return false;
-    return !heard_lately(r, p, o->silence_ns) || p->trouble != REPLICA_PEER_AWAY ||
+    return is_silent(r, p) || p->trouble != REPLICA_PEER_AWAY ||
            (p->behind_ns && r->now_ns - p->behind_ns >= o->unacked_ns);
 }
 
@@ -217,7 +224,7 @@ static const char *reason_to_go(const struct replica *r, const struct peer *p)
 {
     if (p->dead)
         return "its process has ended";
-    if (!heard_lately(r, p, r->config.options.silence_ns))
+    if (is_silent(r, p))
         return "it is silent";
     if (p->trouble != REPLICA_PEER_AWAY)
         return replica_peer_state_name(p->trouble);
@@ -243,7 +250,7 @@ static uint64_t removal_turn(struct replica *r)
         if (must_go(r, p))
             any |= mark(&next, &p->store, false);
         else if (configuration_in_sync(in_force(r), &p->store))
-            at = least_of(at, p->heard_ns + r->config.options.silence_ns);
+            at = least_of(at, silent_since(p) + r->config.options.silence_ns);
         if (p->behind_ns)
             at = least_of(at, after_ns(p->behind_ns, r->config.options.unacked_ns));
     }
@@ -408,6 +415,14 @@ static uint64_t switch_turn(struct replica *r)
         ask(r, ASK_SWITCH_OVER, &next);
     }
     return r->switching_until_ns;
+}
+
+uint64_t replica_needed(const struct replica *r)
+{
+    uint64_t seq = r->applied.seq;
+    for (uint32_t i = 0; i < r->peer_count; i++)
+        seq = least_of(seq, most_of(r->peers[i].matched_seq, r->peers[i].told.applied.seq));
+    return seq + 1;
 }
 
 /* ---- the turn */

@@ -82,7 +82,8 @@ int replica_create(const struct replica_config *config, uint64_t now_ns, struct 
         r->promise_until_ns = now_ns + config->options.lease_ns + config->options.margin_ns;
     for (uint32_t i = 0; i < state.configuration.count && r->peer_count < REPLICA_PEERS_MAX; i++)
         if (!is_self(r, &state.configuration.members[i].store))
-            r->peers[r->peer_count++] = (struct peer){.store = state.configuration.members[i].store};
+            r->peers[r->peer_count++] =
+                (struct peer){.store = state.configuration.members[i].store, .since_ns = now_ns};
     /* A joiner that may have been let in counts until the answer is known. */
     for (uint32_t i = 0; i < r->peer_count && state.ask.reason == ASK_JOIN; i++)
         if (configuration_in_sync(&state.ask.next, &r->peers[i].store) &&
@@ -180,11 +181,12 @@ void replica_persisted(struct replica *r, uint64_t now_ns, int status)
     }
 }
 
+/* A configuration is named by its epoch, an ask by its request. */
 static bool state_differs(const struct durable *a, const struct durable *b)
 {
-    uint8_t x[REPLICA_STATE_BYTES_MAX], y[REPLICA_STATE_BYTES_MAX];
-    const size_t n = durable_encode(a, x), m = durable_encode(b, y);
-    return n != m || memcmp(x, y, n) != 0;
+    return a->configuration.epoch != b->configuration.epoch || a->highest_epoch != b->highest_epoch ||
+           !uuid_equal(&a->mediator, &b->mediator) || a->ask.reason != b->ask.reason ||
+           !uuid_equal(&a->ask.request, &b->ask.request);
 }
 
 static void persist(struct replica *r)
@@ -213,6 +215,7 @@ static void settle_role(struct replica *r)
         if (!is_primary(r) && r->log_open) {
             r->role = REPLICA_INHERITING;
             r->base_seq = log_end(r).seq;
+            expect_all(r);
         }
     } else if (!configuration_has(c, &r->config.store))
         r->role = REPLICA_OUTSIDE;
@@ -228,6 +231,10 @@ uint64_t replica_turn(struct replica *r, uint64_t now_ns)
     r->now_ns = now_ns;
     if (r->state_failed)
         return UINT64_MAX;
+    /* Stopped for a while: what the others said meanwhile is on its way to us. */
+    if (now_ns - r->turn_ns >= r->config.options.silence_ns / 2)
+        expect_all(r);
+    r->turn_ns = now_ns;
     settle_role(r);
     persist(r);
     if (is_primary(r))

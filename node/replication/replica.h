@@ -140,6 +140,8 @@ struct replica_effects {
     /* What is at `seq` in the log: 0 or PS_ENOTFOUND. */
     int (*id_at)(void *user, uint64_t seq, struct log_id *out);
     uint64_t (*log_first)(void *user);
+    /* Older ones than that may be found yet. */
+    bool (*log_searching)(void *user);
     void (*decided)(void *user, const struct replica_decision *decision);
     /* The configuration or the role changed. */
     void (*changed)(void *user);
@@ -209,6 +211,9 @@ void replica_durable(struct replica *replica, const struct log_id *end);
 void replica_applied(struct replica *replica, const struct log_id *applied);
 void replica_truncated(struct replica *replica, int status);
 void replica_free_bytes(struct replica *replica, uint64_t bytes);
+
+/* The first batch that another member may still need. */
+uint64_t replica_needed(const struct replica *replica);
 
 /* A read may be answered now: the leases of all that count are held, or nobody else can be primary. */
 bool replica_may_read(const struct replica *replica, uint64_t now_ns);

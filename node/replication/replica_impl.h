@@ -55,6 +55,7 @@ enum stream {
 struct peer {
     struct uuid store;
     uint64_t heard_ns;             /* 0: never */
+    uint64_t since_ns;             /* from when on silence counts */
     bool dead;                     /* known to have ended, until it is heard again */
     struct replica_state_msg told; /* its last one */
     uint32_t clean;                /* answered heartbeats in a row */
@@ -113,6 +114,7 @@ struct replica {
     bool mediator_differs;                        /* another store answers than the one that granted */
 
     uint64_t heartbeat_ns; /* last sent */
+    uint64_t turn_ns;      /* last one */
     struct replica_decision decisions[REPLICA_DECISIONS];
     uint64_t decision_count;
 };
@@ -173,6 +175,13 @@ uint64_t lease_turn(struct replica *r);
 void send_heartbeats(struct replica *r);
 bool leases_held(const struct replica *r, uint64_t now_ns);
 bool heard_lately(const struct replica *r, const struct peer *p, uint64_t within_ns);
+/* Since when nothing was heard of it, though it could have been. */
+static inline uint64_t silent_since(const struct peer *p)
+{
+    return p->heard_ns > p->since_ns ? p->heard_ns : p->since_ns;
+}
+/* Silence counts from now on. */
+void expect_all(struct replica *r);
 
 /* primary.c */
 void primary_reset_streams(struct replica *r);
