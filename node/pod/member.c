@@ -17,10 +17,10 @@ struct stream {
     struct uuid to;
     bool used;
     struct replica_append_msg envelope;
-    uint64_t from, next, upto; /* batches; `from` names the stream */
+    uint64_t next, upto; /* batches */
     uint64_t acked;
     bool reading;
-    uint64_t reading_from; /* the stream that asked for it */
+    uint64_t reading_for; /* the stream that asked for it */
     struct pod_log_read read;
 };
 
@@ -119,7 +119,7 @@ static void read_done(struct pod_log_read *read, int status)
     struct stream *s = read->user;
     s->reading = false;
     s->m->again = true;
-    if (!s->used || s->reading_from != s->from || read->seq != s->next)
+    if (!s->used || s->reading_for != s->envelope.stream || read->seq != s->next)
         return; /* another stream by now */
     if (status == 0)
         send(s, &read->id, read->buf, read->bytes);
@@ -146,7 +146,7 @@ static void pump(struct stream *s)
         if (!s->read.buf)
             return;
         s->read = (struct pod_log_read){.seq = seq, .buf = s->read.buf, .cb = read_done, .user = s};
-        s->reading_from = s->from;
+        s->reading_for = s->envelope.stream;
         s->reading = pod_log_read(m->pod, &s->read) == 0;
         return;
     }
@@ -180,8 +180,8 @@ static void ship(void *user, const struct uuid *to, const struct replica_append_
         s->upto = 0;
         return;
     }
-    if (s->from != from || s->envelope.epoch != envelope->epoch || s->upto == 0) {
-        s->from = s->next = from;
+    if (s->envelope.stream != envelope->stream || s->envelope.epoch != envelope->epoch || s->upto == 0) {
+        s->next = from;
         s->acked = from - 1;
     }
     s->envelope = *envelope;
@@ -529,8 +529,11 @@ void member_ack(struct member_pod *m, uint64_t now_ns, const struct replica_ack_
 {
     struct stream *s = in->status ? NULL : stream_to(m, &in->store);
     m->again = true;
-    if (s && s->envelope.epoch == in->epoch && in->end.seq > s->acked)
+    if (s && s->envelope.epoch == in->epoch && s->envelope.stream == in->stream && in->end.seq > s->acked) {
         s->acked = in->end.seq;
+        if (s->next <= s->acked)
+            s->next = s->acked + 1;
+    }
     replica_ack(m->replica, now_ns, in);
 }
 

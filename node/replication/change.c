@@ -111,8 +111,7 @@ void adopt(struct replica *r, const struct configuration *c, const char *from)
            from, peer_name(r, &c->primary), configuration_sync_count(c), c->count);
     if (is_primary(r) && !is_self(r, &c->primary))
         step_aside(r, c);
-    for (uint32_t i = 0; i < r->peer_count; i++)
-        r->peers[i].joining = false;
+    place_peers(r);
     if (!uuid_is_none(&r->switching)) {
         r->switching = (struct uuid){{0}};
         if (r->role == REPLICA_LEADING)

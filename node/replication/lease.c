@@ -5,6 +5,10 @@
  * two clocks run apart by less than the margin in a lease. Promises hold across epochs. */
 #include "node/replication/replica_impl.h"
 
+enum {
+    HURRY_NS = 20000000, /* between heartbeats, when something waits for one */
+};
+
 bool heard_lately(const struct replica *r, const struct peer *p, uint64_t within_ns)
 {
     return p->heard_ns && !p->dead && r->now_ns - p->heard_ns < within_ns;
@@ -71,6 +75,7 @@ void send_heartbeats(struct replica *r)
         r->effects->send_state(r->user, &r->peers[i].store, &msg);
     }
     r->heartbeat_ns = r->now_ns;
+    r->hurry = false;
 }
 
 /* ---- receiving */
@@ -182,7 +187,7 @@ void replica_peer_lost(struct replica *r, uint64_t now_ns, const struct uuid *st
     struct peer *p = peer_find(r, store);
     if (!p)
         return;
-    p->stream = STREAM_NONE;
+    break_stream(r, p);
     p->clean = 0;
 }
 
@@ -203,8 +208,8 @@ uint64_t lease_turn(struct replica *r)
 {
     if (r->role == REPLICA_UNCONFIGURED)
         return UINT64_MAX;
-    const uint64_t every = r->config.options.heartbeat_ns;
+    const uint64_t every = r->hurry ? HURRY_NS : r->config.options.heartbeat_ns;
     if (!r->heartbeat_ns || r->now_ns - r->heartbeat_ns >= every)
         send_heartbeats(r);
-    return r->heartbeat_ns + every;
+    return r->heartbeat_ns + (r->hurry ? HURRY_NS : r->config.options.heartbeat_ns);
 }

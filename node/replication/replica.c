@@ -30,6 +30,16 @@ struct peer *peer_find(struct replica *r, const struct uuid *store)
     return NULL;
 }
 
+void place_peers(struct replica *r)
+{
+    for (uint32_t i = 0; i < r->peer_count; i++) {
+        struct peer *p = &r->peers[i];
+        const int at = configuration_find(in_force(r), &p->store);
+        p->in_sync = at >= 0 && in_force(r)->members[at].in_sync;
+        p->async = at >= 0 && in_force(r)->members[at].mode == MEMBER_ASYNC;
+    }
+}
+
 const char *peer_name(const struct replica *r, const struct uuid *store)
 {
     const struct configuration *const all[] = {&r->want.configuration, &r->durable.configuration};
@@ -89,6 +99,7 @@ int replica_create(const struct replica_config *config, uint64_t now_ns, struct 
         if (configuration_in_sync(&state.ask.next, &r->peers[i].store) &&
             !configuration_in_sync(&state.configuration, &r->peers[i].store))
             r->peers[i].joining = true;
+    place_peers(r);
     *out = r;
     return 0;
 }
@@ -175,7 +186,11 @@ void replica_persisted(struct replica *r, uint64_t now_ns, int status)
     }
     const bool changed = r->durable.configuration.epoch != r->writing.configuration.epoch;
     r->durable = r->writing;
+    place_peers(r);
     if (changed) {
+        /* The question whether they were let in is settled, in our own memory, too. */
+        for (uint32_t i = 0; i < r->peer_count; i++)
+            r->peers[i].joining = false;
         r->heartbeat_ns = 0; /* the others learn it now, and that we have it */
         r->effects->changed(r->user);
     }

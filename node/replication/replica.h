@@ -59,18 +59,22 @@ struct replica_state_msg {
     bool mediator_ok; /* it had an answer of the mediator lately */
 };
 
-/* Primary to member: what follows `after` comes next; drop what you have beyond it. Answered by an ack. */
+/* Primary to member: what follows `after`, which both have, comes next. `follows` are the ids of the first
+ * ones: what the member has of them it keeps, what it has beyond that it drops. Answered by an ack. */
 struct replica_begin_msg {
     struct uuid pod, store;
     uint64_t run, epoch;
+    uint64_t stream; /* counts the primary's begins */
     struct log_id after;
+    struct log_id follows[REPLICA_TAIL_MAX];
+    uint32_t follows_count;
     uint64_t commit_seq;
 };
 
 /* Beside each batch. */
 struct replica_append_msg {
     struct uuid pod, store;
-    uint64_t run, epoch;
+    uint64_t run, epoch, stream;
     struct log_id id;
     uint64_t commit_seq;
 };
@@ -78,6 +82,7 @@ struct replica_append_msg {
 struct replica_ack_msg {
     struct uuid pod, store; /* of the member */
     uint64_t run, epoch;    /* the primary's, as in the envelope that it answers */
+    uint64_t stream;        /* same */
     struct log_id end;      /* durable here and the same as the primary's, up to here */
     uint64_t free_bytes;
     int status; /* 0, or why nothing more is taken: PS_EFULL, PS_EIO, PS_EABORTED (begin again) */

@@ -144,5 +144,6 @@ int main(int argc, char **argv)
                  " cuts, %" PRIu64 " pauses, %" PRIu64 " mediator outages; %" PRIu64 " failed\n",
                  runs, (double)total.virtual_ns / 1e9, cpu, total.writes, total.reads, total.unanswered,
                  total.leads, total.crashes, total.cuts, total.pauses, total.mediator_outages, failed);
+    extern uint64_t w_turns; printf("turns %lu events %lu\n", w_turns, total.events);
     return expect ? failed == 0 : failed != 0;
 }
