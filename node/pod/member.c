@@ -17,7 +17,7 @@ struct stream {
     struct uuid to;
     bool used;
     struct replica_append_msg envelope;
-    uint64_t next, upto; /* batches */
+    uint64_t next, upto; /* batches; upto 0: none */
     uint64_t acked;
     bool reading;
     uint64_t reading_for; /* the stream that asked for it */
@@ -133,7 +133,7 @@ static void pump(struct stream *s)
     struct member_pod *m = s->m;
     struct log_id applied;
     pod_log_ends(m->pod, &applied, NULL);
-    while (s->used && !s->reading && s->next <= s->upto && s->next <= s->acked + MEMBER_WINDOW) {
+    while (s->used && s->upto && !s->reading && s->next <= s->upto && s->next <= s->acked + MEMBER_WINDOW) {
         const uint64_t seq = s->next;
         if (seq > applied.seq && m->sealed[seq % SEALED_MAX].id.seq == seq &&
             m->sealed[seq % SEALED_MAX].batch) {

@@ -50,6 +50,14 @@ static bool log_is_quiet(const struct replica *r)
     return !r->truncating && log_end(r).seq == r->durable_seq;
 }
 
+/* The begin that waits. */
+static void refuse(struct replica *r, int status)
+{
+    const struct replica_ack_msg ack = make_ack(r, r->begin.run, r->begin.epoch, r->begin.stream, status);
+    r->begin_waits = false;
+    r->effects->send_ack(r->user, &r->begin.store, &ack);
+}
+
 static void begin_now(struct replica *r)
 {
     const struct replica_begin_msg *b = &r->begin;
@@ -58,6 +66,12 @@ static void begin_now(struct replica *r)
     for (uint32_t i = 0; i < b->follows_count && log_id_known(r, &b->follows[i]); i++)
         common = b->follows[i];
     if (!log_id_equal(&end, &common) && !BROKEN(REPLICA_KEEP_TAIL)) {
+        const bool more = b->follows_count && log_id_equal(&common, &b->follows[REPLICA_TAIL_MAX - 1]);
+        if (more || common.seq < r->applied.seq) {
+            /* It asked by what we told long ago; or the logs differ where they must not, which it finds. */
+            refuse(r, PS_EABORTED);
+            return;
+        }
         decide(r, "truncate", "batches %llu to %llu are not in the log of %.40s: dropped",
                (unsigned long long)common.seq + 1, (unsigned long long)end.seq, peer_name(r, &b->store));
         r->truncating = true;
@@ -144,6 +158,11 @@ void replica_truncated(struct replica *r, int status)
 {
     assert(r->truncating);
     r->truncating = false;
+    if (status == PS_EFULL) { /* nothing was changed */
+        if (r->begin_waits)
+            refuse(r, status);
+        return;
+    }
     if (status) {
         r->log_failed = true;
         return;

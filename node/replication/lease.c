@@ -101,6 +101,7 @@ static void hear(struct replica *r, const struct replica_state_msg *in)
              !uuid_equal(&r->want.configuration.primary, &in->store))
         void_promise(r, "it holds a later configuration with another primary");
     if (p->heard_ns && in->run > p->told.run) {
+        p->lapsed = true;
         p->lease_until_ns = 0; /* a promise of its former run: it will not remember whom it was for */
         p->stream = STREAM_NONE;
         p->clean = 0;
@@ -109,6 +110,10 @@ static void hear(struct replica *r, const struct replica_state_msg *in)
         return; /* said before it started anew */
     p->heard_ns = r->now_ns;
     p->dead = false;
+    if (in->ready) {
+        p->ready_ns = r->now_ns;
+        p->lapsed = false;
+    }
     const struct configuration known = p->told.configuration;
     p->told = *in;
     if (!in->configuration.epoch)

@@ -87,6 +87,7 @@ int replica_create(const struct replica_config *config, uint64_t now_ns, struct 
     prng_seed(&r->prng, config->seed);
     r->now_ns = now_ns;
     r->want = r->durable = state;
+    r->primary_ns = now_ns;
     /* Whom the former run promised what is forgotten: a start counts as a promise just given. */
     if (!BROKEN(REPLICA_FORGET_PROMISE))
         r->promise_until_ns = now_ns + config->options.lease_ns + config->options.margin_ns;

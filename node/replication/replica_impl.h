@@ -57,6 +57,8 @@ struct peer {
     uint64_t heard_ns;             /* 0: never */
     uint64_t since_ns;             /* from when on silence counts */
     bool in_sync, async;           /* by the configuration in force */
+    uint64_t ready_ns;             /* when it said last that it serves */
+    bool lapsed;                   /* what it had of us ended with its former run, and it does not serve yet */
     bool dead;                     /* known to have ended, until it is heard again */
     struct replica_state_msg told; /* its last one */
     uint32_t clean;                /* answered heartbeats in a row */
@@ -105,6 +107,7 @@ struct replica {
     struct replica_begin_msg begin;
     uint64_t promise_until_ns, promised_epoch, promised_run;
     struct uuid promised_store;
+    uint64_t primary_ns; /* since when the primary is the one it is */
 
     /* As primary. */
     uint64_t streams;       /* begun so far */

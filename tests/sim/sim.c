@@ -149,12 +149,10 @@ static void disk_done(struct node *n, struct blkdev_req *req)
     assert(false && "every scheduled request is pending");
 }
 
-uint64_t w_turns;
 static void node_turn(struct node *n)
 {
     const uint64_t clock = clock_of(n);
     n->turn_at = UINT64_MAX;
-    w_turns++;
     const uint64_t next = member_turn(n->member, clock);
     schedule_disk(n);
     if (next != UINT64_MAX) {
