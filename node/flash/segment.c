@@ -127,6 +127,13 @@ void segments_keep_log(struct segments *s, uint64_t seq)
     s->keep_log = seq;
 }
 
+void segments_log_holds(struct segments *s, uint32_t index, uint64_t seq)
+{
+    assert(s->s[index].state == SEGMENT_LOG && !s->s[index].open);
+    if (s->s[index].last_seq < seq)
+        s->s[index].last_seq = seq;
+}
+
 uint32_t segments_kept(const struct segments *s, uint64_t seq, uint64_t *lowest)
 {
     uint32_t n = 0;
@@ -243,6 +250,11 @@ uint32_t segments_live(const struct segments *s, uint32_t index)
 bool segments_open(const struct segments *s, uint32_t index)
 {
     return s->s[index].open;
+}
+
+uint64_t segments_last_seq(const struct segments *s, uint32_t index)
+{
+    return s->s[index].last_seq;
 }
 
 void segments_stats(const struct segments *s, struct segments_stats *out)

@@ -43,6 +43,8 @@ void segments_unpin(struct segments *s, uint32_t index);
 /* Log from batch `seq` on is kept for others to read, though nothing in it lives: its segments do not count
  * as dead. UINT64_MAX (as created): none is kept. */
 void segments_keep_log(struct segments *s, uint64_t seq);
+/* A sealed segment, found by an opening, holds this batch of the log. */
+void segments_log_holds(struct segments *s, uint32_t index, uint64_t seq);
 /* Segments that are not dead for that reason alone, and the lowest last batch among them. */
 uint32_t segments_kept(const struct segments *s, uint64_t seq, uint64_t *lowest);
 /* The log's end was moved elsewhere: batches after `seq` are no longer in the sealed segments; `last` holds
@@ -69,6 +71,8 @@ uint32_t segments_free(const struct segments *s);
 enum segment_state segments_state(const struct segments *s, uint32_t index);
 uint32_t segments_live(const struct segments *s, uint32_t index);
 bool segments_open(const struct segments *s, uint32_t index);
+/* As sealed; 0 if that is not known. */
+uint64_t segments_last_seq(const struct segments *s, uint32_t index);
 
 struct segments_stats {
     uint32_t count, free, log, meta, system;

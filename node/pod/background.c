@@ -1,5 +1,6 @@
 /* What goes on by itself: deleted images are taken apart in logged steps, and after
- * a start the dedup index is read back from the directories of the log's segments. */
+ * a start the dedup index, and in a replicated pod the places of older batches, are read back from the
+ * directories of the log's segments. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,7 +67,7 @@ enum {
 
 static void index_insert(struct pod *pod, const struct batch_header *h, const void *batch)
 {
-    if (h->fingerprint_bytes != fingerprint_size(pod->fingerprint))
+    if (!pod->config.dedupe || h->fingerprint_bytes != fingerprint_size(pod->fingerprint))
         return;
     struct batch_record record = {0};
     for (unsigned i = 0; i < h->records; i++) {
@@ -86,8 +87,7 @@ static void index_insert(struct pod *pod, const struct batch_header *h, const vo
 
 void index_batch(struct pod *pod, const struct batch_header *h, const void *batch)
 {
-    if (pod->config.dedupe)
-        index_insert(pod, h, batch);
+    index_insert(pod, h, batch);
 }
 
 /* Takes the batches that lie whole (but for their payload) in the window; moves `offset` behind them. False:
@@ -101,6 +101,7 @@ static bool index_window(struct pod *pod, struct index_load *il, uint32_t bytes)
         if (rc || h.seq > il->until || (il->seq && h.seq != il->seq + 1) || h.total_bytes == 0)
             break;
         index_insert(pod, &h, il->buf + at);
+        log_recall_note(pod, &h, il->segment, il->offset + at);
         il->seq = h.seq;
         at += h.total_bytes;
     }
@@ -131,18 +132,27 @@ static void index_read_done(struct blkdev_req *req, int status)
     pod->again = true;
 }
 
+/* Segments of the log as it was found; later ones may still be written to when they are sealed. */
+static bool index_wants(const struct pod *pod, const struct index_load *il)
+{
+    return segments_state(pod->segments, il->segment) == SEGMENT_LOG &&
+           !segments_open(pod->segments, il->segment) &&
+           (pod->recalled || segments_live(pod->segments, il->segment) > 0) &&
+           segments_last_seq(pod->segments, il->segment) <= il->until && il->offset < pod->segment_bytes;
+}
+
 void index_load_turn(struct pod *pod)
 {
     struct index_load *il = pod->index_load;
     if (!il || il->busy)
         return;
-    while (il->segment < pod->segment_count &&
-           (segments_state(pod->segments, il->segment) != SEGMENT_LOG ||
-            segments_open(pod->segments, il->segment) || segments_live(pod->segments, il->segment) == 0 ||
-            il->offset >= pod->segment_bytes))
+    while (il->segment < pod->segment_count && !index_wants(pod, il))
         index_next_segment(il);
     if (il->segment >= pod->segment_count || il->stopping) {
+        if (!il->stopping)
+            log_recall_finish(pod);
         index_load_stop(pod);
+        log_retain_trim(pod);
         return;
     }
     uint32_t bytes = pod->segment_bytes - il->offset;
@@ -166,7 +176,8 @@ void index_load_turn(struct pod *pod)
 
 void index_load_start(struct pod *pod)
 {
-    if (!pod->config.dedupe || pod->unique_blocks == 0)
+    log_recall_start(pod);
+    if (!pod->recalled && (!pod->config.dedupe || pod->unique_blocks == 0))
         return;
     struct index_load *il = calloc(1, sizeof *il);
     assert(il);
@@ -188,6 +199,7 @@ void index_load_stop(struct pod *pod)
     free(il->buf);
     free(il);
     pod->index_load = NULL;
+    pod->searching = false;
 }
 
 void index_load_drop(struct pod *pod)

@@ -44,6 +44,18 @@ const struct log_entry *log_index_get(const struct log_index *index, uint64_t se
     return seq >= index->first && seq < index->end ? at(index, seq) : NULL;
 }
 
+bool log_index_put_before(struct log_index *index, uint64_t seq, const struct log_entry *entry)
+{
+    if (index->first == index->end)
+        index->first = index->end = seq + 1;
+    assert(seq + 1 == index->first);
+    if (index->end - seq > index->capacity)
+        return false;
+    index->first = seq;
+    *at(index, seq) = *entry;
+    return true;
+}
+
 void log_index_move(struct log_index *index, uint64_t seq, uint32_t segment, uint32_t offset)
 {
     assert(log_index_get(index, seq));

@@ -1,7 +1,10 @@
 /* The retained log, for members that lag: where its batches lie, and reading them.
  *
  * Segments are freed by checkpoints, whole and in any order; the index then forgets what lay in them and all
- * before it, so that what it knows is without gaps. */
+ * before it, so that what it knows is without gaps. After a start it knows what was replayed; what lies
+ * before that comes back with the dedup index, whose reload looks at every batch that still has a segment.
+ * Until then nobody knows which of them others need, and all are kept. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "node/pod/pod_impl.h"
@@ -9,20 +12,82 @@
 void log_read_init(struct pod *pod)
 {
     list_init(&pod->log_reads);
-    if (pod_is_replicated(pod))
+    if (pod_is_replicated(pod)) {
         pod->log_index = log_index_create(LOG_INDEX_BATCHES);
+        pod->searching = true;
+        pod->retain_seq = 1;
+    }
 }
 
 void log_read_free(struct pod *pod)
 {
+    free(pod->recalled);
     log_index_destroy(pod->log_index);
 }
 
 void log_note(struct pod *pod, const struct batch_header *h, uint32_t segment, uint32_t offset)
 {
     if (pod->log_index)
-        log_index_put(pod->log_index, h->seq,
-                      &(struct log_entry){h->epoch, h->run, h->checksum, segment, offset, h->total_bytes});
+        log_index_put(
+            pod->log_index, h->seq,
+            &(struct log_entry){h->epoch, h->run, h->checksum, h->previous, segment, offset, h->total_bytes});
+}
+
+/* ---- recalling, after a start, what lies before the log that was replayed */
+
+struct recalled {
+    uint64_t seq, generation;
+    struct log_entry entry;
+};
+
+void log_recall_start(struct pod *pod)
+{
+    if (!pod->log_index || pod->applied_seq == 0) {
+        pod->searching = false;
+        return;
+    }
+    pod->recalled = calloc(LOG_INDEX_BATCHES, sizeof pod->recalled[0]);
+    assert(pod->recalled && "out of memory at start");
+    pod_log_ends(pod, &pod->recalled_end, NULL);
+}
+
+void log_recall_note(struct pod *pod, const struct batch_header *h, uint32_t segment, uint32_t offset)
+{
+    if (!pod->recalled || h->seq > pod->recalled_end.seq ||
+        h->seq + LOG_INDEX_BATCHES <= pod->recalled_end.seq)
+        return;
+    /* One that was truncated has an older generation than what came in its place. */
+    struct recalled *r = &pod->recalled[h->seq % LOG_INDEX_BATCHES];
+    if (r->seq == h->seq && r->generation > h->generation)
+        return;
+    *r = (struct recalled){
+        h->seq, h->generation, {h->epoch, h->run, h->checksum, h->previous, segment, offset, h->total_bytes}};
+}
+
+/* As far back as each batch is the one that its successor names. */
+void log_recall_finish(struct pod *pod)
+{
+    pod->searching = false;
+    if (!pod->recalled)
+        return;
+    const uint64_t first = log_index_first(pod->log_index);
+    uint64_t seq = first ? first - 1 : pod->recalled_end.seq;
+    uint64_t hash = first ? log_index_get(pod->log_index, first)->previous : pod->recalled_end.hash;
+    for (; seq > 0 && seq <= pod->recalled_end.seq; seq--) {
+        const struct recalled *r = &pod->recalled[seq % LOG_INDEX_BATCHES];
+        const uint32_t segment = r->entry.segment;
+        if (r->seq != seq || r->entry.hash != hash)
+            break;
+        /* Its segment may have been freed and taken again since it was looked at. */
+        if (segments_state(pod->segments, segment) != SEGMENT_LOG || segments_open(pod->segments, segment) ||
+            segments_last_seq(pod->segments, segment) > pod->recalled_end.seq ||
+            !log_index_put_before(pod->log_index, seq, &r->entry))
+            break;
+        segments_log_holds(pod->segments, segment, seq);
+        hash = r->entry.previous;
+    }
+    free(pod->recalled);
+    pod->recalled = NULL;
 }
 
 /* ---- retention */
@@ -33,7 +98,7 @@ void log_retain_trim(struct pod *pod)
 {
     if (!pod->log_index)
         return;
-    const uint64_t asked = pod->retain_seq ? pod->retain_seq : UINT64_MAX;
+    const uint64_t asked = pod->searching && pod->retain_seq ? 0 : pod->retain_seq ? pod->retain_seq : UINT64_MAX;
     uint64_t lowest;
     segments_keep_log(pod->segments, asked);
     if (asked == UINT64_MAX)
@@ -52,6 +117,11 @@ void pod_log_retain(struct pod *pod, uint64_t seq)
     assert(pod_is_replicated(pod));
     pod->retain_seq = seq;
     log_retain_trim(pod);
+}
+
+bool pod_log_searching(const struct pod *pod)
+{
+    return pod->searching;
 }
 
 uint64_t pod_log_first(struct pod *pod)

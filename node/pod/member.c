@@ -7,6 +7,7 @@
 
 enum {
     SEALED_MAX = REPLICA_TAIL_MAX,
+    RETAIN_NS = 250000000,
     TURNS = 8, /* rounds of pod and replica in one turn, while they have something for each other */
 };
 
@@ -16,10 +17,10 @@ struct stream {
     struct uuid to;
     bool used;
     struct replica_append_msg envelope;
-    uint64_t from, next, upto; /* batches; `from` names the stream */
+    uint64_t next, upto; /* batches; upto 0: none */
     uint64_t acked;
     bool reading;
-    uint64_t reading_from; /* the stream that asked for it */
+    uint64_t reading_for; /* the stream that asked for it */
     struct pod_log_read read;
 };
 
@@ -40,6 +41,7 @@ struct member_pod {
         uint32_t bytes;
     } sealed[SEALED_MAX]; /* own batches that are not applied yet, by seq */
     struct stream streams[REPLICA_PEERS_MAX];
+    uint64_t retained, retained_ns; /* what the pod keeps of its log for others, told when */
     bool standing_down, closing, truncating, persisting;
     void (*closed)(void *user);
     void *closed_user;
@@ -117,7 +119,7 @@ static void read_done(struct pod_log_read *read, int status)
     struct stream *s = read->user;
     s->reading = false;
     s->m->again = true;
-    if (!s->used || s->reading_from != s->from || read->seq != s->next)
+    if (!s->used || s->reading_for != s->envelope.stream || read->seq != s->next)
         return; /* another stream by now */
     if (status == 0)
         send(s, &read->id, read->buf, read->bytes);
@@ -131,7 +133,7 @@ static void pump(struct stream *s)
     struct member_pod *m = s->m;
     struct log_id applied;
     pod_log_ends(m->pod, &applied, NULL);
-    while (s->used && !s->reading && s->next <= s->upto && s->next <= s->acked + MEMBER_WINDOW) {
+    while (s->used && s->upto && !s->reading && s->next <= s->upto && s->next <= s->acked + MEMBER_WINDOW) {
         const uint64_t seq = s->next;
         if (seq > applied.seq && m->sealed[seq % SEALED_MAX].id.seq == seq &&
             m->sealed[seq % SEALED_MAX].batch) {
@@ -144,7 +146,7 @@ static void pump(struct stream *s)
         if (!s->read.buf)
             return;
         s->read = (struct pod_log_read){.seq = seq, .buf = s->read.buf, .cb = read_done, .user = s};
-        s->reading_from = s->from;
+        s->reading_for = s->envelope.stream;
         s->reading = pod_log_read(m->pod, &s->read) == 0;
         return;
     }
@@ -178,8 +180,8 @@ static void ship(void *user, const struct uuid *to, const struct replica_append_
         s->upto = 0;
         return;
     }
-    if (s->from != from || s->envelope.epoch != envelope->epoch || s->upto == 0) {
-        s->from = s->next = from;
+    if (s->envelope.stream != envelope->stream || s->envelope.epoch != envelope->epoch || s->upto == 0) {
+        s->next = from;
         s->acked = from - 1;
     }
     s->envelope = *envelope;
@@ -285,6 +287,11 @@ static uint64_t log_first(void *user)
     return pod_log_first(((struct member_pod *)user)->pod);
 }
 
+static bool log_searching(void *user)
+{
+    return pod_log_searching(((struct member_pod *)user)->pod);
+}
+
 static void decided(void *user, const struct replica_decision *decision)
 {
     struct member_pod *m = user;
@@ -327,6 +334,7 @@ static const struct replica_effects effects = {
     .limit_free = limit_free,
     .id_at = id_at,
     .log_first = log_first,
+    .log_searching = log_searching,
     .decided = decided,
     .changed = changed,
 };
@@ -351,6 +359,7 @@ static void reopened(void *user, int status)
 {
     struct member_pod *m = user;
     m->standing_down = false;
+    m->retained = 0;
     m->again = true;
     if (status == 0)
         tell_opened(m);
@@ -430,14 +439,17 @@ void member_destroy(struct member_pod *m)
 static void follow_pod(struct member_pod *m)
 {
     struct log_id applied;
-    struct pod_stats stats;
     if (!m->replica || m->standing_down)
         return;
     pod_log_ends(m->pod, &applied, NULL);
     replica_applied(m->replica, &applied);
-    pod_stats(m->pod, &stats);
-    replica_free_bytes(m->replica,
-                       stats.free_bytes > stats.reserve_bytes ? stats.free_bytes - stats.reserve_bytes : 0);
+    replica_free_bytes(m->replica, pod_log_free_bytes(m->pod));
+    const uint64_t needed = replica_needed(m->replica);
+    if (needed != m->retained && m->now_ns - m->retained_ns >= RETAIN_NS) {
+        m->retained = needed;
+        m->retained_ns = m->now_ns;
+        pod_log_retain(m->pod, needed);
+    }
 }
 
 uint64_t member_turn(struct member_pod *m, uint64_t now_ns)
@@ -517,8 +529,11 @@ void member_ack(struct member_pod *m, uint64_t now_ns, const struct replica_ack_
 {
     struct stream *s = in->status ? NULL : stream_to(m, &in->store);
     m->again = true;
-    if (s && s->envelope.epoch == in->epoch && in->end.seq > s->acked)
+    if (s && s->envelope.epoch == in->epoch && s->envelope.stream == in->stream && in->end.seq > s->acked) {
         s->acked = in->end.seq;
+        if (s->next <= s->acked)
+            s->next = s->acked + 1;
+    }
     replica_ack(m->replica, now_ns, in);
 }
 

@@ -323,6 +323,7 @@ enum pod_state {
 struct open_state; /* open.c */
 void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err);
 struct index_load; /* background.c */
+struct recalled;   /* log_read.c */
 
 struct pod {
     struct pod_config config;
@@ -410,9 +411,12 @@ struct pod {
     struct log_restart restart;
     struct anchor_writer anchor_writer;
     struct log_index *log_index; /* NULL: the pod stands alone */
-    struct list_node log_reads;  /* to be delivered */
-    uint32_t log_reading;        /* reads of the log under way */
-    uint64_t retain_seq;         /* as asked for; 0: none */
+    struct recalled *recalled;   /* batches that a start found, until the index knows them */
+    struct log_id recalled_end;
+    bool searching; /* which of them are there */
+    struct list_node log_reads; /* to be delivered */
+    uint32_t log_reading;       /* reads of the log under way */
+    uint64_t retain_seq;        /* as asked for; 0: none */
     uint64_t limit_free;
     struct list_node parked; /* reads that may not be answered now */
     bool abandoned;
@@ -489,6 +493,9 @@ bool restart_holds_checkpoint(const struct pod *pod);
 void log_read_init(struct pod *pod);
 void log_read_free(struct pod *pod);
 void log_note(struct pod *pod, const struct batch_header *h, uint32_t segment, uint32_t offset);
+void log_recall_start(struct pod *pod);
+void log_recall_note(struct pod *pod, const struct batch_header *h, uint32_t segment, uint32_t offset);
+void log_recall_finish(struct pod *pod);
 /* Gives up kept log where the rule of pod_log_retain asks for it. */
 void log_retain_trim(struct pod *pod);
 void log_read_deliver(struct pod *pod);

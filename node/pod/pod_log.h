@@ -40,29 +40,42 @@ struct pod_log_identity {
 };
 void pod_log_identity(const struct pod *pod, struct pod_log_identity *out);
 
-/* Gives the empty log of a pod on standby another pod's identity; durable when `cb` runs. PS_EPRECONDITION if
- * the log is not empty. */
+/* Gives the empty log of a pod on standby another pod's identity; durable when `cb` runs, and after a crash
+ * it is either the old or the new one. PS_EPRECONDITION: the log is not empty, or the pod is not on standby.
+ * PS_EUNAVAILABLE: the pod failed. No append meanwhile. */
 int pod_log_adopt(struct pod *pod, const uint8_t pod_id[16], void (*cb)(void *user, int status), void *user);
 
-/* The last batch that is applied (= known to be committed and durable here), and the last durable one. */
+/* The last batch that is applied (= known to be committed and durable here), and the last durable one. Either
+ * may be NULL. */
 void pod_log_ends(const struct pod *pod, struct log_id *applied, struct log_id *durable);
-/* The batch at `seq`: 0; PS_ENOTFOUND if it is not retained (or not there yet). seq 0 is always known. */
+/* The durable batch at `seq`: 0; PS_ENOTFOUND if it is not retained (or not there yet). seq 0 and the last
+ * applied one are always known. */
 int pod_log_id_at(struct pod *pod, uint64_t seq, struct log_id *out);
 
 /* ---- following */
 
 /* Takes a copy of a batch made elsewhere. It must follow the last one appended. 0: `durable` tells
- * when it is. PS_ELIMIT: POD_LOG_APPENDS_MAX are on their way, or no log segment is free right now; again
- * after a turn. PS_EPRECONDITION: not the successor. PS_EDAMAGED, PS_EVERSION: no sound batch. PS_EFULL:
- * there is no room for it and none to come. PS_EUNAVAILABLE: the pod failed. All with a detail. */
+ * when it is. PS_ELIMIT: POD_LOG_APPENDS_MAX appended ones are not yet applied (so no more are ever taken
+ * beyond what is known to be committed), no log segment is free right now, or a truncation is under way;
+ * again after a turn. PS_EPRECONDITION: not the successor, another pod's, or this one is not on standby.
+ * PS_EDAMAGED, PS_EVERSION: no sound batch. PS_EFULL: there is no room for it and none to come.
+ * PS_EUNAVAILABLE: the pod failed. All with a detail. */
 int pod_log_append(struct pod *pod, const void *batch, uint32_t bytes, struct ps_error *err);
 
-/* Everything up to `seq` is committed. Goes up only; may run ahead of what is here. Also when leading. */
+/* Everything up to `seq` is committed. Goes up only; may run ahead of what is here. Also when leading, where
+ * what was said before pod_lead about batches to come is forgotten. It is applied by a later turn. The caller
+ * knows that what is here up to `seq` is the primary's log: nothing compares it any more. */
 void pod_log_commit(struct pod *pod, uint64_t seq);
 
 /* On standby: drops the batches after `seq`, which is not below the applied end. Durable when `cb` runs: no
- * restart brings them back. No append meanwhile. PS_EPRECONDITION: below what is applied. */
+ * restart brings them back. No append meanwhile. A `seq` at or behind the end drops nothing but restarts the
+ * log all the same. PS_EPRECONDITION: below what is applied, or not on standby; PS_ELIMIT: one is under way;
+ * PS_EUNAVAILABLE: the pod failed. Status of `cb`: 0; PS_EFULL: no segment for it, nothing was changed;
+ * PS_EIO; PS_EUNAVAILABLE. */
 int pod_log_truncate(struct pod *pod, uint64_t seq, void (*cb)(void *user, int status), void *user);
+
+/* Free flash above the reserve, bytes. */
+uint64_t pod_log_free_bytes(const struct pod *pod);
 
 /* ---- leading */
 
@@ -92,22 +105,28 @@ struct pod_log_read {
     struct pod *pod;
     int status;
 };
-/* Reads the durable batch at `seq` from memory or flash and verifies it. Status 0; PS_ENOTFOUND: not
- * retained; PS_EDATALOSS: damaged; PS_EIO. Several may be under way. Non-zero: refused at once,
+/* Reads the durable batch at `seq` from flash and verifies it; generation and next segment in it are this
+ * member's. Status 0; PS_ENOTFOUND: not retained; PS_EDATALOSS: damaged; PS_EIO. Several may be under way. Non-zero: refused at once,
  * PS_EUNAVAILABLE. */
 int pod_log_read(struct pod *pod, struct pod_log_read *read);
 /* The oldest batch that can be read; its successors up to the durable end can be read too. 0 while there is
- * none. */
+ * none. After a start it goes back further when the search for older ones is through. */
 uint64_t pod_log_first(struct pod *pod);
-/* Keeps batches from `seq` on readable while at least half of the space above the reserve is free of them. 0:
- * keep none for anybody. */
+/* A start looks through the log in flash for batches before those that it replayed: what is not retained now
+ * may be found yet. */
+bool pod_log_searching(const struct pod *pod);
+/* Keeps batches from `seq` on readable while at least half of the space above the reserve is free of them:
+ * let F be the free segments and those kept for this alone; when more than half of F less the reserve is kept
+ * the oldest goes. Segments in which something lives cost nothing. As opened: 1, and what is kept then stays
+ * so over a restart. 0: keep none for anybody. */
 void pod_log_retain(struct pod *pod, uint64_t seq);
 
 /* ---- what replication keeps durably beside the log */
 
 /* The last state written, and its length; 0 if none was. Valid until the next write is durable. */
 size_t pod_log_protocol(const struct pod *pod, const void **data);
-/* Replaces it, whole or not at all; `cb` when durable. One at a time. PS_EUNAVAILABLE: the pod failed. */
+/* Replaces it, whole or not at all; `cb` when durable. Copies `data`. One at a time: the next
+ * one may be begun from within `cb`. PS_EUNAVAILABLE: the pod failed or is ending. */
 int pod_log_protocol_write(struct pod *pod, const void *data, size_t bytes,
                            void (*cb)(void *user, int status), void *user);
 
@@ -122,8 +141,10 @@ void pod_hold(struct pod *pod, bool hold);
  * is failed and can only be destroyed. */
 void pod_reopen(struct pod *pod, void (*cb)(void *user, int status), void *user);
 
-/* Ends the pod without a checkpoint: open requests fail with PS_EUNAVAILABLE, device requests are waited for,
- * then `cb`; pod_destroy after that. What was durable is found again by the next pod_open. */
+/* Ends the open pod without a checkpoint: open requests fail with PS_EUNAVAILABLE, device requests are waited
+ * for, then `cb`; pod_destroy after that. What was durable is found again by the next pod_open. No events of
+ * struct pod_log_events any more from here on; callbacks of truncate, adopt, protocol_write and reads under
+ * way still run, before `cb`. */
 void pod_abandon(struct pod *pod, void (*cb)(void *user), void *user);
 
 #endif

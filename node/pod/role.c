@@ -18,6 +18,12 @@ void pod_log_ends(const struct pod *pod, struct log_id *applied, struct log_id *
         *durable = pod->durable;
 }
 
+uint64_t pod_log_free_bytes(const struct pod *pod)
+{
+    const uint32_t free = segments_free(pod->segments);
+    return free > pod->reserve_segments ? (uint64_t)(free - pod->reserve_segments) * pod->segment_bytes : 0;
+}
+
 /* ---- leading */
 
 /* The first id of `epoch`'s own range. `next` is the first one that the log up to here left, `last` the epoch
@@ -44,6 +50,7 @@ void pod_lead(struct pod *pod, uint64_t epoch)
     pod->next_page = lead_from(pod->next_page, epoch, pod->applied_epoch);
     pod->next_image = lead_from(pod->next_image, epoch, pod->applied_epoch);
     pod->epoch = epoch;
+    pod->commit_seq = pod->applied_seq; /* what was said ahead of the log was not about own batches */
     pod->role = POD_LEADING;
     pod->events++;
     pod->again = true;

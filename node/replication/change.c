@@ -7,6 +7,10 @@
 
 #include "node/replication/replica_impl.h"
 
+enum {
+    IDLE_LEASES = 4, /* that a primary may be there without serving */
+};
+
 static const char *const ask_names[ASK_REASONS] = {"nothing", "take-over",   "remove member",     "join",
                                                    "members", "switch over", "first registration"};
 
@@ -78,7 +82,7 @@ static void keep_peers(struct replica *r)
         if (r->peer_count == REPLICA_PEERS_MAX)
             break; /* not a member itself: it need not hear all */
         struct peer *p = &r->peers[r->peer_count++];
-        *p = (struct peer){.store = c->members[i].store};
+        *p = (struct peer){.store = c->members[i].store, .since_ns = r->now_ns};
         for (uint32_t k = 0; k < count; k++)
             if (uuid_equal(&old[k].store, &p->store))
                 *p = old[k];
@@ -101,6 +105,8 @@ void adopt(struct replica *r, const struct configuration *c, const char *from)
 {
     if (c->epoch <= r->want.configuration.epoch)
         return;
+    if (!uuid_equal(&c->primary, &r->want.configuration.primary))
+        r->primary_ns = r->now_ns;
     r->want.configuration = *c;
     if (r->want.highest_epoch < c->epoch)
         r->want.highest_epoch = c->epoch;
@@ -109,10 +115,14 @@ void adopt(struct replica *r, const struct configuration *c, const char *from)
     keep_peers(r);
     decide(r, "adopt", "epoch %llu from %.40s: primary %.40s, %u of %u in sync", (unsigned long long)c->epoch,
            from, peer_name(r, &c->primary), configuration_sync_count(c), c->count);
+    struct peer *primary = peer_find(r, &c->primary);
+    if (primary && r->primary_ns == r->now_ns) {
+        primary->since_ns = r->now_ns;
+        primary->lapsed = false;
+    }
     if (is_primary(r) && !is_self(r, &c->primary))
         step_aside(r, c);
-    for (uint32_t i = 0; i < r->peer_count; i++)
-        r->peers[i].joining = false;
+    place_peers(r);
     if (!uuid_is_none(&r->switching)) {
         r->switching = (struct uuid){{0}};
         if (r->role == REPLICA_LEADING)
@@ -174,12 +184,21 @@ static uint32_t rank_of(const struct replica *r, const struct uuid *store)
     return rank;
 }
 
+/* The promise's end, and as long a silence: a primary that we promised nothing yet is given that time, too.
+ * One that is heard but does not serve is waited for longer: it may lack what we have, the mediator. */
 static uint64_t take_over_due(const struct replica *r)
 {
     const struct replica_options *o = &r->config.options;
-    if (r->promise_until_ns <= r->now_ns)
-        return r->promise_until_ns + rank_of(r, &r->config.store) * o->rank_ns;
-    return r->promise_until_ns - least_of(o->early_ns, r->promise_until_ns) +
+    const struct peer *p = peer_find((struct replica *)r, &in_force(r)->primary);
+    const uint64_t promise = o->lease_ns + o->margin_ns;
+    uint64_t due = r->promise_until_ns;
+    if (p && !p->dead && !p->lapsed) {
+        const uint64_t silent = silent_since(p) + promise;
+        const uint64_t idle = most_of(r->primary_ns, p->ready_ns) + IDLE_LEASES * promise;
+        due = most_of(due, least_of(silent, idle));
+    }
+    due -= least_of(o->early_ns, due);
+    return most_of(due, r->promise_until_ns < r->now_ns ? r->promise_until_ns : 0) +
            rank_of(r, &r->config.store) * o->rank_ns;
 }
 
@@ -226,7 +245,8 @@ static uint64_t grace_of_start(const struct replica *r)
 
 static uint64_t take_over_turn(struct replica *r)
 {
-    if (r->role != REPLICA_FOLLOWING || !r->log_open || r->log_failed || ask_is_open(r))
+    if (r->role != REPLICA_FOLLOWING || !r->log_open || r->log_failed || ask_is_open(r) ||
+        in_force(r)->epoch != r->want.configuration.epoch)
         return UINT64_MAX;
     const uint64_t due = take_over_due(r) + grace_of_start(r);
     if (r->now_ns < due)

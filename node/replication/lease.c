@@ -5,9 +5,19 @@
  * two clocks run apart by less than the margin in a lease. Promises hold across epochs. */
 #include "node/replication/replica_impl.h"
 
+enum {
+    HURRY_NS = 20000000, /* between heartbeats, when something waits for one */
+};
+
 bool heard_lately(const struct replica *r, const struct peer *p, uint64_t within_ns)
 {
     return p->heard_ns && !p->dead && r->now_ns - p->heard_ns < within_ns;
+}
+
+void expect_all(struct replica *r)
+{
+    for (uint32_t i = 0; i < r->peer_count; i++)
+        r->peers[i].since_ns = r->now_ns;
 }
 
 bool leases_held(const struct replica *r, uint64_t now_ns)
@@ -65,6 +75,7 @@ void send_heartbeats(struct replica *r)
         r->effects->send_state(r->user, &r->peers[i].store, &msg);
     }
     r->heartbeat_ns = r->now_ns;
+    r->hurry = false;
 }
 
 /* ---- receiving */
@@ -90,6 +101,7 @@ static void hear(struct replica *r, const struct replica_state_msg *in)
              !uuid_equal(&r->want.configuration.primary, &in->store))
         void_promise(r, "it holds a later configuration with another primary");
     if (p->heard_ns && in->run > p->told.run) {
+        p->lapsed = true;
         p->lease_until_ns = 0; /* a promise of its former run: it will not remember whom it was for */
         p->stream = STREAM_NONE;
         p->clean = 0;
@@ -98,6 +110,10 @@ static void hear(struct replica *r, const struct replica_state_msg *in)
         return; /* said before it started anew */
     p->heard_ns = r->now_ns;
     p->dead = false;
+    if (in->ready) {
+        p->ready_ns = r->now_ns;
+        p->lapsed = false;
+    }
     const struct configuration known = p->told.configuration;
     p->told = *in;
     if (!in->configuration.epoch)
@@ -176,7 +192,7 @@ void replica_peer_lost(struct replica *r, uint64_t now_ns, const struct uuid *st
     struct peer *p = peer_find(r, store);
     if (!p)
         return;
-    p->stream = STREAM_NONE;
+    break_stream(r, p);
     p->clean = 0;
 }
 
@@ -197,8 +213,8 @@ uint64_t lease_turn(struct replica *r)
 {
     if (r->role == REPLICA_UNCONFIGURED)
         return UINT64_MAX;
-    const uint64_t every = r->config.options.heartbeat_ns;
+    const uint64_t every = r->hurry ? HURRY_NS : r->config.options.heartbeat_ns;
     if (!r->heartbeat_ns || r->now_ns - r->heartbeat_ns >= every)
         send_heartbeats(r);
-    return r->heartbeat_ns + every;
+    return r->heartbeat_ns + (r->hurry ? HURRY_NS : r->config.options.heartbeat_ns);
 }

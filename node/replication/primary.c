@@ -16,6 +16,17 @@ void primary_reset_streams(struct replica *r)
 
 /* ---- where a member stands */
 
+/* Our batch at `seq`, durable here or on its way. */
+static int known_id(const struct replica *r, uint64_t seq, struct log_id *out)
+{
+    for (uint32_t i = 0; i < r->tail_count; i++)
+        if (r->tail[i].seq == seq) {
+            *out = r->tail[i];
+            return 0;
+        }
+    return r->effects->id_at(r->user, seq, out);
+}
+
 /* The last batch that both logs have. False: p->trouble says why there is none to go on from. */
 static bool find_common(struct replica *r, struct peer *p, struct log_id *common)
 {
@@ -23,7 +34,7 @@ static bool find_common(struct replica *r, struct peer *p, struct log_id *common
     struct log_id mine;
     for (uint32_t i = p->told.tail_count; i-- > 0;) {
         const struct log_id *id = &p->told.tail[i];
-        if (id->seq <= end && r->effects->id_at(r->user, id->seq, &mine) == 0 && log_id_equal(id, &mine)) {
+        if (id->seq <= end && known_id(r, id->seq, &mine) == 0 && log_id_equal(id, &mine)) {
             *common = *id;
             return true;
         }
@@ -33,11 +44,13 @@ static bool find_common(struct replica *r, struct peer *p, struct log_id *common
         p->trouble = REPLICA_PEER_DIVERGED;
         return false;
     }
-    const bool known = r->effects->id_at(r->user, applied->seq, &mine) == 0;
+    const bool known = known_id(r, applied->seq, &mine) == 0;
     if (known && !log_id_equal(applied, &mine)) {
         p->trouble = REPLICA_PEER_DIVERGED;
         return false;
     }
+    if (r->effects->log_searching(r->user))
+        return false;
     const uint64_t first = r->effects->log_first(r->user);
     if (!known || (applied->seq < end && (first == 0 || first > applied->seq + 1))) {
         p->trouble = REPLICA_PEER_TOO_OLD;
@@ -53,6 +66,13 @@ static bool can_stream(const struct replica *r, const struct peer *p)
            p->told.log_open;
 }
 
+void break_stream(struct replica *r, struct peer *p)
+{
+    p->stream = STREAM_NONE;
+    p->broken_ns = r->now_ns;
+    r->hurry = is_primary(r);
+}
+
 static void begin(struct replica *r, struct peer *p)
 {
     struct log_id common;
@@ -61,7 +81,7 @@ static void begin(struct replica *r, struct peer *p)
         return;
     p->trouble = REPLICA_PEER_AWAY;
     if (!find_common(r, p, &common)) {
-        if (before != p->trouble)
+        if (before != p->trouble && p->trouble != REPLICA_PEER_AWAY)
             decide(r, "stop", "%.40s, at batch %llu, %s", peer_name(r, &p->store),
                    (unsigned long long)p->told.applied.seq,
                    p->trouble == REPLICA_PEER_DIVERGED
@@ -69,12 +89,20 @@ static void begin(struct replica *r, struct peer *p)
                        : "is too far back for the log that is kept");
         return;
     }
-    const struct replica_begin_msg msg = {.pod = r->config.pod,
-                                          .store = r->config.store,
-                                          .run = r->config.run,
-                                          .epoch = in_force(r)->epoch,
-                                          .after = common,
-                                          .commit_seq = least_of(r->commit_seq, common.seq)};
+    struct replica_begin_msg msg = {.pod = r->config.pod,
+                                    .store = r->config.store,
+                                    .run = r->config.run,
+                                    .epoch = in_force(r)->epoch,
+                                    .stream = ++r->streams,
+                                    .after = common,
+                                    .commit_seq = r->commit_seq};
+    const uint64_t end = p->async ? r->commit_seq : log_end(r).seq;
+    for (uint64_t seq = common.seq + 1; seq <= end && msg.follows_count < REPLICA_TAIL_MAX; seq++)
+        if (known_id(r, seq, &msg.follows[msg.follows_count++])) {
+            msg.follows_count--;
+            break;
+        }
+    p->stream_number = msg.stream;
     p->stream = STREAM_BEGINNING;
     p->stream_from = common.seq + 1;
     p->shipped_seq = common.seq;
@@ -84,15 +112,14 @@ static void begin(struct replica *r, struct peer *p)
 
 static void ship(struct replica *r, struct peer *p)
 {
-    const int at = configuration_find(in_force(r), &p->store);
-    const bool async = at >= 0 && in_force(r)->members[at].mode == MEMBER_ASYNC;
-    const uint64_t upto = async ? r->commit_seq : log_end(r).seq;
+    const uint64_t upto = p->async ? r->commit_seq : log_end(r).seq;
     if (p->stream != STREAM_FLOWING || upto <= p->shipped_seq)
         return;
     const struct replica_append_msg envelope = {.pod = r->config.pod,
                                                 .store = r->config.store,
                                                 .run = r->config.run,
                                                 .epoch = in_force(r)->epoch,
+                                                .stream = p->stream_number,
                                                 .commit_seq = r->commit_seq};
     p->shipped_seq = upto;
     r->effects->ship(r->user, &p->store, &envelope, p->stream_from, upto);
@@ -111,8 +138,9 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
         return;
     p->told.free_bytes = in->free_bytes;
     if (in->status) {
-        p->stream = STREAM_NONE;
-        p->begin_ns = now_ns; /* not again before the next heartbeat */
+        if (in->stream != p->stream_number)
+            return; /* of a stream that has ended anyway */
+        break_stream(r, p);
         if (in->status == PS_EFULL) {
             p->trouble = REPLICA_PEER_FULL;
             decide(r, "full", "%.40s has no room for more batches", peer_name(r, &p->store));
@@ -126,12 +154,12 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
     }
     if (in->end.seq < p->matched_seq || p->stream == STREAM_NONE || in->end.seq > log_end(r).seq)
         return;
-    if (r->effects->id_at(r->user, in->end.seq, &mine) || !log_id_equal(&in->end, &mine)) {
-        p->stream = STREAM_NONE;
-        p->begin_ns = now_ns;
+    if (known_id(r, in->end.seq, &mine) || !log_id_equal(&in->end, &mine)) {
+        break_stream(r, p);
         return;
     }
-    p->stream = STREAM_FLOWING;
+    if (in->stream == p->stream_number)
+        p->stream = STREAM_FLOWING;
     if (in->end.seq > p->matched_seq)
         p->behind_ns = now_ns;
     p->matched_seq = in->end.seq;
@@ -141,17 +169,23 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
 
 static void stream_turn(struct replica *r, struct peer *p)
 {
+    const uint64_t heartbeat = r->config.options.heartbeat_ns;
     if (!can_stream(r, p)) {
         if (p->stream != STREAM_NONE)
             r->effects->ship(r->user, &p->store, NULL, 1, 0);
         p->stream = STREAM_NONE;
+    } else if (p->stream == STREAM_NONE) {
+        if (p->heard_ns > p->broken_ns)
+            begin(r, p);
+    } else {
+        const bool unanswered = p->stream == STREAM_BEGINNING && r->now_ns - p->begin_ns >= 2 * heartbeat;
+        const bool lost =
+            p->stream == STREAM_FLOWING &&
+            (p->told.stream_epoch != in_force(r)->epoch || p->told.stream_run != r->config.run) &&
+            p->heard_ns > p->begin_ns + heartbeat;
+        if (unanswered || lost)
+            begin(r, p);
     }
-    const bool waited = !p->begin_ns || r->now_ns - p->begin_ns >= r->config.options.heartbeat_ns;
-    const bool lost = p->stream == STREAM_FLOWING &&
-                      (p->told.stream_epoch != in_force(r)->epoch || p->told.stream_run != r->config.run) &&
-                      p->heard_ns > p->begin_ns + r->config.options.heartbeat_ns;
-    if (can_stream(r, p) && (p->stream != STREAM_FLOWING || lost) && waited)
-        begin(r, p);
     ship(r, p);
     /* Since when it owes us batches. */
     if (p->matched_seq >= log_end(r).seq)
@@ -204,12 +238,17 @@ void try_to_lead(struct replica *r)
 
 /* ---- who counts */
 
+static bool is_silent(const struct replica *r, const struct peer *p)
+{
+    return p->dead || r->now_ns - silent_since(p) >= r->config.options.silence_ns;
+}
+
 static bool must_go(const struct replica *r, const struct peer *p)
 {
     const struct replica_options *o = &r->config.options;
-    if (!configuration_in_sync(in_force(r), &p->store))
+    if (!p->in_sync)
         return false;
-    return !heard_lately(r, p, o->silence_ns) || p->trouble != REPLICA_PEER_AWAY ||
+    return is_silent(r, p) || p->trouble != REPLICA_PEER_AWAY ||
            (p->behind_ns && r->now_ns - p->behind_ns >= o->unacked_ns);
 }
 
@@ -217,7 +256,7 @@ static const char *reason_to_go(const struct replica *r, const struct peer *p)
 {
     if (p->dead)
         return "its process has ended";
-    if (!heard_lately(r, p, r->config.options.silence_ns))
+    if (is_silent(r, p))
         return "it is silent";
     if (p->trouble != REPLICA_PEER_AWAY)
         return replica_peer_state_name(p->trouble);
@@ -235,20 +274,23 @@ static bool mark(struct configuration *c, const struct uuid *store, bool in_sync
 
 static uint64_t removal_turn(struct replica *r)
 {
-    struct configuration next = *in_force(r);
     bool any = false;
     uint64_t at = UINT64_MAX;
     for (uint32_t i = 0; i < r->peer_count; i++) {
         const struct peer *p = &r->peers[i];
         if (must_go(r, p))
-            any |= mark(&next, &p->store, false);
-        else if (configuration_in_sync(in_force(r), &p->store))
-            at = least_of(at, p->heard_ns + r->config.options.silence_ns);
+            any = true;
+        else if (p->in_sync)
+            at = least_of(at, silent_since(p) + r->config.options.silence_ns);
         if (p->behind_ns)
             at = least_of(at, after_ns(p->behind_ns, r->config.options.unacked_ns));
     }
     if (!any || in_force(r)->epoch != r->want.configuration.epoch)
         return any ? UINT64_MAX : at;
+    struct configuration next = *in_force(r);
+    for (uint32_t i = 0; i < r->peer_count; i++)
+        if (must_go(r, &r->peers[i]))
+            (void)mark(&next, &r->peers[i].store, false);
     /* One that is open and takes out the same members says it already. */
     const struct ask *open = &r->want.ask;
     bool covered = open->reason == ASK_REMOVE;
@@ -408,6 +450,14 @@ static uint64_t switch_turn(struct replica *r)
         ask(r, ASK_SWITCH_OVER, &next);
     }
     return r->switching_until_ns;
+}
+
+uint64_t replica_needed(const struct replica *r)
+{
+    uint64_t seq = r->applied.seq;
+    for (uint32_t i = 0; i < r->peer_count; i++)
+        seq = least_of(seq, most_of(r->peers[i].matched_seq, r->peers[i].told.applied.seq));
+    return seq + 1;
 }
 
 /* ---- the turn */

@@ -30,6 +30,16 @@ struct peer *peer_find(struct replica *r, const struct uuid *store)
     return NULL;
 }
 
+void place_peers(struct replica *r)
+{
+    for (uint32_t i = 0; i < r->peer_count; i++) {
+        struct peer *p = &r->peers[i];
+        const int at = configuration_find(in_force(r), &p->store);
+        p->in_sync = at >= 0 && in_force(r)->members[at].in_sync;
+        p->async = at >= 0 && in_force(r)->members[at].mode == MEMBER_ASYNC;
+    }
+}
+
 const char *peer_name(const struct replica *r, const struct uuid *store)
 {
     const struct configuration *const all[] = {&r->want.configuration, &r->durable.configuration};
@@ -77,17 +87,20 @@ int replica_create(const struct replica_config *config, uint64_t now_ns, struct 
     prng_seed(&r->prng, config->seed);
     r->now_ns = now_ns;
     r->want = r->durable = state;
+    r->primary_ns = now_ns;
     /* Whom the former run promised what is forgotten: a start counts as a promise just given. */
     if (!BROKEN(REPLICA_FORGET_PROMISE))
         r->promise_until_ns = now_ns + config->options.lease_ns + config->options.margin_ns;
     for (uint32_t i = 0; i < state.configuration.count && r->peer_count < REPLICA_PEERS_MAX; i++)
         if (!is_self(r, &state.configuration.members[i].store))
-            r->peers[r->peer_count++] = (struct peer){.store = state.configuration.members[i].store};
+            r->peers[r->peer_count++] =
+                (struct peer){.store = state.configuration.members[i].store, .since_ns = now_ns};
     /* A joiner that may have been let in counts until the answer is known. */
     for (uint32_t i = 0; i < r->peer_count && state.ask.reason == ASK_JOIN; i++)
         if (configuration_in_sync(&state.ask.next, &r->peers[i].store) &&
             !configuration_in_sync(&state.configuration, &r->peers[i].store))
             r->peers[i].joining = true;
+    place_peers(r);
     *out = r;
     return 0;
 }
@@ -174,17 +187,22 @@ void replica_persisted(struct replica *r, uint64_t now_ns, int status)
     }
     const bool changed = r->durable.configuration.epoch != r->writing.configuration.epoch;
     r->durable = r->writing;
+    place_peers(r);
     if (changed) {
+        /* The question whether they were let in is settled, in our own memory, too. */
+        for (uint32_t i = 0; i < r->peer_count; i++)
+            r->peers[i].joining = false;
         r->heartbeat_ns = 0; /* the others learn it now, and that we have it */
         r->effects->changed(r->user);
     }
 }
 
+/* A configuration is named by its epoch, an ask by its request. */
 static bool state_differs(const struct durable *a, const struct durable *b)
 {
-    uint8_t x[REPLICA_STATE_BYTES_MAX], y[REPLICA_STATE_BYTES_MAX];
-    const size_t n = durable_encode(a, x), m = durable_encode(b, y);
-    return n != m || memcmp(x, y, n) != 0;
+    return a->configuration.epoch != b->configuration.epoch || a->highest_epoch != b->highest_epoch ||
+           !uuid_equal(&a->mediator, &b->mediator) || a->ask.reason != b->ask.reason ||
+           !uuid_equal(&a->ask.request, &b->ask.request);
 }
 
 static void persist(struct replica *r)
@@ -213,6 +231,7 @@ static void settle_role(struct replica *r)
         if (!is_primary(r) && r->log_open) {
             r->role = REPLICA_INHERITING;
             r->base_seq = log_end(r).seq;
+            expect_all(r);
         }
     } else if (!configuration_has(c, &r->config.store))
         r->role = REPLICA_OUTSIDE;
@@ -228,6 +247,10 @@ uint64_t replica_turn(struct replica *r, uint64_t now_ns)
     r->now_ns = now_ns;
     if (r->state_failed)
         return UINT64_MAX;
+    /* Stopped for a while: what the others said meanwhile is on its way to us. */
+    if (now_ns - r->turn_ns >= r->config.options.silence_ns / 2)
+        expect_all(r);
+    r->turn_ns = now_ns;
     settle_role(r);
     persist(r);
     if (is_primary(r))

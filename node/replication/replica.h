@@ -59,18 +59,22 @@ struct replica_state_msg {
     bool mediator_ok; /* it had an answer of the mediator lately */
 };
 
-/* Primary to member: what follows `after` comes next; drop what you have beyond it. Answered by an ack. */
+/* Primary to member: what follows `after`, which both have, comes next. `follows` are the ids of the first
+ * ones: what the member has of them it keeps, what it has beyond that it drops. Answered by an ack. */
 struct replica_begin_msg {
     struct uuid pod, store;
     uint64_t run, epoch;
+    uint64_t stream; /* counts the primary's begins */
     struct log_id after;
+    struct log_id follows[REPLICA_TAIL_MAX];
+    uint32_t follows_count;
     uint64_t commit_seq;
 };
 
 /* Beside each batch. */
 struct replica_append_msg {
     struct uuid pod, store;
-    uint64_t run, epoch;
+    uint64_t run, epoch, stream;
     struct log_id id;
     uint64_t commit_seq;
 };
@@ -78,6 +82,7 @@ struct replica_append_msg {
 struct replica_ack_msg {
     struct uuid pod, store; /* of the member */
     uint64_t run, epoch;    /* the primary's, as in the envelope that it answers */
+    uint64_t stream;        /* same */
     struct log_id end;      /* durable here and the same as the primary's, up to here */
     uint64_t free_bytes;
     int status; /* 0, or why nothing more is taken: PS_EFULL, PS_EIO, PS_EABORTED (begin again) */
@@ -140,6 +145,8 @@ struct replica_effects {
     /* What is at `seq` in the log: 0 or PS_ENOTFOUND. */
     int (*id_at)(void *user, uint64_t seq, struct log_id *out);
     uint64_t (*log_first)(void *user);
+    /* Older ones than that may be found yet. */
+    bool (*log_searching)(void *user);
     void (*decided)(void *user, const struct replica_decision *decision);
     /* The configuration or the role changed. */
     void (*changed)(void *user);
@@ -209,6 +216,9 @@ void replica_durable(struct replica *replica, const struct log_id *end);
 void replica_applied(struct replica *replica, const struct log_id *applied);
 void replica_truncated(struct replica *replica, int status);
 void replica_free_bytes(struct replica *replica, uint64_t bytes);
+
+/* The first batch that another member may still need. */
+uint64_t replica_needed(const struct replica *replica);
 
 /* A read may be answered now: the leases of all that count are held, or nobody else can be primary. */
 bool replica_may_read(const struct replica *replica, uint64_t now_ns);

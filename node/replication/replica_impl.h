@@ -55,6 +55,10 @@ enum stream {
 struct peer {
     struct uuid store;
     uint64_t heard_ns;             /* 0: never */
+    uint64_t since_ns;             /* from when on silence counts */
+    bool in_sync, async;           /* by the configuration in force */
+    uint64_t ready_ns;             /* when it said last that it serves */
+    bool lapsed;                   /* what it had of us ended with its former run, and it does not serve yet */
     bool dead;                     /* known to have ended, until it is heard again */
     struct replica_state_msg told; /* its last one */
     uint32_t clean;                /* answered heartbeats in a row */
@@ -62,7 +66,8 @@ struct peer {
 
     /* As primary. */
     enum stream stream;
-    uint64_t stream_from, begin_ns;
+    uint64_t stream_number, stream_from, begin_ns;
+    uint64_t broken_ns; /* when the last stream ended: what was told before is old */
     uint64_t matched_seq; /* acknowledged in this epoch, to this run */
     uint64_t shipped_seq;
     uint64_t behind_ns; /* since when it is not at our end; 0: it is */
@@ -96,12 +101,16 @@ struct replica {
 
     /* As member. */
     uint64_t stream_epoch, stream_run; /* whose batches follow our end */
+    uint64_t stream_number;            /* the last one that was begun */
     bool begin_waits, truncating;
+    uint64_t truncating_to;
     struct replica_begin_msg begin;
     uint64_t promise_until_ns, promised_epoch, promised_run;
     struct uuid promised_store;
+    uint64_t primary_ns; /* since when the primary is the one it is */
 
     /* As primary. */
+    uint64_t streams;       /* begun so far */
     uint64_t base_seq;      /* end of what was inherited */
     uint64_t limit_told;
     uint64_t leading_epoch; /* last one told to the pod */
@@ -113,6 +122,8 @@ struct replica {
     bool mediator_differs;                        /* another store answers than the one that granted */
 
     uint64_t heartbeat_ns; /* last sent */
+    bool hurry;            /* the next one does not wait its turn */
+    uint64_t turn_ns;      /* last one */
     struct replica_decision decisions[REPLICA_DECISIONS];
     uint64_t decision_count;
 };
@@ -137,7 +148,8 @@ static inline struct log_id log_end(const struct replica *r)
 }
 static inline bool counts(const struct replica *r, const struct peer *p)
 {
-    return p->joining || configuration_in_sync(in_force(r), &p->store);
+    (void)r;
+    return p->joining || p->in_sync;
 }
 static inline uint64_t least_of(uint64_t a, uint64_t b)
 {
@@ -152,6 +164,8 @@ static inline uint64_t after_ns(uint64_t at, uint64_t more)
     return at > UINT64_MAX - more ? UINT64_MAX : at + more;
 }
 
+/* What the configuration in force says of each peer. */
+void place_peers(struct replica *r);
 struct peer *peer_find(struct replica *r, const struct uuid *store);
 const char *peer_name(const struct replica *r, const struct uuid *store);
 bool mediator_is_ok(const struct replica *r);
@@ -173,11 +187,20 @@ uint64_t lease_turn(struct replica *r);
 void send_heartbeats(struct replica *r);
 bool leases_held(const struct replica *r, uint64_t now_ns);
 bool heard_lately(const struct replica *r, const struct peer *p, uint64_t within_ns);
+/* Since when nothing was heard of it, though it could have been. */
+static inline uint64_t silent_since(const struct peer *p)
+{
+    return p->heard_ns > p->since_ns ? p->heard_ns : p->since_ns;
+}
+/* Silence counts from now on. */
+void expect_all(struct replica *r);
 
 /* primary.c */
 void primary_reset_streams(struct replica *r);
 uint64_t primary_turn(struct replica *r);
 void try_to_lead(struct replica *r);
+/* It begins again when the member has told where it stands, which it is asked now. */
+void break_stream(struct replica *r, struct peer *p);
 
 /* member.c */
 uint64_t follower_turn(struct replica *r);

@@ -54,17 +54,23 @@ void history_destroy(struct history *h)
     free(h);
 }
 
+/* Values of a block come in ascending order: hosts count them up. */
 static struct value *find(struct block *b, uint64_t value)
 {
-    for (size_t i = b->count; i-- > 0;)
-        if (b->values[i].value == value)
-            return &b->values[i];
-    return NULL;
+    size_t low = 0, high = b->count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (b->values[middle].value < value)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < b->count && b->values[low].value == value ? &b->values[low] : NULL;
 }
 
 void history_write_begin(struct history *h, uint32_t block, uint64_t value, uint64_t at)
 {
-    assert(block < h->blocks && !find(&h->of[block], value));
+    assert(block < h->blocks && value > h->of[block].values[h->of[block].count - 1].value);
     (void)add(&h->of[block], value, at);
 }
 

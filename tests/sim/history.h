@@ -15,7 +15,8 @@ struct history;
 
 struct history *history_create(uint32_t blocks);
 void history_destroy(struct history *history);
-/* A write of a new value (not 0, which every block holds at first) begins; ends, if it is answered. */
+/* A write of a new value begins; ends, if it is answered. Values of a block ascend from 0, which every block
+ * holds at first. */
 void history_write_begin(struct history *history, uint32_t block, uint64_t value, uint64_t at);
 void history_write_end(struct history *history, uint32_t block, uint64_t value, uint64_t at);
 void history_read(struct history *history, uint32_t block, uint64_t value, uint64_t begin, uint64_t end);

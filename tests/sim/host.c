@@ -60,7 +60,7 @@ static void io_done(struct pod_io *io, int status)
             fail(w, "host %u: %s failed with %s", h->index, h->is_write ? "a write" : "a read",
                  ps_status_name(status));
     }
-    again(h, status ? 20 * MS + below(w, 50 * MS) : below(w, 2 * MS));
+    again(h, status ? 20 * MS + below(w, 50 * MS) : below(w, 6 * MS));
 }
 
 void host_node_died(struct host *h, unsigned node)

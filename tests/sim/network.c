@@ -42,6 +42,14 @@ static void send(struct world *w, struct message *m)
         free(m);
         return;
     }
+    if (carries_log(m)) {
+        /* One connection: what it carries stays in order. */
+        uint64_t *last = &w->link_at[m->from][m->to];
+        const uint64_t when = w->now + delay(w);
+        *last = when > *last ? when : *last + 1;
+        at(w, *last, EVENT_MESSAGE, m->to, 0, m);
+        return;
+    }
     if (w->faults && chance(w, 1, 500)) {
         struct message *twice = malloc(sizeof *m + m->bytes);
         assert(twice);
@@ -234,10 +242,23 @@ static void forget_last(struct world *w)
 
 /* ---- arrival */
 
+static void trace_message(struct world *w, const struct node *n, const struct message *m)
+{
+    const char *from = w->nodes[m->from].name;
+    if (m->kind == MESSAGE_BEGIN)
+        trace(w, "%s: %s begins after batch %llu in epoch %llu", n->name, from,
+              (unsigned long long)m->begin.after.seq, (unsigned long long)m->begin.epoch);
+    else if (m->kind == MESSAGE_ACK && m->ack.status)
+        trace(w, "%s: %s refuses after batch %llu in epoch %llu: %s", n->name, from,
+              (unsigned long long)m->ack.end.seq, (unsigned long long)m->ack.epoch,
+              ps_status_name(m->ack.status));
+}
+
 static void node_message(struct world *w, struct node *n, struct message *m)
 {
     struct replica_ack_msg refusal;
     const uint64_t now = clock_of(n);
+    trace_message(w, n, m);
     switch (m->kind) {
     case MESSAGE_STATE: {
         struct message *out = make(n, m->from, MESSAGE_STATE_ANSWER, 0);

@@ -115,9 +115,9 @@ void wake(struct node *n)
 static uint64_t disk_latency(struct node *n, const struct blkdev_req *req)
 {
     struct world *w = n->w;
-    uint64_t ns = 20000 + below(w, 60000) + req->length / 2;
+    uint64_t ns = 100000 + below(w, 400000) + req->length / 2;
     if (req->op == BLKDEV_FLUSH || (req->flags & BLKDEV_FUA))
-        ns += 100000 + below(w, 200000);
+        ns += 500000 + below(w, 2500000);
     if (w->now < n->disk_slow_until)
         ns *= 20;
     return ns;
@@ -176,6 +176,13 @@ static void opened(void *user, int status, struct member_pod *member)
     trace(n->w, "%s: open, run %llu", n->name, (unsigned long long)id.run);
 }
 
+static void pod_event(void *user, const char *kind, uint64_t image_id, const char *text)
+{
+    struct node *n = user;
+    (void)image_id;
+    trace(n->w, "%s: pod: %s: %s", n->name, kind, text);
+}
+
 static void node_start(struct node *n)
 {
     struct world *w = n->w;
@@ -194,7 +201,9 @@ static void node_start(struct node *n)
                 .compression = true,
                 .segment_bytes = SEGMENT_BYTES,
                 .seed = {n->index + 1, w->options.seed},
-                .pod_id = {1, 2, 3}},
+                .pod_id = {1, 2, 3},
+                .event = pod_event,
+                .user = n},
         .format = POD_FORMAT_BLANK,
         .node = n->name,
         .seed = prng_next(&w->prng),
@@ -303,6 +312,7 @@ static void fault(struct world *w)
         w->result->mediator_outages++;
         break;
     case 10:
+        trace(w, "%s's disk is slow for %llu ms", n->name, (unsigned long long)(ns / MS));
         n->disk_slow_until = w->now + ns;
         break;
     default:
@@ -398,11 +408,15 @@ static void happen(struct world *w, const struct event *e)
 /* Until `done` says so or the time is up; true: done. */
 static bool run_until(struct world *w, bool (*done)(struct world *w), uint64_t until)
 {
+    uint64_t looked = 0;
     while (!w->result->failed && w->heap_count && w->heap[0].at <= until) {
         const struct event e = next_event(w);
         w->now = e.at;
         happen(w, &e);
-        if (done && done(w))
+        if (!done || w->now - looked < MS)
+            continue;
+        looked = w->now;
+        if (done(w))
             return true;
     }
     if (!w->result->failed && w->now < until && !done)

@@ -117,6 +117,7 @@ struct world {
     struct node nodes[SIM_NODES_MAX];
     bool cut[ENDS][ENDS];
     uint64_t cut_until[ENDS][ENDS];
+    uint64_t link_at[ENDS][ENDS]; /* arrival of the last piece of log */
     bool clogged;
     struct mediator_store *mediator_store;
     struct mediator_core *mediator;

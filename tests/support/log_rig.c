@@ -195,7 +195,9 @@ void group_lead(struct group *g, struct member *m)
     g->commit = durable.seq;
     g->leader = m;
     g->epoch++;
-    /* The history is what this log is. */
+    /* The history is what this log is: only one that had all of the last leader's may lead. */
+    if (durable.seq <= g->log.end && g->log.at[durable.seq].data)
+        assert_true(log_id_equal(&g->log.at[durable.seq].id, &durable));
     history_cut(&g->log, durable.seq);
     pod_lead(m->rig.pod, g->epoch);
     m->rig.beside = beside;
@@ -264,19 +266,18 @@ void member_catch_up(struct member *m, bool by_reading)
 {
     struct group *g = m->group;
     struct pod *leader = g->leader->rig.pod;
-    struct log_id mine, theirs, applied, durable;
+    struct log_id mine, applied, durable;
     pod_log_ends(m->rig.pod, &applied, &durable);
     uint64_t common = durable.seq;
     for (;; common--) {
         assert_true(common >= applied.seq); /* what is committed never differs */
         assert_int_equal(pod_log_id_at(m->rig.pod, common, &mine), 0);
-        if (common <= g->log.end && pod_log_id_at(leader, common, &theirs) == 0 &&
-            log_id_equal(&mine, &theirs))
+        if (common <= g->log.end && log_id_equal(&mine, &g->log.at[common].id))
             break;
     }
     if (common < durable.seq)
         assert_int_equal(member_truncate(m, common), 0);
-    if (!by_reading)
+    if (!by_reading || pod_log_first(leader) == 0 || pod_log_first(leader) > common + 1)
         return;
     void *buf = aligned_alloc(BLKDEV_ALIGN, BATCH_MAX_BYTES);
     for (uint64_t seq = common + 1; seq <= leader->durable.seq; seq++) {

@@ -195,8 +195,8 @@ void rig_settle(struct rig *rig)
         if (!rig_step(rig))
             return;
         assert_true(n < 3000000);
-        if (blkdev_mem_pending(rig->mem) || images_releasable(pod->images) || pod->release_in_flight ||
-            checkpoint_busy(pod) || pod->in_flight_count || pod->open || pod->again)
+        if (blkdev_mem_pending(rig->mem) || (pod->role != POD_STANDBY && images_releasable(pod->images)) ||
+            pod->release_in_flight || checkpoint_busy(pod) || pod->in_flight_count || pod->open || pod->again)
             continue;
         return;
     }

@@ -107,6 +107,52 @@ static void a_dead_segment_is_free_only_when_the_checkpoint_is_durable(void **st
     assert_int_equal(segments_dead(rig->s, 10), 0);
 }
 
+static void log_is_kept_for_readers_from_the_batch_they_want(void **state)
+{
+    struct rig *rig = *state;
+    uint64_t lowest;
+    uint32_t s[4];
+    for (int i = 0; i < 3; i++) {
+        s[i] = take(rig, SEGMENT_LOG);
+        segments_seal(rig->s, s[i], 10 * (uint64_t)(i + 1));
+    }
+    s[3] = take(rig, SEGMENT_META);
+    segments_seal(rig->s, s[3], 0);
+    assert_int_equal(segments_dead(rig->s, 30), 4);
+    segments_keep_log(rig->s, 15); /* in the second one */
+    assert_int_equal(segments_dead(rig->s, 30), 2);
+    assert_int_equal(segments_kept(rig->s, 30, &lowest), 2);
+    assert_int_equal(lowest, 20);
+    assert_int_equal(segments_kept(rig->s, 25, &lowest), 1); /* the third one is needed anyway */
+    assert_int_equal(segments_cut(rig->s, 30, false, note, rig), 10);
+    segments_cut_done(rig->s);
+    assert_int_equal(segments_state(rig->s, s[0]), SEGMENT_FREE);
+    assert_int_equal(segments_state(rig->s, s[1]), SEGMENT_LOG);
+    assert_int_equal(segments_state(rig->s, s[3]), SEGMENT_FREE);
+    segments_keep_log(rig->s, UINT64_MAX);
+    assert_int_equal(segments_kept(rig->s, 30, &lowest), 0);
+    assert_int_equal(segments_cut(rig->s, 30, false, note, rig), 30);
+}
+
+/* Batches behind 15 moved elsewhere: the third segment holds nothing any more, the second one only some. */
+static void the_end_of_the_log_is_cut_off(void **state)
+{
+    struct rig *rig = *state;
+    uint32_t s[3];
+    for (int i = 0; i < 3; i++) {
+        s[i] = take(rig, SEGMENT_LOG);
+        segments_seal(rig->s, s[i], 10 * (uint64_t)(i + 1));
+    }
+    segments_log_cut(rig->s, 15, s[1]);
+    assert_int_equal(segments_last_seq(rig->s, s[0]), 10);
+    assert_int_equal(segments_last_seq(rig->s, s[1]), 15);
+    assert_int_equal(segments_last_seq(rig->s, s[2]), 0);
+    assert_int_equal(segments_dead(rig->s, 14), 2);
+    segments_log_holds(rig->s, s[2], 7); /* found there later */
+    segments_log_holds(rig->s, s[2], 5);
+    assert_int_equal(segments_last_seq(rig->s, s[2]), 7);
+}
+
 static void log_beyond_the_checkpoint_open_and_live_segments_are_kept(void **state)
 {
     struct rig *rig = *state;
@@ -322,6 +368,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(segments_are_taken_in_turn_until_none_is_left),
         TEST(a_dead_segment_is_free_only_when_the_checkpoint_is_durable),
+        TEST(log_is_kept_for_readers_from_the_batch_they_want),
+        TEST(the_end_of_the_log_is_cut_off),
         TEST(log_beyond_the_checkpoint_open_and_live_segments_are_kept),
         TEST(a_read_keeps_a_freed_segment_from_being_taken),
         TEST(a_pin_on_a_segment_in_use_changes_nothing),

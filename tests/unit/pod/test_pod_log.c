@@ -207,6 +207,28 @@ static void what_is_not_committed_is_neither_answered_nor_applied(void **state)
     assert_noise(b, "v", 0, BLOCK, 5);
 }
 
+static void what_was_said_ahead_commits_nothing_of_a_new_leader(void **state)
+{
+    struct group *g = *state;
+    start(g, 2);
+    struct member *b = &g->members[1];
+    static struct pending p;
+    assert_int_equal(rig_create_volume(&g->members[0].rig, "v", MIB), 0);
+    group_settle(g);
+    pod_log_commit(b->rig.pod, 1000);
+    member_abandon(&g->members[0]);
+    group_lead(g, b);
+    g->hold_commit = true;
+    noise(p.buf, BLOCK, 5);
+    submit(b, &p, POD_WRITE, 0, BLOCK);
+    steps(b, 100);
+    assert_false(p.done);
+    g->hold_commit = false;
+    steps(b, 100);
+    assert_true(p.done && p.status == 0);
+    pod_image_close(p.image);
+}
+
 static void a_batch_that_does_not_follow_is_refused(void **state)
 {
     struct group *g = *state;
@@ -258,6 +280,32 @@ static void appends_beyond_what_is_committed_are_bounded(void **state)
         assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
     member_wait_applied(b, g->log.end);
     b->away = false;
+    group_check(g);
+}
+
+/* What a batch frees is counted in pages that a small cache has long given up. */
+static void a_follower_loads_the_pages_that_a_batch_needs(void **state)
+{
+    struct group *g = *state;
+    group_create(g, 2, DEVICE, 3);
+    struct member *a = &g->members[0], *b = &g->members[1];
+    b->rig.config.metadata_cache_bytes = MIB;
+    assert_int_equal(member_open(a), 0);
+    assert_int_equal(member_open(b), 0);
+    group_lead(g, a);
+    assert_int_equal(rig_create_volume(&a->rig, "v", 4096ull * MIB), 0);
+    for (uint64_t i = 0; i < 200; i++) /* a page of places worth writing back */
+        write_noise(a, "v", i * BLOCK, BLOCK, i);
+    checkpoint_want(b->rig.pod);
+    group_settle(g);
+    member_abandon(a); /* the next leader's ids lie in other pages */
+    assert_int_equal(member_open(a), 0);
+    group_lead(g, a);
+    for (uint64_t i = 1; i < 700; i++)
+        write_noise(a, "v", i * 512 * BLOCK, BLOCK, 1000 + i);
+    group_settle(g);
+    assert_int_equal(rig_range(&a->rig, POD_TRIM, "v", 0, 200 * BLOCK), 0);
+    group_settle(g);
     group_check(g);
 }
 
@@ -379,6 +427,33 @@ static void what_was_truncated_stays_away_and_what_was_kept_stays(void **state)
         assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
     b->away = false;
     group_check(g);
+}
+
+/* Segments are used again: what was dropped may lie where the log goes on. */
+static void a_dropped_batch_that_lies_behind_the_end_is_not_taken(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2), *b = &g->members[1];
+    b->away = true;
+    assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
+    for (uint64_t i = 0; i < 5; i++)
+        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+    for (uint64_t seq = 1; seq <= 5; seq++)
+        assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
+    steps(b, 60);
+    assert_int_equal(b->durable.seq, 5);
+    const struct log_entry *dropped = log_index_get(b->rig.pod->log_index, 4);
+    const uint32_t bytes = dropped->bytes;
+    uint8_t *as_it_lay = malloc(bytes);
+    blkdev_mem_peek(b->rig.mem, segment_addr(b->rig.pod, dropped->segment) + dropped->offset, as_it_lay,
+                    bytes, true);
+    assert_int_equal(member_truncate(b, 3), 0);
+    const struct position *tail = &b->rig.pod->tail;
+    blkdev_mem_poke(b->rig.mem, segment_addr(b->rig.pod, tail->segment) + tail->offset, as_it_lay, bytes);
+    member_crash(b, BLKDEV_MEM_LOSE);
+    assert_int_equal(member_open(b), 0);
+    assert_int_equal(b->durable.seq, 3);
+    free(as_it_lay);
 }
 
 /* ---- reads */
@@ -634,10 +709,56 @@ static void log_is_kept_for_a_member_that_lags_while_there_is_space(void **state
     g->leader = NULL; /* b lags too far: there is nothing to compare */
 }
 
-static void a_follower_without_room_says_so(void **state)
+static void a_restarted_leader_knows_the_log_that_lies_in_its_flash(void **state)
 {
     struct group *g = *state;
-    group_create(g, 2, DEVICE, 4);
+    struct member *a = start(g, 2), *b = &g->members[1];
+    b->away = true;
+    assert_int_equal(rig_create_volume(&a->rig, "v", 8 * MIB), 0);
+    for (uint64_t i = 0; i < 40; i++)
+        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+    for (int again = 0; again < 3; again++) {
+        rig_close(&a->rig); /* there is nothing to replay */
+        g->leader = NULL;
+        a->rig.beside = NULL;
+        assert_int_equal(member_open(a), 0);
+        rig_settle(&a->rig);
+        for (int n = 0; index_load_busy(a->rig.pod); n++) {
+            assert_true(n < 100000);
+            (void)rig_step(&a->rig);
+        }
+        assert_int_equal(pod_log_first(a->rig.pod), 1);
+        group_lead(g, a);
+        write_noise(a, "v", 6 * MIB + (uint64_t)again * MIB / 2, 64 * KIB, 100 + (uint64_t)again);
+    }
+    member_catch_up(b, true);
+    b->away = false;
+    group_check(g);
+    /* What is freed later is forgotten, found by a start or not. */
+    pod_log_retain(a->rig.pod, 0);
+    for (uint64_t i = 0; i < 40; i++)
+        assert_int_equal(rig_range(&a->rig, POD_TRIM, "v", i * 128 * KIB, 128 * KIB), 0);
+    checkpoint_want(a->rig.pod);
+    rig_settle(&a->rig);
+    const uint64_t first = pod_log_first(a->rig.pod);
+    assert_true(first > 30);
+    uint8_t *buf = aligned_alloc(BLKDEV_ALIGN, BATCH_MAX_BYTES);
+    for (uint64_t seq = first; seq <= a->durable.seq; seq++) {
+        int status = 1;
+        struct pod_log_read read = {.seq = seq, .buf = buf, .cb = on_log_read, .user = &status};
+        assert_int_equal(pod_log_read(a->rig.pod, &read), 0);
+        while (status == 1)
+            (void)rig_step(&a->rig);
+        assert_int_equal(status, 0);
+    }
+    free(buf);
+    group_check(g);
+}
+
+/* Batches of `bytes` and of what comes of them, until a small follower is full. */
+static void fill_follower(struct group *g, uint64_t bytes, uint64_t seed)
+{
+    group_create(g, 2, DEVICE, seed);
     struct member *a = &g->members[0], *b = &g->members[1];
     assert_int_equal(member_open(a), 0);
     rig_destroy(&b->rig);
@@ -648,21 +769,47 @@ static void a_follower_without_room_says_so(void **state)
     group_lead(g, a);
     b->away = true;
     assert_int_equal(rig_create_volume(&a->rig, "v", 64 * MIB), 0);
-    for (uint64_t i = 0; i < 320; i++)
-        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+    for (uint64_t at = 0; at + bytes <= 40 * MIB; at += bytes)
+        write_noise(a, "v", at, bytes, at + seed);
     pod_log_commit(b->rig.pod, UINT64_MAX);
     int rc = 0;
-    for (uint64_t seq = 1; seq <= g->log.end && !rc; seq++)
+    uint64_t seq = 0;
+    while (!rc && seq < g->log.end) {
+        seq++;
         rc = member_append(b, g->log.at[seq].data, g->log.at[seq].bytes);
+    }
     assert_int_equal(rc, PS_EFULL);
-    /* What it has stays, and it opens again. */
+    /* What it has stays, and it opens again and again. */
     member_wait_applied(b, b->rig.pod->sealed_seq);
     rig_check(&b->rig);
     const struct log_id end = b->durable;
-    member_crash(b, BLKDEV_MEM_LOSE);
-    assert_int_equal(member_open(b), 0);
-    assert_true(log_id_equal(&b->durable, &end));
+    assert_int_equal(end.seq, seq - 1);
+    for (int again = 0; again < 3; again++) {
+        member_crash(b, BLKDEV_MEM_LOSE);
+        assert_int_equal(member_open(b), 0);
+        assert_true(log_id_equal(&b->durable, &end));
+        rig_check(&b->rig);
+    }
+    /* A delete still gets through. */
+    member_abandon(a);
+    b->away = false;
+    group_lead(g, b);
+    assert_int_equal(rig_named(&b->rig, POD_VOLUME_DELETE, "v", NULL, 0), 0);
+    rig_settle(&b->rig);
+    rig_check(&b->rig);
+    assert_int_equal(rig_create_volume(&b->rig, "w", MIB), 0);
+    write_noise(b, "w", 0, 256 * KIB, 1);
     g->leader = NULL;
+    group_destroy(g);
+}
+
+static void a_follower_without_room_says_so(void **state)
+{
+    struct group *g = *state;
+    const uint64_t sizes[] = {128 * KIB, MIB, 300 * KIB, 20 * KIB};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        fill_follower(g, sizes[i], i + 4);
+    group_create(g, 0, DEVICE, 1); /* for the teardown */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -673,11 +820,14 @@ int main(void)
         TEST(followers_equal_the_leader_after_every_change),
         TEST(a_follower_tells_of_images_and_takes_no_requests),
         TEST(what_is_not_committed_is_neither_answered_nor_applied),
+        TEST(what_was_said_ahead_commits_nothing_of_a_new_leader),
         TEST(a_batch_that_does_not_follow_is_refused),
         TEST(appends_beyond_what_is_committed_are_bounded),
+        TEST(a_follower_loads_the_pages_that_a_batch_needs),
         TEST(a_follower_takes_over_and_the_old_leader_follows),
         TEST(a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed),
         TEST(what_was_truncated_stays_away_and_what_was_kept_stays),
+        TEST(a_dropped_batch_that_lies_behind_the_end_is_not_taken),
         TEST(reads_wait_until_they_may),
         TEST(an_abandoned_pod_has_all_that_was_durable),
         TEST(a_closed_member_opens_without_anything_to_replay),
@@ -685,6 +835,7 @@ int main(void)
         TEST(identities_are_told_and_adopted),
         TEST(writes_are_admitted_by_the_least_free_space),
         TEST(log_is_kept_for_a_member_that_lags_while_there_is_space),
+        TEST(a_restarted_leader_knows_the_log_that_lies_in_its_flash),
         TEST(a_follower_without_room_says_so),
     };
     return cmocka_run_group_tests_name("pod_log", tests, NULL, NULL);
