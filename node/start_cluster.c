@@ -36,7 +36,6 @@ static void decided(void *user, const struct replica_decision *d)
 {
     struct node *node = user;
     char kind[32];
-    log_info("cluster", d->text, LOG_S("decision", d->kind), LOG_U("epoch", d->epoch));
     (void)snprintf(kind, sizeof kind, "pod.%s", d->kind);
     for (char *space; (space = strchr(kind, ' '));)
         *space = '-';

@@ -38,6 +38,30 @@ static int ids_from_message(ProtobufCBinaryData pod, ProtobufCBinaryData store, 
     return rc ? rc : uuid_from_message(store, UUID_REQUIRED, "the store", out_store, err);
 }
 
+static size_t log_ids_to_message(const struct log_id *ids, uint32_t count, Pstorage__V1__LogId *out,
+                                 Pstorage__V1__LogId **pointers)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        log_id_to_message(&ids[i], &out[i]);
+        pointers[i] = &out[i];
+    }
+    return count;
+}
+
+static int log_ids_from_message(size_t count, Pstorage__V1__LogId *const *ids, struct log_id *out,
+                                uint32_t *out_count, struct ps_error *err)
+{
+    if (count > REPLICA_TAIL_MAX)
+        return ps_error_set(err, PS_EINVAL, "%zu batches are named; %d are possible", count, REPLICA_TAIL_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const int rc = log_id_from_message(ids[i], "a batch", &out[i], err);
+        if (rc)
+            return rc;
+    }
+    *out_count = (uint32_t)count;
+    return 0;
+}
+
 /* ---- Hello */
 
 void hello_to_message(const struct replication_hello *h, Pstorage__V1__ReplicationHello *out)
@@ -96,12 +120,8 @@ void state_to_message(const struct replica_state_msg *s, struct state_message *o
     log_id_to_message(&s->end, &out->end);
     m->applied = &out->applied;
     m->end = &out->end;
-    m->n_tail = s->tail_count;
+    m->n_tail = log_ids_to_message(s->tail, s->tail_count, out->tail, out->tails);
     m->tail = out->tails;
-    for (uint32_t i = 0; i < s->tail_count; i++) {
-        log_id_to_message(&s->tail[i], &out->tail[i]);
-        out->tails[i] = &out->tail[i];
-    }
     m->stream_epoch = s->stream_epoch;
     m->stream_run = s->stream_run;
     m->free_bytes = s->free_bytes;
@@ -124,9 +144,6 @@ int state_from_message(const Pstorage__V1__ReplicationState *m, struct replica_s
         .log_open = m->log_open != 0,
         .mediator_ok = m->mediator_ok != 0,
     };
-    if (m->n_tail > REPLICA_TAIL_MAX)
-        return ps_error_set(err, PS_EINVAL, "a state names %zu batches beyond the applied one; %d are possible",
-                            m->n_tail, REPLICA_TAIL_MAX);
     int rc = ids_from_message(m->pod, m->store, &s.pod, &s.store, err);
     if (rc == 0 && m->configuration)
         rc = configuration_from_message(m->configuration, &s.configuration, err);
@@ -137,8 +154,8 @@ int state_from_message(const Pstorage__V1__ReplicationState *m, struct replica_s
         rc = log_id_from_message(m->applied, "the applied batch", &s.applied, err);
     if (rc == 0)
         rc = log_id_from_message(m->end, "the last batch", &s.end, err);
-    for (size_t i = 0; rc == 0 && i < m->n_tail; i++)
-        rc = log_id_from_message(m->tail[i], "a batch", &s.tail[s.tail_count++], err);
+    if (rc == 0)
+        rc = log_ids_from_message(m->n_tail, m->tail, s.tail, &s.tail_count, err);
     if (rc == 0)
         *out = s;
     return rc;
@@ -156,15 +173,21 @@ void begin_to_message(const struct replica_begin_msg *b, struct begin_message *o
     log_id_to_message(&b->after, &out->after);
     out->message.after = &out->after;
     out->message.commit_seq = b->commit_seq;
+    out->message.stream = b->stream;
+    out->message.n_follows = log_ids_to_message(b->follows, b->follows_count, out->follows, out->pointers);
+    out->message.follows = out->pointers;
 }
 
 int begin_from_message(const Pstorage__V1__ReplicationBegin *m, struct replica_begin_msg *out,
                        struct ps_error *err)
 {
-    struct replica_begin_msg b = {.run = m->run, .epoch = m->epoch, .commit_seq = m->commit_seq};
+    struct replica_begin_msg b = {
+        .run = m->run, .epoch = m->epoch, .stream = m->stream, .commit_seq = m->commit_seq};
     int rc = ids_from_message(m->pod, m->store, &b.pod, &b.store, err);
     if (rc == 0)
         rc = log_id_from_message(m->after, "the batch before", &b.after, err);
+    if (rc == 0)
+        rc = log_ids_from_message(m->n_follows, m->follows, b.follows, &b.follows_count, err);
     if (rc == 0)
         *out = b;
     return rc;
@@ -180,12 +203,14 @@ void append_to_message(const struct replica_append_msg *a, struct append_message
     log_id_to_message(&a->id, &out->id);
     out->message.id = &out->id;
     out->message.commit_seq = a->commit_seq;
+    out->message.stream = a->stream;
 }
 
 int append_from_message(const Pstorage__V1__ReplicationAppend *m, struct replica_append_msg *out,
                         struct ps_error *err)
 {
-    struct replica_append_msg a = {.run = m->run, .epoch = m->epoch, .commit_seq = m->commit_seq};
+    struct replica_append_msg a = {
+        .run = m->run, .epoch = m->epoch, .stream = m->stream, .commit_seq = m->commit_seq};
     int rc = ids_from_message(m->pod, m->store, &a.pod, &a.store, err);
     if (rc == 0)
         rc = log_id_from_message(m->id, "the batch's id", &a.id, err);
@@ -221,6 +246,7 @@ void ack_to_message(const struct replica_ack_msg *a, struct ack_message *out)
     log_id_to_message(&a->end, &out->end);
     out->message.end = &out->end;
     out->message.free_bytes = a->free_bytes;
+    out->message.stream = a->stream;
     out->message.status = PSTORAGE__V1__ACK_STATUS__ACK_STATUS_FAILED;
     for (size_t i = ACK_STATUSES; i-- > 0;)
         if (ack_statuses[i].status == a->status)
@@ -229,7 +255,8 @@ void ack_to_message(const struct replica_ack_msg *a, struct ack_message *out)
 
 int ack_from_message(const Pstorage__V1__ReplicationAck *m, struct replica_ack_msg *out, struct ps_error *err)
 {
-    struct replica_ack_msg a = {.run = m->run, .epoch = m->epoch, .free_bytes = m->free_bytes};
+    struct replica_ack_msg a = {
+        .run = m->run, .epoch = m->epoch, .stream = m->stream, .free_bytes = m->free_bytes};
     size_t i = 0;
     while (i < ACK_STATUSES && ack_statuses[i].message != m->status)
         i++;

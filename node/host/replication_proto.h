@@ -40,7 +40,7 @@ int state_from_message(const Pstorage__V1__ReplicationState *message, struct rep
 
 struct begin_message {
     Pstorage__V1__ReplicationBegin message;
-    Pstorage__V1__LogId after;
+    Pstorage__V1__LogId after, follows[REPLICA_TAIL_MAX], *pointers[REPLICA_TAIL_MAX];
 };
 void begin_to_message(const struct replica_begin_msg *msg, struct begin_message *out);
 int begin_from_message(const Pstorage__V1__ReplicationBegin *message, struct replica_begin_msg *out,
