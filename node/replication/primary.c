@@ -282,7 +282,7 @@ static uint64_t removal_turn(struct replica *r)
             any = true;
         else if (p->in_sync)
             at = least_of(at, silent_since(p) + r->config.options.silence_ns);
-        if (p->behind_ns)
+        if (p->in_sync && p->behind_ns)
             at = least_of(at, after_ns(p->behind_ns, r->config.options.unacked_ns));
     }
     if (!any || in_force(r)->epoch != r->want.configuration.epoch)

@@ -89,6 +89,7 @@ struct node {
     size_t scheduled_count;
     struct uuid store;
     bool known; /* store is set */
+    bool too_old; /* at rest: it needs a full copy */
 };
 
 struct host {
