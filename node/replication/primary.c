@@ -163,8 +163,8 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
     if (in->end.seq > p->matched_seq)
         p->behind_ns = now_ns;
     p->matched_seq = in->end.seq;
-    if (p->shipped_seq < p->matched_seq)
-        p->shipped_seq = p->matched_seq;
+    p->shipped_seq = most_of(p->shipped_seq, p->matched_seq);
+    p->stream_from = most_of(p->stream_from, p->matched_seq + 1);
 }
 
 static void stream_turn(struct replica *r, struct peer *p)

@@ -458,6 +458,8 @@ static bool at_rest(struct world *w)
     if (leaders != 1 || lead.asking)
         return false;
     w->result->too_old = 0;
+    for (unsigned i = 0; i < w->node_count; i++)
+        w->nodes[i].too_old = false;
     for (uint32_t i = 0; i < lead.peer_count; i++) {
         const struct replica_peer_info *p = &lead.peers[i];
         if (p->state != REPLICA_PEER_TOO_OLD && !p->member.in_sync)
@@ -664,7 +666,7 @@ static void run(struct world *w)
     const uint64_t writes = w->result->writes;
     (void)run_until(w, NULL, w->now + 12 * SECOND);
     w->stopping = true;
-    if (!w->result->failed && !run_until(w, at_rest, w->now + 20 * SECOND)) {
+    if (!w->result->failed && !run_until(w, at_rest, w->now + 60 * SECOND)) {
         describe(w, state, sizeof state);
         fail(w, "it does not come to rest: %s", state);
     } else if (!w->result->failed && w->result->writes == writes) {
