@@ -114,6 +114,7 @@ struct world {
     struct event *heap;
     size_t heap_count, heap_capacity;
 
+    struct uuid pod;
     unsigned node_count;
     struct node nodes[SIM_NODES_MAX];
     bool cut[ENDS][ENDS];
