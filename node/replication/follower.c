@@ -134,7 +134,7 @@ bool replica_append(struct replica *r, uint64_t now_ns, const struct replica_app
     }
     if (*fresh)
         r->tail[r->tail_count++] = in->id;
-    if (BROKEN(REPLICA_ACK_UNFLUSHED))
+    if (!*fresh || BROKEN(REPLICA_ACK_UNFLUSHED))
         acknowledge(r);
     if (in->commit_seq > r->commit_seq) {
         r->commit_seq = in->commit_seq;

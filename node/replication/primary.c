@@ -163,8 +163,8 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
     if (in->end.seq > p->matched_seq)
         p->behind_ns = now_ns;
     p->matched_seq = in->end.seq;
-    if (p->shipped_seq < p->matched_seq)
-        p->shipped_seq = p->matched_seq;
+    p->shipped_seq = most_of(p->shipped_seq, p->matched_seq);
+    p->stream_from = most_of(p->stream_from, p->matched_seq + 1);
 }
 
 static void stream_turn(struct replica *r, struct peer *p)
@@ -282,7 +282,7 @@ static uint64_t removal_turn(struct replica *r)
             any = true;
         else if (p->in_sync)
             at = least_of(at, silent_since(p) + r->config.options.silence_ns);
-        if (p->behind_ns)
+        if (p->in_sync && p->behind_ns)
             at = least_of(at, after_ns(p->behind_ns, r->config.options.unacked_ns));
     }
     if (!any || in_force(r)->epoch != r->want.configuration.epoch)

@@ -205,13 +205,7 @@ static void ask_mediator(struct world *w, const struct message *m)
 
 static void report_mediator(struct world *w, const struct message *m)
 {
-    const struct node *n = &w->nodes[m->from];
-    struct pod_log_identity id;
-    if (!n->up || !n->opened)
-        return;
-    pod_log_identity(member_pod(n->member), &id);
-    struct mediator_report report = {.epoch = m->epoch};
-    memcpy(report.pod.bytes, id.pod, 16);
+    const struct mediator_report report = {.pod = w->pod, .epoch = m->epoch};
     uint64_t epoch;
     struct ps_error err;
     if (mediator_report(w->mediator, cluster, &report, 1, &epoch, &err))
@@ -315,6 +309,7 @@ void found(struct world *w)
     struct pod_log_identity id;
     pod_log_identity(member_pod(w->nodes[0].member), &id);
     memcpy(c.pod.bytes, id.pod, 16);
+    w->pod = c.pod;
     (void)snprintf(c.pod_name, sizeof c.pod_name, "default");
     for (unsigned i = 0; i < w->node_count; i++) {
         c.members[i] = (struct member){.store = w->nodes[i].store, .mode = MEMBER_SYNC, .in_sync = true};

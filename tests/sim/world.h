@@ -89,6 +89,7 @@ struct node {
     size_t scheduled_count;
     struct uuid store;
     bool known; /* store is set */
+    bool too_old; /* at rest: it needs a full copy */
 };
 
 struct host {
@@ -113,6 +114,7 @@ struct world {
     struct event *heap;
     size_t heap_count, heap_capacity;
 
+    struct uuid pod;
     unsigned node_count;
     struct node nodes[SIM_NODES_MAX];
     bool cut[ENDS][ENDS];
