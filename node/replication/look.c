@@ -104,7 +104,7 @@ void replica_look(const struct replica *r, uint64_t now_ns, struct replica_info 
         .commit_seq = r->commit_seq,
         .lease_held = r->role == REPLICA_LEADING && leases_held(r, now_ns),
         .mediator_ok = mediator_is_ok(r),
-        .asking = ask_is_open(r),
+        .asking = ask_is_open(r) || r->want.configuration.epoch != in_force(r)->epoch,
         .switching = !uuid_is_none(&r->switching),
         .mediator = r->durable.mediator,
     };
