@@ -25,8 +25,9 @@ static void line(void *user, const char *text)
 static void serving(void *user, bool is_serving)
 {
     struct node *node = user;
-    log_info("cluster", is_serving ? "this node is the pod's primary: hosts are served here"
-                                   : "this node is not the pod's primary any more: hosts are sent away",
+    log_info("cluster",
+             is_serving ? "this node is the pod's primary: hosts are served here"
+                        : "this node is not the pod's primary any more: hosts are sent away",
              LOG_S("pod", node_pod_name));
     if (!is_serving && node->nbd)
         nbd_server_drop(node->nbd);
@@ -130,7 +131,8 @@ int start_member(struct node *node, const struct pod_config *pod, struct ps_erro
     int rc = cluster_create(&config, &node->cluster, &reason);
     if (rc)
         return node_setting_error(node, PSTORAGED_PEERS, rc, err, reason.detail);
-    node->gate = (struct primary_gate){.is_open = gate_is_open, .refusal = gate_refusal, .user = node->cluster};
+    node->gate =
+        (struct primary_gate){.is_open = gate_is_open, .refusal = gate_refusal, .user = node->cluster};
     rc = open_member(node, pod, &reason);
     if (rc) {
         close_cluster(node);

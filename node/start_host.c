@@ -162,7 +162,9 @@ int start_nbd(struct node *node, struct ps_error *err)
 {
     if (node->as.nbd_listen[0] == '\0')
         return 0;
-    const struct nbd_server_config config = {.pod = node->pod, .listen = node->as.nbd_listen, .log = nbd_log,
+    const struct nbd_server_config config = {.pod = node->pod,
+                                             .listen = node->as.nbd_listen,
+                                             .log = nbd_log,
                                              .gate = node->cluster ? &node->gate : NULL};
     struct ps_error reason;
     const int rc = nbd_server_start(&node->loop, &config, &node->nbd, &reason);

@@ -98,8 +98,8 @@ void show_pod_lines(struct cli *cli, const struct pstorage_pod_view *v)
     if (v->cluster[0] && !v->epoch)
         (void)fprintf(cli->out, "Pod %s is not formed yet\n", v->name);
     else if (v->cluster[0])
-        (void)fprintf(cli->out, "Pod %s, epoch %" PRIu64 ": primary %s%s%s; this node is %s%s\n", v->name, v->epoch,
-                      v->primary, v->primary_address[0] ? " at " : "", v->primary_address, v->role,
+        (void)fprintf(cli->out, "Pod %s, epoch %" PRIu64 ": primary %s%s%s; this node is %s%s\n", v->name,
+                      v->epoch, v->primary, v->primary_address[0] ? " at " : "", v->primary_address, v->role,
                       v->serving ? " and serves hosts" : "");
     else
         (void)fprintf(cli->out, "Pod %s is not replicated\n", v->name);
@@ -141,8 +141,8 @@ int cmd_pod_list(struct cli *cli)
         (void)cJSON_AddItemToArray(pods, show_json_pod(v));
         return cli_print_json(cli, json);
     }
-    static const struct table_column columns[] = {{"POD", false},    {"PRIMARY", false}, {"EPOCH", true},
-                                                  {"MEMBERS", true}, {"IN SYNC", true},  {"HERE", false},
+    static const struct table_column columns[] = {{"POD", false},      {"PRIMARY", false}, {"EPOCH", true},
+                                                  {"MEMBERS", true},   {"IN SYNC", true},  {"HERE", false},
                                                   {"WAITS FOR", false}};
     struct table *t = table_create(columns, sizeof columns / sizeof columns[0]);
     uint32_t in_sync = 0;
@@ -289,10 +289,12 @@ int cmd_node_show(struct cli *cli)
             continue;
         if (cli->in->json)
             return cli_print_json(cli, node_json(n));
-        (void)fprintf(cli->out, "Node %s at %s: %s\nVersion %s, store %s, start %" PRIu64 ", last batch %" PRIu64 "\n",
+        (void)fprintf(cli->out,
+                      "Node %s at %s: %s\nVersion %s, store %s, start %" PRIu64 ", last batch %" PRIu64 "\n",
                       n->name, n->address, n->state, n->software[0] ? n->software : "-",
                       n->store[0] ? n->store : "-", n->run, n->log_end);
         return PSTORAGE_OK;
     }
-    return cli_fail(cli, PSTORAGE_ENOTFOUND, "no node is named '%s' where it was asked", cli->in->operands[0]);
+    return cli_fail(cli, PSTORAGE_ENOTFOUND, "no node is named '%s' where it was asked",
+                    cli->in->operands[0]);
 }

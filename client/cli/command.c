@@ -251,8 +251,9 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .noun = "pod",
         .verb = "show",
         .summary = "Show a pod's members, their states and how far behind they are",
-        .details = "As the node that answers sees it (marked *): the primary knows most. BATCH is the last batch "
-                   "of the log that a member has, LAG how many it lacks, HEARD how long ago it was heard.",
+        .details =
+            "As the node that answers sees it (marked *): the primary knows most. BATCH is the last batch "
+            "of the log that a member has, LAG how many it lacks, HEARD how long ago it was heard.",
         .operands = {{"POD", CLI_TEXT, "Pod; the default one if none is named", .optional = true}},
     },
     {
@@ -260,8 +261,9 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .noun = "pod",
         .verb = "switchover",
         .summary = "Make another member the primary, without losing a request",
-        .details = "New requests wait until all that was accepted is on every member in sync, then the other one "
-                   "leads. Hosts are disconnected and find it at its own address.",
+        .details =
+            "New requests wait until all that was accepted is on every member in sync, then the other one "
+            "leads. Hosts are disconnected and find it at its own address.",
         .example = "pstorage pod switchover default node2",
         .operands = {OPERAND("POD", CLI_TEXT, "Pod"),
                      {"NODE", CLI_TEXT, "Who is to lead; the preferred, or the only other one in sync",
@@ -272,8 +274,9 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .noun = "pod",
         .verb = "add-member",
         .summary = "Have a node keep a copy of the pod",
-        .details = "The node is one of the primary's PSTORAGE_PEERS, and has no data of its own. It catches up by "
-                   "itself; pod show tells how far it is.",
+        .details =
+            "The node is one of the primary's PSTORAGE_PEERS, and has no data of its own. It catches up by "
+            "itself; pod show tells how far it is.",
         .operands = {OPERAND("POD", CLI_TEXT, "Pod"), OPERAND("NODE", CLI_TEXT, "Node to add")},
         .options = {{.name = "async",
                      .kind = CLI_FLAG,
@@ -291,8 +294,9 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .id = CLI_WHY,
         .noun = "why",
         .summary = "Tell what was decided about a pod, when, and why",
-        .details = "The decisions of the node that answers since it started, oldest first: who leads, who was "
-                   "removed or joined, what the mediator was asked and what it said.",
+        .details =
+            "The decisions of the node that answers since it started, oldest first: who leads, who was "
+            "removed or joined, what the mediator was asked and what it said.",
         .example = "pstorage why default",
         .operands = {{"POD", CLI_TEXT, "Pod; the default one if none is named", .optional = true}},
     },

@@ -163,8 +163,8 @@ void client_finish(struct request_state *s, int status, const char *detail);
 /* Puts requests back in front of the queue, in their order. */
 void client_requeue(struct pstorage_client *client, struct list_node *requests);
 void client_wake(struct pstorage_client *client);
-/* The node is not the primary and did nothing. True: the connection is given up for the next endpoint, and the
- * request is to be sent again. False: nobody else is left to ask. */
+/* The node is not the primary and did nothing. True: the connection is given up for the next endpoint, and
+ * the request is to be sent again. False: nobody else is left to ask. */
 bool client_go_elsewhere(struct pstorage_client *client, const struct rpc_reply *reply);
 /* Sends `call` to this method; what else it carries is set in call->rpc. */
 int call_send(struct call *call, const ProtobufCServiceDescriptor *service, const char *method,

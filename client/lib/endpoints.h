@@ -49,9 +49,9 @@ void endpoints_up(struct endpoints *e);
  * nothing else is the last one. */
 bool endpoints_failed(struct endpoints *e, uint64_t now_ns, bool refused);
 
-/* The current endpoint's node answered that it is not the primary: moves on to the next one. True: give up; all
- * were asked, again and again, for as long as patience lasts, or there is only one. After a round
- * follows a pause. */
+/* The current endpoint's node answered that it is not the primary: moves on to the next one. True: give up;
+ * all were asked, again and again, for as long as patience lasts, or there is only one. After a round follows
+ * a pause. */
 bool endpoints_elsewhere(struct endpoints *e, uint64_t now_ns);
 /* The primary answered. */
 void endpoints_primary(struct endpoints *e);

@@ -115,7 +115,8 @@ static int take_order(struct call *call, const struct rpc_reply *reply)
 
 int pstorage_pod_order_submit(struct pstorage_client *client, struct pstorage_pod_order *o, pstorage_cb cb)
 {
-    /* A change whose answer was lost is not ordered again: it may be in force, and undone by somebody else. */
+    /* A change whose answer was lost is not ordered again: it may be in force, and undone by somebody else.
+     */
     static const struct request_kind kinds[] = {
         [PSTORAGE_POD_GET] = {send_get, take_order, NULL, true},
         [PSTORAGE_POD_SWITCH_OVER] = {send_switch_over, take_order, NULL, false},

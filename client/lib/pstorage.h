@@ -470,7 +470,8 @@ struct pstorage_why {
     char node[64];
 };
 
-PSTORAGE_API int pstorage_why_submit(struct pstorage_client *client, struct pstorage_why *why, pstorage_cb cb);
+PSTORAGE_API int pstorage_why_submit(struct pstorage_client *client, struct pstorage_why *why,
+                                     pstorage_cb cb);
 /* Blocks. */
 PSTORAGE_API int pstorage_why_run(struct pstorage_client *client, struct pstorage_why *why);
 PSTORAGE_API void pstorage_why_clear(struct pstorage_why *why);

@@ -348,7 +348,8 @@ static void describe(const struct cluster *c, struct formation_input *in)
         const struct known_peer *k = &c->known[i];
         struct formation_node *n = &in->peers[i];
         (void)snprintf(n->name, sizeof n->name, "%s", peers_name(c->peers, i));
-        n->answered = k->hello_ns && t - k->hello_ns < FRESH_NS && strcmp(k->hello.cluster, c->config.cluster_name) == 0;
+        n->answered = k->hello_ns && t - k->hello_ns < FRESH_NS &&
+                      strcmp(k->hello.cluster, c->config.cluster_name) == 0;
         n->store = k->hello.store;
         n->pod = k->hello.pod;
         n->epoch = k->hello.epoch;

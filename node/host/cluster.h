@@ -18,8 +18,8 @@ struct cluster_config {
     const struct rpc_keys *keys;
     /* Borrowed for good. */
     const char *node_name, *cluster_name, *pod_name, *peers, *mediator, *rpc_address;
-    bool async;         /* mode of the members of a pod that is founded here, other than the primary */
-    bool fast_failover; /* a refused connection proves that the peer's process has ended */
+    bool async;               /* mode of the members of a pod that is founded here, other than the primary */
+    bool fast_failover;       /* a refused connection proves that the peer's process has ended */
     uint64_t (*now_ns)(void); /* CLOCK_BOOTTIME */
     uint64_t (*now_unix_ns)(void);
     /* The cluster is due for a turn. */

@@ -27,8 +27,7 @@ static void found(const struct formation_input *in, bool all_in_sync, struct for
     *c = (struct configuration){.pod = in->self.pod, .epoch = 1};
     (void)snprintf(c->pod_name, sizeof c->pod_name, "%s", in->pod_name);
     c->primary = c->preferred = in->self.store;
-    c->members[c->count++] =
-        (struct member){.store = in->self.store, .mode = MEMBER_SYNC, .in_sync = true};
+    c->members[c->count++] = (struct member){.store = in->self.store, .mode = MEMBER_SYNC, .in_sync = true};
     memcpy(c->members[0].node, in->self.name, sizeof c->members[0].node);
     for (unsigned i = 0; i < in->peer_count; i++) {
         const struct formation_node *p = &in->peers[i];
@@ -59,14 +58,16 @@ static void decide_first(const struct formation_input *in, struct formation_acti
     }
     if (in->self.log_end && (with_data || configured))
         set(out, FORMATION_REFUSE,
-            "%.63s and %.63s both hold data, of different pods, and only one can be mirrored: give one of them "
+            "%.63s and %.63s both hold data, of different pods, and only one can be mirrored: give one of "
+            "them "
             "empty flash devices",
             in->self.name, with_data ? with_data->name : configured->name);
     else if (configured)
         set(out, FORMATION_WAIT, "waits for the mediator, which does not know the pod of %.63s yet",
             configured->name);
     else if (silent)
-        set(out, FORMATION_WAIT, "waits for %.63s: the pod is founded when all nodes are there", silent->name);
+        set(out, FORMATION_WAIT, "waits for %.63s: the pod is founded when all nodes are there",
+            silent->name);
     else if (in->self.log_end)
         found(in, false, out);
     else if (with_data)
@@ -128,14 +129,16 @@ static void decide_members(const struct formation_input *in, struct formation_ac
             continue;
         if (p->log_end && !uuid_equal(&p->pod, &in->now.pod)) {
             set(out, FORMATION_REFUSE,
-                "%.63s holds data of its own and does not become part of pod %.63s: give it empty flash devices",
+                "%.63s holds data of its own and does not become part of pod %.63s: give it empty flash "
+                "devices",
                 p->name, in->pod_name);
             continue;
         }
         if (p->log_end)
             continue; /* of this pod, and taken out of it by a person */
         if (in->changing) {
-            set(out, FORMATION_WAIT, "waits for a change of the members to end before %.63s is added", p->name);
+            set(out, FORMATION_WAIT, "waits for a change of the members to end before %.63s is added",
+                p->name);
             continue;
         }
         for (uint32_t k = 0; k < in->now.count; k++)
@@ -149,8 +152,7 @@ static void decide_members(const struct formation_input *in, struct formation_ac
                 CONFIGURATION_MEMBERS_MAX);
             continue;
         }
-        out->member =
-            (struct member){.store = p->store, .mode = in->async ? MEMBER_ASYNC : MEMBER_SYNC};
+        out->member = (struct member){.store = p->store, .mode = in->async ? MEMBER_ASYNC : MEMBER_SYNC};
         memcpy(out->member.node, p->name, sizeof out->member.node);
         set(out, FORMATION_ADD, "%.63s is new and empty: it is added", p->name);
         return;

@@ -1,9 +1,9 @@
 /* How a cluster comes about by settings alone: who founds the pod, who becomes part of it, what is refused.
  *
- * A pure function: what this node knows goes in, one action comes out; the owner carries it out and asks again
- * when something changed or a moment has passed. An action may come again while it is under way. Nothing here
- * needs to be right for safety: the mediator's compare-and-swap decides who founds, and the pod refuses to
- * change the identity of a log that is not empty. */
+ * A pure function: what this node knows goes in, one action comes out; the owner carries it out and asks
+ * again when something changed or a moment has passed. An action may come again while it is under way.
+ * Nothing here needs to be right for safety: the mediator's compare-and-swap decides who founds, and the pod
+ * refuses to change the identity of a log that is not empty. */
 #ifndef PS_NODE_HOST_FORMATION_H
 #define PS_NODE_HOST_FORMATION_H
 
@@ -37,12 +37,12 @@ struct formation_input {
 enum formation_kind {
     FORMATION_NOTHING, /* all is as it shall be */
     FORMATION_WAIT,
-    FORMATION_REFUSE,     /* nothing will come of it until a person changes something */
-    FORMATION_FOUND,      /* `configuration` is to be the first one */
-    FORMATION_ADOPT_POD,  /* this empty log becomes part of `pod` */
-    FORMATION_ADOPT,      /* `configuration`, of this pod, names this store */
-    FORMATION_ADD,        /* primary: `member` */
-    FORMATION_REMOVE,     /* primary: `member`, whose store is gone */
+    FORMATION_REFUSE,    /* nothing will come of it until a person changes something */
+    FORMATION_FOUND,     /* `configuration` is to be the first one */
+    FORMATION_ADOPT_POD, /* this empty log becomes part of `pod` */
+    FORMATION_ADOPT,     /* `configuration`, of this pod, names this store */
+    FORMATION_ADD,       /* primary: `member` */
+    FORMATION_REMOVE,    /* primary: `member`, whose store is gone */
 };
 
 struct formation_action {

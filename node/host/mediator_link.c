@@ -7,7 +7,7 @@
 #include "common/configuration_proto.h"
 #include "pstorage/v1/mediator.pb-c.h"
 
-#define MS             1000000ull
+#define MS              1000000ull
 #define CALL_TIMEOUT_NS (1000 * MS)
 #define RECONNECT_NS    (250 * MS)
 
@@ -137,7 +137,8 @@ static void on_found(struct rpc_request *rpc, const struct rpc_reply *reply)
         return;
     if (reply->status == PS_ENOTFOUND)
         l->config.found(l->config.user, NULL);
-    else if (reply->status == 0 && configuration_from_message(r->pod ? r->pod->configuration : NULL, &c, &err))
+    else if (reply->status == 0 &&
+             configuration_from_message(r->pod ? r->pod->configuration : NULL, &c, &err))
         nonsense(l, &err);
     else if (reply->status == 0)
         l->config.found(l->config.user, &c);

@@ -192,7 +192,8 @@ static void on_info_or_go(struct nbd_handshake *hs, struct nbd_output *out, cons
     if (!status && option->code == NBD_OPT_GO)
         status = open_export(hs, &info, &err);
     if (status) {
-        reply_error(out, option, status == PS_ENOTPRIMARY ? NBD_REP_ERR_SHUTDOWN : NBD_REP_ERR_UNKNOWN, err.detail);
+        reply_error(out, option, status == PS_ENOTPRIMARY ? NBD_REP_ERR_SHUTDOWN : NBD_REP_ERR_UNKNOWN,
+                    err.detail);
         return;
     }
     uint8_t export[10];

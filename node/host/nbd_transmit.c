@@ -115,7 +115,8 @@ static void reply_small(struct nbd_transmit *tx, uint64_t cookie, uint32_t error
     nbd_output_copy(tx->out, reply, bytes);
 }
 
-/* The pod is another node's: the host shall connect again, and must not take this for an error of the medium. */
+/* The pod is another node's: the host shall connect again, and must not take this for an error of the medium.
+ */
 static bool ends_connection(struct nbd_transmit *tx, int status)
 {
     if (status != PS_EUNAVAILABLE || !tx->gate)

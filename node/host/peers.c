@@ -15,9 +15,9 @@ enum {
 };
 #define BEAT_TIMEOUT_NS (1000 * MS)
 /* A member that is stuck for so long has been removed before; its stream begins anew. */
-#define LOG_TIMEOUT_NS    (10000 * MS)
-#define RECONNECT_MIN_NS  (10 * MS)
-#define RECONNECT_MAX_NS  (250 * MS)
+#define LOG_TIMEOUT_NS   (10000 * MS)
+#define RECONNECT_MIN_NS (10 * MS)
+#define RECONNECT_MAX_NS (250 * MS)
 
 enum call_kind {
     CALL_HELLO,
@@ -76,8 +76,8 @@ static int add(struct peers *peers, const char *name, size_t name_length, const 
     memcpy(p->name, name, name_length);
     memcpy(p->address, address, address_length);
     if (strcmp(p->name, peers->config.node_name) == 0)
-        return ps_error_set(err, PS_EINVAL, "%.63s is this node's own name; PSTORAGE_PEERS names the other nodes",
-                            p->name);
+        return ps_error_set(err, PS_EINVAL,
+                            "%.63s is this node's own name; PSTORAGE_PEERS names the other nodes", p->name);
     if (peers_find(peers, p->name) >= 0)
         return ps_error_set(err, PS_EINVAL, "%.63s is there twice", p->name);
     p->peers = peers;
@@ -177,8 +177,8 @@ static bool is_who_it_should_be(struct peer_link *p, const struct rpc_client *cl
     const struct rpc_peer *peer = rpc_client_peer(client);
     if (strcmp(peer->name, p->name) == 0 && peer->role == PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE)
         return true;
-    (void)ps_error_set(&p->trouble, PS_EPERM, "at %.100s is %.63s, not %.63s as PSTORAGE_PEERS says", p->address,
-                       peer->name, p->name);
+    (void)ps_error_set(&p->trouble, PS_EPERM, "at %.100s is %.63s, not %.63s as PSTORAGE_PEERS says",
+                       p->address, peer->name, p->name);
     (void)snprintf(line, sizeof line, "not spoken with: %.200s", p->trouble.detail);
     if (!p->misnamed && p->peers->config.log)
         p->peers->config.log(p->peers->config.user, line);
@@ -347,7 +347,7 @@ static void on_reply(struct rpc_request *request, const struct rpc_reply *reply)
     if (p->peers->closing || stale)
         return;
     if (rc == 0) {
-        rc = kind == CALL_HELLO ? take_hello(p, reply->message, &err)
+        rc = kind == CALL_HELLO   ? take_hello(p, reply->message, &err)
              : kind == CALL_STATE ? take_state(p, reply->message, &err)
                                   : take_ack(p, reply->message, &err);
         if (rc)

@@ -39,8 +39,8 @@ struct peers_config {
     void *user;
 };
 
-/* Reads the setting; connects to nobody yet. PS_EINVAL (too many, a name twice or this node's own), PS_ENOMEM;
- * with a detail. */
+/* Reads the setting; connects to nobody yet. PS_EINVAL (too many, a name twice or this node's own),
+ * PS_ENOMEM; with a detail. */
 int peers_create(const struct peers_config *config, struct peers **out, struct ps_error *err);
 int peers_connect(struct peers *peers, struct ps_error *err);
 /* Ends all calls without a word about them, closes the connections, frees, then `closed`. */

@@ -154,8 +154,7 @@ static void fill_replicated(struct pod_view *v, const struct pods_service *s)
     v->view.lease_held = v->info.lease_held;
     v->view.cluster = text_of(settings->cluster_name);
     v->view.mediator = text_of(settings->mediator);
-    v->view.mediator_ok =
-        c->epoch ? v->info.mediator_ok : cluster_mediator_connected(cluster);
+    v->view.mediator_ok = c->epoch ? v->info.mediator_ok : cluster_mediator_connected(cluster);
     v->view.changing = v->info.asking;
 }
 
@@ -308,7 +307,8 @@ static void changed(void *user)
             rpc_call_fail(end_order(o), PS_EABORTED,
                           "another change of the pod came first: look at the pod, and ask again");
         else if (o->kind == ORDER_SWITCH_OVER && !info.switching && !info.asking)
-            rpc_call_fail(end_order(o), PS_EABORTED, "the switchover did not come about in time: nothing changed");
+            rpc_call_fail(end_order(o), PS_EABORTED,
+                          "the switchover did not come about in time: nothing changed");
     }
 }
 
@@ -327,13 +327,15 @@ static void wait_until_in_force(struct pods_service *s, struct rpc_call *call, e
 }
 
 /* False: the call has ended. */
-static bool may_order(struct pods_service *s, struct rpc_call *call, const char *pod, struct replica_info *info)
+static bool may_order(struct pods_service *s, struct rpc_call *call, const char *pod,
+                      struct replica_info *info)
 {
     struct ps_error err;
     if (!check_pod(s, call, pod))
         return false;
     if (!s->config.cluster) {
-        rpc_call_fail(call, PS_EPRECONDITION, "this node is not part of a cluster (PSTORAGE_CLUSTER_ENABLED)");
+        rpc_call_fail(call, PS_EPRECONDITION,
+                      "this node is not part of a cluster (PSTORAGE_CLUSTER_ENABLED)");
         return false;
     }
     cluster_look(s->config.cluster, info);
@@ -414,7 +416,8 @@ static void add_member(void *user, struct rpc_call *call, const ProtobufCMessage
     if (member_named(&info.configuration, request->node) >= 0)
         (void)ps_error_set(&err, PS_EEXISTS, "%.63s is a member already", request->node);
     else if (peer < 0)
-        (void)ps_error_set(&err, PS_ENOTFOUND, "'%.63s' is not in PSTORAGE_PEERS of the primary", request->node);
+        (void)ps_error_set(&err, PS_ENOTFOUND, "'%.63s' is not in PSTORAGE_PEERS of the primary",
+                           request->node);
     else if (cluster_add_member(s->config.cluster, (unsigned)peer, request->async, &err) == 0)
         store = cluster_hello(s->config.cluster, (unsigned)peer)->store;
     end_ordering(s, call, ORDER_ADD, &store, info.configuration.epoch, &err);
@@ -476,8 +479,7 @@ static void fill_peer(struct node_row *row, const struct pods_service *s, unsign
     row->view.name = text_of(peers_name(peers, i));
     row->view.address = text_of(peers_address(peers, i));
     row->view.connected = peers_connected(peers, i);
-    (void)snprintf(row->state, sizeof row->state, "%s",
-                   row->view.connected ? "up" : peers_trouble(peers, i));
+    (void)snprintf(row->state, sizeof row->state, "%s", row->view.connected ? "up" : peers_trouble(peers, i));
     rpc_utf8_repair(row->state);
     row->view.state = row->state;
     if (!hello)

@@ -9,8 +9,8 @@
 
 struct reactor {
     uv_prepare_t prepare;
-    uv_timer_t timer; /* the pod's deadline */
-    uv_idle_t again;  /* the pod wants another turn at once */
+    uv_timer_t timer;                              /* the pod's deadline */
+    uv_idle_t again;                               /* the pod wants another turn at once */
     uint64_t (*turn)(void *user, uint64_t now_ns); /* NULL: none */
     void *turn_user;
     uint64_t deadline_ns; /* what the timer is set to; UINT64_MAX: stopped */

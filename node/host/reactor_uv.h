@@ -1,5 +1,5 @@
-/* Gives a pod, or the member of a cluster that has one, its turns on a libuv loop: once after each round of events, and
- * at the time the pod asked for. When nothing happens the loop waits; nothing polls.
+/* Gives a pod, or the member of a cluster that has one, its turns on a libuv loop: once after each round of
+ * events, and at the time the pod asked for. When nothing happens the loop waits; nothing polls.
  *
  * Created after everything on the loop that sends in a prepare callback (the
  * device, RPC): libuv runs the youngest prepare handle first, so what a turn

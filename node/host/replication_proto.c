@@ -52,7 +52,8 @@ static int log_ids_from_message(size_t count, Pstorage__V1__LogId *const *ids, s
                                 uint32_t *out_count, struct ps_error *err)
 {
     if (count > REPLICA_TAIL_MAX)
-        return ps_error_set(err, PS_EINVAL, "%zu batches are named; %d are possible", count, REPLICA_TAIL_MAX);
+        return ps_error_set(err, PS_EINVAL, "%zu batches are named; %d are possible", count,
+                            REPLICA_TAIL_MAX);
     for (size_t i = 0; i < count; i++) {
         const int rc = log_id_from_message(ids[i], "a batch", &out[i], err);
         if (rc)

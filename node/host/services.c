@@ -48,5 +48,6 @@ void fail_refused(const struct services *s, struct rpc_call *call, int status, c
         return;
     }
     status = gate->refusal(gate->user, &err);
-    rpc_call_fail(call, status, gate->is_open(gate->user) ? "the image was opened before: open it again" : err.detail);
+    rpc_call_fail(call, status,
+                  gate->is_open(gate->user) ? "the image was opened before: open it again" : err.detail);
 }

@@ -143,10 +143,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(a_new_pod_has_a_turn_at_once_and_then_the_loop_rests),
-        T(a_pod_that_asks_for_a_turn_at_once_has_it),
-        T(who_wakes_it_has_a_turn_though_none_was_asked_for),
-        T(a_deadline_is_kept_and_never_early),
+        T(a_new_pod_has_a_turn_at_once_and_then_the_loop_rests), T(a_pod_that_asks_for_a_turn_at_once_has_it),
+        T(who_wakes_it_has_a_turn_though_none_was_asked_for),    T(a_deadline_is_kept_and_never_early),
         T(followers_run_after_each_turn_until_they_leave),
     };
     return cmocka_run_group_tests_name("reactor", tests, NULL, NULL);
