@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "common/clock.h"
+#include "common/cluster_key.h"
 #include "common/data_dir.h"
 #include "common/log.h"
 #include "common/notify_socket.h"
@@ -31,6 +32,7 @@ struct daemon {
     int code; /* exit code, once something failed while serving */
 
     struct data_dir data_dir;
+    struct rpc_keys keys;
     struct mediator_store *store;
     struct mediator_core *core;
     struct rpc_transport *transport;
@@ -209,6 +211,7 @@ static int start_rpc(struct daemon *d, struct ps_error *err)
 {
     const struct rpc_server_config server = {
         .identity = {.name = "mediator", .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_MEDIATOR},
+        .keys = &d->keys,
         .log = rpc_line,
     };
     const struct mediator_service_config config = {
@@ -236,10 +239,26 @@ static int start_rpc(struct daemon *d, struct ps_error *err)
     return rc;
 }
 
+static int start_cluster_key(struct daemon *d, struct ps_error *err)
+{
+    struct ps_error reason;
+    int rc = cluster_key_load(d->as.cluster_key, d->as.cluster_key_file, NULL, &d->keys, err);
+    if (rc)
+        return rc;
+    rc = rpc_keys_check_listen(&d->keys, d->as.mediator_listen, &reason);
+    return rc ? setting_error(d, MEDIATOR_MEDIATOR_LISTEN, rc, err, reason.detail) : 0;
+}
+
+static void stop_cluster_key(struct daemon *d)
+{
+    rpc_keys_clear(&d->keys);
+}
+
 /* ---- assembly */
 
 /* The way in comes last: nobody is answered before all records are read. */
 static const struct step steps[] = {
+    {"cluster key", start_cluster_key, stop_cluster_key},
     {"data directory", start_data_dir, stop_data_dir},
     {"records", start_store, stop_store},
     {"core", start_core, stop_core},

@@ -42,9 +42,11 @@ enum {
     BOUNCES = 32,      /* buffers for unaligned writes */
     BATCHES = 4,       /* open, two in flight, and the one being delivered */
     IN_FLIGHT_MAX = 2, /* batches on their way to flash */
-    FETCHES = 192,     /* record reads in flight */
-    LOADS = 64,        /* metadata page reads in flight */
-    WAITERS = 8192,    /* blocks that reads wait for */
+    READ_AHEAD_BYTES = 2 << 20,
+    READ_AHEAD_LEAST = 32 * 1024, /* smaller reads in a row are served by their groups' neighbours */
+    FETCHES = 192,                /* record reads in flight */
+    LOADS = 64,                   /* metadata page reads in flight */
+    WAITERS = 8192,               /* blocks that reads wait for */
     SHADOWS = 8192,
     BATCH_SPACES = 64, /* images whose counts a batch changes */
     OPERATIONS = 4096, /* results kept for retries */
@@ -61,8 +63,9 @@ enum {
 #define CHECKPOINT_IDLE_NS  (30ull * 1000000000ull)
 #define CHECKPOINT_RETRY_NS (1000000000ull)
 #define MAY_READ_RETRY_NS   (2000000ull)
-/* A new primary's ids begin at a multiple of this (role.c). */
+/* A new primary's ids begin at a multiple of LEAD_STEP; an epoch has LEAD_RUNS of them (role.c). */
 #define LEAD_STEP (1ull << 16)
+#define LEAD_RUNS 1024
 
 struct position {
     uint32_t segment, offset, next;

@@ -154,6 +154,32 @@ static bool go_on(struct pod *pod, struct pod_io *io)
     return false;
 }
 
+/* Who reads on finds what comes next in the cache, or on its way. Best effort: stops at a page that is not in
+ * memory, and leaves most of the fetches to those that are waited for. */
+static void read_ahead(struct pod *pod, const struct pod_io *io, struct image *image)
+{
+    uint64_t from = io->offset + io->length;
+    const uint64_t until = least(from + READ_AHEAD_BYTES, image->limit_bytes);
+    const uint64_t *slots = NULL;
+    uint64_t leaf = UINT64_MAX, hole_end = 0;
+    if (from < image->ahead_end && image->ahead_end <= until)
+        from = image->ahead_end;
+    if (until - least(from, until) < READ_AHEAD_BYTES / 2 || !fetch_can_start(pod, FETCHES / 2))
+        return;
+    view_missing_clear(pod->view);
+    for (uint64_t lba = from / POD_BLOCK_BYTES; lba < until / POD_BLOCK_BYTES; lba++) {
+        if (lba / META_SLOTS != leaf && !map_leaf(pod->view, root_for(pod, image), image->depth, lba,
+                                                  sees_planned(pod, image), &slots, &hole_end))
+            return;
+        leaf = lba / META_SLOTS;
+        const uint64_t entry = slots ? slots[lba % META_SLOTS] : 0;
+        if (entry_type(entry) == ENTRY_DATA && !block_cache_peek(pod->cache, entry_id(entry)) &&
+            !fetch_to_cache(pod, entry_id(entry)))
+            return;
+        image->ahead_end = (lba + 1) * POD_BLOCK_BYTES;
+    }
+}
+
 void read_accept(struct pod *pod, struct pod_io *io)
 {
     io->cursor = io->offset;
@@ -167,6 +193,8 @@ void read_accept(struct pod *pod, struct pod_io *io)
         io_part_done(pod, io, 0);
     else
         list_push_back(&pod->reads, &io->link);
+    if (image && io->op == POD_READ && io->ticket && io->length >= READ_AHEAD_LEAST)
+        read_ahead(pod, io, image);
 }
 
 void read_turn(struct pod *pod)

@@ -56,7 +56,7 @@ refused 3 'no pod db' "$TMP/mediator_client" --cluster other get db
 refused 1 'NO_POD' "$TMP/mediator_client" --cluster other change 2 10 db:2:3:2:2
 
 say "== only a person has a pod forgotten"
-refused 1 'only a client' "$TMP/mediator_client" --role node forget a
+refused 1 'only a client' "$TMP/mediator_client" --cluster story --role node forget a
 mediator forget a
 refused 3 'no pod a' "$TMP/mediator_client" get a
 

@@ -254,7 +254,7 @@ static void it_says_who_it_is(void **state)
     struct world *w = *state;
     registers(w, NODE, POD);
     const Pstorage__V1__MediatorDescribeRequest request = PSTORAGE__V1__MEDIATOR_DESCRIBE_REQUEST__INIT;
-    const Pstorage__V1__MediatorDescribeResponse *d = call(w, NAMELESS, "Describe", &request.base);
+    const Pstorage__V1__MediatorDescribeResponse *d = call(w, PERSON, "Describe", &request.base);
     is_id(d->store, 0xee);
     assert_string_equal(d->software, PS_VERSION);
     assert_int_equal(d->clusters, 1);
@@ -370,7 +370,7 @@ static void a_connection_speaks_for_the_cluster_of_its_greeting_only(void **stat
     assert_int_equal(rig_epoch(&w->rig, POD), 2);
 }
 
-static void who_greets_without_a_cluster_names_it_in_the_request(void **state)
+static void a_node_that_names_no_cluster_is_refused(void **state)
 {
     struct world *w = *state;
     registers(w, NODE, POD);
@@ -378,10 +378,21 @@ static void who_greets_without_a_cluster_names_it_in_the_request(void **state)
     struct ask a;
     make_ask(&a, 1, 0x10, 1, &next);
     (void)call(w, NAMELESS, "Change", &a.message.base);
+    failed(w, PS_EPERM, "names no cluster");
+    assert_int_equal(rig_epoch(&w->rig, POD), 1);
+}
+
+static void a_person_names_the_cluster_in_the_request(void **state)
+{
+    struct world *w = *state;
+    registers(w, NODE, POD);
+    Pstorage__V1__MediatorGetRequest request = PSTORAGE__V1__MEDIATOR_GET_REQUEST__INIT;
+    request.pod_name = (char *)"pa0";
+    (void)call(w, PERSON, "Get", &request.base);
     failed(w, PS_EINVAL, "no cluster is named");
-    a.message.cluster = (char *)"c";
-    const Pstorage__V1__MediatorChangeResponse *r = call(w, NAMELESS, "Change", &a.message.base);
-    assert_true(r->granted);
+    request.cluster = (char *)"c";
+    const Pstorage__V1__MediatorGetResponse *r = call(w, PERSON, "Get", &request.base);
+    assert_string_equal(r->pod->configuration->pod_name, "pa0");
 }
 
 static void a_pod_is_got_by_id_or_by_name(void **state)
@@ -556,7 +567,8 @@ int main(void)
         T(each_decision_is_told_to_the_log_once),
         T(malformed_changes_are_refused_at_the_edge),
         T(a_connection_speaks_for_the_cluster_of_its_greeting_only),
-        T(who_greets_without_a_cluster_names_it_in_the_request),
+        T(a_node_that_names_no_cluster_is_refused),
+        T(a_person_names_the_cluster_in_the_request),
         T(a_pod_is_got_by_id_or_by_name),
         T(reports_tell_the_epochs_here_and_are_kept),
         T(lists_come_in_pages),
