@@ -192,7 +192,7 @@ static uint64_t take_over_due(const struct replica *r)
     const struct peer *p = peer_find((struct replica *)r, &in_force(r)->primary);
     const uint64_t promise = o->lease_ns + o->margin_ns;
     uint64_t due = r->promise_until_ns;
-    if (p && !p->dead && !p->lapsed) {
+    if (p && !p->dead && !p->lapsed && p->since_ns) {
         const uint64_t silent = silent_since(p) + promise;
         const uint64_t idle = most_of(r->primary_ns, p->ready_ns) + IDLE_LEASES * promise;
         due = most_of(due, least_of(silent, idle));

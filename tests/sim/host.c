@@ -1,4 +1,5 @@
-/* Hosts: each has one request at a time, at whichever node serves. What they see goes into the history. */
+/* Hosts: each waits for one request at a time, at whichever node says that it serves, and not for ever. What
+ * they see goes into the history. */
 #include "tests/sim/world.h"
 
 static void fill_block(uint8_t *block, uint64_t value)
@@ -25,50 +26,66 @@ static void again(struct host *h, uint64_t after)
     at(h->w, h->w->now + after, EVENT_HOST, h->index, 0, NULL);
 }
 
-static void note_read(struct host *h)
+static void note_read(const struct host_op *op)
 {
-    for (uint32_t i = 0; i < h->count; i++) {
+    struct world *w = op->host->w;
+    for (uint32_t i = 0; i < op->count; i++) {
         uint64_t value;
-        if (!block_value(h->buf + (size_t)i * POD_BLOCK_BYTES, &value)) {
-            fail(h->w, "block %u: a read returned what nobody ever wrote as a block", h->block + i);
+        if (!block_value(op->buf + (size_t)i * POD_BLOCK_BYTES, &value)) {
+            fail(w, "block %u: a read returned what nobody ever wrote as a block", op->block + i);
             return;
         }
-        history_read(h->w->history, h->block + i, value, h->begin, h->w->now);
+        history_read(w->history, op->block + i, value, op->begin, w->now);
     }
-    h->w->result->reads++;
+    w->result->reads++;
+}
+
+static void note_write(const struct host_op *op)
+{
+    struct world *w = op->host->w;
+    for (uint32_t i = 0; i < op->count; i++)
+        history_write_end(w->history, op->block + i, op->values[i], w->now);
+    w->result->writes++;
+    if (w->faults && w->last_write_ns && w->now - w->last_write_ns > w->result->longest_outage_ns)
+        w->result->longest_outage_ns = w->now - w->last_write_ns;
+    w->last_write_ns = w->now;
 }
 
 static void io_done(struct pod_io *io, int status)
 {
-    struct host *h = io->user;
+    struct host_op *op = io->user;
+    struct host *h = op->host;
     struct world *w = h->w;
-    h->busy = false;
-    trace(w, "host %u: %s of %u+%u at %s: %s", h->index, h->is_write ? "write" : "read", h->block, h->count,
-          w->nodes[h->node].name, ps_status_name(status));
-    if (status == 0 && h->is_write) {
-        for (uint32_t i = 0; i < h->count; i++)
-            history_write_end(w->history, h->block + i, h->values[i], w->now);
-        w->result->writes++;
-        if (w->faults && w->last_write_ns && w->now - w->last_write_ns > w->result->longest_outage_ns)
-            w->result->longest_outage_ns = w->now - w->last_write_ns;
-        w->last_write_ns = w->now;
-    } else if (status == 0) {
-        note_read(h);
-    } else {
-        w->result->unanswered++;
-        if (status != PS_EUNAVAILABLE && status != PS_EFULL && status != PS_ENOTFOUND)
-            fail(w, "host %u: %s failed with %s", h->index, h->is_write ? "a write" : "a read",
-                 ps_status_name(status));
-    }
+    const bool waits = h->current == op;
+    trace(w, "host %u: %s of %u+%u at %s: %s%s", h->index, op->is_write ? "write" : "read", op->block, op->count,
+          w->nodes[op->node].name, ps_status_name(status), waits ? "" : ", too late");
+    /* What comes too late was not seen; it was done all the same, maybe. */
+    if (status == 0 && waits)
+        op->is_write ? note_write(op) : note_read(op);
+    else if (status && status != PS_EUNAVAILABLE && status != PS_EFULL && status != PS_ENOTFOUND)
+        fail(w, "host %u: %s failed with %s", h->index, op->is_write ? "a write" : "a read",
+             ps_status_name(status));
+    op->host = NULL;
+    if (!waits)
+        return;
+    h->current = NULL;
+    w->result->unanswered += status != 0;
     again(h, status ? 20 * MS + below(w, 50 * MS) : below(w, 6 * MS));
 }
 
-void host_node_died(struct host *h, unsigned node)
+void host_node_dies(struct host *h, unsigned node)
 {
-    if (h->image && h->node == node)
-        h->image = NULL; /* gone with its pod */
-    if (h->busy && h->node == node) {
-        h->busy = false;
+    if (h->images[node])
+        pod_image_close(h->images[node]);
+    h->images[node] = NULL;
+    for (int i = 0; i < HOST_OPS; i++) {
+        struct host_op *op = &h->ops[i];
+        if (!op->host || op->node != node)
+            continue;
+        op->host = NULL;
+        if (h->current != op)
+            continue;
+        h->current = NULL;
         h->w->result->unanswered++;
         again(h, 20 * MS + below(h->w, 50 * MS));
     }
@@ -111,55 +128,78 @@ static void make_volume(struct world *w, struct node *n)
 static bool open_at(struct host *h, struct node *n)
 {
     struct ps_error err;
-    if (h->image && h->node == n->index && h->image_life == n->life)
-        return true;
-    if (h->image && h->w->nodes[h->node].up && h->image_life == h->w->nodes[h->node].life)
-        pod_image_close(h->image);
-    h->image = NULL;
-    if (pod_image_open(member_pod(n->member), "v", &h->image, &err)) {
-        h->image = NULL;
-        return false;
-    }
-    h->node = n->index;
-    h->image_life = n->life;
-    return true;
+    struct pod_image **image = &h->images[n->index];
+    if (!*image && pod_image_open(member_pod(n->member), "v", image, &err))
+        *image = NULL;
+    return *image;
+}
+
+/* A handle of before the pod was opened anew. */
+static void close_at(struct host *h, unsigned node)
+{
+    for (int i = 0; i < HOST_OPS; i++)
+        if (h->ops[i].host && h->ops[i].node == node)
+            return;
+    pod_image_close(h->images[node]);
+    h->images[node] = NULL;
+}
+
+static struct host_op *free_op(struct host *h)
+{
+    for (int i = 0; i < HOST_OPS; i++)
+        if (!h->ops[i].host)
+            return &h->ops[i];
+    return NULL;
 }
 
 static void submit(struct host *h, struct node *n, bool is_write, uint32_t block, uint32_t count)
 {
     struct world *w = h->w;
-    h->is_write = is_write;
-    h->block = block;
-    h->count = count;
-    h->begin = w->now;
-    h->op_life = n->life;
-    h->io = (struct pod_io){.op = is_write ? POD_WRITE : POD_READ,
-                            .image = h->image,
-                            .offset = (uint64_t)block * POD_BLOCK_BYTES,
-                            .length = (uint64_t)count * POD_BLOCK_BYTES,
-                            .buf = h->buf,
-                            .user = h};
-    for (uint32_t i = 0; is_write && i < count; i++) {
-        h->values[i] = ++w->next_value;
-        fill_block(h->buf + (size_t)i * POD_BLOCK_BYTES, h->values[i]);
-        history_write_begin(w->history, block + i, h->values[i], w->now);
-    }
-    h->busy = true;
-    if (pod_submit(member_pod(n->member), &h->io, io_done)) {
-        h->busy = false;
-        /* A stale handle after the pod was opened anew. */
-        pod_image_close(h->image);
-        h->image = NULL;
+    struct host_op *op = free_op(h);
+    if (!op) {
         again(h, 5 * MS + below(w, 20 * MS));
         return;
     }
+    op->is_write = is_write;
+    op->node = n->index;
+    op->block = block;
+    op->count = count;
+    op->begin = w->now;
+    op->serial = ++h->serial;
+    op->io = (struct pod_io){.op = is_write ? POD_WRITE : POD_READ,
+                             .image = h->images[n->index],
+                             .offset = (uint64_t)block * POD_BLOCK_BYTES,
+                             .length = (uint64_t)count * POD_BLOCK_BYTES,
+                             .buf = op->buf,
+                             .user = op};
+    for (uint32_t i = 0; is_write && i < count; i++) {
+        op->values[i] = ++w->next_value;
+        fill_block(op->buf + (size_t)i * POD_BLOCK_BYTES, op->values[i]);
+        history_write_begin(w->history, block + i, op->values[i], w->now);
+    }
+    if (pod_submit(member_pod(n->member), &op->io, io_done)) {
+        close_at(h, n->index);
+        again(h, 5 * MS + below(w, 20 * MS));
+        return;
+    }
+    op->host = h;
+    h->current = op;
+    /* Some are patient. */
+    at(w, w->now + 10 * MS + below(w, chance(w, 1, 2) ? 100 * MS : 3 * SECOND), EVENT_HOST, h->index, op->serial,
+       NULL);
     wake(n);
 }
 
-void host_turn(struct host *h)
+void host_turn(struct host *h, uint64_t serial)
 {
     struct world *w = h->w;
-    if (h->busy || w->stopping)
+    if (serial) {
+        if (w->stopping || !h->current || h->current->serial != serial)
+            return;
+        h->current = NULL;
+        w->result->unanswered++;
+    }
+    if (h->current || w->stopping)
         return;
     struct node *n = serving_node(w);
     if (!n) {
@@ -182,7 +222,7 @@ void host_turn(struct host *h)
 bool hosts_idle(const struct world *w)
 {
     for (unsigned i = 0; i < HOSTS; i++)
-        if (w->hosts[i].busy)
+        if (w->hosts[i].current)
             return false;
     return true;
 }
@@ -206,8 +246,11 @@ void hosts_init(struct world *w)
 {
     for (unsigned i = 0; i < HOSTS; i++) {
         w->hosts[i] = (struct host){.w = w, .index = i};
-        w->hosts[i].buf = aligned_alloc(BLKDEV_ALIGN, (size_t)BLOCKS * POD_BLOCK_BYTES);
-        assert(w->hosts[i].buf);
+        for (int k = 0; k < HOST_OPS; k++) {
+            uint8_t *buf = aligned_alloc(BLKDEV_ALIGN, (size_t)BLOCKS / HOSTS * POD_BLOCK_BYTES);
+            assert(buf);
+            w->hosts[i].ops[k].buf = buf;
+        }
         again(&w->hosts[i], below(w, 10 * MS));
     }
 }
@@ -215,5 +258,6 @@ void hosts_init(struct world *w)
 void hosts_free(struct world *w)
 {
     for (unsigned i = 0; i < HOSTS; i++)
-        free(w->hosts[i].buf);
+        for (int k = 0; k < HOST_OPS; k++)
+            free(w->hosts[i].ops[k].buf);
 }

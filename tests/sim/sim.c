@@ -220,6 +220,16 @@ static void node_start(struct node *n)
         wake(n);
 }
 
+static void node_destroy(struct node *n)
+{
+    for (unsigned i = 0; i < HOSTS; i++)
+        host_node_dies(&n->w->hosts[i], n->index);
+    member_destroy(n->member);
+    n->member = NULL;
+    n->up = n->opened = false;
+    n->scheduled_count = 0;
+}
+
 static void node_crash(struct node *n)
 {
     struct world *w = n->w;
@@ -230,12 +240,7 @@ static void node_crash(struct node *n)
     trace(w, "%s: crashes", n->name);
     w->result->crashes++;
     blkdev_mem_power_cut(n->disk, &w->prng, cuts[below(w, 4)]);
-    member_destroy(n->member);
-    n->member = NULL;
-    n->up = n->opened = false;
-    n->scheduled_count = 0;
-    for (unsigned i = 0; i < HOSTS; i++)
-        host_node_died(&w->hosts[i], n->index);
+    node_destroy(n);
 }
 
 /* ---- faults */
@@ -393,7 +398,7 @@ static void happen(struct world *w, const struct event *e)
             node_start(n);
         break;
     case EVENT_HOST:
-        host_turn(&w->hosts[e->node]);
+        host_turn(&w->hosts[e->node], e->life);
         break;
     case EVENT_FAULT:
         if (w->faults) {
@@ -543,9 +548,7 @@ static bool read_alone(struct world *w, struct node *n, uint8_t *buf)
         .name = "default", .memory_budget = POD_MEMORY_MIN, .dedupe = true, .compression = true};
     (void)blkdev_mem_drain(n->disk);
     blkdev_mem_power_cut(n->disk, &w->prng, BLKDEV_MEM_LOSE);
-    member_destroy(n->member);
-    n->member = NULL;
-    n->up = n->opened = false;
+    node_destroy(n);
     int rc = pod_open(n->disk, &config, POD_OPEN_ONLY, alone_opened, &a, &err, &a.pod);
     if (rc == 0)
         alone_until(w, n, &a, &a.opened);
@@ -575,8 +578,6 @@ static void compare_mirrors(struct world *w)
     uint8_t *first = aligned_alloc(BLKDEV_ALIGN, BLOCKS * POD_BLOCK_BYTES);
     uint8_t *other = aligned_alloc(BLKDEV_ALIGN, BLOCKS * POD_BLOCK_BYTES);
     assert(first && other);
-    for (unsigned i = 0; i < HOSTS; i++)
-        w->hosts[i].image = NULL;
     const struct node *with = NULL;
     for (unsigned i = 0; i < w->node_count && !w->result->failed; i++) {
         struct node *n = &w->nodes[i];
@@ -632,7 +633,7 @@ static void end(struct world *w)
         struct node *n = &w->nodes[i];
         if (n->member) {
             blkdev_mem_power_cut(n->disk, &w->prng, BLKDEV_MEM_LOSE);
-            member_destroy(n->member);
+            node_destroy(n);
         }
         blkdev_destroy(n->disk);
     }

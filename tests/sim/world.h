@@ -17,6 +17,7 @@
 
 enum {
     HOSTS = 4,
+    HOST_OPS = 8,
     BLOCKS = 24, /* of the volume: few, so that accesses meet */
     IO_BLOCKS_MAX = 4,
     MEDIATOR = SIM_NODES_MAX, /* its index as an end of a link */
@@ -92,18 +93,22 @@ struct node {
     bool too_old; /* at rest: it needs a full copy */
 };
 
+struct host_op {
+    struct host *host; /* NULL: free */
+    struct pod_io io;
+    bool is_write;
+    unsigned node;
+    uint32_t block, count;
+    uint64_t serial, begin, values[BLOCKS / HOSTS];
+    uint8_t *buf;
+};
+
 struct host {
     struct world *w;
     unsigned index;
-    unsigned node;
-    struct pod_image *image;
-    uint64_t image_life;
-    struct pod_io io;
-    bool busy, is_write;
-    uint64_t op_life;
-    uint32_t block, count;
-    uint64_t begin, values[IO_BLOCKS_MAX];
-    uint8_t *buf;
+    struct pod_image *images[SIM_NODES_MAX]; /* open at each node */
+    struct host_op ops[HOST_OPS], *current;  /* the others were given up, but may be carried out yet */
+    uint64_t serial;
 };
 
 struct world {
@@ -162,8 +167,10 @@ void mediator_restart(struct world *w);
 void found(struct world *w);
 
 /* host.c */
-void host_turn(struct host *h);
-void host_node_died(struct host *h, unsigned node);
+/* `serial`: of the request that it stops waiting for, if it still does; 0: does what it does next. */
+void host_turn(struct host *h, uint64_t serial);
+/* Before the pod of the node is destroyed. */
+void host_node_dies(struct host *h, unsigned node);
 void hosts_init(struct world *w);
 void hosts_free(struct world *w);
 bool hosts_idle(const struct world *w);
