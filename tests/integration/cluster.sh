@@ -82,6 +82,7 @@ pod = json.load(sys.stdin)
 roles = {m["node"]: (m["role"], m["state"]) for m in pod["members"]}
 sys.exit(not (pod["serving"] and roles[sys.argv[1]] == ("sync", "in sync")))' "n$2"
 }
+opens_rpc() { on "$1" status; }
 opens() { nbdinfo --size "$(uri "$1" "$2")"; }
 # When a load stopped the server, by its output.
 stopped_at() { sed -n 's/^stopped at \([0-9]*\) ms$/\1/p' "$1"; }
