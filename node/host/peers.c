@@ -43,8 +43,10 @@ struct peer_link {
     char address[PEERS_ADDRESS_MAX + 1];
     struct rpc_client *beat, *log;
     struct ps_error trouble;
-    bool misnamed;   /* another node answers there */
-    bool was_up;     /* since `ended` was told */
+    bool misnamed; /* another node answers there */
+    bool was_up;   /* since `ended` was told */
+    bool log_up;
+    bool lost;       /* it was told, and no stream has begun since */
     bool hello_sent; /* and not answered */
     uint64_t stream; /* counts the beginnings; calls of an older one are nobody's */
     struct list_node spare_beats, spare_log;
@@ -167,8 +169,10 @@ const char *peers_trouble(const struct peers *peers, unsigned peer)
 static void stream_lost(struct peer_link *p)
 {
     p->stream++;
-    if (!p->peers->closing)
-        p->peers->config.events->lost(p->peers->config.user, p->index);
+    if (p->lost || p->peers->closing)
+        return;
+    p->lost = true;
+    p->peers->config.events->lost(p->peers->config.user, p->index);
 }
 
 static bool is_who_it_should_be(struct peer_link *p, const struct rpc_client *client)
@@ -211,8 +215,10 @@ static void on_beat_state(void *user, int status, const char *detail)
 static void on_log_state(void *user, int status, const char *detail)
 {
     struct peer_link *p = user;
+    const bool was_up = p->log_up;
     (void)detail;
-    if (status && !p->peers->closing)
+    p->log_up = status == 0;
+    if (was_up && status && !p->peers->closing)
         stream_lost(p);
 }
 
@@ -421,6 +427,7 @@ bool peers_begin(struct peers *peers, unsigned peer, const struct replica_begin_
     struct peer_link *p = &peers->links[peer];
     struct begin_message message;
     p->stream++;
+    p->lost = false;
     struct peer_call *call = log_is_up(p) ? take(&p->spare_log, p, CALL_BEGIN) : NULL;
     if (!call)
         return false;
