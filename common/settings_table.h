@@ -61,6 +61,8 @@ enum setting_replication {
       "Shared key of the cluster, 16 to 1024 printable characters; better in a file: PSTORAGE_CLUSTER_KEY_FILE")     \
     X(CLUSTER_KEY_FILE, cluster_key_file, PATH, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                \
       "File that holds the cluster's key; without a key only this machine may connect by RPC") \
+    X(FAST_FAILOVER, fast_failover, BOOL, 0, "true", 0, 0, NULL,                                                     \
+      "Take a peer whose address suddenly refuses connections for ended, and don't wait for its lease to end")       \
     X(PEERS, peers, PEERS, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                                     \
       "The other nodes, separated by spaces: name=tcp://host:9500")                                                  \
     X(MEDIATOR, mediator, URL, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                                 \

@@ -35,7 +35,8 @@
     X(EPROTOCOL, 19, 13, EPROTO, 1, "protocol violation")                                                    \
     X(EVERSION, 20, 9, EPROTO, 1, "version not supported")                                                   \
     X(EREADONLY, 21, 9, EPERM, 1, "read-only")                                                               \
-    X(EDAMAGED, 22, 15, EIO, 1, "damaged")
+    X(EDAMAGED, 22, 15, EIO, 1, "damaged")                                                                   \
+    X(ENOTPRIMARY, 23, 14, ESHUTDOWN, 4, "this node is not the primary")
 
 enum ps_status {
 #define X(name, value, rpc, err, exit_code, text) PS_##name = -(value),

@@ -14,6 +14,7 @@
 #include "common/rpc/keys.h"
 #include "common/settings_table.h"
 #include "common/status.h"
+#include "node/host/primary_gate.h"
 
 struct node {
     struct settings settings;
@@ -33,9 +34,13 @@ struct node {
     struct blkdev *flash;
     struct reactor *reactor;
     struct pod *pod;
+    struct cluster *cluster; /* NULL: the node stands alone, as is the member's pod then */
+    struct member_pod *member;
+    struct primary_gate gate;
     struct rpc_transport *transport;
     struct rpc_server *rpc;
     struct services *services;
+    struct pods_service *pods;
     struct nbd_server *nbd;
 };
 
@@ -77,6 +82,11 @@ int start_pod(struct node *node, struct ps_error *err);
 void stop_pod(struct node *node);
 int start_comparison(struct node *node, struct ps_error *err);
 void stop_comparison(struct node *node);
+
+/* start_cluster.c: the pod as a member, and the connections to the others; in place of a pod alone. */
+struct pod_config;
+int start_member(struct node *node, const struct pod_config *config, struct ps_error *err);
+void stop_member(struct node *node);
 
 /* start_host.c: the ways in for hosts and people. */
 int start_cluster_key(struct node *node, struct ps_error *err);

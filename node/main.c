@@ -55,9 +55,7 @@ static int check_settings(struct node *node, struct ps_error *err)
                 {PSTORAGED_API_PORT, "REST API and console"},
                 {PSTORAGED_NVME_LISTEN, "NVMe/TCP"},
                 {PSTORAGED_NVME_ADVERTISE, "NVMe/TCP"}};
-    if (node->as.cluster_enabled)
-        return node_setting_error(node, PSTORAGED_CLUSTER_ENABLED, PS_EUNIMPLEMENTED, err,
-                                  "clusters are not available in this version");
+    (void)err;
     for (size_t i = 0; i < sizeof idle / sizeof idle[0]; i++) {
         char what[160];
         const struct setting_value *v = &node->settings.values[idle[i].setting];

@@ -125,14 +125,34 @@ void stop_reactor(struct node *node)
     node_wait(&end);
 }
 
+static uint64_t turn_pod(void *user, uint64_t now_ns)
+{
+    return pod_turn(user, now_ns);
+}
+
 static void pod_opened(void *user, int status, struct pod *pod)
 {
     struct awaited *open = user;
     struct node *node = open->node;
     node->pod = status == 0 ? pod : NULL;
     if (status)
-        reactor_set_pod(node->reactor, NULL);
+        reactor_set_turn(node->reactor, NULL, NULL);
     node_arrived(open, status);
+}
+
+static int open_alone(struct node *node, const struct pod_config *config, struct ps_error *err)
+{
+    struct awaited open = {.node = node};
+    struct pod *opening = NULL;
+    int rc = pod_open(node->flash, config, POD_FORMAT_BLANK, pod_opened, &open, err, &opening);
+    if (rc == 0) {
+        reactor_set_turn(node->reactor, turn_pod, opening);
+        node_wait(&open);
+        rc = open.status;
+    }
+    if (rc && opening)
+        pod_destroy(opening);
+    return rc;
 }
 
 int start_pod(struct node *node, struct ps_error *err)
@@ -151,17 +171,10 @@ int start_pod(struct node *node, struct ps_error *err)
     };
     if (getrandom(config.seed, sizeof config.seed, 0) != sizeof config.seed)
         return ps_error_set(err, PS_EIO, "the system gives no random numbers");
-    struct awaited open = {.node = node};
     struct ps_error reason = {0};
-    struct pod *opening = NULL;
-    int rc = pod_open(node->flash, &config, POD_FORMAT_BLANK, pod_opened, &open, &reason, &opening);
-    if (rc == 0) {
-        reactor_set_pod(node->reactor, opening);
-        node_wait(&open);
-        rc = open.status;
-    }
-    if (rc && opening)
-        pod_destroy(opening);
+    if (node->as.cluster_enabled)
+        return start_member(node, &config, err);
+    const int rc = open_alone(node, &config, &reason);
     if (rc)
         return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err,
                                   reason.detail[0] ? reason.detail : ps_status_text(rc));
@@ -171,9 +184,13 @@ int start_pod(struct node *node, struct ps_error *err)
 void stop_pod(struct node *node)
 {
     struct awaited end = {.node = node};
+    if (node->member) {
+        stop_member(node);
+        return;
+    }
     pod_close(node->pod, node_arrived_cb, &end);
     node_wait(&end);
-    reactor_set_pod(node->reactor, NULL);
+    reactor_set_turn(node->reactor, NULL, NULL);
     pod_destroy(node->pod);
     node->pod = NULL;
 }

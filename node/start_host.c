@@ -7,6 +7,7 @@
 #include "node/daemon.h"
 #include "node/host/catalog_uv.h"
 #include "node/host/nbd_uv.h"
+#include "node/host/pods_service.h"
 #include "node/host/reactor_uv.h"
 #include "node/host/services.h"
 
@@ -55,15 +56,14 @@ static uint64_t now_unix_ns(void *user)
     return clock_unix_ns();
 }
 
-int start_rpc(struct node *node, struct ps_error *err)
+static int admit(void *user, const struct rpc_peer *peer, struct ps_error *err)
 {
-    const struct rpc_server_config server = {
-        .identity = {.name = node->as.node_name,
-                     .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE,
-                     .cluster_id = node->as.cluster_name},
-        .keys = &node->keys,
-        .log = rpc_line,
-    };
+    const struct node *node = user;
+    return node->cluster ? cluster_admit(node->cluster, peer, err) : 0;
+}
+
+static int register_services(struct node *node)
+{
     const struct services_config config = {
         .pod = node->pod,
         .pod_name = node_pod_name,
@@ -73,13 +73,40 @@ int start_rpc(struct node *node, struct ps_error *err)
         .devices = &node->flash,
         .ndevices = 1,
         .events = catalog_service_events(node->catalog_service),
+        .gate = node->cluster ? &node->gate : NULL,
+        .user = node,
+    };
+    const struct pods_service_config pods = {
+        .pod = node->pod,
+        .pod_name = node_pod_name,
+        .node_name = node->as.node_name,
+        .rpc_address = node->as.rpc_listen,
+        .cluster = node->cluster,
+    };
+    int rc = services_create(node->rpc, &config, &node->services);
+    if (rc == 0)
+        rc = pods_service_create(node->rpc, &pods, &node->pods);
+    if (rc == 0 && node->cluster)
+        cluster_register(node->cluster, node->rpc);
+    return rc;
+}
+
+int start_rpc(struct node *node, struct ps_error *err)
+{
+    const struct rpc_server_config server = {
+        .identity = {.name = node->as.node_name,
+                     .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE,
+                     .cluster_id = node->as.cluster_name},
+        .keys = &node->keys,
+        .admit = admit,
+        .log = rpc_line,
         .user = node,
     };
     struct ps_error reason;
     int rc = rpc_server_create(node->transport, &server, &node->rpc);
     if (rc)
         return ps_error_set(err, rc, "no RPC server: %s", ps_status_text(rc));
-    rc = services_create(node->rpc, &config, &node->services);
+    rc = register_services(node);
     if (rc)
         (void)ps_error_set(err, rc, "no RPC services: %s", ps_status_text(rc));
     if (rc == 0) {
@@ -103,6 +130,9 @@ void stop_rpc(struct node *node)
     rpc_server_close(node->rpc, node_arrived_cb, &closed);
     node_wait(&closed);
     node->rpc = NULL;
+    if (node->pods)
+        pods_service_destroy(node->pods);
+    node->pods = NULL;
     if (!node->services)
         return;
     /* Questions are answered in their order: after this one nothing is owed to the services. */
@@ -132,7 +162,10 @@ int start_nbd(struct node *node, struct ps_error *err)
 {
     if (node->as.nbd_listen[0] == '\0')
         return 0;
-    const struct nbd_server_config config = {.pod = node->pod, .listen = node->as.nbd_listen, .log = nbd_log};
+    const struct nbd_server_config config = {.pod = node->pod,
+                                             .listen = node->as.nbd_listen,
+                                             .log = nbd_log,
+                                             .gate = node->cluster ? &node->gate : NULL};
     struct ps_error reason;
     const int rc = nbd_server_start(&node->loop, &config, &node->nbd, &reason);
     if (rc)

@@ -28,14 +28,22 @@
     X(cache_hits)                                                                                            \
     X(cache_misses)                                                                                          \
     X(batches)                                                                                               \
-    X(checkpoints) X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes)          \
-        X(memory_budget_bytes) X(checksum_errors) X(log_seq)
+    X(checkpoints)                                                                                           \
+    X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes)  \
+        X(checksum_errors) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
 static const char *state_name(const struct pstorage_pod *p)
 {
     return p->state == PSTORAGE_POD_ONLINE ? "online" : "read-only";
+}
+
+/* The pod as replication sees it; an older node has no such thing to say. */
+static bool ask_cluster(struct cli *cli, struct pstorage_pod_order *order)
+{
+    *order = (struct pstorage_pod_order){.op = PSTORAGE_POD_GET};
+    return pstorage_pod_order_run(cli->client, order) == PSTORAGE_OK;
 }
 
 static int print_json(struct cli *cli, const struct pstorage_report *r)
@@ -67,6 +75,9 @@ static int print_json(struct cli *cli, const struct pstorage_report *r)
 #undef X
         (void)cJSON_AddBoolToObject(group, "dedup_index_loading", p->dedup_index_loading);
     }
+    struct pstorage_pod_order order;
+    if (ask_cluster(cli, &order))
+        (void)cJSON_AddItemToObject(json, "replication", show_json_pod(&order.view));
     cJSON *devices = cJSON_AddArrayToObject(json, "devices");
     for (size_t i = 0; i < r->ndevices; i++) {
         const struct pstorage_device *d = &r->devices[i];
@@ -160,6 +171,9 @@ int cmd_status(struct cli *cli)
         const uint64_t now = r.node.now_unix_ns, started = r.node.started_unix_ns;
         (void)fprintf(cli->out, "Node %s at %s, PStorage %s, up %s\n", r.node.name, r.node.endpoint,
                       r.node.software, show_duration(now > started ? now - started : 0, up));
+        struct pstorage_pod_order order;
+        if (ask_cluster(cli, &order) && order.view.cluster[0])
+            show_pod_lines(cli, &order.view);
         for (size_t i = 0; i < r.npods; i++)
             print_pod(cli, &r.pods[i]);
         if (r.ndevices)

@@ -241,6 +241,79 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
                      OPERAND("NEW", CLI_NEW, "Name of the new volume")},
     },
     {
+        .id = CLI_POD_LIST,
+        .noun = "pod",
+        .verb = "list",
+        .summary = "List the pods, their primaries and how many members are in sync",
+    },
+    {
+        .id = CLI_POD_SHOW,
+        .noun = "pod",
+        .verb = "show",
+        .summary = "Show a pod's members, their states and how far behind they are",
+        .details =
+            "As the node that answers sees it (marked *): the primary knows most. BATCH is the last batch "
+            "of the log that a member has, LAG how many it lacks, HEARD how long ago it was heard.",
+        .operands = {{"POD", CLI_TEXT, "Pod; the default one if none is named", .optional = true}},
+    },
+    {
+        .id = CLI_POD_SWITCHOVER,
+        .noun = "pod",
+        .verb = "switchover",
+        .summary = "Make another member the primary, without losing a request",
+        .details =
+            "New requests wait until all that was accepted is on every member in sync, then the other one "
+            "leads. Hosts are disconnected and find it at its own address.",
+        .example = "pstorage pod switchover default node2",
+        .operands = {OPERAND("POD", CLI_TEXT, "Pod"),
+                     {"NODE", CLI_TEXT, "Who is to lead; the preferred, or the only other one in sync",
+                      .optional = true}},
+    },
+    {
+        .id = CLI_POD_ADD_MEMBER,
+        .noun = "pod",
+        .verb = "add-member",
+        .summary = "Have a node keep a copy of the pod",
+        .details =
+            "The node is one of the primary's PSTORAGE_PEERS, and has no data of its own. It catches up by "
+            "itself; pod show tells how far it is.",
+        .operands = {OPERAND("POD", CLI_TEXT, "Pod"), OPERAND("NODE", CLI_TEXT, "Node to add")},
+        .options = {{.name = "async",
+                     .kind = CLI_FLAG,
+                     .help = "It may lag: writes don't wait for it, and it never leads by itself"}},
+    },
+    {
+        .id = CLI_POD_REMOVE_MEMBER,
+        .noun = "pod",
+        .verb = "remove-member",
+        .summary = "Take a node's copy out of the pod; not the primary's",
+        .details = "Its data stays on its flash devices, but is not kept up to date any more.",
+        .operands = {OPERAND("POD", CLI_TEXT, "Pod"), OPERAND("NODE", CLI_TEXT, "Node to remove")},
+    },
+    {
+        .id = CLI_WHY,
+        .noun = "why",
+        .summary = "Tell what was decided about a pod, when, and why",
+        .details =
+            "The decisions of the node that answers since it started, oldest first: who leads, who was "
+            "removed or joined, what the mediator was asked and what it said.",
+        .example = "pstorage why default",
+        .operands = {{"POD", CLI_TEXT, "Pod; the default one if none is named", .optional = true}},
+    },
+    {
+        .id = CLI_NODE_LIST,
+        .noun = "node",
+        .verb = "list",
+        .summary = "List the node that answers (*) and its peers",
+    },
+    {
+        .id = CLI_NODE_SHOW,
+        .noun = "node",
+        .verb = "show",
+        .summary = "Show one node as the one that answers knows it",
+        .operands = {OPERAND("NODE", CLI_TEXT, "Name of the node")},
+    },
+    {
         .id = CLI_KEY_CREATE,
         .noun = "key",
         .verb = "create",
@@ -321,6 +394,9 @@ const struct cli_noun cli_nouns[] = {
     {"volume", "Thin block devices: create, list, change, copy in and out"},
     {"snapshot", "Images of a volume at one instant"},
     {"clone", "Volumes that start as a snapshot"},
+    {"pod", "Replicated pods: members, who leads, switchover"},
+    {"why", "What was decided about a pod, and why"},
+    {"node", "The nodes of the cluster"},
     {"key", "The key that nodes and clients of a cluster share"},
     {"status", "Health, space and what data reduction saves"},
     {"metrics", "All counters"},

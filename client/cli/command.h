@@ -24,7 +24,14 @@
     X(SNAPSHOT_CREATE)                                                                                       \
     X(SNAPSHOT_LIST)                                                                                         \
     X(SNAPSHOT_DELETE)                                                                                       \
-    X(SNAPSHOT_RESTORE) X(CLONE_CREATE) X(KEY_CREATE) X(STATUS) X(METRICS) X(EVENTS) X(COMPLETION) X(HELP)
+    X(SNAPSHOT_RESTORE)                                                                                      \
+    X(CLONE_CREATE)                                                                                          \
+    X(POD_LIST)                                                                                              \
+    X(POD_SHOW)                                                                                              \
+    X(POD_SWITCHOVER)                                                                                        \
+    X(POD_ADD_MEMBER)                                                                                        \
+    X(POD_REMOVE_MEMBER)                                                                                     \
+    X(WHY) X(NODE_LIST) X(NODE_SHOW) X(KEY_CREATE) X(STATUS) X(METRICS) X(EVENTS) X(COMPLETION) X(HELP)
 
 enum cli_command_id {
 #define X(name) CLI_##name,

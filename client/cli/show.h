@@ -22,6 +22,10 @@ const char *show_ratio(uint64_t before, uint64_t after, char *text);
 /* "42.0 %"; "-" of nothing */
 const char *show_percent(uint64_t part, uint64_t whole, char *text);
 
+cJSON *show_json_pod(const struct pstorage_pod_view *view);
+/* Who leads it, where, and what it waits for: one to three lines. */
+void show_pod_lines(struct cli *cli, const struct pstorage_pod_view *view);
+
 /* An image as a list of fields, or as JSON. */
 int show_image(struct cli *cli, const struct pstorage_info *info);
 

@@ -95,6 +95,21 @@ int pstorage_follow_run(struct pstorage_client *client, struct pstorage_follow *
     RUN(client, f, pstorage_follow_submit(client, f, on_done));
 }
 
+int pstorage_pod_order_run(struct pstorage_client *client, struct pstorage_pod_order *o)
+{
+    RUN(client, o, pstorage_pod_order_submit(client, o, on_done));
+}
+
+int pstorage_why_run(struct pstorage_client *client, struct pstorage_why *why)
+{
+    RUN(client, why, pstorage_why_submit(client, why, on_done));
+}
+
+int pstorage_nodes_run(struct pstorage_client *client, struct pstorage_nodes *nodes)
+{
+    RUN(client, nodes, pstorage_nodes_submit(client, nodes, on_done));
+}
+
 /* ---- shorter spellings */
 
 static int finish(const struct pstorage_request *r, int status, struct pstorage_error *err)

@@ -134,6 +134,7 @@ struct pstorage_client {
     } link;
     bool link_closing; /* rpc_client_close is under way */
     bool link_lost;    /* on_state said so; the turn handles it */
+    bool elsewhere;    /* it was lost because its node is not the primary: the next endpoint was chosen */
     struct ps_error link_error;
     struct ps_error refusal; /* status not 0: what a node said that refused us, in this search */
     uint64_t connection;     /* number of the present or last one */
@@ -162,6 +163,9 @@ void client_finish(struct request_state *s, int status, const char *detail);
 /* Puts requests back in front of the queue, in their order. */
 void client_requeue(struct pstorage_client *client, struct list_node *requests);
 void client_wake(struct pstorage_client *client);
+/* The node is not the primary and did nothing. True: the connection is given up for the next endpoint, and
+ * the request is to be sent again. False: nobody else is left to ask. */
+bool client_go_elsewhere(struct pstorage_client *client, const struct rpc_reply *reply);
 /* Sends `call` to this method; what else it carries is set in call->rpc. */
 int call_send(struct call *call, const ProtobufCServiceDescriptor *service, const char *method,
               const ProtobufCMessage *message);

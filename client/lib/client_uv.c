@@ -100,6 +100,20 @@ static bool connection_lost(struct pstorage_client *c, const struct request_stat
            (c->link != LINK_UP || c->link_lost || !rpc_client_peer(c->rpc));
 }
 
+bool client_go_elsewhere(struct pstorage_client *c, const struct rpc_reply *reply)
+{
+    if (c->elsewhere)
+        return true; /* another request learnt it a moment ago */
+    if (c->link != LINK_UP || c->link_lost)
+        return true;
+    if (endpoints_elsewhere(&c->endpoints, client_now()))
+        return false;
+    c->elsewhere = c->link_lost = true; /* nothing more is sent there */
+    (void)ps_error_set(&c->link_error, PS_ENOTPRIMARY, "%s", reply->detail);
+    client_wake(c);
+    return true;
+}
+
 static void dispatch(struct pstorage_client *c);
 
 static void on_reply(struct rpc_request *rpc, const struct rpc_reply *reply)
@@ -114,6 +128,11 @@ static void on_reply(struct rpc_request *rpc, const struct rpc_reply *reply)
         client_finish(s, PS_OK, NULL);
     } else if (status && c->stopping) {
         client_finish(s, PS_ECANCELLED, "the client is being closed");
+    } else if (status == PS_ENOTPRIMARY && client_go_elsewhere(c, reply)) {
+        call_release(s);
+        queue_put(c, s);
+        client_wake(c);
+        return;
     } else if (connection_lost(c, s, reply)) {
         call_release(s);
         if (s->kind->repeatable && s->repeats < CLIENT_REPEATS_MAX) {
@@ -129,6 +148,7 @@ static void on_reply(struct rpc_request *rpc, const struct rpc_reply *reply)
                 : "the connection was lost before the answer; whether the request took effect is unknown");
     } else {
         if (status == PS_OK) {
+            endpoints_primary(&c->endpoints);
             status = s->kind->take(call, reply);
             detail = NULL; /* take wrote it */
         }
@@ -320,6 +340,10 @@ static void link_down(struct pstorage_client *c)
     if (c->rpc) {
         c->link_closing = true;
         rpc_client_close(c->rpc, on_link_closed, c);
+    }
+    if (c->elsewhere) {
+        c->elsewhere = false;
+        return;
     }
     const bool refused = is_refusal(c->link_error.status);
     if (refused)

@@ -94,3 +94,31 @@ bool endpoints_failed(struct endpoints *e, uint64_t now_ns, bool refused)
     e->pause_ns = 2 * e->pause_ns < PAUSE_LONGEST ? 2 * e->pause_ns : PAUSE_LONGEST;
     return false;
 }
+
+bool endpoints_elsewhere(struct endpoints *e, uint64_t now_ns)
+{
+    if (e->count == 1)
+        return true;
+    if (e->others == 0 && e->others_pause_ns == 0) {
+        e->others_since_ns = now_ns;
+        e->others_pause_ns = PAUSE_FIRST;
+    }
+    e->current = (e->current + 1) % e->count;
+    e->searching = false;
+    if (++e->others < e->count)
+        return false;
+    e->others = 0;
+    if (now_ns - e->others_since_ns >= e->patience_ns) {
+        e->others_pause_ns = 0;
+        return true;
+    }
+    e->not_before_ns = now_ns + e->others_pause_ns;
+    e->others_pause_ns = 2 * e->others_pause_ns < PAUSE_LONGEST ? 2 * e->others_pause_ns : PAUSE_LONGEST;
+    return false;
+}
+
+void endpoints_primary(struct endpoints *e)
+{
+    e->others = 0;
+    e->others_pause_ns = 0;
+}

@@ -26,6 +26,9 @@ struct endpoints {
     bool searching;
     size_t failed, refused; /* attempts in this round; those of them that the node refused */
     uint64_t since_ns, not_before_ns, pause_ns;
+    /* Of the search for the primary. */
+    size_t others;
+    uint64_t others_since_ns, others_pause_ns;
 };
 
 /* Splits at blanks, checks the form of each. PS_EINVAL with a detail. */
@@ -45,5 +48,12 @@ void endpoints_up(struct endpoints *e);
  * `refused`: it is there and wants nothing to do with us, which no patience changes: a round of
  * nothing else is the last one. */
 bool endpoints_failed(struct endpoints *e, uint64_t now_ns, bool refused);
+
+/* The current endpoint's node answered that it is not the primary: moves on to the next one. True: give up;
+ * all were asked, again and again, for as long as patience lasts, or there is only one. After a round follows
+ * a pause. */
+bool endpoints_elsewhere(struct endpoints *e, uint64_t now_ns);
+/* The primary answered. */
+void endpoints_primary(struct endpoints *e);
 
 #endif

@@ -68,6 +68,8 @@ static void on_reopened(struct rpc_request *rpc, const struct rpc_reply *reply)
             image->info.id = id;
             image->connection = 0; /* its handle goes with the connection */
         }
+    } else if (reply->status == PS_ENOTPRIMARY && client_go_elsewhere(c, reply)) {
+        /* On the next connection, then. */
     } else if (c->link == LINK_UP && !c->link_lost && reply->status != PS_ECANCELLED) {
         fail_waiting(image, reply->status, reply->detail);
     }

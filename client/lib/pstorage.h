@@ -64,6 +64,7 @@ enum pstorage_status_code {
     PSTORAGE_EVERSION = -20,
     PSTORAGE_EREADONLY = -21,
     PSTORAGE_EDAMAGED = -22,
+    PSTORAGE_ENOTPRIMARY = -23, /* the pod is led by another node, whose endpoint is not among those given */
 };
 
 /* Where the detail of an error is written: a sentence for people. */
@@ -395,6 +396,104 @@ PSTORAGE_API int pstorage_report_submit(struct pstorage_client *client, struct p
 /* Blocks. */
 PSTORAGE_API int pstorage_report_run(struct pstorage_client *client, struct pstorage_report *report);
 PSTORAGE_API void pstorage_report_clear(struct pstorage_report *report);
+
+/* ---- cluster */
+
+enum pstorage_role {
+    PSTORAGE_ROLE_ALONE = 1, /* not replicated */
+    PSTORAGE_ROLE_PRIMARY,
+    PSTORAGE_ROLE_SYNC,   /* has all that was answered, and may take over */
+    PSTORAGE_ROLE_BEHIND, /* a sync member that does not count now: away, or catching up */
+    PSTORAGE_ROLE_ASYNC,
+};
+
+struct pstorage_member {
+    char node[64], store[40]; /* UUID */
+    enum pstorage_role role;
+    char state[32]; /* as the answering node sees it; a word for people */
+    bool self;      /* the answering node */
+    bool known;     /* the numbers are */
+    uint64_t log_end, lag_batches, heard_ms_ago, lease_left_ms;
+};
+
+/* A pod as the answering node sees it. */
+struct pstorage_pod_view {
+    char name[64], id[40];
+    uint64_t epoch;      /* of the configuration; 0: none */
+    char role[32];       /* the answering node's; a word for people */
+    bool serving;        /* it takes requests of hosts */
+    char waits_for[256]; /* "": nothing */
+    char primary[64], primary_address[256], preferred[64];
+    struct pstorage_member members[8];
+    uint32_t nmembers;
+    uint64_t applied, log_end, committed; /* batches */
+    bool lease_held, changing;
+    char cluster[64], mediator[256];
+    bool mediator_ok;
+};
+
+enum pstorage_pod_op {
+    PSTORAGE_POD_GET = 1,
+    PSTORAGE_POD_SWITCH_OVER,   /* node: who is to lead; NULL: the preferred, or the only other one in sync */
+    PSTORAGE_POD_ADD_MEMBER,    /* node, async */
+    PSTORAGE_POD_REMOVE_MEMBER, /* node */
+};
+
+struct pstorage_pod_order {
+    struct pstorage_request request;
+    enum pstorage_pod_op op;
+    const char *pod;  /* NULL: the default one */
+    const char *node; /* must stay until the callback */
+    bool async;
+    struct pstorage_pod_view view; /* result: after the change */
+};
+
+PSTORAGE_API int pstorage_pod_order_submit(struct pstorage_client *client, struct pstorage_pod_order *order,
+                                           pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_pod_order_run(struct pstorage_client *client, struct pstorage_pod_order *order);
+
+struct pstorage_decision {
+    uint64_t number, time_unix_ns, epoch;
+    char kind[32]; /* "lead", "take-over"… */
+    char text[256];
+};
+
+/* What the answering node decided or learnt about the pod since it started. */
+struct pstorage_why {
+    struct pstorage_request request;
+    const char *pod;       /* NULL: the default one */
+    uint64_t after_number; /* 0: from the oldest kept */
+    /* Results; free with pstorage_why_clear, also after an error. */
+    struct pstorage_decision *items; /* oldest first */
+    size_t count;
+    char node[64];
+};
+
+PSTORAGE_API int pstorage_why_submit(struct pstorage_client *client, struct pstorage_why *why,
+                                     pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_why_run(struct pstorage_client *client, struct pstorage_why *why);
+PSTORAGE_API void pstorage_why_clear(struct pstorage_why *why);
+
+struct pstorage_node_view {
+    char name[64], address[256];
+    bool self, connected;
+    char state[256]; /* "up", or why there is no connection */
+    char software[32], store[40];
+    uint64_t run, log_end;
+};
+
+struct pstorage_nodes {
+    struct pstorage_request request;
+    struct pstorage_node_view items[16]; /* the answering node first */
+    size_t count;
+};
+
+PSTORAGE_API int pstorage_nodes_submit(struct pstorage_client *client, struct pstorage_nodes *nodes,
+                                       pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_nodes_run(struct pstorage_client *client, struct pstorage_nodes *nodes);
 
 /* ---- events */
 

@@ -61,7 +61,8 @@ struct rpc_client {
     struct rpc_peer peer;
     uint8_t nonce[RPC_NONCE_BYTES]; /* of the Hello under way */
     bool proof_sent;
-    uint64_t attempt_until_ns, retry_at_ns, backoff_ns;
+    uint64_t attempt_until_ns, retry_at_ns, backoff_ns, backoff_min_ns, backoff_max_ns;
+    bool refused;
     struct ps_error why; /* the last connection or attempt ended */
 
     struct rpc_pool pool;
@@ -307,7 +308,7 @@ static void ready(struct rpc_client *c)
 {
     c->channel.greeted = true;
     c->state = CLIENT_READY;
-    c->backoff_ns = BACKOFF_MIN_NS;
+    c->backoff_ns = c->backoff_min_ns;
     arm(c);
     if (c->on_state)
         c->on_state(c->user, PS_OK, "");
@@ -493,7 +494,7 @@ static void attempt_failed(struct rpc_client *c)
 {
     c->state = CLIENT_BACKOFF;
     c->retry_at_ns = rpc_now(c->transport) + c->backoff_ns;
-    c->backoff_ns = 2 * c->backoff_ns < BACKOFF_MAX_NS ? 2 * c->backoff_ns : BACKOFF_MAX_NS;
+    c->backoff_ns = 2 * c->backoff_ns < c->backoff_max_ns ? 2 * c->backoff_ns : c->backoff_max_ns;
     list_for_each_safe(node, next, &c->queue)
     {
         struct rpc_request *r = container_of(node, struct rpc_request, link);
@@ -553,6 +554,7 @@ static void dialled(struct rpc_dial *dial, int status, struct rpc_link *link, co
     static const struct rpc_channel_events events = {NULL, client_frame, NULL, client_gone};
     struct rpc_client *c = container_of(dial, struct rpc_client, dial);
     c->dialling = false;
+    c->refused = status != PS_OK && dial->refused;
     rpc_task_wake(&c->task);
     if (status == PS_OK) {
         c->connected = true;
@@ -575,6 +577,7 @@ static void dialled(struct rpc_dial *dial, int status, struct rpc_link *link, co
 
 static int dial(struct rpc_client *c, struct ps_error *err)
 {
+    c->dial.refused = false;
     const int status = c->transport->ops->dial(c->transport, c->endpoint, &c->dial, err);
     if (status)
         return status;
@@ -664,7 +667,9 @@ int rpc_client_connect(struct rpc_transport *transport, const struct rpc_client_
     c->on_state = config->on_state;
     c->log = config->log;
     c->user = config->user;
-    c->backoff_ns = BACKOFF_MIN_NS;
+    c->backoff_min_ns = config->backoff_min_ns ? config->backoff_min_ns : BACKOFF_MIN_NS;
+    c->backoff_max_ns = config->backoff_max_ns ? config->backoff_max_ns : BACKOFF_MAX_NS;
+    c->backoff_ns = c->backoff_min_ns;
     c->earliest_ns = RPC_NEVER;
     c->next_call = 1;
     c->dial.done = dialled;
@@ -705,6 +710,11 @@ void rpc_client_close(struct rpc_client *c, void (*closed)(void *user), void *us
     if (c->connected)
         rpc_channel_close(&c->channel, PS_ECANCELLED, "closing");
     rpc_task_wake(&c->task);
+}
+
+bool rpc_client_refused(const struct rpc_client *c)
+{
+    return c->refused;
 }
 
 const struct rpc_peer *rpc_client_peer(const struct rpc_client *c)

@@ -7,7 +7,7 @@
  *
  * While the client is connecting, calls wait. When an attempt fails, those
  * that wait end with PS_EUNAVAILABLE and the reason, and so do later ones until
- * the next attempt (backoff 50 ms, doubling to 2 s), unless they say
+ * the next attempt (backoff 50 ms, doubling to 2 s, unless set otherwise), unless they say
  * wait_for_ready: those wait for a connection until their deadline. A greeting that is refused, by either
  * side, is such a failed attempt; the status (PS_EUNAUTHENTICATED, PS_EPERM, PS_EEXISTS, PS_EVERSION) tells.
  *
@@ -83,6 +83,7 @@ struct rpc_client_config {
     void (*on_state)(void *user, int status, const char *detail);
     rpc_log log; /* may be NULL */
     void *user;
+    uint64_t backoff_min_ns, backoff_max_ns; /* between attempts to connect; 0: 50 ms, 2 s */
 };
 
 /* Starts to connect. Errors, with a detail: PS_EINVAL (the endpoint's form), PS_EUNAUTHENTICATED (there are
@@ -102,6 +103,10 @@ int rpc_client_call(struct rpc_client *client, struct rpc_request *request, rpc_
 /* Ends the call with PS_ECANCELLED soon and tells the server, which may have carried
  * it out. Harmless when the callback is under way; not after it. */
 void rpc_client_cancel(struct rpc_client *client, struct rpc_request *request);
+
+/* The last attempt to connect was refused by the machine itself: nobody listens at the endpoint. False
+ * before the first attempt, and while there is a connection. */
+bool rpc_client_refused(const struct rpc_client *client);
 
 /* The server's greeting, or NULL while there is no connection. */
 const struct rpc_peer *rpc_client_peer(const struct rpc_client *client);

@@ -53,6 +53,7 @@ struct rpc_link {
 struct rpc_dial {
     /* `link` with status 0; else `detail` says why not. */
     void (*done)(struct rpc_dial *dial, int status, struct rpc_link *link, const char *detail);
+    bool refused; /* set before `done`: the machine is there, and nobody listens at the address */
     void *priv;
 };
 

@@ -349,6 +349,7 @@ static void run_dial(struct event *event)
     if (cancelled) {
         dial->done(dial, PS_ECANCELLED, NULL, "no answer");
     } else if (!l) {
+        dial->refused = true;
         dial->done(dial, PS_EUNAVAILABLE, NULL, "connection refused");
     } else {
         struct mem_link *near = new_link(host, l->host), *far = new_link(l->host, host);

@@ -331,6 +331,7 @@ static void dialled(struct op *op, int result)
     free(d);
     t->users--;
     struct rpc_link *link = stream ? new_link(t, stream, ipc) : NULL;
+    dial->refused = result == NNG_ECONNREFUSED;
     if (link)
         dial->done(dial, PS_OK, link, "");
     else if (stream)

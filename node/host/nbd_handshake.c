@@ -109,6 +109,12 @@ static int find_export(struct nbd_handshake *hs, const uint8_t *name, uint32_t l
     return 0;
 }
 
+/* Exports are listed and described everywhere, and opened where the pod is led. */
+static int check_gate(const struct nbd_handshake *hs, struct ps_error *err)
+{
+    return primary_gate_is_open(hs->gate) ? 0 : hs->gate->refusal(hs->gate->user, err);
+}
+
 /* Opens it and ends the handshake. */
 static int open_export(struct nbd_handshake *hs, const struct pod_image_info *info, struct ps_error *err)
 {
@@ -128,7 +134,9 @@ static void on_export_name(struct nbd_handshake *hs, struct nbd_output *out, con
 {
     struct pod_image_info info;
     struct ps_error err;
-    int status = find_export(hs, option->data, option->length, &info, &err);
+    int status = check_gate(hs, &err);
+    if (!status)
+        status = find_export(hs, option->data, option->length, &info, &err);
     if (!status)
         status = open_export(hs, &info, &err);
     if (status) { /* this option has no error reply */
@@ -178,11 +186,14 @@ static void on_info_or_go(struct nbd_handshake *hs, struct nbd_output *out, cons
     }
     struct pod_image_info info;
     struct ps_error err;
-    int status = find_export(hs, data + 4, name, &info, &err);
+    int status = option->code == NBD_OPT_GO ? check_gate(hs, &err) : 0;
+    if (!status)
+        status = find_export(hs, data + 4, name, &info, &err);
     if (!status && option->code == NBD_OPT_GO)
         status = open_export(hs, &info, &err);
     if (status) {
-        reply_error(out, option, NBD_REP_ERR_UNKNOWN, err.detail);
+        reply_error(out, option, status == PS_ENOTPRIMARY ? NBD_REP_ERR_SHUTDOWN : NBD_REP_ERR_UNKNOWN,
+                    err.detail);
         return;
     }
     uint8_t export[10];

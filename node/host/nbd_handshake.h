@@ -15,6 +15,7 @@
 
 #include "common/status.h"
 #include "node/host/nbd_output.h"
+#include "node/host/primary_gate.h"
 #include "node/pod/pod.h"
 
 enum {
@@ -33,6 +34,7 @@ enum nbd_handshake_state {
 
 struct nbd_handshake {
     struct pod *pod;
+    const struct primary_gate *gate; /* set after nbd_handshake_init; NULL: this node always serves */
     enum nbd_handshake_state state;
     bool fixed_newstyle, no_zeroes;
     bool structured;

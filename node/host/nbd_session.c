@@ -25,9 +25,17 @@ struct nbd_session {
     uint8_t input[NBD_SESSION_INPUT];
 };
 
+static void fail(struct nbd_session *session, const struct ps_error *error)
+{
+    session->error = *error;
+    session->ending = true;
+}
+
 static void on_completed(void *user)
 {
-    const struct nbd_session *session = user;
+    struct nbd_session *session = user;
+    if (session->transmit && session->transmit->state == NBD_TX_VIOLATED && !session->ending)
+        fail(session, &session->transmit->error);
     session->config.ready(session->config.user);
 }
 
@@ -40,6 +48,7 @@ struct nbd_session *nbd_session_create(const struct nbd_session_config *config)
     session->config = *config;
     nbd_output_init(&session->output);
     nbd_handshake_init(&session->handshake, config->pod, &session->output);
+    session->handshake.gate = config->gate;
     return session;
 }
 
@@ -49,12 +58,6 @@ void nbd_session_destroy(struct nbd_session *session)
     if (session->transmit)
         nbd_transmit_destroy(session->transmit);
     free(session);
-}
-
-static void fail(struct nbd_session *session, const struct ps_error *error)
-{
-    session->error = *error;
-    session->ending = true;
 }
 
 static size_t take_handshake(struct nbd_session *session, const uint8_t *in, size_t bytes)

@@ -29,6 +29,7 @@ struct nbd_session_config {
     struct nbd_transmit_stats *stats;
     void (*ready)(void *user);
     void *user;
+    const struct primary_gate *gate; /* NULL: this node always serves */
 };
 
 /* Queues the greeting (without calling `ready`). NULL: out of memory. */

@@ -24,6 +24,7 @@ struct nbd_transmit *nbd_transmit_create(const struct nbd_handshake *hs, struct 
         return NULL;
     memset(tx, 0, offsetof(struct nbd_transmit, requests)); /* idle slots stay untouched, hence unbacked */
     tx->pod = hs->pod;
+    tx->gate = hs->gate;
     tx->image = hs->image;
     tx->buffers = buffers;
     tx->out = out;
@@ -114,8 +115,24 @@ static void reply_small(struct nbd_transmit *tx, uint64_t cookie, uint32_t error
     nbd_output_copy(tx->out, reply, bytes);
 }
 
+/* The pod is another node's: the host shall connect again, and must not take this for an error of the medium.
+ */
+static bool ends_connection(struct nbd_transmit *tx, int status)
+{
+    if (status != PS_EUNAVAILABLE || !tx->gate)
+        return false;
+    if (tx->state != NBD_TX_VIOLATED)
+        (void)ps_error_set(&tx->error, PS_EUNAVAILABLE, "the pod is not served here any more");
+    tx->state = NBD_TX_VIOLATED;
+    return true;
+}
+
 static void reply_status(struct nbd_request *request, int status)
 {
+    if (ends_connection(request->owner, status)) {
+        slot_give(request);
+        return;
+    }
     reply_small(request->owner, request->cookie, nbd_error_of(status, request->command),
                 ps_status_text(status));
     slot_give(request);

@@ -51,6 +51,7 @@ struct nbd_transmit_stats {
 
 struct nbd_transmit {
     struct pod *pod;
+    const struct primary_gate *gate;
     struct pod_image *image; /* owned from nbd_transmit_create on */
     struct nbd_buffers *buffers;
     struct nbd_output *out;

@@ -415,6 +415,7 @@ static struct connection *connection_create(struct listener *listener)
         .stats = &server->stats,
         .ready = on_ready,
         .user = conn,
+        .gate = server->config.gate,
     };
     conn->session = nbd_session_create(&config);
     if (!conn->session) {
@@ -556,6 +557,16 @@ void nbd_server_stop(struct nbd_server *server, void (*cb)(void *user), void *us
     }
     come_round(server);
     finish_stop(server);
+}
+
+void nbd_server_drop(struct nbd_server *server)
+{
+    list_for_each_safe(node, next, &server->connections)
+    {
+        struct connection *conn = container_of(node, struct connection, link);
+        if (nbd_session_transmitting(conn->session))
+            connection_close(conn);
+    }
 }
 
 bool nbd_server_address(const struct nbd_server *server, unsigned index, char *out, size_t size)

@@ -48,6 +48,7 @@ enum nbd_option {
 #define NBD_REP_ERR_UNSUP    0x80000001u
 #define NBD_REP_ERR_INVALID  0x80000003u
 #define NBD_REP_ERR_UNKNOWN  0x80000006u
+#define NBD_REP_ERR_SHUTDOWN 0x80000007u
 
 enum {
     NBD_INFO_EXPORT = 0,

@@ -1,17 +1,18 @@
 #include "node/host/reactor_uv.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
 #include "common/status.h"
-#include "node/pod/pod.h"
 
 struct reactor {
     uv_prepare_t prepare;
-    uv_timer_t timer; /* the pod's deadline */
-    uv_idle_t again;  /* the pod wants another turn at once */
-    struct pod *pod;
+    uv_timer_t timer;                              /* the pod's deadline */
+    uv_idle_t again;                               /* the pod wants another turn at once */
+    uint64_t (*turn)(void *user, uint64_t now_ns); /* NULL: none */
+    void *turn_user;
     uint64_t deadline_ns; /* what the timer is set to; UINT64_MAX: stopped */
     struct {
         void (*turn)(void *user);
@@ -56,10 +57,10 @@ static void set_deadline(struct reactor *r, uint64_t deadline_ns, uint64_t now_n
 static void turn(uv_prepare_t *prepare)
 {
     struct reactor *r = prepare->data;
-    if (r->pod) {
-        const uint64_t deadline_ns = pod_turn(r->pod, clock_monotonic_ns());
-        /* A turn may have ended in a callback that took the pod away. */
-        if (r->pod)
+    if (r->turn) {
+        const uint64_t deadline_ns = r->turn(r->turn_user, clock_monotonic_ns());
+        /* A turn may have ended in a callback that took it away. */
+        if (r->turn)
             set_deadline(r, deadline_ns, clock_monotonic_ns());
     }
     for (unsigned i = 0; i < r->nfollowers; i++)
@@ -81,16 +82,23 @@ int reactor_create(uv_loop_t *loop, struct reactor **out)
     return 0;
 }
 
-void reactor_set_pod(struct reactor *r, struct pod *pod)
+void reactor_set_turn(struct reactor *r, uint64_t (*turn_fn)(void *user, uint64_t now_ns), void *user)
 {
-    r->pod = pod;
-    if (pod) {
+    r->turn = turn_fn;
+    r->turn_user = user;
+    if (turn_fn) {
         (void)uv_idle_start(&r->again, nothing);
     } else {
         (void)uv_idle_stop(&r->again);
         (void)uv_timer_stop(&r->timer);
         r->deadline_ns = UINT64_MAX;
     }
+}
+
+void reactor_wake(struct reactor *r)
+{
+    if (r->turn)
+        (void)uv_idle_start(&r->again, nothing);
 }
 
 void reactor_follow(struct reactor *r, void (*fn)(void *user), void *user)
@@ -126,7 +134,7 @@ static void handle_closed(uv_handle_t *handle)
 
 void reactor_close(struct reactor *r, void (*closed)(void *user), void *user)
 {
-    assert(!r->pod);
+    assert(!r->turn);
     r->closed = closed;
     r->user = user;
     r->handles = 3;

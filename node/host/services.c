@@ -38,3 +38,16 @@ bool check_pod(const struct services *s, struct rpc_call *call, const char *pod)
     rpc_call_fail(call, err.status, err.detail);
     return false;
 }
+
+void fail_refused(const struct services *s, struct rpc_call *call, int status, const char *detail)
+{
+    const struct primary_gate *gate = s->config.gate;
+    struct ps_error err = {0};
+    if (status != PS_EUNAVAILABLE || !gate) {
+        rpc_call_fail(call, status, detail);
+        return;
+    }
+    status = gate->refusal(gate->user, &err);
+    rpc_call_fail(call, status,
+                  gate->is_open(gate->user) ? "the image was opened before: open it again" : err.detail);
+}

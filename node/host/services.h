@@ -11,6 +11,7 @@
 #include "common/blkdev.h"
 #include "common/rpc/server.h"
 #include "node/host/event_source.h"
+#include "node/host/primary_gate.h"
 #include "node/pod/pod.h"
 
 enum {
@@ -29,6 +30,7 @@ struct services_config {
     struct blkdev *const *devices; /* for Status */
     size_t ndevices;
     struct event_source *events;
+    const struct primary_gate *gate; /* NULL: this node stands alone */
     void *user;
 };
 

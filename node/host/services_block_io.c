@@ -73,7 +73,7 @@ static void open_image(void *user, struct rpc_call *call, const ProtobufCMessage
     struct pod_image *image;
     const int status = pod_image_open(s->config.pod, request->name, &image, &err);
     if (status) {
-        rpc_call_fail(call, status, err.detail[0] ? err.detail : NULL);
+        fail_refused(s, call, status, err.detail[0] ? err.detail : NULL);
         return;
     }
     struct pod_image_info info;
@@ -161,7 +161,7 @@ void services_block_io_destroy(struct services *s)
 /* ---- requests */
 
 /* Says what is wrong with a range; `status` as the pod gave it. */
-static void fail_range(struct rpc_call *call, const struct pod_io *io, int status)
+static void fail_range(const struct services *s, struct rpc_call *call, const struct pod_io *io, int status)
 {
     struct ps_error err = {0};
     struct pod_image_info info;
@@ -175,7 +175,7 @@ static void fail_range(struct rpc_call *call, const struct pod_io *io, int statu
                            "offset %" PRIu64 " and length %" PRIu64
                            " must be multiples of %d, the length not 0",
                            io->offset, io->length, POD_SECTOR_BYTES);
-    rpc_call_fail(call, status, err.detail[0] ? err.detail : NULL);
+    fail_refused(s, call, status, err.detail[0] ? err.detail : NULL);
 }
 
 static void recycle(struct bio *bio)
@@ -226,7 +226,7 @@ static void submit(struct bio *bio, enum pod_io_op op, uint64_t offset, uint64_t
     else
         status = pod_submit(bio->services->config.pod, io, cb);
     if (status) {
-        fail_range(bio->call, io, status);
+        fail_range(bio->services, bio->call, io, status);
         recycle(bio);
     }
 }

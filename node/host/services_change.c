@@ -80,6 +80,8 @@ static void done(struct pod_manage *req, int status)
 void change_submit(struct change *change)
 {
     const int status = pod_manage(change->services->config.pod, &change->req, done);
-    if (status)
-        fail(change, status, "the pod takes no changes now");
+    if (status) {
+        fail_refused(change->services, change->call, status, "the pod takes no changes now");
+        free(change);
+    }
 }

@@ -71,6 +71,10 @@ bool change_new_volume(struct change *change, const char *name);
 bool change_snapshot(struct change *change, const char *name);
 void change_submit(struct change *change);
 
+/* Ends the call with a status of the pod. One that came because this node is not, or no longer, the primary,
+ * or because the image was opened when it led before, becomes PS_ENOTPRIMARY: nothing was carried out. */
+void fail_refused(const struct services *s, struct rpc_call *call, int status, const char *detail);
+
 /* Ends the call if `pod` is neither "" nor the pod's name; false then. */
 bool check_pod(const struct services *s, struct rpc_call *call, const char *pod);
 

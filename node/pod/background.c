@@ -20,8 +20,8 @@ static bool release_room(const struct pod *pod)
 void background_turn(struct pod *pod)
 {
     /* A member that follows gets the steps from its primary. */
-    if (pod->failed || pod->role == POD_STANDBY || pod->release_in_flight || pod->state == POD_CLOSING ||
-        manage_blocks_writes(pod) || pod->background_events == pod->events)
+    if (pod->failed || pod->held || pod->role == POD_STANDBY || pod->release_in_flight ||
+        pod->state == POD_CLOSING || manage_blocks_writes(pod) || pod->background_events == pod->events)
         return;
     struct image *image = images_releasable(pod->images);
     if (!image || !batch_open(pod))
@@ -136,7 +136,8 @@ static void index_read_done(struct blkdev_req *req, int status)
 static bool index_wants(const struct pod *pod, const struct index_load *il)
 {
     return segments_state(pod->segments, il->segment) == SEGMENT_LOG &&
-           !segments_open(pod->segments, il->segment) && segments_live(pod->segments, il->segment) > 0 &&
+           !segments_open(pod->segments, il->segment) &&
+           (pod->recalled || segments_live(pod->segments, il->segment) > 0) &&
            segments_last_seq(pod->segments, il->segment) <= il->until && il->offset < pod->segment_bytes;
 }
 
@@ -151,6 +152,7 @@ void index_load_turn(struct pod *pod)
         if (!il->stopping)
             log_recall_finish(pod);
         index_load_stop(pod);
+        log_retain_trim(pod);
         return;
     }
     uint32_t bytes = pod->segment_bytes - il->offset;
@@ -197,6 +199,7 @@ void index_load_stop(struct pod *pod)
     free(il->buf);
     free(il);
     pod->index_load = NULL;
+    pod->searching = false;
 }
 
 void index_load_drop(struct pod *pod)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/endian_codec.h"
+#include "node/replication/mutation.h"
 #include "node/pod/pod_impl.h"
 
 void follow_init(struct pod *pod)
@@ -314,7 +315,8 @@ void follow_turn(struct pod *pod)
 {
     struct follow *f = &pod->follow;
     while (!pod->failed && pod->role == POD_STANDBY && !restart_holds_log(pod) &&
-           pod->applied_seq < pod->durable.seq && pod->applied_seq < pod->commit_seq &&
+           pod->applied_seq < pod->durable.seq &&
+           (pod->applied_seq < pod->commit_seq || BROKEN(REPLICA_CHECKPOINT_UNCOMMITTED)) &&
            !(f->waits && f->seen_events == pod->events) && apply_next(pod))
         ;
     /* The primary admits by what is free here. */

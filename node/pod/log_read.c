@@ -2,7 +2,8 @@
  *
  * Segments are freed by checkpoints, whole and in any order; the index then forgets what lay in them and all
  * before it, so that what it knows is without gaps. After a start it knows what was replayed; what lies
- * before that comes back with the dedup index, whose reload looks at every batch that still has a segment. */
+ * before that comes back with the dedup index, whose reload looks at every batch that still has a segment.
+ * Until then nobody knows which of them others need, and all are kept. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,8 +12,11 @@
 void log_read_init(struct pod *pod)
 {
     list_init(&pod->log_reads);
-    if (pod_is_replicated(pod))
+    if (pod_is_replicated(pod)) {
         pod->log_index = log_index_create(LOG_INDEX_BATCHES);
+        pod->searching = true;
+        pod->retain_seq = 1;
+    }
 }
 
 void log_read_free(struct pod *pod)
@@ -38,8 +42,10 @@ struct recalled {
 
 void log_recall_start(struct pod *pod)
 {
-    if (!pod->log_index || pod->applied_seq == 0)
+    if (!pod->log_index || pod->applied_seq == 0) {
+        pod->searching = false;
         return;
+    }
     pod->recalled = calloc(LOG_INDEX_BATCHES, sizeof pod->recalled[0]);
     assert(pod->recalled && "out of memory at start");
     pod_log_ends(pod, &pod->recalled_end, NULL);
@@ -61,6 +67,7 @@ void log_recall_note(struct pod *pod, const struct batch_header *h, uint32_t seg
 /* As far back as each batch is the one that its successor names. */
 void log_recall_finish(struct pod *pod)
 {
+    pod->searching = false;
     if (!pod->recalled)
         return;
     const uint64_t first = log_index_first(pod->log_index);
@@ -91,7 +98,7 @@ void log_retain_trim(struct pod *pod)
 {
     if (!pod->log_index)
         return;
-    const uint64_t asked = pod->retain_seq ? pod->retain_seq : UINT64_MAX;
+    const uint64_t asked = pod->searching && pod->retain_seq ? 0 : pod->retain_seq ? pod->retain_seq : UINT64_MAX;
     uint64_t lowest;
     segments_keep_log(pod->segments, asked);
     if (asked == UINT64_MAX)
@@ -110,6 +117,11 @@ void pod_log_retain(struct pod *pod, uint64_t seq)
     assert(pod_is_replicated(pod));
     pod->retain_seq = seq;
     log_retain_trim(pod);
+}
+
+bool pod_log_searching(const struct pod *pod)
+{
+    return pod->searching;
 }
 
 uint64_t pod_log_first(struct pod *pod)

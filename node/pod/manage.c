@@ -507,7 +507,7 @@ void manage_turn(struct pod *pod)
             deliver(pod, req, pod_end_status(pod));
             continue;
         }
-        if (pod->manage_busy)
+        if (pod->manage_busy || pod->held)
             return;
         const struct operation *before = find_operation(pod, req);
         if (before) {

@@ -382,6 +382,15 @@ static void step_anchor(struct pod *pod)
         return;
     }
     const struct pod_anchor *a = &pod->anchor;
+    if (a->protocol_bytes && !pod->config.log) {
+        /* What is durable here need not be committed: alone, it would be applied all the same. */
+        (void)ps_error_set(&o->local, PS_EPRECONDITION,
+                           "%s holds a member of a replicated pod: it can't be opened alone "
+                           "(PSTORAGE_CLUSTER_ENABLED)",
+                           pod->dev->name);
+        finish(pod, PS_EPRECONDITION);
+        return;
+    }
     if (!log_place_is_sound(pod, a->log_segment, a->log_offset) || !log_place_is_sound(pod, a->log_next, 0)) {
         (void)ps_error_set(&o->local, PS_EDAMAGED,
                            "%s: its anchor names a place of the log outside of the pool", pod->dev->name);

@@ -117,6 +117,27 @@ static void make_caches(struct pod *pod)
     assert(pod->cache && pod->dedup && pod->codec && "out of memory at start");
 }
 
+/* All that an opening needs; config and dev are set. */
+static void make_parts(struct pod *pod)
+{
+    pod->state = POD_OPENING;
+    pod->events = 1;
+    (void)snprintf(pod->name, sizeof pod->name, "%s", pod->config.name ? pod->config.name : "default");
+    pod->tail = pod->applied = (struct position){SEGMENT_NONE, 0, SEGMENT_NONE};
+    pod->algorithm = !pod->config.compression ? RECORD_PLAIN : pod->config.zstd ? RECORD_ZSTD : RECORD_LZ4;
+    pod->fingerprint = pod->config.sha256 ? FINGERPRINT_SHA256 : FINGERPRINT_XXH3_128;
+    make_batches(pod);
+    make_queues(pod);
+    make_caches(pod);
+    checkpoint_init(pod);
+    anchor_writer_init(pod);
+    follow_init(pod);
+    log_read_init(pod);
+    pod->role = pod_is_replicated(pod) ? POD_STANDBY : POD_ALONE;
+    pod->commit_seq = pod_is_replicated(pod) ? 0 : UINT64_MAX;
+    pod->limit_free = UINT64_MAX;
+}
+
 int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,
              void *user, struct ps_error *err, struct pod **opening)
 {
@@ -132,22 +153,7 @@ int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_forma
     assert(pod);
     pod->config = *config;
     pod->dev = dev;
-    pod->state = POD_OPENING;
-    pod->events = 1;
-    (void)snprintf(pod->name, sizeof pod->name, "%s", config->name ? config->name : "default");
-    pod->tail = pod->applied = (struct position){SEGMENT_NONE, 0, SEGMENT_NONE};
-    pod->algorithm = !config->compression ? RECORD_PLAIN : config->zstd ? RECORD_ZSTD : RECORD_LZ4;
-    pod->fingerprint = config->sha256 ? FINGERPRINT_SHA256 : FINGERPRINT_XXH3_128;
-    make_batches(pod);
-    make_queues(pod);
-    make_caches(pod);
-    checkpoint_init(pod);
-    anchor_writer_init(pod);
-    follow_init(pod);
-    log_read_init(pod);
-    pod->role = pod_is_replicated(pod) ? POD_STANDBY : POD_ALONE;
-    pod->commit_seq = pod_is_replicated(pod) ? 0 : UINT64_MAX;
-    pod->limit_free = UINT64_MAX;
+    make_parts(pod);
     open_begin(pod, format, cb, user, err);
     *opening = pod;
     return 0;
@@ -161,7 +167,7 @@ void pod_close(struct pod *pod, void (*cb)(void *user), void *user)
     pod->again = true;
 }
 
-void pod_destroy(struct pod *pod)
+static void free_parts(struct pod *pod)
 {
     index_load_drop(pod);
     open_free(pod);
@@ -199,13 +205,63 @@ void pod_destroy(struct pod *pod)
     record_codec_destroy(pod->codec);
     if (pod->segments)
         segments_destroy(pod->segments);
+}
+
+void pod_destroy(struct pod *pod)
+{
+    free_parts(pod);
     free(pod);
+}
+
+/* ---- opening anew */
+
+static void on_reopened(void *user, int status, struct pod *opened)
+{
+    struct pod *pod = user;
+    (void)opened;
+    pod->failed |= status != 0;
+    pod->reopened(pod->reopened_user, status);
+}
+
+static void reopen_now(void *user)
+{
+    struct pod *pod = user;
+    const struct pod_config config = pod->config;
+    struct blkdev *const dev = pod->dev;
+    const uint64_t now_ns = pod->now_ns, openings = pod->openings;
+    void (*const reopened)(void *, int) = pod->reopened;
+    void *const reopened_user = pod->reopened_user;
+    free_parts(pod);
+    memset(pod, 0, sizeof *pod);
+    pod->config = config;
+    pod->dev = dev;
+    pod->now_ns = now_ns;
+    pod->openings = openings + 1;
+    pod->reopened = reopened;
+    pod->reopened_user = reopened_user;
+    make_parts(pod);
+    pod->again = true;
+    open_begin(pod, POD_OPEN_ONLY, on_reopened, pod, NULL);
+}
+
+void pod_reopen(struct pod *pod, void (*cb)(void *user, int status), void *user)
+{
+    pod->reopened = cb;
+    pod->reopened_user = user;
+    pod_abandon(pod, reopen_now, pod);
 }
 
 /* ---- images */
 
+static bool is_stale(const struct pod_image *handle)
+{
+    return handle->opening != handle->pod->openings;
+}
+
 struct image *pod_image_target(const struct pod_image *handle)
 {
+    if (is_stale(handle))
+        return NULL;
     struct image *image = images_get(handle->pod->images, handle->id);
     return image && !image->deleted ? image : NULL;
 }
@@ -219,7 +275,7 @@ int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, st
         return ps_error_set(err, PS_ENOTFOUND, "\"%.130s\" not found", name);
     struct pod_image *handle = malloc(sizeof *handle);
     assert(handle);
-    *handle = (struct pod_image){pod, image->id};
+    *handle = (struct pod_image){pod, image->id, pod->openings};
     image->opened++;
     *out = handle;
     return 0;
@@ -227,7 +283,7 @@ int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, st
 
 void pod_image_close(struct pod_image *handle)
 {
-    struct image *image = images_get(handle->pod->images, handle->id);
+    struct image *image = is_stale(handle) ? NULL : images_get(handle->pod->images, handle->id);
     if (image)
         image->opened--;
     free(handle);
@@ -252,7 +308,7 @@ static bool is_write(enum pod_io_op op)
 static int check_io(const struct pod *pod, const struct pod_io *io)
 {
     const struct image *image = pod_image_target(io->image);
-    if (pod->state != POD_SERVING || pod->role == POD_STANDBY)
+    if (pod->state != POD_SERVING || pod->role == POD_STANDBY || is_stale(io->image))
         return PS_EUNAVAILABLE;
     if (!image)
         return PS_ENOTFOUND;

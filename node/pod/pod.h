@@ -256,7 +256,8 @@ typedef void (*pod_open_cb)(void *user, int status, struct pod *pod);
 /* Opens the pool on `dev`: finds the newest anchor, loads the checkpoint,
  * replays the log. The callback runs from a device completion or pod_turn; with an error
  * `err` (borrowed until then) tells what is wrong and nothing was changed: PS_EDAMAGED,
- * PS_EVERSION, PS_ENOTFOUND (not a PStorage device), PS_EINVAL (too small), PS_EDATALOSS, PS_EIO. The device
+ * PS_EVERSION, PS_ENOTFOUND (not a PStorage device), PS_EINVAL (too small), PS_EDATALOSS, PS_EIO,
+ * PS_EPRECONDITION (a member of a replicated pod, opened alone). The device
  * stays the caller's; it is destroyed after the pod. `*opening` receives the pod at once, for pod_turn; it is
  * destroyed (pod_destroy) whatever came out, but not from within the callback. */
 int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,

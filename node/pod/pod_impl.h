@@ -236,6 +236,7 @@ struct checkpoint {
 struct pod_image {
     struct pod *pod;
     uint64_t id;
+    uint64_t opening; /* of the pod; another one has other images in memory */
 };
 
 /* ---- following */
@@ -415,12 +416,17 @@ struct pod {
     struct log_index *log_index; /* NULL: the pod stands alone */
     struct recalled *recalled;   /* batches that a start found, until the index knows them */
     struct log_id recalled_end;
+    bool searching; /* which of them are there */
     struct list_node log_reads; /* to be delivered */
     uint32_t log_reading;       /* reads of the log under way */
     uint64_t retain_seq;        /* as asked for; 0: none */
     uint64_t limit_free;
     struct list_node parked; /* reads that may not be answered now */
     bool abandoned;
+    bool held; /* nothing that changes anything is begun */
+    uint64_t openings;
+    void (*reopened)(void *user, int status);
+    void *reopened_user;
 
     struct open_state *opening;
     struct index_load *index_load;

@@ -13,23 +13,12 @@
 #define PS_NODE_POD_POD_LOG_H
 
 #include "node/pod/pod.h"
+#include "node/replication/log_id.h"
 
 enum {
     POD_LOG_PROTOCOL_MAX = 1536, /* bytes that pod_log_protocol_write keeps */
     POD_LOG_APPENDS_MAX = 8,     /* appended batches on their way to flash */
 };
-
-/* Names a batch and, by the chain of checksums, all batches before it. seq 0: the empty log, all zero. */
-struct log_id {
-    uint64_t epoch, run; /* of the primary that made it */
-    uint64_t seq;
-    uint64_t hash; /* its checksum, the same on every member */
-};
-
-static inline bool log_id_equal(const struct log_id *a, const struct log_id *b)
-{
-    return a->epoch == b->epoch && a->run == b->run && a->seq == b->seq && a->hash == b->hash;
-}
 
 /* What a replicated pod tells. Called from pod_turn, pod_log_* or device completions; they may call
  * pod_log_commit and pod_log_append, and nothing else of the pod. */
@@ -86,6 +75,9 @@ void pod_log_commit(struct pod *pod, uint64_t seq);
  * PS_EIO; PS_EUNAVAILABLE. */
 int pod_log_truncate(struct pod *pod, uint64_t seq, void (*cb)(void *user, int status), void *user);
 
+/* Free flash above the reserve, bytes. */
+uint64_t pod_log_free_bytes(const struct pod *pod);
+
 /* ---- leading */
 
 /* On standby, with all of the log applied and no append on its way: from now on the pod plans batches of
@@ -115,17 +107,19 @@ struct pod_log_read {
     int status;
 };
 /* Reads the durable batch at `seq` from flash and verifies it; generation and next segment in it are this
- * member's. Status 0; PS_ENOTFOUND: not
- * retained; PS_EDATALOSS: damaged; PS_EIO. Several may be under way. Non-zero: refused at once,
+ * member's. Status 0; PS_ENOTFOUND: not retained; PS_EDATALOSS: damaged; PS_EIO. Several may be under way. Non-zero: refused at once,
  * PS_EUNAVAILABLE. */
 int pod_log_read(struct pod *pod, struct pod_log_read *read);
 /* The oldest batch that can be read; its successors up to the durable end can be read too. 0 while there is
- * none. After a start it goes back further when the reload of the dedup index is through. */
+ * none. After a start it goes back further when the search for older ones is through. */
 uint64_t pod_log_first(struct pod *pod);
+/* A start looks through the log in flash for batches before those that it replayed: what is not retained now
+ * may be found yet. */
+bool pod_log_searching(const struct pod *pod);
 /* Keeps batches from `seq` on readable while at least half of the space above the reserve is free of them:
  * let F be the free segments and those kept for this alone; when more than half of F less the reserve is kept
- * the oldest goes. Segments in which something lives cost nothing. Not remembered over a restart. 0 (as
- * opened): keep none for anybody. */
+ * the oldest goes. Segments in which something lives cost nothing. As opened: 1, and what is kept then stays
+ * so over a restart. 0: keep none for anybody. */
 void pod_log_retain(struct pod *pod, uint64_t seq);
 
 /* ---- what replication keeps durably beside the log */
@@ -137,7 +131,16 @@ size_t pod_log_protocol(const struct pod *pod, const void **data);
 int pod_log_protocol_write(struct pod *pod, const void *data, size_t bytes,
                            void (*cb)(void *user, int status), void *user);
 
+/* Leading: requests that change something wait until they are let go on; what is under way ends. */
+void pod_hold(struct pod *pod, bool hold);
+
 /* ---- the end of a role */
+
+/* Ends this opening without a checkpoint and opens the pod anew, on standby, in the same place: open requests
+ * fail with PS_EUNAVAILABLE, images that are open stay so in name (their requests fail until they are
+ * closed), planned and unplanned changes that are not in the log are gone. Then `cb`; with an error the pod
+ * is failed and can only be destroyed. */
+void pod_reopen(struct pod *pod, void (*cb)(void *user, int status), void *user);
 
 /* Ends the open pod without a checkpoint: open requests fail with PS_EUNAVAILABLE, device requests are waited
  * for, then `cb`; pod_destroy after that. What was durable is found again by the next pod_open. No events of

@@ -18,6 +18,12 @@ void pod_log_ends(const struct pod *pod, struct log_id *applied, struct log_id *
         *durable = pod->durable;
 }
 
+uint64_t pod_log_free_bytes(const struct pod *pod)
+{
+    const uint32_t free = segments_free(pod->segments);
+    return free > pod->reserve_segments ? (uint64_t)(free - pod->reserve_segments) * pod->segment_bytes : 0;
+}
+
 /* ---- leading */
 
 /* The first id of this primary's own range: beyond `next`, the first one that the log up to here left, by
@@ -92,6 +98,13 @@ void role_turn(struct pod *pod)
         else
             read_accept(pod, io);
     }
+}
+
+void pod_hold(struct pod *pod, bool hold)
+{
+    pod->held = hold;
+    pod->events++;
+    pod->again = true;
 }
 
 /* ---- the end */

@@ -26,6 +26,12 @@ static struct rpc_transport *transport;
 static struct rpc_server *server;
 static struct services *services;
 static struct reactor *reactor;
+
+static uint64_t turn_pod(void *user, uint64_t now_ns)
+{
+    return pod_turn(user, now_ns);
+}
+
 static uv_signal_t term;
 
 /* ---- events: the last ones, in a ring */
@@ -82,7 +88,7 @@ static void on_event(void *user, const char *kind, uint64_t image_id, const char
 static void on_pod_closed(void *user)
 {
     (void)user;
-    reactor_set_pod(reactor, NULL);
+    reactor_set_turn(reactor, NULL, NULL);
     reactor_close(reactor, NULL, NULL);
 }
 
@@ -163,7 +169,7 @@ int main(int argc, char **argv)
     }
     rc = reactor_create(loop, &reactor);
     assert(rc == 0);
-    reactor_set_pod(reactor, pod);
+    reactor_set_turn(reactor, turn_pod, pod);
     (void)uv_signal_init(loop, &term);
     (void)uv_signal_start(&term, on_term, SIGTERM);
     (void)printf("listening %s\n", rpc_server_address(server, 0));

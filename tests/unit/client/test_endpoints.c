@@ -85,6 +85,41 @@ static void one_that_was_up_is_the_first_to_be_tried_again(void **state)
     assert_true(endpoints_failed(&e, 10 * MS, false));
 }
 
+static void the_primary_is_looked_for_round_by_round(void **state)
+{
+    (void)state;
+    struct endpoints e = of("tcp://a:1 tcp://b:2", 250 * MS);
+    endpoints_up(&e);
+    assert_false(endpoints_elsewhere(&e, 0)); /* a is not */
+    assert_string_equal(endpoints_url(&e), "tcp://b:2");
+    assert_int_equal(endpoints_wanted(&e, 0), 0);
+    endpoints_up(&e);
+    assert_false(endpoints_elsewhere(&e, 0)); /* nor is b: after a pause, again */
+    assert_string_equal(endpoints_url(&e), "tcp://a:1");
+    assert_int_equal(endpoints_wanted(&e, 0), 100 * MS);
+    endpoints_up(&e);
+    assert_false(endpoints_elsewhere(&e, 100 * MS));
+    endpoints_up(&e);
+    assert_false(endpoints_elsewhere(&e, 100 * MS));
+    assert_int_equal(endpoints_wanted(&e, 100 * MS), 300 * MS);
+    endpoints_up(&e);
+    assert_false(endpoints_elsewhere(&e, 300 * MS));
+    endpoints_up(&e);
+    assert_true(endpoints_elsewhere(&e, 300 * MS)); /* patience is over */
+    endpoints_up(&e);
+    assert_false(endpoints_elsewhere(&e, 300 * MS)); /* who asks next is as patient */
+    endpoints_primary(&e);
+    assert_false(endpoints_elsewhere(&e, 900 * MS));
+}
+
+static void a_single_endpoint_is_left_for_no_other(void **state)
+{
+    (void)state;
+    struct endpoints e = of("tcp://a:1", 60000 * MS);
+    endpoints_up(&e);
+    assert_true(endpoints_elsewhere(&e, 0));
+}
+
 static void what_is_no_endpoint_is_refused_with_its_words(void **state)
 {
     (void)state;
@@ -123,6 +158,8 @@ int main(void)
         cmocka_unit_test(with_patience_rounds_follow_after_growing_pauses),
         cmocka_unit_test(a_round_of_refusals_is_the_last_whatever_the_patience),
         cmocka_unit_test(one_that_was_up_is_the_first_to_be_tried_again),
+        cmocka_unit_test(the_primary_is_looked_for_round_by_round),
+        cmocka_unit_test(a_single_endpoint_is_left_for_no_other),
         cmocka_unit_test(what_is_no_endpoint_is_refused_with_its_words),
     };
     return cmocka_run_group_tests_name("endpoints", tests, NULL, NULL);

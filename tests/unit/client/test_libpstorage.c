@@ -531,6 +531,44 @@ static void the_next_endpoint_is_tried_when_one_is_unavailable(void **state)
     assert_int_equal(pstorage_image_get(w->client, "vol", NULL, NULL), 0);
 }
 
+static void a_node_that_is_not_the_primary_is_left_and_nothing_is_done_twice(void **state)
+{
+    struct world *w = *state;
+    char both[300];
+    struct fake_node *primary = fake_node_create();
+    struct pstorage_image *image;
+    struct pstorage_error err;
+    uint8_t data[4096] = {42};
+    fake_node_start(primary, w->other);
+    (void)snprintf(both, sizeof both, "%s %s", w->endpoint, w->other);
+    struct pstorage_client *client = client_of(both, 10000, 0);
+    fake_node_next(w->node, "Create", FAKE_FAIL, PSTORAGE_ENOTPRIMARY);
+    assert_int_equal(pstorage_volume_create(client, "new", 1 << 20, NULL, &err), 0);
+    assert_int_equal(fake_node_created(primary), 1);
+    assert_int_equal(fake_node_calls(w->node, "Create"), 1);
+    assert_int_equal(fake_node_calls(primary, "Create"), 1);
+    /* An image that is open is opened again where the pod is led, and a write that was refused goes there. */
+    assert_int_equal(pstorage_image_open(client, "vol", false, &image, &err), 0);
+    fake_node_next(primary, "Write", FAKE_FAIL, PSTORAGE_ENOTPRIMARY);
+    assert_int_equal(pstorage_write(image, data, sizeof data, 0, &err), 0);
+    assert_int_equal(fake_node_data(w->node)[0], 42);
+    assert_int_equal(fake_node_calls(primary, "Write"), 1);
+    assert_int_equal(fake_node_calls(w->node, "Write"), 1);
+    pstorage_image_close(image);
+    pstorage_client_destroy(client);
+    fake_node_stop(primary);
+    fake_node_destroy(primary);
+}
+
+static void alone_it_says_who_is_the_primary(void **state)
+{
+    struct world *w = *state;
+    struct pstorage_error err;
+    fake_node_next(w->node, "Create", FAKE_FAIL, PSTORAGE_ENOTPRIMARY);
+    assert_int_equal(pstorage_volume_create(w->client, "new", 1 << 20, NULL, &err), PSTORAGE_ENOTPRIMARY);
+    assert_string_equal(err.detail, "as told");
+}
+
 static void without_patience_requests_fail_when_no_endpoint_answers(void **state)
 {
     struct world *w = *state;
@@ -765,6 +803,8 @@ int main(void)
         T(without_a_write_cache_a_flush_survives_a_lost_connection),
         T(an_image_does_not_become_another_one_of_its_name),
         T(the_next_endpoint_is_tried_when_one_is_unavailable),
+        T(a_node_that_is_not_the_primary_is_left_and_nothing_is_done_twice),
+        T(alone_it_says_who_is_the_primary),
         T(without_patience_requests_fail_when_no_endpoint_answers),
         T(the_cluster_key_opens_and_nothing_else_does),
         T(a_refusal_goes_before_an_endpoint_that_is_silent),

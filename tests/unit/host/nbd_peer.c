@@ -8,10 +8,29 @@ static void on_ready(void *user)
     ((struct peer *)user)->ready++;
 }
 
+static bool gate_is_open(void *user)
+{
+    return !((struct peer *)user)->elsewhere;
+}
+
+static int gate_refusal(void *user, struct ps_error *err)
+{
+    (void)user;
+    return ps_error_set(err, PS_ENOTPRIMARY, "not primary: n2 at tcp://b:1");
+}
+
+void peer_gate(struct peer *peer)
+{
+    peer->gate = (struct primary_gate){.is_open = gate_is_open, .refusal = gate_refusal, .user = peer};
+    peer->gated = true;
+}
+
 static void connect_session(struct peer *peer)
 {
-    const struct nbd_session_config config = {
+    struct nbd_session_config config = {
         .pod = peer->pod, .buffers = &peer->buffers, .stats = &peer->stats, .ready = on_ready, .user = peer};
+    if (peer->gated)
+        config.gate = &peer->gate;
     peer->session = nbd_session_create(&config);
     assert_non_null(peer->session);
 }

@@ -24,6 +24,8 @@ struct peer {
     struct nbd_buffers buffers;
     struct nbd_transmit_stats stats;
     struct nbd_session *session;
+    struct primary_gate gate; /* asks `elsewhere`; used from the next connection on, if set by peer_gate */
+    bool gated, elsewhere;
     size_t piece;   /* bytes at most that one receive delivers; 0: any */
     bool deaf;      /* the client doesn't take replies */
     unsigned ready; /* calls */
@@ -34,6 +36,8 @@ struct peer {
 /* A server with a fresh pod and one connection, its greeting not yet read. */
 struct peer *peer_create(uint64_t memory_bytes);
 void peer_destroy(struct peer *peer);
+/* From the next connection on the pod is one of a cluster, led here unless peer->elsewhere. */
+void peer_gate(struct peer *peer);
 /* Replaces the connection by a new one. */
 void peer_reconnect(struct peer *peer);
 

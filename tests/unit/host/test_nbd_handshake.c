@@ -431,6 +431,40 @@ static void malformed_context_options_are_invalid(void **state)
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* ---- a node of a cluster */
+
+static void where_the_pod_is_not_led_exports_are_listed_and_described_and_not_opened(void **state)
+{
+    struct peer *peer = *state;
+    uint8_t data[300];
+    char text[5000];
+    peer_gate(peer);
+    peer->elsewhere = true;
+    peer_reconnect(peer);
+    peer_greet(peer, FLAGS);
+    const uint32_t bytes = peer_info_data(data, "vol", 0, NULL);
+    peer_option(peer, NBD_OPT_INFO, data, bytes);
+    (void)peer_option_reply(peer, NBD_OPT_INFO, NBD_REP_INFO, NULL);
+    (void)peer_option_reply(peer, NBD_OPT_INFO, NBD_REP_INFO, NULL);
+    (void)peer_option_reply(peer, NBD_OPT_INFO, NBD_REP_ACK, NULL);
+    peer_option(peer, NBD_OPT_GO, data, bytes);
+    (void)peer_option_reply(peer, NBD_OPT_GO, NBD_REP_ERR_SHUTDOWN, text);
+    assert_non_null(strstr(text, "not primary: n2 at tcp://b:1"));
+    peer->elsewhere = false; /* it takes over */
+    peer_go(peer, "vol");
+}
+
+static void the_old_option_ends_the_connection_where_the_pod_is_not_led(void **state)
+{
+    struct peer *peer = *state;
+    peer_gate(peer);
+    peer->elsewhere = true;
+    peer_reconnect(peer);
+    peer_greet(peer, FLAGS);
+    peer_option(peer, NBD_OPT_EXPORT_NAME, "vol", 3);
+    expect_broken(peer, "not primary");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,6 +496,8 @@ int main(void)
         T(a_later_selection_replaces_an_earlier_one),
         T(a_context_selected_for_another_export_does_not_count),
         T(malformed_context_options_are_invalid),
+        T(where_the_pod_is_not_led_exports_are_listed_and_described_and_not_opened),
+        T(the_old_option_ends_the_connection_where_the_pod_is_not_led),
     };
     return cmocka_run_group_tests_name("nbd_handshake", tests, NULL, NULL);
 }

@@ -535,6 +535,34 @@ static void half_a_write_changes_nothing(void **state)
 }
 
 #define T(name, with) cmocka_unit_test_setup_teardown(name, with, teardown)
+/* ---- a node of a cluster */
+
+static void requests_that_end_because_the_pod_is_led_elsewhere_get_no_reply(void **state)
+{
+    struct peer *peer = *state;
+    peer_gate(peer);
+    peer_reconnect(peer);
+    peer_attach(peer, "vol", true);
+    pod_fake_fail_next(peer->pod, PS_EUNAVAILABLE);
+    peer_request(peer, NBD_CMD_READ, 0, 7, 0, 4096);
+    peer_run(peer);
+    peer_expect_silence(peer);
+    assert_true(nbd_session_ending(peer->session));
+    assert_true(nbd_session_over(peer->session));
+    assert_non_null(strstr(nbd_session_error(peer->session)->detail, "not served here"));
+}
+
+static void alone_an_unavailable_pod_is_told(void **state)
+{
+    struct peer *peer = *state;
+    peer_reconnect(peer);
+    peer_attach(peer, "vol", false);
+    pod_fake_fail_next(peer->pod, PS_EUNAVAILABLE);
+    peer_request(peer, NBD_CMD_READ, 0, 7, 0, 4096);
+    peer_run(peer);
+    assert_int_equal(peer_simple(peer, 7), NBD_ESHUTDOWN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -561,6 +589,8 @@ int main(void)
         T(a_disconnect_waits_for_what_is_in_flight, setup),
         T(a_client_that_vanishes_leaves_its_requests_to_end_by_themselves, setup),
         T(half_a_write_changes_nothing, setup),
+        T(requests_that_end_because_the_pod_is_led_elsewhere_get_no_reply, setup),
+        T(alone_an_unavailable_pod_is_told, setup),
     };
     return cmocka_run_group_tests_name("nbd_transmit", tests, NULL, NULL);
 }

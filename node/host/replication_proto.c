@@ -1,0 +1,273 @@
+#include "node/host/replication_proto.h"
+
+#include <string.h>
+
+/* ---- parts */
+
+static void log_id_to_message(const struct log_id *id, Pstorage__V1__LogId *out)
+{
+    pstorage__v1__log_id__init(out);
+    out->epoch = id->epoch;
+    out->run = id->run;
+    out->seq = id->seq;
+    out->hash = id->hash;
+}
+
+static int log_id_from_message(const Pstorage__V1__LogId *m, const char *what, struct log_id *out,
+                               struct ps_error *err)
+{
+    if (!m)
+        return ps_error_set(err, PS_EINVAL, "%s is missing", what);
+    *out = (struct log_id){.epoch = m->epoch, .run = m->run, .seq = m->seq, .hash = m->hash};
+    return 0;
+}
+
+static int text_from_message(const char *text, const char *what, char *out, size_t size, struct ps_error *err)
+{
+    const size_t length = text ? strlen(text) : 0;
+    if (length >= size)
+        return ps_error_set(err, PS_EINVAL, "%s is longer than %zu bytes", what, size - 1);
+    memcpy(out, text ? text : "", length + 1);
+    return 0;
+}
+
+static int ids_from_message(ProtobufCBinaryData pod, ProtobufCBinaryData store, struct uuid *out_pod,
+                            struct uuid *out_store, struct ps_error *err)
+{
+    const int rc = uuid_from_message(pod, UUID_REQUIRED, "the pod", out_pod, err);
+    return rc ? rc : uuid_from_message(store, UUID_REQUIRED, "the store", out_store, err);
+}
+
+static size_t log_ids_to_message(const struct log_id *ids, uint32_t count, Pstorage__V1__LogId *out,
+                                 Pstorage__V1__LogId **pointers)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        log_id_to_message(&ids[i], &out[i]);
+        pointers[i] = &out[i];
+    }
+    return count;
+}
+
+static int log_ids_from_message(size_t count, Pstorage__V1__LogId *const *ids, struct log_id *out,
+                                uint32_t *out_count, struct ps_error *err)
+{
+    if (count > REPLICA_TAIL_MAX)
+        return ps_error_set(err, PS_EINVAL, "%zu batches are named; %d are possible", count,
+                            REPLICA_TAIL_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const int rc = log_id_from_message(ids[i], "a batch", &out[i], err);
+        if (rc)
+            return rc;
+    }
+    *out_count = (uint32_t)count;
+    return 0;
+}
+
+/* ---- Hello */
+
+void hello_to_message(const struct replication_hello *h, Pstorage__V1__ReplicationHello *out)
+{
+    pstorage__v1__replication_hello__init(out);
+    out->node = (char *)(uintptr_t)h->node;
+    out->cluster = (char *)(uintptr_t)h->cluster;
+    out->store = uuid_to_message(&h->store);
+    out->pod = uuid_to_message(&h->pod);
+    out->pod_name = (char *)(uintptr_t)h->pod_name;
+    out->run = h->run;
+    out->epoch = h->epoch;
+    out->log_end = h->log_end;
+    out->software = (char *)(uintptr_t)h->software;
+    out->rpc_address = (char *)(uintptr_t)h->rpc_address;
+}
+
+int hello_from_message(const Pstorage__V1__ReplicationHello *m, struct replication_hello *out,
+                       struct ps_error *err)
+{
+    struct replication_hello h = {.run = m->run, .epoch = m->epoch, .log_end = m->log_end};
+    int rc = ids_from_message(m->pod, m->store, &h.pod, &h.store, err);
+    if (rc == 0)
+        rc = text_from_message(m->node, "the node's name", h.node, sizeof h.node, err);
+    if (rc == 0)
+        rc = text_from_message(m->cluster, "the cluster's name", h.cluster, sizeof h.cluster, err);
+    if (rc == 0)
+        rc = text_from_message(m->pod_name, "the pod's name", h.pod_name, sizeof h.pod_name, err);
+    if (rc == 0)
+        rc = text_from_message(m->software, "the version", h.software, sizeof h.software, err);
+    if (rc == 0)
+        rc = text_from_message(m->rpc_address, "the address", h.rpc_address, sizeof h.rpc_address, err);
+    if (rc == 0)
+        *out = h;
+    return rc;
+}
+
+/* ---- State */
+
+void state_to_message(const struct replica_state_msg *s, struct state_message *out)
+{
+    Pstorage__V1__ReplicationState *m = &out->message;
+    pstorage__v1__replication_state__init(m);
+    m->pod = uuid_to_message(&s->pod);
+    m->store = uuid_to_message(&s->store);
+    m->run = s->run;
+    m->epoch = s->epoch;
+    if (s->configuration.epoch) {
+        configuration_to_message(&s->configuration, &out->configuration);
+        m->configuration = &out->configuration.message;
+    }
+    m->ready = s->ready;
+    m->stamp = s->stamp;
+    m->commit_seq = s->commit_seq;
+    log_id_to_message(&s->applied, &out->applied);
+    log_id_to_message(&s->end, &out->end);
+    m->applied = &out->applied;
+    m->end = &out->end;
+    m->n_tail = log_ids_to_message(s->tail, s->tail_count, out->tail, out->tails);
+    m->tail = out->tails;
+    m->stream_epoch = s->stream_epoch;
+    m->stream_run = s->stream_run;
+    m->free_bytes = s->free_bytes;
+    m->log_open = s->log_open;
+    m->mediator_ok = s->mediator_ok;
+}
+
+int state_from_message(const Pstorage__V1__ReplicationState *m, struct replica_state_msg *out,
+                       struct ps_error *err)
+{
+    struct replica_state_msg s = {
+        .run = m->run,
+        .epoch = m->epoch,
+        .ready = m->ready != 0,
+        .stamp = m->stamp,
+        .commit_seq = m->commit_seq,
+        .stream_epoch = m->stream_epoch,
+        .stream_run = m->stream_run,
+        .free_bytes = m->free_bytes,
+        .log_open = m->log_open != 0,
+        .mediator_ok = m->mediator_ok != 0,
+    };
+    int rc = ids_from_message(m->pod, m->store, &s.pod, &s.store, err);
+    if (rc == 0 && m->configuration)
+        rc = configuration_from_message(m->configuration, &s.configuration, err);
+    if (rc == 0 && m->configuration && s.configuration.epoch != s.epoch)
+        rc = ps_error_set(err, PS_EINVAL, "a state of epoch %llu has the configuration of epoch %llu",
+                          (unsigned long long)s.epoch, (unsigned long long)s.configuration.epoch);
+    if (rc == 0)
+        rc = log_id_from_message(m->applied, "the applied batch", &s.applied, err);
+    if (rc == 0)
+        rc = log_id_from_message(m->end, "the last batch", &s.end, err);
+    if (rc == 0)
+        rc = log_ids_from_message(m->n_tail, m->tail, s.tail, &s.tail_count, err);
+    if (rc == 0)
+        *out = s;
+    return rc;
+}
+
+/* ---- Begin, Append */
+
+void begin_to_message(const struct replica_begin_msg *b, struct begin_message *out)
+{
+    pstorage__v1__replication_begin__init(&out->message);
+    out->message.pod = uuid_to_message(&b->pod);
+    out->message.store = uuid_to_message(&b->store);
+    out->message.run = b->run;
+    out->message.epoch = b->epoch;
+    log_id_to_message(&b->after, &out->after);
+    out->message.after = &out->after;
+    out->message.commit_seq = b->commit_seq;
+    out->message.stream = b->stream;
+    out->message.n_follows = log_ids_to_message(b->follows, b->follows_count, out->follows, out->pointers);
+    out->message.follows = out->pointers;
+}
+
+int begin_from_message(const Pstorage__V1__ReplicationBegin *m, struct replica_begin_msg *out,
+                       struct ps_error *err)
+{
+    struct replica_begin_msg b = {
+        .run = m->run, .epoch = m->epoch, .stream = m->stream, .commit_seq = m->commit_seq};
+    int rc = ids_from_message(m->pod, m->store, &b.pod, &b.store, err);
+    if (rc == 0)
+        rc = log_id_from_message(m->after, "the batch before", &b.after, err);
+    if (rc == 0)
+        rc = log_ids_from_message(m->n_follows, m->follows, b.follows, &b.follows_count, err);
+    if (rc == 0)
+        *out = b;
+    return rc;
+}
+
+void append_to_message(const struct replica_append_msg *a, struct append_message *out)
+{
+    pstorage__v1__replication_append__init(&out->message);
+    out->message.pod = uuid_to_message(&a->pod);
+    out->message.store = uuid_to_message(&a->store);
+    out->message.run = a->run;
+    out->message.epoch = a->epoch;
+    log_id_to_message(&a->id, &out->id);
+    out->message.id = &out->id;
+    out->message.commit_seq = a->commit_seq;
+    out->message.stream = a->stream;
+}
+
+int append_from_message(const Pstorage__V1__ReplicationAppend *m, struct replica_append_msg *out,
+                        struct ps_error *err)
+{
+    struct replica_append_msg a = {
+        .run = m->run, .epoch = m->epoch, .stream = m->stream, .commit_seq = m->commit_seq};
+    int rc = ids_from_message(m->pod, m->store, &a.pod, &a.store, err);
+    if (rc == 0)
+        rc = log_id_from_message(m->id, "the batch's id", &a.id, err);
+    if (rc == 0)
+        *out = a;
+    return rc;
+}
+
+/* ---- Ack */
+
+/* What a status means to the primary. Anything else that a member's log can say is a failure of it. */
+static const struct {
+    int status;
+    Pstorage__V1__AckStatus message;
+} ack_statuses[] = {
+    {PS_OK, PSTORAGE__V1__ACK_STATUS__ACK_STATUS_OK},
+    {PS_EABORTED, PSTORAGE__V1__ACK_STATUS__ACK_STATUS_ABORTED},
+    {PS_EFULL, PSTORAGE__V1__ACK_STATUS__ACK_STATUS_FULL},
+    {PS_ELIMIT, PSTORAGE__V1__ACK_STATUS__ACK_STATUS_BUSY},
+    {PS_EIO, PSTORAGE__V1__ACK_STATUS__ACK_STATUS_FAILED},
+};
+enum {
+    ACK_STATUSES = sizeof ack_statuses / sizeof ack_statuses[0]
+};
+
+void ack_to_message(const struct replica_ack_msg *a, struct ack_message *out)
+{
+    pstorage__v1__replication_ack__init(&out->message);
+    out->message.pod = uuid_to_message(&a->pod);
+    out->message.store = uuid_to_message(&a->store);
+    out->message.run = a->run;
+    out->message.epoch = a->epoch;
+    log_id_to_message(&a->end, &out->end);
+    out->message.end = &out->end;
+    out->message.free_bytes = a->free_bytes;
+    out->message.stream = a->stream;
+    out->message.status = PSTORAGE__V1__ACK_STATUS__ACK_STATUS_FAILED;
+    for (size_t i = ACK_STATUSES; i-- > 0;)
+        if (ack_statuses[i].status == a->status)
+            out->message.status = ack_statuses[i].message;
+}
+
+int ack_from_message(const Pstorage__V1__ReplicationAck *m, struct replica_ack_msg *out, struct ps_error *err)
+{
+    struct replica_ack_msg a = {
+        .run = m->run, .epoch = m->epoch, .stream = m->stream, .free_bytes = m->free_bytes};
+    size_t i = 0;
+    while (i < ACK_STATUSES && ack_statuses[i].message != m->status)
+        i++;
+    if (i == ACK_STATUSES)
+        return ps_error_set(err, PS_EINVAL, "an acknowledgement's status is %d", (int)m->status);
+    a.status = ack_statuses[i].status;
+    int rc = ids_from_message(m->pod, m->store, &a.pod, &a.store, err);
+    if (rc == 0)
+        rc = log_id_from_message(m->end, "the last batch", &a.end, err);
+    if (rc == 0)
+        *out = a;
+    return rc;
+}

@@ -1,0 +1,580 @@
+#include "node/pod/member.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/replication/batch.h"
+
+enum {
+    SEALED_MAX = REPLICA_TAIL_MAX,
+    RETAIN_NS = 250000000,
+    TURNS = 8, /* rounds of pod and replica in one turn, while they have something for each other */
+};
+
+/* Batches to one member, in order. */
+struct stream {
+    struct member_pod *m;
+    struct uuid to;
+    bool used;
+    struct replica_append_msg envelope;
+    uint64_t next, upto; /* batches; upto 0: none */
+    uint64_t acked;
+    bool reading;
+    uint64_t reading_for; /* the stream that asked for it */
+    struct pod_log_read read;
+};
+
+struct member_pod {
+    struct member_config config;
+    struct pod_log_events log;
+    struct pod *pod;
+    struct replica *replica;
+    uint64_t now_ns;
+    bool again;
+    void (*opened)(void *user, int status, struct member_pod *member);
+    void *opened_user;
+    struct ps_error *err;
+
+    struct {
+        struct log_id id;
+        const void *batch;
+        uint32_t bytes;
+    } sealed[SEALED_MAX]; /* own batches that are not applied yet, by seq */
+    struct stream streams[REPLICA_PEERS_MAX];
+    uint64_t retained, retained_ns; /* what the pod keeps of its log for others, told when */
+    bool standing_down, closing, truncating, persisting;
+    void (*closed)(void *user);
+    void *closed_user;
+    void (*adopted)(void *user, int status);
+    void *adopted_user;
+    struct uuid adopting;
+};
+
+struct pod *member_pod(const struct member_pod *m)
+{
+    return m->pod;
+}
+
+struct replica *member_replica(const struct member_pod *m)
+{
+    return m->replica;
+}
+
+/* ---- what the pod tells */
+
+static void on_sealed(void *user, const struct log_id *id, const void *batch, uint32_t bytes)
+{
+    struct member_pod *m = user;
+    m->sealed[id->seq % SEALED_MAX].id = *id;
+    m->sealed[id->seq % SEALED_MAX].batch = batch;
+    m->sealed[id->seq % SEALED_MAX].bytes = bytes;
+    replica_sealed(m->replica, id);
+    m->again = true;
+}
+
+static void on_durable(void *user, const struct log_id *end)
+{
+    struct member_pod *m = user;
+    if (m->replica)
+        replica_durable(m->replica, end);
+    m->again = true;
+}
+
+static bool may_read(void *user)
+{
+    struct member_pod *m = user;
+    return m->replica && replica_may_read(m->replica, m->config.links->now_ns(m->config.user));
+}
+
+/* ---- streams */
+
+static struct stream *stream_to(struct member_pod *m, const struct uuid *to)
+{
+    struct stream *free_one = NULL;
+    for (int i = 0; i < REPLICA_PEERS_MAX; i++) {
+        struct stream *s = &m->streams[i];
+        if (s->used && uuid_equal(&s->to, to))
+            return s;
+        if (!s->used && !s->reading)
+            free_one = s;
+    }
+    if (free_one)
+        *free_one = (struct stream){.m = m, .to = *to, .used = true, .read.buf = free_one->read.buf};
+    return free_one;
+}
+
+static void send(struct stream *s, const struct log_id *id, const void *batch, uint32_t bytes)
+{
+    struct member_pod *m = s->m;
+    struct replica_append_msg msg = s->envelope;
+    msg.id = *id;
+    s->next = id->seq + 1;
+    m->config.links->append(m->config.user, &s->to, &msg, batch, bytes);
+}
+
+static void pump(struct stream *s);
+
+static void read_done(struct pod_log_read *read, int status)
+{
+    struct stream *s = read->user;
+    s->reading = false;
+    s->m->again = true;
+    if (!s->used || s->reading_for != s->envelope.stream || read->seq != s->next)
+        return; /* another stream by now */
+    if (status == 0)
+        send(s, &read->id, read->buf, read->bytes);
+    else
+        s->upto = 0; /* not retained any more, or damaged: it begins again, and says what it finds then */
+}
+
+/* Sends what the window allows: from memory what is not applied yet, the rest from flash. */
+static void pump(struct stream *s)
+{
+    struct member_pod *m = s->m;
+    struct log_id applied;
+    pod_log_ends(m->pod, &applied, NULL);
+    while (s->used && s->upto && !s->reading && s->next <= s->upto && s->next <= s->acked + MEMBER_WINDOW) {
+        const uint64_t seq = s->next;
+        if (seq > applied.seq && m->sealed[seq % SEALED_MAX].id.seq == seq &&
+            m->sealed[seq % SEALED_MAX].batch) {
+            send(s, &m->sealed[seq % SEALED_MAX].id, m->sealed[seq % SEALED_MAX].batch,
+                 m->sealed[seq % SEALED_MAX].bytes);
+            continue;
+        }
+        if (!s->read.buf)
+            s->read.buf = aligned_alloc(BLKDEV_ALIGN, BATCH_MAX_BYTES);
+        if (!s->read.buf)
+            return;
+        s->read = (struct pod_log_read){.seq = seq, .buf = s->read.buf, .cb = read_done, .user = s};
+        s->reading_for = s->envelope.stream;
+        s->reading = pod_log_read(m->pod, &s->read) == 0;
+        return;
+    }
+}
+
+/* ---- what the replica wants */
+
+static void send_state(void *user, const struct uuid *to, const struct replica_state_msg *msg)
+{
+    struct member_pod *m = user;
+    m->config.links->state(m->config.user, to, msg);
+}
+
+static void send_begin(void *user, const struct uuid *to, const struct replica_begin_msg *msg)
+{
+    struct member_pod *m = user;
+    struct stream *s = stream_to(m, to);
+    if (s)
+        s->upto = 0;
+    m->config.links->begin(m->config.user, to, msg);
+}
+
+static void ship(void *user, const struct uuid *to, const struct replica_append_msg *envelope, uint64_t from,
+                 uint64_t upto)
+{
+    struct member_pod *m = user;
+    struct stream *s = stream_to(m, to);
+    if (!s)
+        return;
+    if (upto < from) {
+        s->upto = 0;
+        return;
+    }
+    if (s->envelope.stream != envelope->stream || s->envelope.epoch != envelope->epoch || s->upto == 0) {
+        s->next = from;
+        s->acked = from - 1;
+    }
+    s->envelope = *envelope;
+    s->upto = upto;
+    m->again = true;
+}
+
+static void send_ack(void *user, const struct uuid *to, const struct replica_ack_msg *msg)
+{
+    struct member_pod *m = user;
+    m->config.links->ack(m->config.user, to, msg);
+}
+
+static void ask_mediator(void *user, const struct replica_cas *cas)
+{
+    struct member_pod *m = user;
+    m->config.links->ask(m->config.user, cas);
+}
+
+static void report_mediator(void *user, uint64_t epoch)
+{
+    struct member_pod *m = user;
+    m->config.links->report(m->config.user, epoch);
+}
+
+static void persisted(void *user, int status)
+{
+    struct member_pod *m = user;
+    m->persisting = false;
+    if (m->replica)
+        replica_persisted(m->replica, m->now_ns, status);
+    m->again = true;
+}
+
+static void persist(void *user, const void *data, size_t bytes)
+{
+    struct member_pod *m = user;
+    m->persisting = m->again = true;
+    const int rc = pod_log_protocol_write(m->pod, data, bytes, persisted, m);
+    if (rc) {
+        m->persisting = false;
+        replica_persisted(m->replica, m->now_ns, rc);
+    }
+}
+
+static void truncated(void *user, int status)
+{
+    struct member_pod *m = user;
+    m->truncating = false;
+    replica_truncated(m->replica, status);
+    m->again = true;
+}
+
+static void truncate_log(void *user, uint64_t seq)
+{
+    struct member_pod *m = user;
+    m->truncating = m->again = true;
+    const int rc = pod_log_truncate(m->pod, seq, truncated, m);
+    if (rc)
+        truncated(m, rc);
+}
+
+static void commit(void *user, uint64_t seq)
+{
+    struct member_pod *m = user;
+    pod_log_commit(m->pod, seq);
+    m->again = true;
+}
+
+static void lead(void *user, uint64_t epoch)
+{
+    struct member_pod *m = user;
+    pod_lead(m->pod, epoch);
+    m->again = true;
+}
+
+static void lead_epoch(void *user, uint64_t epoch)
+{
+    struct member_pod *m = user;
+    pod_lead_epoch(m->pod, epoch);
+    m->again = true;
+}
+
+static void hold(void *user, bool held)
+{
+    struct member_pod *m = user;
+    pod_hold(m->pod, held);
+    m->again = true;
+}
+
+static void limit_free(void *user, uint64_t bytes)
+{
+    pod_log_limit_free(((struct member_pod *)user)->pod, bytes);
+}
+
+static int id_at(void *user, uint64_t seq, struct log_id *out)
+{
+    return pod_log_id_at(((struct member_pod *)user)->pod, seq, out);
+}
+
+static uint64_t log_first(void *user)
+{
+    return pod_log_first(((struct member_pod *)user)->pod);
+}
+
+static bool log_searching(void *user)
+{
+    return pod_log_searching(((struct member_pod *)user)->pod);
+}
+
+static void decided(void *user, const struct replica_decision *decision)
+{
+    struct member_pod *m = user;
+    m->config.links->decided(m->config.user, decision);
+}
+
+static void changed(void *user)
+{
+    struct member_pod *m = user;
+    m->config.links->changed(m->config.user);
+}
+
+static void reopened(void *user, int status);
+
+static void stand_down(void *user)
+{
+    struct member_pod *m = user;
+    for (int i = 0; i < REPLICA_PEERS_MAX; i++)
+        m->streams[i].upto = 0;
+    memset(m->sealed, 0, sizeof m->sealed);
+    m->standing_down = true;
+    pod_reopen(m->pod, reopened, m);
+    m->again = true;
+}
+
+static const struct replica_effects effects = {
+    .send_state = send_state,
+    .send_begin = send_begin,
+    .ship = ship,
+    .send_ack = send_ack,
+    .ask_mediator = ask_mediator,
+    .report_mediator = report_mediator,
+    .persist = persist,
+    .truncate = truncate_log,
+    .commit = commit,
+    .lead = lead,
+    .lead_epoch = lead_epoch,
+    .stand_down = stand_down,
+    .hold = hold,
+    .limit_free = limit_free,
+    .id_at = id_at,
+    .log_first = log_first,
+    .log_searching = log_searching,
+    .decided = decided,
+    .changed = changed,
+};
+
+/* ---- life */
+
+static void tell_opened(struct member_pod *m)
+{
+    struct log_id applied, durable, tail[REPLICA_TAIL_MAX];
+    uint32_t count = 0;
+    pod_log_ends(m->pod, &applied, &durable);
+    for (uint64_t seq = applied.seq + 1; seq <= durable.seq; seq++) {
+        const int rc = pod_log_id_at(m->pod, seq, &tail[count++]);
+        assert(rc == 0 && count <= REPLICA_TAIL_MAX && "the tail is bounded by what is on its way at once");
+        (void)rc;
+    }
+    replica_opened(m->replica, &applied, tail, count);
+    m->again = true;
+}
+
+static void reopened(void *user, int status)
+{
+    struct member_pod *m = user;
+    m->standing_down = false;
+    m->retained = 0;
+    m->again = true;
+    if (status == 0)
+        tell_opened(m);
+    else
+        replica_log_failed(m->replica);
+}
+
+static void pod_opened(void *user, int status, struct pod *pod)
+{
+    struct member_pod *m = user;
+    if (status == 0) {
+        struct pod_log_identity id;
+        const void *state;
+        pod_log_identity(pod, &id);
+        const size_t bytes = pod_log_protocol(pod, &state);
+        struct replica_config config = {
+            .run = id.run,
+            .node = m->config.node,
+            .seed = m->config.seed,
+            .state = state,
+            .state_bytes = bytes,
+            .options = m->config.options,
+            .effects = &effects,
+            .user = m,
+        };
+        memcpy(config.pod.bytes, id.pod, sizeof config.pod.bytes);
+        memcpy(config.store.bytes, id.store, sizeof config.store.bytes);
+        status = replica_create(&config, m->now_ns, &m->replica, m->err);
+        if (status == 0)
+            tell_opened(m);
+    }
+    m->opened(m->opened_user, status, status ? NULL : m);
+}
+
+int member_open(const struct member_config *config, uint64_t now_ns,
+                void (*cb)(void *user, int status, struct member_pod *member), void *cb_user,
+                struct ps_error *err, struct member_pod **opening)
+{
+    struct member_pod *m = calloc(1, sizeof *m);
+    if (!m)
+        return ps_error_set(err, PS_ENOMEM, "out of memory");
+    m->config = *config;
+    m->now_ns = now_ns;
+    m->opened = cb;
+    m->opened_user = cb_user;
+    m->err = err;
+    m->log =
+        (struct pod_log_events){.sealed = on_sealed, .durable = on_durable, .may_read = may_read, .user = m};
+    m->config.pod.log = &m->log;
+    const int rc = pod_open(config->dev, &m->config.pod, config->format, pod_opened, m, err, &m->pod);
+    if (rc) {
+        free(m);
+        return rc;
+    }
+    *opening = m;
+    return 0;
+}
+
+void member_close(struct member_pod *m, void (*cb)(void *user), void *user)
+{
+    m->closing = true;
+    m->closed = cb;
+    m->closed_user = user;
+    m->again = true;
+}
+
+void member_destroy(struct member_pod *m)
+{
+    if (m->replica)
+        replica_destroy(m->replica);
+    pod_destroy(m->pod);
+    for (int i = 0; i < REPLICA_PEERS_MAX; i++)
+        free(m->streams[i].read.buf);
+    free(m);
+}
+
+static void follow_pod(struct member_pod *m)
+{
+    struct log_id applied;
+    if (!m->replica || m->standing_down)
+        return;
+    pod_log_ends(m->pod, &applied, NULL);
+    replica_applied(m->replica, &applied);
+    replica_free_bytes(m->replica, pod_log_free_bytes(m->pod));
+    const uint64_t needed = replica_needed(m->replica);
+    if (needed != m->retained && m->now_ns - m->retained_ns >= RETAIN_NS) {
+        m->retained = needed;
+        m->retained_ns = m->now_ns;
+        pod_log_retain(m->pod, needed);
+    }
+}
+
+uint64_t member_turn(struct member_pod *m, uint64_t now_ns)
+{
+    uint64_t next = UINT64_MAX;
+    m->now_ns = now_ns;
+    for (int i = 0; i < TURNS; i++) {
+        m->again = false;
+        next = pod_turn(m->pod, now_ns);
+        if (!m->replica)
+            return next;
+        follow_pod(m);
+        /* A member that closes says nothing more: its promises end by themselves. */
+        if (!m->closing) {
+            const uint64_t at = replica_turn(m->replica, now_ns);
+            next = next < at ? next : at;
+            for (int k = 0; k < REPLICA_PEERS_MAX; k++)
+                if (m->streams[k].used && !m->standing_down)
+                    pump(&m->streams[k]);
+        } else if (m->closed && !m->standing_down && !m->persisting && !m->truncating) {
+            void (*closed)(void *) = m->closed;
+            m->closed = NULL;
+            pod_close(m->pod, closed, m->closed_user);
+            m->again = true;
+        }
+        if (!m->again)
+            return next;
+    }
+    return now_ns;
+}
+
+/* ---- what came in */
+
+void member_state(struct member_pod *m, uint64_t now_ns, const struct replica_state_msg *in,
+                  struct replica_state_msg *answer)
+{
+    m->again = true;
+    replica_state(m->replica, now_ns, in, answer);
+}
+
+void member_state_answer(struct member_pod *m, uint64_t now_ns, const struct replica_state_msg *in)
+{
+    m->again = true;
+    replica_state_answer(m->replica, now_ns, in);
+}
+
+bool member_begin(struct member_pod *m, uint64_t now_ns, const struct replica_begin_msg *in,
+                  struct replica_ack_msg *refusal)
+{
+    m->again = true;
+    return replica_begin(m->replica, now_ns, in, refusal);
+}
+
+bool member_append(struct member_pod *m, uint64_t now_ns, const struct replica_append_msg *in,
+                   const void *batch, uint32_t bytes, struct replica_ack_msg *refusal)
+{
+    struct batch_header h;
+    bool fresh = false;
+    m->again = true;
+    struct replica_append_msg msg = *in;
+    struct log_id before = {0};
+    if (batch_peek(batch, bytes, &h) == 0 && h.seq == in->id.seq && h.checksum == in->id.hash &&
+        h.epoch == in->id.epoch && h.run == in->id.run)
+        before = (struct log_id){.seq = h.seq - 1, .hash = h.previous};
+    else
+        msg.id = (struct log_id){.seq = UINT64_MAX}; /* refused: neither the next one nor known */
+    if (!replica_append(m->replica, now_ns, &msg, &before, &fresh, refusal))
+        return false;
+    struct ps_error err = {0};
+    const int rc = fresh ? pod_log_append(m->pod, batch, bytes, &err) : 0;
+    if (rc)
+        replica_append_failed(m->replica, now_ns, rc);
+    return true;
+}
+
+void member_ack(struct member_pod *m, uint64_t now_ns, const struct replica_ack_msg *in)
+{
+    struct stream *s = in->status ? NULL : stream_to(m, &in->store);
+    m->again = true;
+    if (s && s->envelope.epoch == in->epoch && s->envelope.stream == in->stream && in->end.seq > s->acked) {
+        s->acked = in->end.seq;
+        if (s->next <= s->acked)
+            s->next = s->acked + 1;
+    }
+    replica_ack(m->replica, now_ns, in);
+}
+
+void member_peer_lost(struct member_pod *m, uint64_t now_ns, const struct uuid *store)
+{
+    struct stream *s = stream_to(m, store);
+    m->again = true;
+    if (s)
+        s->upto = 0;
+    replica_peer_lost(m->replica, now_ns, store);
+}
+
+void member_peer_dead(struct member_pod *m, uint64_t now_ns, const struct uuid *store, uint64_t run)
+{
+    m->again = true;
+    replica_peer_dead(m->replica, now_ns, store, run);
+}
+
+void member_verdict(struct member_pod *m, uint64_t now_ns, const struct replica_verdict *verdict)
+{
+    m->again = true;
+    replica_verdict(m->replica, now_ns, verdict);
+}
+
+/* ---- formation */
+
+static void adopted(void *user, int status)
+{
+    struct member_pod *m = user;
+    if (status == 0)
+        replica_set_pod(m->replica, &m->adopting);
+    m->again = true;
+    m->adopted(m->adopted_user, status);
+}
+
+int member_adopt_pod(struct member_pod *m, const struct uuid *pod, void (*cb)(void *user, int status),
+                     void *user)
+{
+    m->adopted = cb;
+    m->adopted_user = user;
+    m->adopting = *pod;
+    m->again = true;
+    return pod_log_adopt(m->pod, pod->bytes, adopted, m);
+}

@@ -1,0 +1,32 @@
+/* Rules of the protocol that the simulator's build can break on purpose, one at a time, to see that its
+ * checkers notice. In the product BROKEN is false, and nothing of this is compiled. */
+#ifndef PS_NODE_REPLICATION_MUTATION_H
+#define PS_NODE_REPLICATION_MUTATION_H
+
+#include <stdbool.h>
+
+enum replica_mutation {
+    REPLICA_HONEST,
+    REPLICA_ACK_ANY,                /* commit when any member has it, instead of all */
+    REPLICA_COMMIT_ALONE,           /* commit what is durable on the primary */
+    REPLICA_SKIP_LEASE,             /* a new primary does not wait for its promise to end */
+    REPLICA_READ_UNLEASED,          /* a primary answers reads whatever became of its leases */
+    REPLICA_FORGET_PROMISE,         /* a restart forgets what was promised */
+    REPLICA_ACCEPT_GAP,             /* a member acknowledges a batch without those before it */
+    REPLICA_KEEP_TAIL,              /* a returning member keeps what the new primary does not have */
+    REPLICA_CHECKPOINT_UNCOMMITTED, /* a member applies what is durable on it */
+    REPLICA_IGNORE_EPOCH,           /* acknowledgements of any epoch and run count */
+    REPLICA_SILENCE_GRANTS,         /* a member that hears nothing takes over without the mediator */
+    REPLICA_FORGET_VERDICT,         /* a mediator forgets its last change (the simulator's part) */
+    REPLICA_ACK_UNFLUSHED,          /* a member acknowledges what it has in memory */
+    REPLICA_MUTATIONS,
+};
+
+#ifdef PS_MUTATIONS
+extern enum replica_mutation replica_mutation;
+#define BROKEN(rule) (replica_mutation == (rule))
+#else
+#define BROKEN(rule) false
+#endif
+
+#endif

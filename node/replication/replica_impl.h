@@ -1,0 +1,213 @@
+/* What the files of the replica share.
+ *
+ *   replica.c   life, persistence, the turn
+ *   durable.c   the durable state's form
+ *   change.c    asks to the mediator, verdicts, adoption of configurations
+ *   lease.c     heartbeats, promises, leases, who was heard when
+ *   primary.c   streams to members, commit, removal, joining
+ *   follower.c  what a member takes from its primary
+ *   look.c      decisions, states for people */
+#ifndef PS_NODE_REPLICATION_REPLICA_IMPL_H
+#define PS_NODE_REPLICATION_REPLICA_IMPL_H
+
+#include <assert.h>
+#include <string.h>
+
+#include "common/prng.h"
+#include "node/replication/mutation.h"
+#include "node/replication/replica.h"
+
+enum ask_reason {
+    ASK_NONE,
+    ASK_TAKE_OVER,
+    ASK_REMOVE,
+    ASK_JOIN,
+    ASK_MEMBERS, /* a person's or the cluster's change of the list */
+    ASK_SWITCH_OVER,
+    ASK_FIRST, /* the pod is not known to the mediator yet */
+    ASK_REASONS,
+};
+
+struct ask {
+    enum ask_reason reason; /* ASK_NONE: none is open */
+    struct uuid request;
+    uint64_t expected_epoch;
+    struct configuration next;
+};
+
+/* What must survive a restart. */
+struct durable {
+    struct configuration configuration;
+    struct uuid mediator;   /* store id of the mediator that granted it */
+    uint64_t highest_epoch; /* seen or proposed */
+    struct ask ask;
+};
+
+size_t durable_encode(const struct durable *state, void *out); /* at most REPLICA_STATE_BYTES_MAX */
+int durable_decode(const void *data, size_t bytes, struct durable *out, struct ps_error *err);
+
+enum stream {
+    STREAM_NONE,
+    STREAM_BEGINNING, /* `begin` is on its way */
+    STREAM_FLOWING,
+};
+
+struct peer {
+    struct uuid store;
+    uint64_t heard_ns;             /* 0: never */
+    uint64_t since_ns;             /* from when on silence counts */
+    bool in_sync, async;           /* by the configuration in force */
+    uint64_t ready_ns;             /* when it said last that it serves */
+    bool lapsed;                   /* what it had of us ended with its former run, and it does not serve yet */
+    bool dead;                     /* known to have ended, until it is heard again */
+    struct replica_state_msg told; /* its last one */
+    uint32_t clean;                /* answered heartbeats in a row */
+    uint64_t lease_until_ns;       /* that it gave us, in our configuration's epoch */
+
+    /* As primary. */
+    enum stream stream;
+    uint64_t stream_number, stream_from, begin_ns;
+    uint64_t broken_ns; /* when the last stream ended: what was told before is old */
+    uint64_t matched_seq; /* acknowledged in this epoch, to this run */
+    uint64_t shipped_seq;
+    uint64_t behind_ns; /* since when it is not at our end; 0: it is */
+    bool joining;       /* counts already, though the configuration doesn't say so yet */
+    uint64_t join_seq;
+    enum replica_peer_state trouble; /* TOO_OLD, DIVERGED or FULL; else AWAY */
+};
+
+struct replica {
+    struct replica_config config;
+    char node[CONFIGURATION_NAME_MAX + 1];
+    const struct replica_effects *effects;
+    void *user;
+    struct prng prng;
+    uint64_t now_ns;
+
+    struct durable want, durable, writing;
+    bool persisting, state_failed;
+
+    enum replica_role role;
+    struct peer peers[REPLICA_PEERS_MAX];
+    uint32_t peer_count;
+
+    /* The log: applied, and what comes after. */
+    bool log_open, log_failed;
+    struct log_id applied;
+    struct log_id tail[REPLICA_TAIL_MAX];
+    uint32_t tail_count;
+    uint64_t durable_seq, commit_seq;
+    uint64_t free_bytes;
+
+    /* As member. */
+    uint64_t stream_epoch, stream_run; /* whose batches follow our end */
+    uint64_t stream_number;            /* the last one that was begun */
+    bool begin_waits, truncating;
+    uint64_t truncating_to;
+    struct replica_begin_msg begin;
+    uint64_t promise_until_ns, promised_epoch, promised_run;
+    struct uuid promised_store;
+    uint64_t primary_ns; /* since when the primary is the one it is */
+
+    /* As primary. */
+    uint64_t streams;       /* begun so far */
+    uint64_t base_seq;      /* end of what was inherited */
+    uint64_t limit_told;
+    uint64_t leading_epoch; /* last one told to the pod */
+    struct uuid switching;  /* successor of a switchover under way */
+    uint64_t switching_until_ns;
+
+    /* Mediator. */
+    uint64_t ask_sent_ns, report_ns, mediator_ns; /* last sent, sent, answered; 0: never */
+    bool mediator_differs;                        /* another store answers than the one that granted */
+
+    uint64_t heartbeat_ns; /* last sent */
+    bool hurry;            /* the next one does not wait its turn */
+    uint64_t turn_ns;      /* last one */
+    struct replica_decision decisions[REPLICA_DECISIONS];
+    uint64_t decision_count;
+};
+
+/* ---- shared */
+
+static inline const struct configuration *in_force(const struct replica *r)
+{
+    return &r->durable.configuration;
+}
+static inline bool is_self(const struct replica *r, const struct uuid *store)
+{
+    return uuid_equal(store, &r->config.store);
+}
+static inline bool is_primary(const struct replica *r)
+{
+    return r->role == REPLICA_INHERITING || r->role == REPLICA_LEADING;
+}
+static inline struct log_id log_end(const struct replica *r)
+{
+    return r->tail_count ? r->tail[r->tail_count - 1] : r->applied;
+}
+static inline bool counts(const struct replica *r, const struct peer *p)
+{
+    (void)r;
+    return p->joining || p->in_sync;
+}
+static inline uint64_t least_of(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+static inline uint64_t most_of(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+static inline uint64_t after_ns(uint64_t at, uint64_t more)
+{
+    return at > UINT64_MAX - more ? UINT64_MAX : at + more;
+}
+
+/* What the configuration in force says of each peer. */
+void place_peers(struct replica *r);
+struct peer *peer_find(struct replica *r, const struct uuid *store);
+const char *peer_name(const struct replica *r, const struct uuid *store);
+bool mediator_is_ok(const struct replica *r);
+
+/* look.c */
+void decide(struct replica *r, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* change.c */
+void ask(struct replica *r, enum ask_reason reason, struct configuration *next);
+bool ask_is_open(const struct replica *r);
+void adopt(struct replica *r, const struct configuration *configuration, const char *from);
+uint64_t change_turn(struct replica *r);
+/* Somebody else could be primary if the open ask was granted without our knowing. */
+bool ask_may_empower(const struct replica *r);
+
+/* lease.c */
+uint64_t lease_turn(struct replica *r);
+void send_heartbeats(struct replica *r);
+bool leases_held(const struct replica *r, uint64_t now_ns);
+bool heard_lately(const struct replica *r, const struct peer *p, uint64_t within_ns);
+/* Since when nothing was heard of it, though it could have been. */
+static inline uint64_t silent_since(const struct peer *p)
+{
+    return p->heard_ns > p->since_ns ? p->heard_ns : p->since_ns;
+}
+/* Silence counts from now on. */
+void expect_all(struct replica *r);
+
+/* primary.c */
+void primary_reset_streams(struct replica *r);
+uint64_t primary_turn(struct replica *r);
+void try_to_lead(struct replica *r);
+/* It begins again when the member has told where it stands, which it is asked now. */
+void break_stream(struct replica *r, struct peer *p);
+
+/* member.c */
+uint64_t follower_turn(struct replica *r);
+void follower_reset(struct replica *r);
+void acknowledge(struct replica *r);
+
+/* replica.c */
+bool log_id_known(const struct replica *r, const struct log_id *id);
+
+#endif

@@ -1,0 +1,165 @@
+/* A node of a cluster: the pod is opened as a member, and speaks with the others. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "node/daemon.h"
+#include "node/host/catalog_uv.h"
+#include "node/host/cluster.h"
+#include "node/host/nbd_uv.h"
+#include "node/host/reactor_uv.h"
+
+static void wake(void *user)
+{
+    reactor_wake(((struct node *)user)->reactor);
+}
+
+static void line(void *user, const char *text)
+{
+    (void)user;
+    log_info("cluster", text);
+}
+
+static void serving(void *user, bool is_serving)
+{
+    struct node *node = user;
+    log_info("cluster",
+             is_serving ? "this node is the pod's primary: hosts are served here"
+                        : "this node is not the pod's primary any more: hosts are sent away",
+             LOG_S("pod", node_pod_name));
+    if (!is_serving && node->nbd)
+        nbd_server_drop(node->nbd);
+}
+
+static void decided(void *user, const struct replica_decision *d)
+{
+    struct node *node = user;
+    char kind[32];
+    (void)snprintf(kind, sizeof kind, "pod.%s", d->kind);
+    for (char *space; (space = strchr(kind, ' '));)
+        *space = '-';
+    catalog_service_pod_event(node->catalog_service, kind, 0, d->text);
+}
+
+static uint64_t turn(void *user, uint64_t now_ns)
+{
+    return cluster_turn(user, now_ns);
+}
+
+static bool gate_is_open(void *user)
+{
+    return cluster_is_serving(user);
+}
+
+static int gate_refusal(void *user, struct ps_error *err)
+{
+    return cluster_not_primary(user, err);
+}
+
+static void opened(void *user, int status, struct member_pod *member)
+{
+    struct awaited *open = user;
+    struct node *node = open->node;
+    node->member = status == 0 ? member : NULL;
+    if (status)
+        reactor_set_turn(node->reactor, NULL, NULL);
+    node_arrived(open, status);
+}
+
+static int open_member(struct node *node, const struct pod_config *pod, struct ps_error *err)
+{
+    struct member_config config = {
+        .dev = node->flash,
+        .pod = *pod,
+        .format = POD_FORMAT_BLANK,
+        .node = node->as.node_name,
+        .options = replica_defaults,
+        .links = &cluster_links,
+        .user = node->cluster,
+    };
+    struct awaited open = {.node = node};
+    struct member_pod *opening = NULL;
+    if (getrandom(&config.seed, sizeof config.seed, 0) != sizeof config.seed)
+        return ps_error_set(err, PS_EIO, "the system gives no random numbers");
+    int rc = member_open(&config, clock_monotonic_ns(), opened, &open, err, &opening);
+    if (rc == 0) {
+        cluster_set_member(node->cluster, opening);
+        reactor_set_turn(node->reactor, turn, node->cluster);
+        node_wait(&open);
+        rc = open.status;
+    }
+    if (rc && opening) {
+        cluster_set_member(node->cluster, NULL);
+        member_destroy(opening);
+    }
+    return rc;
+}
+
+static void close_cluster(struct node *node)
+{
+    struct awaited end = {.node = node};
+    cluster_stop(node->cluster, node_arrived_cb, &end);
+    node_wait(&end);
+    cluster_destroy(node->cluster);
+    node->cluster = NULL;
+}
+
+int start_member(struct node *node, const struct pod_config *pod, struct ps_error *err)
+{
+    const struct cluster_config config = {
+        .transport = node->transport,
+        .keys = &node->keys,
+        .node_name = node->as.node_name,
+        .cluster_name = node->as.cluster_name,
+        .pod_name = node_pod_name,
+        .peers = node->as.peers,
+        .mediator = node->as.mediator,
+        .rpc_address = node->as.rpc_listen,
+        .async = node->as.replication_mode == SETTING_REPLICATION_ASYNC,
+        .fast_failover = node->as.fast_failover,
+        .now_ns = clock_monotonic_ns,
+        .now_unix_ns = clock_unix_ns,
+        .wake = wake,
+        .serving = serving,
+        .decided = decided,
+        .log = line,
+        .user = node,
+    };
+    struct ps_error reason = {0};
+    int rc = cluster_create(&config, &node->cluster, &reason);
+    if (rc)
+        return node_setting_error(node, PSTORAGED_PEERS, rc, err, reason.detail);
+    node->gate =
+        (struct primary_gate){.is_open = gate_is_open, .refusal = gate_refusal, .user = node->cluster};
+    rc = open_member(node, pod, &reason);
+    if (rc) {
+        close_cluster(node);
+        return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err,
+                                  reason.detail[0] ? reason.detail : ps_status_text(rc));
+    }
+    node->pod = member_pod(node->member);
+    rc = cluster_start(node->cluster, &reason);
+    if (rc) {
+        stop_member(node);
+        return node_setting_error(node, PSTORAGED_MEDIATOR, rc, err, reason.detail);
+    }
+    return 0;
+}
+
+void stop_member(struct node *node)
+{
+    struct awaited stopped = {.node = node}, closed = {.node = node};
+    cluster_stop(node->cluster, node_arrived_cb, &stopped);
+    node_wait(&stopped);
+    member_close(node->member, node_arrived_cb, &closed);
+    reactor_wake(node->reactor);
+    node_wait(&closed);
+    reactor_set_turn(node->reactor, NULL, NULL);
+    member_destroy(node->member);
+    node->member = NULL;
+    node->pod = NULL;
+    cluster_destroy(node->cluster);
+    node->cluster = NULL;
+}

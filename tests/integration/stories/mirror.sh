@@ -1,0 +1,65 @@
+# Two nodes and a mediator form a mirror by themselves; the primary is killed under load, the other one goes on with all
+# that was acknowledged, the killed one comes back and catches up, and the pod can tell all of it.
+. "$HERE/cluster.sh"
+
+cluster_start
+say "== formed by settings alone"
+on 1 pod show
+same "$(pod_field 1 primary)" n1
+same "$(pod_field 2 role)" following
+same "$(pod_field 2 primary_address)" "${RPC[1]}"
+same "$(on 1 --json node list | field state)" up
+
+say "== any endpoint does; a node that is not the primary says who is"
+PSTORAGE_ENDPOINT="${RPC[2]} ${RPC[1]}" pstorage volume create vol --size 64M
+refused 4 "not primary: n1 at ${RPC[1]}" env PSTORAGE_ENDPOINT="${RPC[2]}" pstorage volume create other --size 64M
+shown() { on 2 volume show vol; }
+until_true 5 shown || fail "the volume does not appear on the other node"
+# libnbd shows what a server says of its refusal only so.
+refused - "not primary: n1 at ${RPC[1]}" env LIBNBD_DEBUG=1 nbdinfo "$(uri 2 vol)"
+[ "$(nbdinfo --list --json "nbd://127.0.0.1:${NBD_PORTS[2]}" | field export-name)" = vol ] ||
+    fail "the export is not listed on the node that does not serve it"
+
+leader=1 other=2
+for round in 1 2 3; do
+    say "== round $round: n$leader is killed under load"
+    durability load --uri "$(uri $leader vol)" --journal journal --writes 3000 --depth 8 \
+        --kill "${PIDS[$leader]}" --seed "$round" | tee load.txt
+    killed=$(stopped_at load.txt)
+    member_gone $leader
+    resumes $other vol "$killed"
+    [ "$RESUMED_MS" -le 2000 ] || fail "that is more than 2 s"
+    durability check --uri "$(uri $other vol)" --journal journal --durable --atomic
+    tells $other take-over "n$leader is silent"
+    tells $other lead "serves as primary"
+
+    say "== what is written alone is not lost on the one that comes back"
+    durability load --uri "$(uri $other vol)" --journal journal --writes 500 --depth 8 --seed "10$round"
+    member_start $leader
+    until_true 30 in_sync $other $leader || fail "n$leader is not in sync again after 30 s: $(on $other pod show)"
+    tells $other join "n$leader is at batch"
+    durability check --uri "$(uri $other vol)" --journal journal --durable --atomic
+    leader=$other other=$((3 - other))
+done
+
+say "== a switchover, and back"
+pstorage pod switchover default n$other
+until_true 5 serves $other || fail "n$other does not serve after the switchover"
+durability check --uri "$(uri $other vol)" --journal journal --durable --atomic
+until_true 30 in_sync $other $leader || fail "n$leader does not follow after the switchover"
+pstorage --endpoint "${RPC[1]}" --endpoint "${RPC[2]}" pod switchover default
+until_true 5 serves $leader || fail "n$leader does not serve after the switchover back"
+durability check --uri "$(uri $leader vol)" --journal journal --durable --atomic
+
+say "== an end that is clean, and a start after it"
+member_stop $other
+member_stop $leader
+member_start 1
+member_start 2
+until_true 30 in_sync $leader $other || fail "the mirror does not come back after a clean stop"
+durability check --uri "$(uri $leader vol)" --journal journal --durable --atomic
+
+say "== a member is not to be opened alone"
+member_stop 2
+member_command 2 PSTORAGE_CLUSTER_ENABLED=false
+refused - 'member of a replicated pod' "${COMMAND[@]}"

@@ -1,0 +1,323 @@
+/* Messages between nodes and mediator: delayed, lost, sent twice, out of order, cut off in one direction. */
+#include "tests/sim/world.h"
+
+static struct message *make(struct node *n, unsigned to, enum message_kind kind, uint32_t bytes)
+{
+    struct message *m = calloc(1, sizeof *m + bytes);
+    assert(m);
+    m->kind = kind;
+    m->from = (uint8_t)n->index;
+    m->to = (uint8_t)to;
+    m->from_life = n->life;
+    m->bytes = bytes;
+    return m;
+}
+
+static uint64_t delay(struct world *w)
+{
+    if (w->faults && w->clogged && chance(w, 1, 10))
+        return 5 * MS + below(w, 400 * MS);
+    if (w->faults && chance(w, 1, 200))
+        return below(w, 100 * MS);
+    return 30000 + below(w, 200000);
+}
+
+static bool carries_log(const struct message *m)
+{
+    return m->kind == MESSAGE_BEGIN || m->kind == MESSAGE_APPEND || m->kind == MESSAGE_ACK;
+}
+
+static void send(struct world *w, struct message *m)
+{
+    const bool cut = w->cut[m->from][m->to];
+    if (cut || (w->faults && chance(w, 1, 2000))) {
+        /* Streams notice: what they carried will not be answered. */
+        if (carries_log(m)) {
+            const unsigned a = m->from, b = m->to;
+            struct node *x = &w->nodes[a], *y = &w->nodes[b];
+            const uint64_t when = w->now + below(w, 300 * MS);
+            at(w, when, EVENT_LOST, a, x->life, (void *)(uintptr_t)b);
+            at(w, when, EVENT_LOST, b, y->life, (void *)(uintptr_t)a);
+        }
+        free(m);
+        return;
+    }
+    if (carries_log(m)) {
+        /* One connection: what it carries stays in order. */
+        uint64_t *last = &w->link_at[m->from][m->to];
+        const uint64_t when = w->now + delay(w);
+        *last = when > *last ? when : *last + 1;
+        at(w, *last, EVENT_MESSAGE, m->to, 0, m);
+        return;
+    }
+    if (w->faults && chance(w, 1, 500)) {
+        struct message *twice = malloc(sizeof *m + m->bytes);
+        assert(twice);
+        memcpy(twice, m, sizeof *m + m->bytes);
+        at(w, w->now + delay(w), EVENT_MESSAGE, m->to, 0, twice);
+    }
+    at(w, w->now + delay(w), EVENT_MESSAGE, m->to, 0, m);
+}
+
+static unsigned index_of(struct world *w, const struct uuid *store)
+{
+    return node_of(w, store)->index;
+}
+
+/* ---- what a member sends */
+
+static void link_state(void *user, const struct uuid *to, const struct replica_state_msg *msg)
+{
+    struct node *n = user;
+    struct message *m = make(n, index_of(n->w, to), MESSAGE_STATE, 0);
+    m->state = *msg;
+    send(n->w, m);
+}
+
+static void link_begin(void *user, const struct uuid *to, const struct replica_begin_msg *msg)
+{
+    struct node *n = user;
+    struct message *m = make(n, index_of(n->w, to), MESSAGE_BEGIN, 0);
+    m->begin = *msg;
+    send(n->w, m);
+}
+
+static void link_append(void *user, const struct uuid *to, const struct replica_append_msg *msg,
+                        const void *batch, uint32_t bytes)
+{
+    struct node *n = user;
+    struct message *m = make(n, index_of(n->w, to), MESSAGE_APPEND, bytes);
+    m->append = *msg;
+    memcpy(m->batch, batch, bytes);
+    send(n->w, m);
+}
+
+static void link_ack(void *user, const struct uuid *to, const struct replica_ack_msg *msg)
+{
+    struct node *n = user;
+    struct message *m = make(n, index_of(n->w, to), MESSAGE_ACK, 0);
+    m->ack = *msg;
+    send(n->w, m);
+}
+
+static void link_ask(void *user, const struct replica_cas *cas)
+{
+    struct node *n = user;
+    struct message *m = make(n, MEDIATOR, MESSAGE_ASK, 0);
+    m->cas = *cas;
+    send(n->w, m);
+}
+
+static void link_report(void *user, uint64_t epoch)
+{
+    struct node *n = user;
+    struct message *m = make(n, MEDIATOR, MESSAGE_REPORT, 0);
+    m->epoch = epoch;
+    send(n->w, m);
+}
+
+static void link_decided(void *user, const struct replica_decision *d)
+{
+    struct node *n = user;
+    trace(n->w, "%s: %s: %s", n->name, d->kind, d->text);
+    n->w->result->leads += strcmp(d->kind, "lead") == 0;
+}
+
+static void link_changed(void *user)
+{
+    (void)user;
+}
+
+static uint64_t link_now(void *user)
+{
+    return clock_of(user);
+}
+
+const struct member_links sim_links = {
+    .state = link_state,
+    .begin = link_begin,
+    .append = link_append,
+    .ack = link_ack,
+    .ask = link_ask,
+    .report = link_report,
+    .decided = link_decided,
+    .changed = link_changed,
+    .now_ns = link_now,
+};
+
+/* ---- the mediator */
+
+static const char cluster[] = "sim";
+
+void mediator_restart(struct world *w)
+{
+    struct ps_error err;
+    if (w->mediator)
+        mediator_core_destroy(w->mediator);
+    w->mediator = NULL;
+    const int rc = mediator_core_create(w->mediator_store, &w->mediator, &err);
+    assert(rc == 0);
+    (void)rc;
+}
+
+static void answer(struct world *w, const struct message *in, const struct replica_verdict *verdict)
+{
+    struct message *m = calloc(1, sizeof *m);
+    assert(m);
+    m->kind = MESSAGE_VERDICT;
+    m->from = MEDIATOR;
+    m->to = in->from;
+    m->to_life = in->from_life;
+    m->verdict = *verdict;
+    send(w, m);
+}
+
+static void ask_mediator(struct world *w, const struct message *m)
+{
+    static struct mediator_change_reply reply;
+    struct ps_error err = {0};
+    const struct mediator_change_pod pod = {.expected_epoch = m->cas.expected_epoch, .next = m->cas.next};
+    const struct mediator_change change = {.cluster = cluster,
+                                           .mediator = m->cas.mediator,
+                                           .request_id = m->cas.request,
+                                           .requester = m->cas.requester,
+                                           .count = 1,
+                                           .pods = &pod};
+    const struct mediator_pod *before = mediator_get(w->mediator, cluster, &m->cas.next.pod, NULL);
+    const struct configuration was = before ? before->configuration : (struct configuration){0};
+    if (mediator_change(w->mediator, &change, w->now, &reply, &err)) {
+        trace(w, "mediator: can't decide: %s", err.detail);
+        return; /* it is asked again */
+    }
+    trace(w, "mediator: %s asks for epoch %llu: %s", w->nodes[m->from].name, (unsigned long long)m->cas.next.epoch, reply.pods[0].text);
+    if (reply.granted && reply.pods[0].now.epoch != was.epoch)
+        w->mediator_before = was;
+    struct replica_verdict v = {
+        .mediator = w->mediator_store->id,
+        .request = m->cas.request,
+        .status = reply.granted ? 0 : PS_EABORTED,
+    };
+    if (reply.pods[0].known)
+        v.now = reply.pods[0].now;
+    (void)snprintf(v.detail, sizeof v.detail, "%.150s", reply.pods[0].text);
+    answer(w, m, &v);
+}
+
+static void report_mediator(struct world *w, const struct message *m)
+{
+    const struct mediator_report report = {.pod = w->pod, .epoch = m->epoch};
+    uint64_t epoch;
+    struct ps_error err;
+    if (mediator_report(w->mediator, cluster, &report, 1, &epoch, &err))
+        return;
+    struct replica_verdict v = {.mediator = w->mediator_store->id};
+    const struct mediator_pod *pod = mediator_get(w->mediator, cluster, &report.pod, NULL);
+    if (pod)
+        v.now = pod->configuration;
+    answer(w, m, &v);
+}
+
+/* A mediator that lost its last commit, though it had answered. */
+static void forget_last(struct world *w)
+{
+    if (w->options.mutation != REPLICA_FORGET_VERDICT || !w->mediator_before.epoch)
+        return;
+    const struct mediator_pod *pod = mediator_get(w->mediator, cluster, &w->mediator_before.pod, NULL);
+    if (!pod)
+        return;
+    struct mediator_pod old = *pod;
+    old.configuration = w->mediator_before;
+    old.reported_epoch = 0;
+    const struct mediator_update update = {.pod = &old};
+    struct ps_error err;
+    (void)w->mediator_store->ops->apply(w->mediator_store, &update, 1, &err);
+    mediator_restart(w);
+}
+
+/* ---- arrival */
+
+static void trace_message(struct world *w, const struct node *n, const struct message *m)
+{
+    const char *from = w->nodes[m->from].name;
+    if (m->kind == MESSAGE_BEGIN)
+        trace(w, "%s: %s begins after batch %llu in epoch %llu", n->name, from,
+              (unsigned long long)m->begin.after.seq, (unsigned long long)m->begin.epoch);
+    else if (m->kind == MESSAGE_ACK && m->ack.status)
+        trace(w, "%s: %s refuses after batch %llu in epoch %llu: %s", n->name, from,
+              (unsigned long long)m->ack.end.seq, (unsigned long long)m->ack.epoch,
+              ps_status_name(m->ack.status));
+}
+
+static void node_message(struct world *w, struct node *n, struct message *m)
+{
+    struct replica_ack_msg refusal;
+    const uint64_t now = clock_of(n);
+    trace_message(w, n, m);
+    switch (m->kind) {
+    case MESSAGE_STATE: {
+        struct message *out = make(n, m->from, MESSAGE_STATE_ANSWER, 0);
+        out->to_life = m->from_life;
+        member_state(n->member, now, &m->state, &out->state);
+        send(w, out);
+        break;
+    }
+    case MESSAGE_STATE_ANSWER:
+        member_state_answer(n->member, now, &m->state);
+        break;
+    case MESSAGE_BEGIN:
+        if (!member_begin(n->member, now, &m->begin, &refusal))
+            link_ack(n, &m->begin.store, &refusal);
+        break;
+    case MESSAGE_APPEND:
+        if (!member_append(n->member, now, &m->append, m->batch, m->bytes, &refusal))
+            link_ack(n, &m->append.store, &refusal);
+        break;
+    case MESSAGE_ACK:
+        member_ack(n->member, now, &m->ack);
+        break;
+    case MESSAGE_VERDICT:
+        member_verdict(n->member, now, &m->verdict);
+        break;
+    default:
+        assert(false);
+    }
+    wake(n);
+}
+
+void message_arrived(struct world *w, struct message *m)
+{
+    if (m->to == MEDIATOR) {
+        if (w->mediator_up) {
+            if (w->faults && chance(w, 1, 50))
+                forget_last(w);
+            if (m->kind == MESSAGE_ASK)
+                ask_mediator(w, m);
+            else
+                report_mediator(w, m);
+        }
+    } else {
+        struct node *n = &w->nodes[m->to];
+        if (n->up && n->opened && (!m->to_life || m->to_life == n->life))
+            node_message(w, n, m);
+    }
+    free(m);
+}
+
+void found(struct world *w)
+{
+    struct configuration c = {.count = w->node_count, .primary = w->nodes[0].store, .epoch = 1};
+    struct pod_log_identity id;
+    pod_log_identity(member_pod(w->nodes[0].member), &id);
+    memcpy(c.pod.bytes, id.pod, 16);
+    w->pod = c.pod;
+    (void)snprintf(c.pod_name, sizeof c.pod_name, "default");
+    for (unsigned i = 0; i < w->node_count; i++) {
+        c.members[i] = (struct member){.store = w->nodes[i].store, .mode = MEMBER_SYNC, .in_sync = true};
+        (void)snprintf(c.members[i].node, sizeof c.members[i].node, "%s", w->nodes[i].name);
+    }
+    struct ps_error err = {0};
+    const int rc = replica_found(member_replica(w->nodes[0].member), clock_of(&w->nodes[0]), &c, &err);
+    if (rc)
+        fail(w, "the pod can't be founded: %s", err.detail);
+    wake(&w->nodes[0]);
+}
