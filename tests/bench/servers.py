@@ -137,10 +137,10 @@ class PStorage(Server):
 
     name = "PStorage"
 
-    def __init__(self, directory, programs, flash="24G", settings=None):
+    def __init__(self, directory, programs, flash="24G", settings=None, data="pstorage"):
         super().__init__(directory)
         self.programs = programs
-        self.data = os.path.join(directory, "pstorage")
+        self.data = os.path.join(directory, data)
         self.rpc = f"tcp://127.0.0.1:{free_port()}"
         self.settings = {
             "PSTORAGE_DATA_DIR": self.data,
@@ -180,6 +180,83 @@ class PStorage(Server):
     def __exit__(self, *exception):
         super().__exit__(*exception)
         shutil.rmtree(self.data, ignore_errors=True)
+
+
+class Mediator(Server):
+    name = "mediator"
+
+    def __init__(self, directory, programs):
+        super().__init__(directory)
+        self.programs = programs
+        self.data = os.path.join(directory, "mediator")
+        self.rpc = f"tcp://127.0.0.1:{self.port}"
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def command(self):
+        return [os.path.join(self.programs, "pstorage-mediator")]
+
+    def environment(self):
+        return {"PSTORAGE_DATA_DIR": self.data, "PSTORAGE_MEDIATOR_LISTEN": self.rpc}
+
+    def __exit__(self, *exception):
+        super().__exit__(*exception)
+        shutil.rmtree(self.data, ignore_errors=True)
+
+
+class Mirror:
+    """Two nodes and a mediator on this machine. The first node leads when it begins; `cpu_seconds` is both nodes'."""
+
+    name = "PStorage, mirrored"
+
+    def __init__(self, directory, programs, flash):
+        self.mediator = Mediator(directory, programs)
+        self.nodes = [PStorage(directory, programs, flash, data=f"n{i}") for i in (1, 2)]
+        for i, node in enumerate(self.nodes):
+            other = self.nodes[1 - i]
+            node.settings |= {
+                "PSTORAGE_NODE_NAME": f"n{i + 1}",
+                "PSTORAGE_CLUSTER_ENABLED": "true",
+                "PSTORAGE_PEERS": f"n{2 - i}={other.rpc}",
+                "PSTORAGE_MEDIATOR": self.mediator.rpc,
+            }
+
+    def __enter__(self):
+        self.mediator.start()
+        for node in self.nodes:
+            node.start()
+        self.wait_in_sync(self.nodes[0])
+        return self
+
+    def __exit__(self, *exception):
+        for server in (*self.nodes, self.mediator):
+            server.__exit__(*exception)
+
+    def pod(self, node):
+        return json.loads(node.cli("--json", "pod", "show"))
+
+    def wait_in_sync(self, node, limit=60):
+        end = time.monotonic() + limit
+        while True:
+            pod = self.pod(node)
+            if pod["serving"] and all(member["role"] in ("primary", "sync") for member in pod["members"]):
+                return
+            if time.monotonic() > end:
+                raise RuntimeError(f"the mirror is not in sync after {limit} s: {pod}")
+            time.sleep(0.02)
+
+    def cpu_seconds(self):
+        return sum(node.cpu_seconds() for node in self.nodes)
+
+    def wire_bytes(self):
+        """Sent by the first node to the second one's RPC port, as TCP counts it."""
+        result = subprocess.run(["ss", "-tinHO", "dport", "=", f":{self.nodes[1].rpc.rpartition(':')[2]}"],
+                                capture_output=True, text=True, check=True)  # fmt: skip
+        return sum(int(word.partition(":")[2]) for word in result.stdout.split() if word.startswith("bytes_sent:"))
+
+
+def serves(uri):
+    """A host that connects anew: does the server give it this export?"""
+    return subprocess.run(["nbdinfo", "--size", uri], capture_output=True, check=False, timeout=30).returncode == 0
 
 
 def find(value, wanted):
