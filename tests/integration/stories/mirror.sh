@@ -42,9 +42,18 @@ for round in 1 2 3; do
     leader=$other other=$((3 - other))
 done
 
-say "== a switchover, and back"
+say "== a switchover under load, and back: hosts are disconnected, none gets an error"
+background load.txt durability load --uri "$(uri $leader vol)" --journal journal --writes 100000 --depth 8 --survive \
+    --seed 50
+load=$PID
+loaded() { on $leader --json metrics | field writes >now && [ "$(cat now)" -gt "$(($(cat before) + 200))" ]; }
+on $leader --json metrics | field writes >before
+until_true 20 loaded || fail "the load does not run: $(cat load.txt)"
+ordered=$(now_ms)
 pstorage pod switchover default n$other
-until_true 5 serves $other || fail "n$other does not serve after the switchover"
+resumes $other vol "$ordered"
+reap "$load" || fail "the load ended with status $?: $(cat load.txt)"
+tail -n 1 load.txt
 durability check --uri "$(uri $other vol)" --journal journal --durable --atomic
 until_true 30 in_sync $other $leader || fail "n$leader does not follow after the switchover"
 pstorage --endpoint "${RPC[1]}" --endpoint "${RPC[2]}" pod switchover default
