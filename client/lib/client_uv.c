@@ -146,6 +146,14 @@ static void on_reply(struct rpc_request *rpc, const struct rpc_reply *reply)
             s->kind->repeatable
                 ? "the connection was lost again and again"
                 : "the connection was lost before the answer; whether the request took effect is unknown");
+    } else if (status == PS_EUNAVAILABLE && s->kind->repeatable && s->repeats < CLIENT_REPEATS_MAX &&
+               c->endpoints.count > 1 && client_go_elsewhere(c, reply)) {
+        /* The pod is in other hands by now, or on its way there: ask whoever has it. */
+        s->repeats++;
+        call_release(s);
+        queue_put(c, s);
+        client_wake(c);
+        return;
     } else {
         if (status == PS_OK) {
             endpoints_primary(&c->endpoints);
