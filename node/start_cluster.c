@@ -58,6 +58,12 @@ static int gate_refusal(void *user, struct ps_error *err)
     return cluster_not_primary(user, err);
 }
 
+static bool gate_forward(void *user, struct rpc_call *call, const ProtobufCServiceDescriptor *service,
+                         const char *method, const ProtobufCMessage *message)
+{
+    return cluster_forward(user, call, service, method, message);
+}
+
 static void opened(void *user, int status, struct member_pod *member)
 {
     struct awaited *open = user;
@@ -131,8 +137,8 @@ int start_member(struct node *node, const struct pod_config *pod, struct ps_erro
     int rc = cluster_create(&config, &node->cluster, &reason);
     if (rc)
         return node_setting_error(node, PSTORAGED_PEERS, rc, err, reason.detail);
-    node->gate =
-        (struct primary_gate){.is_open = gate_is_open, .refusal = gate_refusal, .user = node->cluster};
+    node->gate = (struct primary_gate){
+        .is_open = gate_is_open, .refusal = gate_refusal, .forward = gate_forward, .user = node->cluster};
     rc = open_member(node, pod, &reason);
     if (rc) {
         close_cluster(node);

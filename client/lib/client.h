@@ -134,7 +134,6 @@ struct pstorage_client {
     } link;
     bool link_closing; /* rpc_client_close is under way */
     bool link_lost;    /* on_state said so; the turn handles it */
-    bool elsewhere;    /* it was lost because its node is not the primary: the next endpoint was chosen */
     struct ps_error link_error;
     struct ps_error refusal; /* status not 0: what a node said that refused us, in this search */
     uint64_t connection;     /* number of the present or last one */

@@ -102,13 +102,11 @@ static bool connection_lost(struct pstorage_client *c, const struct request_stat
 
 bool client_go_elsewhere(struct pstorage_client *c, const struct rpc_reply *reply)
 {
-    if (c->elsewhere)
-        return true; /* another request learnt it a moment ago */
     if (c->link != LINK_UP || c->link_lost)
-        return true;
+        return true; /* another request learnt it a moment ago */
     if (endpoints_elsewhere(&c->endpoints, client_now()))
         return false;
-    c->elsewhere = c->link_lost = true; /* nothing more is sent there */
+    c->link_lost = true; /* nothing more is sent there */
     (void)ps_error_set(&c->link_error, PS_ENOTPRIMARY, "%s", reply->detail);
     client_wake(c);
     return true;
@@ -146,6 +144,14 @@ static void on_reply(struct rpc_request *rpc, const struct rpc_reply *reply)
             s->kind->repeatable
                 ? "the connection was lost again and again"
                 : "the connection was lost before the answer; whether the request took effect is unknown");
+    } else if (status == PS_EUNAVAILABLE && s->kind->repeatable && s->repeats < CLIENT_REPEATS_MAX &&
+               c->endpoints.count > 1 && client_go_elsewhere(c, reply)) {
+        /* The pod is in other hands by now, or on its way there: ask whoever has it. */
+        s->repeats++;
+        call_release(s);
+        queue_put(c, s);
+        client_wake(c);
+        return;
     } else {
         if (status == PS_OK) {
             endpoints_primary(&c->endpoints);
@@ -340,10 +346,6 @@ static void link_down(struct pstorage_client *c)
     if (c->rpc) {
         c->link_closing = true;
         rpc_client_close(c->rpc, on_link_closed, c);
-    }
-    if (c->elsewhere) {
-        c->elsewhere = false;
-        return;
     }
     const bool refused = is_refusal(c->link_error.status);
     if (refused)

@@ -604,6 +604,14 @@ int cluster_not_primary(const struct cluster *c, struct ps_error *err)
                         i >= 0 ? peers_address(c->peers, (unsigned)i) : "an unknown address");
 }
 
+struct rpc_client *cluster_primary(const struct cluster *c)
+{
+    const struct configuration *conf = &c->info.configuration;
+    const int at = configuration_find(conf, &conf->primary);
+    const int i = at < 0 || !is_live(c) ? -1 : peers_find(c->peers, conf->members[at].node);
+    return i >= 0 ? peers_client(c->peers, (unsigned)i) : NULL;
+}
+
 void cluster_look(const struct cluster *c, struct replica_info *out)
 {
     if (is_live(c))

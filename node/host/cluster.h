@@ -55,6 +55,13 @@ bool cluster_is_serving(const struct cluster *cluster);
 /* Writes PS_ENOTPRIMARY and a sentence that names the primary and its address, as far as they are known. */
 int cluster_not_primary(const struct cluster *cluster, struct ps_error *err);
 
+/* Connected to the primary, if that is another node; else NULL. */
+struct rpc_client *cluster_primary(const struct cluster *cluster);
+/* forward.c: sends the call on to the primary, which is another node. True: it will be answered. */
+bool cluster_forward(struct cluster *cluster, struct rpc_call *call,
+                     const ProtobufCServiceDescriptor *service, const char *method,
+                     const ProtobufCMessage *message);
+
 /* What the pod is, as this node knows it now. */
 void cluster_look(const struct cluster *cluster, struct replica_info *out);
 /* What formation waits for; "" when it is done. */

@@ -422,6 +422,11 @@ static bool log_is_up(const struct peer_link *p)
     return p->log && !p->misnamed && rpc_client_peer(p->log);
 }
 
+struct rpc_client *peers_client(struct peers *peers, unsigned peer)
+{
+    return log_is_up(&peers->links[peer]) ? peers->links[peer].log : NULL;
+}
+
 bool peers_begin(struct peers *peers, unsigned peer, const struct replica_begin_msg *msg)
 {
     struct peer_link *p = &peers->links[peer];

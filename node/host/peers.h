@@ -54,6 +54,9 @@ bool peers_connected(const struct peers *peers, unsigned peer);
 /* Why there is no connection; "" if there is one. */
 const char *peers_trouble(const struct peers *peers, unsigned peer);
 
+/* The connection for the log, for calls of one's own; NULL while there is none. */
+struct rpc_client *peers_client(struct peers *peers, unsigned peer);
+
 /* Each is dropped without a word while there is no connection or too many are on their way. */
 void peers_hello(struct peers *peers, unsigned peer, const struct replication_hello *hello);
 void peers_state(struct peers *peers, unsigned peer, const struct replica_state_msg *msg);

@@ -327,8 +327,8 @@ static void wait_until_in_force(struct pods_service *s, struct rpc_call *call, e
 }
 
 /* False: the call has ended. */
-static bool may_order(struct pods_service *s, struct rpc_call *call, const char *pod,
-                      struct replica_info *info)
+static bool may_order(struct pods_service *s, struct rpc_call *call, const char *pod, const char *method,
+                      const ProtobufCMessage *message, struct replica_info *info)
 {
     struct ps_error err;
     if (!check_pod(s, call, pod))
@@ -341,7 +341,8 @@ static bool may_order(struct pods_service *s, struct rpc_call *call, const char 
     cluster_look(s->config.cluster, info);
     if (info->role == REPLICA_LEADING)
         return true;
-    rpc_call_fail(call, cluster_not_primary(s->config.cluster, &err), err.detail);
+    if (!cluster_forward(s->config.cluster, call, &pstorage__v1__pods__descriptor, method, message))
+        rpc_call_fail(call, cluster_not_primary(s->config.cluster, &err), err.detail);
     return false;
 }
 
@@ -392,7 +393,7 @@ static void switch_over(void *user, struct rpc_call *call, const ProtobufCMessag
     struct replica_info info;
     struct ps_error err = {0};
     struct uuid store = {0};
-    if (!may_order(s, call, request->pod, &info))
+    if (!may_order(s, call, request->pod, "SwitchOver", message, &info))
         return;
     const struct configuration *c = &info.configuration;
     const int at = request->node[0] ? find_member(c, request->node, &err) : successor(c, &err);
@@ -410,7 +411,7 @@ static void add_member(void *user, struct rpc_call *call, const ProtobufCMessage
     struct replica_info info;
     struct ps_error err = {0};
     struct uuid store = {0};
-    if (!may_order(s, call, request->pod, &info))
+    if (!may_order(s, call, request->pod, "AddMember", message, &info))
         return;
     const int peer = peers_find(cluster_peers(s->config.cluster), request->node);
     if (member_named(&info.configuration, request->node) >= 0)
@@ -430,7 +431,7 @@ static void remove_member(void *user, struct rpc_call *call, const ProtobufCMess
     struct replica_info info;
     struct ps_error err = {0};
     struct uuid store = {0};
-    if (!may_order(s, call, request->pod, &info))
+    if (!may_order(s, call, request->pod, "RemoveMember", message, &info))
         return;
     const int at = find_member(&info.configuration, request->node, &err);
     if (at >= 0) {

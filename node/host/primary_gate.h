@@ -5,12 +5,19 @@
 
 #include <stdbool.h>
 
+#include <protobuf-c/protobuf-c.h>
+
 #include "common/status.h"
+
+struct rpc_call;
 
 struct primary_gate {
     bool (*is_open)(void *user);
     /* Writes PS_ENOTPRIMARY and where to go instead. */
     int (*refusal)(void *user, struct ps_error *err);
+    /* Sends a call for a change on to the primary. True: it will be answered. May be NULL. */
+    bool (*forward)(void *user, struct rpc_call *call, const ProtobufCServiceDescriptor *service,
+                    const char *method, const ProtobufCMessage *message);
     void *user;
 };
 

@@ -51,3 +51,11 @@ void fail_refused(const struct services *s, struct rpc_call *call, int status, c
     rpc_call_fail(call, status,
                   gate->is_open(gate->user) ? "the image was opened before: open it again" : err.detail);
 }
+
+bool is_forwarded(const struct services *s, struct rpc_call *call, const ProtobufCServiceDescriptor *service,
+                  const char *method, const ProtobufCMessage *message)
+{
+    const struct primary_gate *gate = s->config.gate;
+    return gate && gate->forward && !gate->is_open(gate->user) &&
+           gate->forward(gate->user, call, service, method, message);
+}

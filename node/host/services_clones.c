@@ -12,6 +12,8 @@ static void reply(struct rpc_call *call, Pstorage__V1__Image *image)
 static void create(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__CreateCloneRequest *request = (const void *)message;
+    if (is_forwarded(user, call, &pstorage__v1__clones__descriptor, "Create", message))
+        return;
     struct change *change = change_new(user, call, POD_CLONE_CREATE, reply);
     if (change && change_snapshot(change, request->snapshot) && change_new_volume(change, request->new_name))
         change_submit(change);

@@ -75,6 +75,10 @@ void change_submit(struct change *change);
  * or because the image was opened when it led before, becomes PS_ENOTPRIMARY: nothing was carried out. */
 void fail_refused(const struct services *s, struct rpc_call *call, int status, const char *detail);
 
+/* This node is not the primary, and the call for a change was sent on to it: nothing is left to do. */
+bool is_forwarded(const struct services *s, struct rpc_call *call, const ProtobufCServiceDescriptor *service,
+                  const char *method, const ProtobufCMessage *message);
+
 /* Ends the call if `pod` is neither "" nor the pod's name; false then. */
 bool check_pod(const struct services *s, struct rpc_call *call, const char *pod);
 

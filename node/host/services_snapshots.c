@@ -16,6 +16,8 @@ static void reply(struct rpc_call *call, Pstorage__V1__Image *image)
 static void create(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__CreateSnapshotRequest *request = (const void *)message;
+    if (is_forwarded(user, call, &pstorage__v1__snapshots__descriptor, "Create", message))
+        return;
     struct change *change = change_new(user, call, POD_SNAPSHOT_CREATE, reply);
     if (change && change_snapshot(change, request->name))
         change_submit(change);
@@ -71,6 +73,8 @@ static void list(void *user, struct rpc_call *call, const ProtobufCMessage *mess
 static void delete_snapshot(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__DeleteSnapshotRequest *request = (const void *)message;
+    if (is_forwarded(user, call, &pstorage__v1__snapshots__descriptor, "Delete", message))
+        return;
     struct change *change = change_new(user, call, POD_SNAPSHOT_DELETE, reply);
     if (!change || !change_snapshot(change, request->name))
         return;
@@ -81,6 +85,8 @@ static void delete_snapshot(void *user, struct rpc_call *call, const ProtobufCMe
 static void restore(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__RestoreSnapshotRequest *request = (const void *)message;
+    if (is_forwarded(user, call, &pstorage__v1__snapshots__descriptor, "Restore", message))
+        return;
     struct change *change = change_new(user, call, POD_SNAPSHOT_RESTORE, reply);
     if (change && change_snapshot(change, request->name))
         change_submit(change);

@@ -14,6 +14,8 @@ static void reply(struct rpc_call *call, Pstorage__V1__Image *image)
 static void create(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__CreateVolumeRequest *request = (const void *)message;
+    if (is_forwarded(user, call, &pstorage__v1__volumes__descriptor, "Create", message))
+        return;
     if (!check_pod(user, call, request->pod))
         return;
     struct change *change = change_new(user, call, POD_VOLUME_CREATE, reply);
@@ -79,6 +81,8 @@ static void get(void *user, struct rpc_call *call, const ProtobufCMessage *messa
 static void resize(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__ResizeVolumeRequest *request = (const void *)message;
+    if (is_forwarded(user, call, &pstorage__v1__volumes__descriptor, "Resize", message))
+        return;
     struct change *change = change_new(user, call, POD_VOLUME_RESIZE, reply);
     if (!change || !change_volume(change, request->name))
         return;
@@ -90,6 +94,8 @@ static void resize(void *user, struct rpc_call *call, const ProtobufCMessage *me
 static void rename_volume(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__RenameVolumeRequest *request = (const void *)message;
+    if (is_forwarded(user, call, &pstorage__v1__volumes__descriptor, "Rename", message))
+        return;
     struct change *change = change_new(user, call, POD_VOLUME_RENAME, reply);
     if (!change || !change_volume(change, request->name) || !change_new_volume(change, request->new_name))
         return;
@@ -99,6 +105,8 @@ static void rename_volume(void *user, struct rpc_call *call, const ProtobufCMess
 static void delete_volume(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__DeleteVolumeRequest *request = (const void *)message;
+    if (is_forwarded(user, call, &pstorage__v1__volumes__descriptor, "Delete", message))
+        return;
     struct change *change = change_new(user, call, POD_VOLUME_DELETE, reply);
     if (!change || !change_volume(change, request->name))
         return;
@@ -110,6 +118,8 @@ static void delete_volume(void *user, struct rpc_call *call, const ProtobufCMess
 static void set(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__SetVolumeRequest *request = (const void *)message;
+    if (is_forwarded(user, call, &pstorage__v1__volumes__descriptor, "Set", message))
+        return;
     if (request->write_cache == PSTORAGE__V1__SWITCH__SWITCH_UNCHANGED) {
         rpc_call_fail(call, PS_EINVAL, "nothing to set: write_cache is on or off");
         return;

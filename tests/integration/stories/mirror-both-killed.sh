@@ -38,3 +38,16 @@ member_gone "$away"
 member_start "$other"
 until_true 30 serves "$other" || fail "n$other does not serve alone: $(on "$other" pod show)"
 durability check --uri "$(uri "$other" vol)" --journal journal --durable --atomic
+
+say "== both back, then all killed, and the mediator stays away: both together need nobody"
+member_start "$away"
+until_true 30 in_sync "$other" "$away" || fail "not in sync after 30 s"
+durability load --uri "$(uri "$other" vol)" --journal journal --writes 1500 --depth 8 \
+    --kill "${PIDS[$other]}" --seed 10
+member_kill "$away"
+member_gone "$other"
+mediator_kill
+member_start 1
+member_start 2
+until_true 30 find_leader || fail "nobody serves after 30 s: $(on 1 pod show; on 2 pod show)"
+durability check --uri "$(uri "$LEADER" vol)" --journal journal --durable --atomic

@@ -1,6 +1,10 @@
 # Two nodes and a mediator form a mirror by themselves; the primary is killed under load, the other one goes on with all
 # that was acknowledged, the killed one comes back and catches up, and the pod can tell all of it.
 . "$HERE/cluster.sh"
+# Without the others: `refused` runs a program.
+printf '#!/bin/sh\nPSTORAGE_ENDPOINT=%s exec pstorage "$@"\n' "${RPC[2]}" >on_2
+chmod +x on_2
+PATH=$PWD:$PATH
 
 cluster_start
 say "== formed by settings alone"
@@ -10,9 +14,14 @@ same "$(pod_field 2 role)" following
 same "$(pod_field 2 primary_address)" "${RPC[1]}"
 same "$(on 1 --json node list | field state)" up
 
-say "== any endpoint does; a node that is not the primary says who is"
-PSTORAGE_ENDPOINT="${RPC[2]} ${RPC[1]}" pstorage volume create vol --size 64M
-refused 4 "not primary: n1 at ${RPC[1]}" env PSTORAGE_ENDPOINT="${RPC[2]}" pstorage volume create other --size 64M
+say "== any endpoint does: changes are sent on to the primary; for data a node says who that is"
+on 2 volume create vol --size 64M
+refused 1 'exists' on_2 volume create vol --size 64M
+on 1 volume show vol
+refused 4 "not primary: n1 at ${RPC[1]}" on_2 volume write vol --offset 0 --pad
+echo hello | PSTORAGE_ENDPOINT="${RPC[2]} ${RPC[1]}" pstorage volume write vol --offset 0 --pad
+same "$(PSTORAGE_ENDPOINT="${RPC[2]} ${RPC[1]}" pstorage volume read vol --length 512 | tr -d '\0')" hello
+on 1 --json status | field serving >/dev/null
 shown() { on 2 volume show vol; }
 until_true 5 shown || fail "the volume does not appear on the other node"
 # libnbd shows what a server says of its refusal only so.
@@ -42,12 +51,21 @@ for round in 1 2 3; do
     leader=$other other=$((3 - other))
 done
 
-say "== a switchover, and back"
+say "== a switchover under load, and back: hosts are disconnected, none gets an error"
+background load.txt durability load --uri "$(uri $leader vol)" --journal journal --writes 100000 --depth 8 --survive \
+    --seed 50
+load=$PID
+loaded() { on $leader --json metrics | field writes >now && [ "$(cat now)" -gt "$(($(cat before) + 200))" ]; }
+on $leader --json metrics | field writes >before
+until_true 20 loaded || fail "the load does not run: $(cat load.txt)"
+ordered=$(now_ms)
 pstorage pod switchover default n$other
-until_true 5 serves $other || fail "n$other does not serve after the switchover"
+resumes $other vol "$ordered"
+reap "$load" || fail "the load ended with status $?: $(cat load.txt)"
+tail -n 1 load.txt
 durability check --uri "$(uri $other vol)" --journal journal --durable --atomic
 until_true 30 in_sync $other $leader || fail "n$leader does not follow after the switchover"
-pstorage --endpoint "${RPC[1]}" --endpoint "${RPC[2]}" pod switchover default
+on $leader pod switchover default
 until_true 5 serves $leader || fail "n$leader does not serve after the switchover back"
 durability check --uri "$(uri $leader vol)" --journal journal --durable --atomic
 

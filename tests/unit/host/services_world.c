@@ -72,6 +72,28 @@ static void connect_client(struct services_world *w)
     assert(rpc_client_peer(w->client));
 }
 
+static bool gate_is_open(void *user)
+{
+    return !((struct services_world *)user)->elsewhere;
+}
+
+static int gate_refusal(void *user, struct ps_error *err)
+{
+    (void)user;
+    return ps_error_set(err, PS_ENOTPRIMARY, "not primary: n2 at tcp://b:1");
+}
+
+static bool gate_forward(void *user, struct rpc_call *call, const ProtobufCServiceDescriptor *service,
+                         const char *method, const ProtobufCMessage *message)
+{
+    char text[128];
+    (void)user;
+    assert(protobuf_c_service_descriptor_get_method_by_name(service, method)->input == message->descriptor);
+    (void)snprintf(text, sizeof text, "%s/%s", service->short_name, method);
+    rpc_call_fail(call, PS_ECANCELLED, text);
+    return true;
+}
+
 int world_setup(void **state)
 {
     static const struct blkdev_ops ops = {.health = device_health};
@@ -95,8 +117,11 @@ int world_setup(void **state)
         .devices = w->devices,
         .ndevices = 1,
         .events = &w->events,
+        .gate = &w->gate,
         .user = w,
     };
+    w->gate = (struct primary_gate){
+        .is_open = gate_is_open, .refusal = gate_refusal, .forward = gate_forward, .user = w};
     assert(rpc_server_create(w->node, &server, &w->server) == PS_OK);
     assert(services_create(w->server, &config, &w->services) == PS_OK);
     assert(rpc_server_listen(w->server, "mem://node", NULL) == PS_OK);

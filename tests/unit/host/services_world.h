@@ -28,6 +28,10 @@ struct services_world {
     size_t nasked;
     unsigned questions;
     bool hold_events;
+    /* The node is one of a cluster, and the primary unless `elsewhere`; calls that it sends on end with
+     * PS_ECANCELLED and the method's name. */
+    struct primary_gate gate;
+    bool elsewhere;
     int refuse_events;
 };
 

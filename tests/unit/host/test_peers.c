@@ -337,6 +337,7 @@ static void a_new_begin_ends_what_waited_of_the_former_stream_without_a_word(voi
     run(w, 5);
     assert_int_equal(w->acks, 0);
     assert_int_equal(w->lost, 0);
+    assert_true(w->service.pending.next == w->service.pending.prev); /* the begin alone */
     acknowledge(w, 0, 0);
     assert_int_equal(w->acks, 1); /* the new begin's */
 }

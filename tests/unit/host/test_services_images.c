@@ -361,6 +361,49 @@ static void the_status_of_a_pod_is_asked_by_name(void **state)
 
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+/* ---- a node that is not the primary */
+
+static void expect_forwarded(struct services_world *w, const ProtobufCServiceDescriptor *service,
+                             const char *method, const ProtobufCMessage *message, const char *to)
+{
+    answer_free(&a);
+    assert_null(call(w, &a, service, method, message));
+    assert_int_equal(a.status, PS_ECANCELLED);
+    assert_string_equal(a.detail, to);
+}
+
+static void every_change_is_sent_on_to_the_primary_and_every_look_is_answered_here(void **state)
+{
+    struct services_world *w = *state;
+    char name[] = "db", missing[] = "no";
+    (void)create(w, name, GIB);
+    assert_int_equal(a.status, PS_OK);
+    w->elsewhere = true;
+#define FORWARDED(service, Type, TYPE, method, to)                                                           \
+    do {                                                                                                     \
+        Pstorage__V1__##Type request = PSTORAGE__V1__##TYPE##__INIT;                                         \
+        expect_forwarded(w, service, method, &request.base, to);                                             \
+    } while (0)
+    FORWARDED(VOLUMES, CreateVolumeRequest, CREATE_VOLUME_REQUEST, "Create", "Volumes/Create");
+    FORWARDED(VOLUMES, ResizeVolumeRequest, RESIZE_VOLUME_REQUEST, "Resize", "Volumes/Resize");
+    FORWARDED(VOLUMES, RenameVolumeRequest, RENAME_VOLUME_REQUEST, "Rename", "Volumes/Rename");
+    FORWARDED(VOLUMES, DeleteVolumeRequest, DELETE_VOLUME_REQUEST, "Delete", "Volumes/Delete");
+    FORWARDED(VOLUMES, SetVolumeRequest, SET_VOLUME_REQUEST, "Set", "Volumes/Set");
+    FORWARDED(SNAPSHOTS, CreateSnapshotRequest, CREATE_SNAPSHOT_REQUEST, "Create", "Snapshots/Create");
+    FORWARDED(SNAPSHOTS, DeleteSnapshotRequest, DELETE_SNAPSHOT_REQUEST, "Delete", "Snapshots/Delete");
+    FORWARDED(SNAPSHOTS, RestoreSnapshotRequest, RESTORE_SNAPSHOT_REQUEST, "Restore", "Snapshots/Restore");
+    FORWARDED(CLONES, CreateCloneRequest, CREATE_CLONE_REQUEST, "Create", "Clones/Create");
+#undef FORWARDED
+    Pstorage__V1__GetVolumeRequest get = PSTORAGE__V1__GET_VOLUME_REQUEST__INIT;
+    get.name = name;
+    answer_free(&a);
+    assert_non_null(call(w, &a, VOLUMES, "Get", &get.base));
+    get.name = missing;
+    answer_free(&a);
+    assert_null(call(w, &a, VOLUMES, "Get", &get.base));
+    assert_int_equal(a.status, PS_ENOTFOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +420,7 @@ int main(void)
         IN_WORLD(a_clone_knows_where_it_came_from),
         IN_WORLD(the_status_shows_node_pod_and_devices),
         IN_WORLD(the_status_of_a_pod_is_asked_by_name),
+        IN_WORLD(every_change_is_sent_on_to_the_primary_and_every_look_is_answered_here),
     };
     return cmocka_run_group_tests_name("services: images", tests, NULL, NULL);
 }
