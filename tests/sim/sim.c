@@ -707,7 +707,7 @@ static void run(struct world *w)
         return;
     heal(w);
     const uint64_t writes = w->result->writes;
-    (void)run_until(w, NULL, w->now + 12 * SECOND);
+    (void)run_until(w, NULL, w->now + 6 * SECOND);
     w->stopping = true;
     if (!w->result->failed && !run_until(w, at_rest, w->now + 60 * SECOND)) {
         describe(w, state, sizeof state);
@@ -748,7 +748,9 @@ const char *sim_mutation_name(enum replica_mutation mutation)
         "skip-lease",    "read-unleased",  "forget-promise",
         "accept-gap",    "keep-tail",      "checkpoint-uncommitted",
         "ignore-epoch",  "silence-grants", "forget-verdict",
-        "ack-unflushed",
+        "ack-unflushed", "forget-ask",     "join-early",
+        "abandon-join",  "lease-from-receipt", "no-margin",
+        "without-swap",
     };
     return names[mutation];
 }
