@@ -28,7 +28,8 @@ bool ask_is_open(const struct replica *r)
 bool ask_may_empower(const struct replica *r)
 {
     const struct ask *a = &r->want.ask;
-    if (a->reason == ASK_NONE || a->expected_epoch != in_force(r)->epoch)
+    if (a->reason == ASK_NONE || a->expected_epoch != in_force(r)->epoch || BROKEN(REPLICA_ABANDON_JOIN) ||
+        BROKEN(REPLICA_JOIN_EARLY))
         return false;
     for (uint32_t i = 0; i < a->next.count; i++) {
         const struct member *m = &a->next.members[i];

@@ -146,7 +146,8 @@ void replica_state(struct replica *r, uint64_t now_ns, const struct replica_stat
     hear(r, in);
     uint64_t granted = 0;
     if (may_grant(r, in)) {
-        const uint64_t until = now_ns + r->config.options.lease_ns + r->config.options.margin_ns;
+        const uint64_t margin = BROKEN(REPLICA_NO_MARGIN) ? 0 : r->config.options.margin_ns;
+        const uint64_t until = now_ns + r->config.options.lease_ns + margin;
         if (r->promise_until_ns < until)
             r->promise_until_ns = until;
         r->promised_store = in->store;
@@ -180,7 +181,8 @@ void replica_state_answer(struct replica *r, uint64_t now_ns, const struct repli
         p->clean++;
     /* Our own stamp, of this start: it comes back only with what we sent. */
     if (in->stamp && in->epoch == in_force(r)->epoch && is_primary(r) && in->stamp <= now_ns) {
-        const uint64_t until = in->stamp + r->config.options.lease_ns;
+        const uint64_t from = BROKEN(REPLICA_LEASE_FROM_RECEIPT) ? now_ns : in->stamp;
+        const uint64_t until = from + r->config.options.lease_ns;
         if (p->lease_until_ns < until)
             p->lease_until_ns = until;
     }

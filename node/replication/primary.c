@@ -315,12 +315,15 @@ static bool may_join(const struct replica *r, const struct peer *p)
     const int at = configuration_find(in_force(r), &p->store);
     return at >= 0 && in_force(r)->members[at].mode == MEMBER_SYNC && !in_force(r)->members[at].in_sync &&
            p->stream == STREAM_FLOWING && p->trouble == REPLICA_PEER_AWAY &&
-           p->clean >= o->clean_heartbeats && log_end(r).seq - p->matched_seq <= o->join_batches &&
+           p->clean >= o->clean_heartbeats &&
+           (log_end(r).seq - p->matched_seq <= o->join_batches || BROKEN(REPLICA_JOIN_EARLY)) &&
            p->lease_until_ns > r->now_ns + o->lease_ns / 4;
 }
 
 static void join_turn(struct replica *r)
 {
+    for (uint32_t i = 0; BROKEN(REPLICA_ABANDON_JOIN) && i < r->peer_count; i++)
+        r->peers[i].joining &= !is_silent(r, &r->peers[i]);
     if (r->role != REPLICA_LEADING || ask_is_open(r) || in_force(r)->epoch != r->want.configuration.epoch)
         return;
     for (uint32_t i = 0; i < r->peer_count; i++) {
@@ -336,7 +339,8 @@ static void join_turn(struct replica *r)
             decide(r, "join", "%.40s is at batch %llu of %llu: counts from now on", peer_name(r, &p->store),
                    (unsigned long long)p->matched_seq, (unsigned long long)p->join_seq);
         }
-        if (p->joining && p->matched_seq >= p->join_seq) {
+        if (p->joining && (p->matched_seq >= p->join_seq || BROKEN(REPLICA_JOIN_EARLY))) {
+            p->joining = !BROKEN(REPLICA_JOIN_EARLY);
             struct configuration next = *in_force(r);
             (void)mark(&next, &p->store, true);
             ask(r, ASK_JOIN, &next);

@@ -85,7 +85,9 @@ int replica_create(const struct replica_config *config, uint64_t now_ns, struct 
     r->effects = config->effects;
     r->user = config->user;
     prng_seed(&r->prng, config->seed);
-    r->now_ns = now_ns;
+    r->now_ns = r->turn_ns = now_ns;
+    if (BROKEN(REPLICA_FORGET_ASK))
+        state.ask = (struct ask){.reason = ASK_NONE};
     r->want = r->durable = state;
     r->primary_ns = now_ns;
     /* Whom the former run promised what is forgotten: a start counts as a promise just given. */

@@ -66,6 +66,8 @@ static void io_done(struct pod_io *io, int status)
         fail(w, "host %u: %s failed with %s", h->index, op->is_write ? "a write" : "a read",
              ps_status_name(status));
     op->host = NULL;
+    if (op->is_write)
+        h->doubtful &= ~(1u << op->node);
     if (!waits)
         return;
     h->current = NULL;
@@ -78,6 +80,7 @@ void host_node_dies(struct host *h, unsigned node)
     if (h->images[node])
         pod_image_close(h->images[node]);
     h->images[node] = NULL;
+    h->doubtful &= ~(1u << node);
     for (int i = 0; i < HOST_OPS; i++) {
         struct host_op *op = &h->ops[i];
         if (!op->host || op->node != node)
@@ -91,17 +94,22 @@ void host_node_dies(struct host *h, unsigned node)
     }
 }
 
+static bool serves(const struct world *w, const struct node *n)
+{
+    struct replica_info info;
+    if (!n->up || !n->opened || n->paused_until > w->now)
+        return false;
+    replica_look(member_replica(n->member), clock_of(n), &info);
+    return info.role == REPLICA_LEADING;
+}
+
+/* One that says that it serves; NULL: none. */
 static struct node *serving_node(struct world *w)
 {
-    for (unsigned i = 0; i < w->node_count; i++) {
-        struct node *n = &w->nodes[(i + w->now / 1000) % w->node_count];
-        struct replica_info info;
-        if (!n->up || !n->opened || n->paused_until > w->now)
-            continue;
-        replica_look(member_replica(n->member), clock_of(n), &info);
-        if (info.role == REPLICA_LEADING)
-            return n;
-    }
+    const unsigned from = (unsigned)below(w, w->node_count);
+    for (unsigned i = 0; i < w->node_count; i++)
+        if (serves(w, &w->nodes[(from + i) % w->node_count]))
+            return &w->nodes[(from + i) % w->node_count];
     return NULL;
 }
 
@@ -185,7 +193,7 @@ static void submit(struct host *h, struct node *n, bool is_write, uint32_t block
     op->host = h;
     h->current = op;
     /* Some are patient. */
-    at(w, w->now + 10 * MS + below(w, chance(w, 1, 2) ? 100 * MS : 3 * SECOND), EVENT_HOST, h->index, op->serial,
+    at(w, w->now + 10 * MS + below(w, chance(w, 3, 4) ? 100 * MS : 3 * SECOND), EVENT_HOST, h->index, op->serial,
        NULL);
     wake(n);
 }
@@ -196,6 +204,8 @@ void host_turn(struct host *h, uint64_t serial)
     if (serial) {
         if (w->stopping || !h->current || h->current->serial != serial)
             return;
+        if (h->current->is_write)
+            h->doubtful |= 1u << h->current->node;
         h->current = NULL;
         w->result->unanswered++;
     }
@@ -216,7 +226,8 @@ void host_turn(struct host *h, uint64_t serial)
         return;
     }
     const uint32_t count = 1 + (uint32_t)below(w, IO_BLOCKS_MAX);
-    submit(h, n, chance(w, 3, 5), (uint32_t)below(w, BLOCKS - count + 1), count);
+    /* Where a write stays without an answer it does not send more of them. */
+    submit(h, n, !(h->doubtful & 1u << n->index) && chance(w, 3, 5), (uint32_t)below(w, BLOCKS - count + 1), count);
 }
 
 bool hosts_idle(const struct world *w)

@@ -176,7 +176,7 @@ static void ask_mediator(struct world *w, const struct message *m)
 {
     static struct mediator_change_reply reply;
     struct ps_error err = {0};
-    const struct mediator_change_pod pod = {.expected_epoch = m->cas.expected_epoch, .next = m->cas.next};
+    struct mediator_change_pod pod = {.expected_epoch = m->cas.expected_epoch, .next = m->cas.next};
     const struct mediator_change change = {.cluster = cluster,
                                            .mediator = m->cas.mediator,
                                            .request_id = m->cas.request,
@@ -185,6 +185,10 @@ static void ask_mediator(struct world *w, const struct message *m)
                                            .pods = &pod};
     const struct mediator_pod *before = mediator_get(w->mediator, cluster, &m->cas.next.pod, NULL);
     const struct configuration was = before ? before->configuration : (struct configuration){0};
+    if (w->options.mutation == REPLICA_WITHOUT_SWAP && pod.expected_epoch < was.epoch) {
+        pod.expected_epoch = was.epoch;
+        pod.next.epoch = was.epoch + 1;
+    }
     if (mediator_change(w->mediator, &change, w->now, &reply, &err)) {
         trace(w, "mediator: can't decide: %s", err.detail);
         return; /* it is asked again */

@@ -262,29 +262,62 @@ static uint64_t some_time(struct world *w)
     return 20 * MS + below(w, most[below(w, 4)]);
 }
 
+/* Whom it hits: often the one that matters most. */
+static struct node *victim(struct world *w)
+{
+    if (chance(w, 1, 2))
+        for (unsigned i = 0; i < w->node_count; i++) {
+            struct replica_info info;
+            struct node *n = &w->nodes[i];
+            if (!n->up || !n->opened)
+                continue;
+            replica_look(member_replica(n->member), clock_of(n), &info);
+            if (info.role == REPLICA_LEADING)
+                return n;
+        }
+    return &w->nodes[below(w, w->node_count)];
+}
+
+/* Kinds of faults differ from seed to seed in number: what one kind does is not always hidden by the next. */
+static enum fault_kind kind_of_fault(struct world *w)
+{
+    unsigned all = 0, kind = 0;
+    for (int i = 0; i < FAULTS; i++)
+        all += w->fault_weight[i];
+    unsigned pick = (unsigned)below(w, all);
+    while (pick >= w->fault_weight[kind])
+        pick -= w->fault_weight[kind++];
+    return (enum fault_kind)kind;
+}
+
 static void fault(struct world *w)
 {
-    const unsigned a = (unsigned)below(w, w->node_count);
-    struct node *n = &w->nodes[a];
+    struct node *n = victim(w);
+    const unsigned a = n->index;
     unsigned b = (unsigned)below(w, w->node_count + 1);
     const uint64_t ns = some_time(w);
-    switch (below(w, 12)) {
-    case 0:
-    case 1:
-    case 2:
+    switch (kind_of_fault(w)) {
+    case FAULT_CRASH:
         node_crash(n);
         at(w, w->now + (chance(w, 1, 2) ? below(w, 300 * MS) : ns), EVENT_START, a, 0, NULL);
+        if (chance(w, 3, 4))
+            break;
+        /* And comes back where it sees the mediator alone. */
+        trace(w, "%s is cut off from the others for %llu ms", n->name, (unsigned long long)(ns / MS));
+        for (unsigned i = 0; i < w->node_count; i++)
+            if (i != a) {
+                cut_link(w, a, i, ns);
+                cut_link(w, i, a, ns);
+            }
         break;
-    case 3: /* several at once */
+    case FAULT_CRASH_MANY:
         for (unsigned i = 0; i < w->node_count; i++)
             if (chance(w, 2, 3) && w->nodes[i].up) {
                 node_crash(&w->nodes[i]);
                 at(w, w->now + below(w, 2 * SECOND), EVENT_START, i, 0, NULL);
             }
         break;
-    case 4:
-    case 5:
-    case 6:
+    case FAULT_CUT:
         if (b == w->node_count)
             b = MEDIATOR;
         if (b == a)
@@ -297,7 +330,7 @@ static void fault(struct world *w)
             cut_link(w, b, a, ns);
         w->result->cuts++;
         break;
-    case 7: /* alone */
+    case FAULT_ALONE:
         trace(w, "%s is cut off for %llu ms", n->name, (unsigned long long)(ns / MS));
         for (unsigned i = 0; i < ENDS; i++)
             if (i != a) {
@@ -306,28 +339,32 @@ static void fault(struct world *w)
             }
         w->result->cuts++;
         break;
-    case 8:
+    case FAULT_PAUSE:
         trace(w, "%s is paused for %llu ms", n->name, (unsigned long long)(ns / MS));
         n->paused_until = w->now + ns;
         w->result->pauses++;
         break;
-    case 9:
+    case FAULT_MEDIATOR:
         trace(w, "mediator is down for %llu ms", (unsigned long long)(ns / MS));
         w->mediator_up = false;
         w->mediator_until = w->now + ns;
         w->result->mediator_outages++;
         break;
-    case 10:
+    case FAULT_SLOW_DISK:
         trace(w, "%s's disk is slow for %llu ms", n->name, (unsigned long long)(ns / MS));
         n->disk_slow_until = w->now + ns;
         break;
-    default:
+    case FAULT_CLOGGED:
         w->clogged = !w->clogged;
+        break;
+    case FAULT_SWITCH_OVER:
         if (n->up && n->opened && b < w->node_count && w->nodes[b].known) {
             struct ps_error err;
             (void)replica_switch_over(member_replica(n->member), clock_of(n), &w->nodes[b].store, &err);
             wake(n);
         }
+        break;
+    case FAULTS:
         break;
     }
 }
@@ -403,7 +440,7 @@ static void happen(struct world *w, const struct event *e)
     case EVENT_FAULT:
         if (w->faults) {
             expire(w);
-            if (chance(w, 1, 8))
+            if (chance(w, 1, w->fault_every))
                 fault(w);
             at(w, w->now + 50 * MS, EVENT_FAULT, 0, 0, NULL);
         }
@@ -609,6 +646,11 @@ static void begin(struct world *w)
     mediator_restart(w);
     w->history = history_create(BLOCKS);
     const bool small = chance(w, 1, 8);
+    static const unsigned every[] = {8, 16, 30, 60};
+    w->fault_every = every[below(w, 4)];
+    for (int i = 0; i < FAULTS; i++)
+        w->fault_weight[i] = (unsigned)below(w, 4);
+    w->fault_weight[below(w, FAULTS)]++;
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
         const struct blkdev_mem_options disk = {.size_bytes = small ? SMALL_DISK_BYTES : DISK_BYTES, .max_io_bytes = 1 << 20};
@@ -665,7 +707,7 @@ static void run(struct world *w)
         return;
     heal(w);
     const uint64_t writes = w->result->writes;
-    (void)run_until(w, NULL, w->now + 12 * SECOND);
+    (void)run_until(w, NULL, w->now + 6 * SECOND);
     w->stopping = true;
     if (!w->result->failed && !run_until(w, at_rest, w->now + 60 * SECOND)) {
         describe(w, state, sizeof state);
@@ -706,7 +748,9 @@ const char *sim_mutation_name(enum replica_mutation mutation)
         "skip-lease",    "read-unleased",  "forget-promise",
         "accept-gap",    "keep-tail",      "checkpoint-uncommitted",
         "ignore-epoch",  "silence-grants", "forget-verdict",
-        "ack-unflushed",
+        "ack-unflushed", "forget-ask",     "join-early",
+        "abandon-join",  "lease-from-receipt", "no-margin",
+        "without-swap",
     };
     return names[mutation];
 }

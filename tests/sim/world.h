@@ -36,6 +36,19 @@ enum event_kind {
     EVENT_FAULT,
 };
 
+enum fault_kind {
+    FAULT_CRASH,
+    FAULT_CRASH_MANY,
+    FAULT_CUT,   /* one link, in one direction or both */
+    FAULT_ALONE, /* all links of a node */
+    FAULT_PAUSE,
+    FAULT_MEDIATOR,
+    FAULT_SLOW_DISK,
+    FAULT_CLOGGED,
+    FAULT_SWITCH_OVER,
+    FAULTS,
+};
+
 enum message_kind {
     MESSAGE_STATE,
     MESSAGE_STATE_ANSWER,
@@ -109,6 +122,7 @@ struct host {
     struct pod_image *images[SIM_NODES_MAX]; /* open at each node */
     struct host_op ops[HOST_OPS], *current;  /* the others were given up, but may be carried out yet */
     uint64_t serial;
+    unsigned doubtful; /* a bit a node */
 };
 
 struct world {
@@ -140,6 +154,7 @@ struct world {
     uint64_t make_life;
     unsigned make_node;
     bool faults, stopping;
+    unsigned fault_every, fault_weight[FAULTS];
     uint64_t last_write_ns;
 };
 

@@ -1,0 +1,616 @@
+/* The replica's rules, told as stories of two or three members whose messages are handed over by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "node/replication/replica_impl.h"
+
+#define MS     1000000ull
+#define SECOND 1000000000ull
+
+enum {
+    A = 1,
+    B,
+    C,
+};
+
+/* One replica, its log of `end` batches, and what it wanted last. */
+struct rig {
+    struct replica *r;
+    uint64_t now;
+    uint64_t end;
+    bool persists, led, stood_down;
+    uint8_t state[REPLICA_STATE_BYTES_MAX];
+    size_t state_bytes;
+    unsigned asks, begins, acks;
+    struct replica_cas cas;
+    struct replica_begin_msg begin;
+    struct replica_ack_msg ack;
+    struct replica_state_msg told; /* last heartbeat */
+    uint64_t committed, truncated_to;
+    bool truncates;
+};
+
+static struct uuid store(int n)
+{
+    return (struct uuid){{(uint8_t)n, 77}};
+}
+
+static const struct uuid pod = {{9}}, mediator = {{5}};
+
+static struct log_id id_of(uint64_t seq)
+{
+    return seq ? (struct log_id){.epoch = 1, .run = 1, .seq = seq, .hash = seq * 31} : (struct log_id){0};
+}
+
+/* ---- effects */
+
+static void send_state(void *user, const struct uuid *to, const struct replica_state_msg *msg)
+{
+    (void)to;
+    ((struct rig *)user)->told = *msg;
+}
+static void send_begin(void *user, const struct uuid *to, const struct replica_begin_msg *msg)
+{
+    struct rig *g = user;
+    (void)to;
+    g->begin = *msg;
+    g->begins++;
+}
+static void ship(void *user, const struct uuid *to, const struct replica_append_msg *envelope, uint64_t from,
+                 uint64_t upto)
+{
+    (void)user, (void)to, (void)envelope, (void)from, (void)upto;
+}
+static void send_ack(void *user, const struct uuid *to, const struct replica_ack_msg *msg)
+{
+    struct rig *g = user;
+    (void)to;
+    g->ack = *msg;
+    g->acks++;
+}
+static void ask_mediator(void *user, const struct replica_cas *cas)
+{
+    struct rig *g = user;
+    g->cas = *cas;
+    g->asks++;
+}
+static void report_mediator(void *user, uint64_t epoch)
+{
+    (void)user, (void)epoch;
+}
+static void persist(void *user, const void *data, size_t bytes)
+{
+    struct rig *g = user;
+    assert_false(g->persists);
+    g->persists = true;
+    memcpy(g->state, data, bytes);
+    g->state_bytes = bytes;
+}
+static void truncate_log(void *user, uint64_t seq)
+{
+    struct rig *g = user;
+    g->truncates = true;
+    g->truncated_to = seq;
+}
+static void commit(void *user, uint64_t seq)
+{
+    ((struct rig *)user)->committed = seq;
+}
+static void lead(void *user, uint64_t epoch)
+{
+    (void)epoch;
+    ((struct rig *)user)->led = true;
+}
+static void lead_epoch(void *user, uint64_t epoch)
+{
+    (void)user, (void)epoch;
+}
+static void stand_down(void *user)
+{
+    ((struct rig *)user)->stood_down = true;
+}
+static void hold(void *user, bool held)
+{
+    (void)user, (void)held;
+}
+static void limit_free(void *user, uint64_t bytes)
+{
+    (void)user, (void)bytes;
+}
+static int id_at(void *user, uint64_t seq, struct log_id *out)
+{
+    if (seq > ((struct rig *)user)->end)
+        return PS_ENOTFOUND;
+    *out = id_of(seq);
+    return 0;
+}
+static uint64_t log_first(void *user)
+{
+    return ((struct rig *)user)->end ? 1 : 0;
+}
+static bool log_searching(void *user)
+{
+    (void)user;
+    return false;
+}
+static void decided(void *user, const struct replica_decision *decision)
+{
+    (void)user, (void)decision;
+}
+static void changed(void *user)
+{
+    (void)user;
+}
+
+static const struct replica_effects effects = {
+    send_state, send_begin, ship,       send_ack, ask_mediator, report_mediator, persist,       truncate_log, commit,
+    lead,       lead_epoch, stand_down, hold,     limit_free,   id_at,           log_first, log_searching, decided,
+    changed,
+};
+
+/* ---- the rig */
+
+static struct configuration configuration(uint64_t epoch, int primary, int in_sync)
+{
+    struct configuration c = {.pod = pod, .epoch = epoch, .count = C, .primary = store(primary)};
+    snprintf(c.pod_name, sizeof c.pod_name, "default");
+    for (int i = A; i <= C; i++) {
+        struct member *m = &c.members[i - 1];
+        *m = (struct member){.store = store(i), .mode = MEMBER_SYNC, .in_sync = (in_sync & 1 << i) != 0};
+        snprintf(m->node, sizeof m->node, "n%d", i);
+    }
+    return c;
+}
+
+static void start(struct rig *g, int who, uint64_t run, uint64_t now, const struct durable *state, uint64_t end)
+{
+    uint8_t bytes[REPLICA_STATE_BYTES_MAX];
+    struct ps_error err;
+    const struct log_id applied = id_of(end);
+    *g = (struct rig){.now = now, .end = end};
+    const struct replica_config config = {
+        .pod = pod,
+        .store = store(who),
+        .run = run,
+        .node = "me",
+        .seed = 1,
+        .state = bytes,
+        .state_bytes = durable_encode(state, bytes),
+        .options = replica_defaults,
+        .effects = &effects,
+        .user = g,
+    };
+    assert_int_equal(replica_create(&config, now, &g->r, &err), 0);
+    replica_opened(g->r, &applied, NULL, 0);
+    (void)replica_turn(g->r, now);
+}
+
+static void turn(struct rig *g, uint64_t now)
+{
+    g->now = now;
+    (void)replica_turn(g->r, now);
+}
+
+static void persisted(struct rig *g)
+{
+    assert_true(g->persists);
+    g->persists = false;
+    replica_persisted(g->r, g->now, 0);
+    turn(g, g->now);
+}
+
+static void mediator_answers(struct rig *g, const struct configuration *now)
+{
+    const struct replica_verdict v = {.mediator = mediator, .now = *now};
+    replica_verdict(g->r, g->now, &v);
+}
+
+/* `who` is heard, in `epoch`, with a log that ends at `end`. */
+static void hears(struct rig *g, int who, uint64_t run, uint64_t epoch, uint64_t end)
+{
+    const struct replica_state_msg msg = {.pod = pod,
+                                          .store = store(who),
+                                          .run = run,
+                                          .epoch = epoch,
+                                          .applied = id_of(end),
+                                          .end = id_of(end),
+                                          .log_open = true};
+    struct replica_state_msg answer;
+    replica_state(g->r, g->now, &msg, &answer);
+    turn(g, g->now);
+}
+
+static void acks(struct rig *g, int who, uint64_t run, uint64_t epoch, uint64_t end)
+{
+    const struct replica_ack_msg ack = {.pod = pod,
+                                        .store = store(who),
+                                        .run = run,
+                                        .epoch = epoch,
+                                        .stream = g->begin.stream,
+                                        .end = id_of(end)};
+    replica_ack(g->r, g->now, &ack);
+    turn(g, g->now);
+}
+
+static enum replica_role role_of(const struct rig *g)
+{
+    struct replica_info info;
+    replica_look(g->r, g->now, &info);
+    return info.role;
+}
+
+static void end(struct rig *g)
+{
+    replica_destroy(g->r);
+}
+
+/* ---- stories */
+
+static void an_acknowledgement_for_an_older_run_or_epoch_does_not_count(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(3, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 3};
+    start(&g, A, 2, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 1100 * MS);
+    hears(&g, B, 1, 3, 5);
+    assert_int_equal(g.begins, 1);
+    assert_int_equal(g.begin.after.seq, 5);
+    acks(&g, B, 1, 3, 5);
+    acks(&g, B, 2, 2, 5);
+    assert_false(g.led);
+    acks(&g, B, 2, 3, 5);
+    assert_true(g.led);
+    /* Led, but nothing is read before the member has given its lease. */
+    assert_false(replica_may_read(g.r, g.now));
+    end(&g);
+}
+
+static void a_promise_outlives_the_lease_that_rests_on_it(void **state)
+{
+    (void)state;
+    struct rig a, b;
+    struct durable d = {
+        .configuration = configuration(1, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 1};
+    start(&a, A, 1, 10 * SECOND, &d, 5);
+    start(&b, B, 1, 10 * SECOND, &d, 5);
+    turn(&a, a.now + 1100 * MS);
+    turn(&b, a.now);
+    hears(&a, B, 1, 1, 5);
+    acks(&a, B, 1, 1, 5);
+    assert_true(a.led && a.told.ready && a.told.stamp == a.now);
+    /* Its request takes 40 ms, the answer 60. */
+    const uint64_t stamp = a.now, receipt = stamp + 40 * MS;
+    struct replica_state_msg answer;
+    replica_state(b.r, receipt, &a.told, &answer);
+    assert_int_equal(answer.stamp, stamp);
+    a.now = stamp + 100 * MS;
+    replica_state_answer(a.r, a.now, &answer);
+    assert_true(replica_may_read(a.r, stamp + SECOND - 1));
+    assert_false(replica_may_read(a.r, stamp + SECOND));
+    /* The mediator has given the pod to B before its promise ends; it waits all the same. */
+    const struct configuration next = configuration(2, B, 1 << B);
+    b.now = stamp + 950 * MS;
+    mediator_answers(&b, &next);
+    turn(&b, b.now);
+    persisted(&b);
+    turn(&b, receipt + 1100 * MS - 1);
+    assert_int_equal(role_of(&b), REPLICA_INHERITING);
+    assert_false(b.led);
+    turn(&b, receipt + 1100 * MS);
+    assert_true(b.led);
+    end(&a);
+    end(&b);
+}
+
+static void an_ask_is_durable_before_it_is_sent(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration c = configuration(1, A, 1 << A | 1 << B);
+    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 1};
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    for (int i = 0; i < 12 && !g.persists; i++) {
+        g.now += 250 * MS;
+        mediator_answers(&g, &c);
+        turn(&g, g.now);
+    }
+    struct durable asked;
+    struct ps_error err;
+    assert_true(g.persists);
+    assert_int_equal(g.asks, 0);
+    assert_int_equal(durable_decode(g.state, g.state_bytes, &asked, &err), 0);
+    assert_int_equal(asked.ask.reason, ASK_TAKE_OVER);
+    persisted(&g);
+    assert_int_equal(g.asks, 1);
+    assert_int_equal(g.cas.expected_epoch, 1);
+    assert_true(uuid_equal(&g.cas.next.primary, &g.cas.requester));
+    assert_false(configuration_in_sync(&g.cas.next, &c.primary));
+    /* A restart knows it still, and asks the same. */
+    const struct uuid request = g.cas.request;
+    end(&g);
+    start(&g, B, 2, 20 * SECOND, &asked, 5);
+    turn(&g, g.now + 1100 * MS);
+    assert_int_equal(g.asks, 1);
+    assert_true(uuid_equal(&g.cas.request, &request));
+    end(&g);
+}
+
+static void a_joiner_counts_until_its_ask_is_settled_also_after_a_restart(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct durable d = {
+        .configuration = configuration(4, A, 1 << A),
+        .mediator = mediator,
+        .highest_epoch = 5,
+        .ask = {.reason = ASK_JOIN,
+                .request = {{3}},
+                .expected_epoch = 4,
+                .next = configuration(5, A, 1 << A | 1 << B)},
+    };
+    start(&g, A, 2, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 3 * SECOND);
+    assert_false(g.led); /* though it is the only one in sync */
+    hears(&g, B, 1, 4, 2);
+    acks(&g, B, 2, 4, 2);
+    assert_false(g.led);
+    acks(&g, B, 2, 4, 5);
+    assert_true(g.led);
+    assert_false(replica_may_read(g.r, g.now));
+    end(&g);
+    /* The answer is that it was not let in: A is alone again. */
+    start(&g, A, 3, 20 * SECOND, &d, 5);
+    turn(&g, g.now + 3 * SECOND);
+    const struct configuration other = configuration(6, A, 1 << A);
+    mediator_answers(&g, &other);
+    turn(&g, g.now);
+    assert_false(g.led);
+    persisted(&g);
+    assert_true(g.led);
+    assert_true(replica_may_read(g.r, g.now));
+    end(&g);
+}
+
+static void the_loser_of_a_swap_fences_itself(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {.configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 2, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 1100 * MS);
+    assert_true(g.led && replica_may_read(g.r, g.now));
+    const struct configuration other = configuration(2, B, 1 << B);
+    mediator_answers(&g, &other);
+    /* At once: fencing does not wait for a flush. */
+    assert_true(g.stood_down);
+    assert_false(replica_may_read(g.r, g.now));
+    const struct log_id applied = id_of(5);
+    replica_opened(g.r, &applied, NULL, 0);
+    turn(&g, g.now);
+    persisted(&g);
+    assert_int_equal(role_of(&g), REPLICA_RETURNING);
+    end(&g);
+}
+
+static void a_member_keeps_what_the_primary_has_and_drops_the_rest(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(2, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 2};
+    const struct log_id tail[] = {id_of(6), id_of(7), {.epoch = 1, .run = 1, .seq = 8, .hash = 5}}, applied = id_of(5);
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    end(&g);
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    g.r->log_open = false;
+    replica_opened(g.r, &applied, tail, 3);
+    struct replica_begin_msg begin = {.pod = pod, .store = store(A), .run = 1, .epoch = 2, .stream = 1, .after = applied};
+    begin.follows[0] = id_of(6);
+    begin.follows[1] = id_of(7);
+    begin.follows[2] = id_of(8);
+    begin.follows_count = 3;
+    struct replica_ack_msg refusal;
+    assert_true(replica_begin(g.r, g.now, &begin, &refusal));
+    turn(&g, g.now);
+    assert_true(g.truncates);
+    assert_int_equal(g.truncated_to, 7);
+    assert_int_equal(g.acks, 0);
+    replica_truncated(g.r, 0);
+    turn(&g, g.now);
+    assert_int_equal(g.acks, 1);
+    assert_int_equal(g.ack.end.seq, 7);
+    assert_int_equal(g.ack.status, 0);
+    end(&g);
+}
+
+static void a_refusal_of_an_ended_stream_does_not_end_the_next_one(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 1, 10 * SECOND, &d, 5);
+    hears(&g, B, 1, 1, 5);
+    const uint64_t old = g.begin.stream;
+    g.now += MS;
+    const struct uuid b = store(B);
+    replica_peer_lost(g.r, g.now, &b);
+    g.now += MS;
+    hears(&g, B, 1, 1, 5);
+    assert_int_equal(g.begin.stream, old + 1);
+    acks(&g, B, 1, 1, 5);
+    const struct replica_ack_msg late = {
+        .pod = pod, .store = b, .run = 1, .epoch = 1, .stream = old, .end = id_of(5), .status = PS_EABORTED};
+    replica_ack(g.r, g.now, &late);
+    g.now += MS;
+    hears(&g, B, 1, 1, 5);
+    assert_int_equal(g.begins, 2);
+    end(&g);
+}
+
+static void a_begin_that_rests_on_an_old_report_is_refused(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(2, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 2};
+    start(&g, B, 1, 10 * SECOND, &d, 40);
+    struct replica_begin_msg begin = {.pod = pod, .store = store(A), .run = 1, .epoch = 2, .stream = 4, .after = id_of(10)};
+    while (begin.follows_count < REPLICA_TAIL_MAX) {
+        begin.follows[begin.follows_count] = id_of(11 + begin.follows_count);
+        begin.follows_count++;
+    }
+    struct replica_ack_msg refusal;
+    assert_true(replica_begin(g.r, g.now, &begin, &refusal));
+    turn(&g, g.now);
+    assert_false(g.truncates);
+    assert_int_equal(g.ack.status, PS_EABORTED);
+    assert_int_equal(g.ack.stream, 4);
+    end(&g);
+}
+
+static void a_batch_that_is_there_already_is_acknowledged_again(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(2, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 2};
+    start(&g, B, 1, 10 * SECOND, &d, 12);
+    const struct replica_begin_msg begin = {.pod = pod,
+                                            .store = store(A),
+                                            .run = 1,
+                                            .epoch = 2,
+                                            .stream = 4,
+                                            .after = id_of(11),
+                                            .follows = {id_of(12)},
+                                            .follows_count = 1};
+    struct replica_ack_msg refusal;
+    assert_true(replica_begin(g.r, g.now, &begin, &refusal));
+    turn(&g, g.now);
+    assert_int_equal(g.acks, 1);
+    const struct replica_append_msg append = {
+        .pod = pod, .store = store(A), .run = 1, .epoch = 2, .stream = 4, .id = id_of(12)};
+    const struct log_id before = id_of(11);
+    bool fresh = true;
+    assert_true(replica_append(g.r, g.now, &append, &before, &fresh, &refusal));
+    assert_false(fresh);
+    assert_int_equal(g.acks, 2);
+    assert_int_equal(g.ack.end.seq, 12);
+    end(&g);
+}
+
+static void a_new_primary_gives_all_members_time_to_be_heard(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration c = configuration(1, A, 1 << A | 1 << B | 1 << C);
+    const struct durable d = {.mediator = mediator};
+    start(&g, A, 1, 10 * SECOND, &d, 0);
+    mediator_answers(&g, &c);
+    turn(&g, g.now);
+    persisted(&g);
+    for (int i = 0; i < 7; i++)
+        turn(&g, g.now + 100 * MS);
+    assert_false(g.persists);
+    turn(&g, g.now + 100 * MS);
+    persisted(&g);
+    assert_int_equal(g.asks, 1);
+    assert_int_equal(configuration_sync_count(&g.cas.next), 1);
+    end(&g);
+}
+
+static void a_pause_of_its_own_is_nobodys_silence(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration c = configuration(1, A, 1 << A | 1 << B);
+    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 1, 10 * SECOND, &d, 0);
+    hears(&g, B, 1, 1, 0);
+    acks(&g, B, 1, 1, 0);
+    turn(&g, g.now + 5 * SECOND);
+    mediator_answers(&g, &c);
+    turn(&g, g.now + MS);
+    assert_false(g.persists);
+    end(&g);
+}
+
+static void a_take_over_is_asked_for_once(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration c = configuration(1, A, 1 << A | 1 << B), mine = configuration(2, B, 1 << B);
+    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 1};
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    for (int i = 0; i < 12 && !g.persists; i++) {
+        g.now += 250 * MS;
+        mediator_answers(&g, &c);
+        turn(&g, g.now);
+    }
+    persisted(&g);
+    assert_int_equal(g.asks, 1);
+    /* Granted, and not durable here yet. */
+    mediator_answers(&g, &mine);
+    turn(&g, g.now + 50 * MS);
+    struct durable writing;
+    assert_int_equal(durable_decode(g.state, g.state_bytes, &writing, NULL), 0);
+    assert_int_equal(writing.configuration.epoch, 2);
+    assert_int_equal(writing.ask.reason, ASK_NONE);
+    persisted(&g);
+    assert_false(g.persists);
+    assert_int_equal(g.asks, 1);
+    end(&g);
+}
+
+static void nobody_becomes_primary_while_its_log_is_cut(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(2, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 2};
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    const struct log_id tail[] = {id_of(6)}, applied = id_of(5);
+    g.r->log_open = false;
+    replica_opened(g.r, &applied, tail, 1);
+    const struct replica_begin_msg begin = {.pod = pod, .store = store(A), .run = 1, .epoch = 2, .stream = 1, .after = applied};
+    struct replica_ack_msg refusal;
+    assert_true(replica_begin(g.r, g.now, &begin, &refusal));
+    turn(&g, g.now);
+    assert_true(g.truncates);
+    const struct configuration mine = configuration(3, B, 1 << B);
+    mediator_answers(&g, &mine);
+    turn(&g, g.now);
+    persisted(&g);
+    turn(&g, g.now + 2 * SECOND);
+    assert_false(g.led);
+    replica_truncated(g.r, 0);
+    turn(&g, g.now + MS);
+    assert_true(g.led);
+    end(&g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_acknowledgement_for_an_older_run_or_epoch_does_not_count),
+        cmocka_unit_test(a_promise_outlives_the_lease_that_rests_on_it),
+        cmocka_unit_test(an_ask_is_durable_before_it_is_sent),
+        cmocka_unit_test(a_joiner_counts_until_its_ask_is_settled_also_after_a_restart),
+        cmocka_unit_test(the_loser_of_a_swap_fences_itself),
+        cmocka_unit_test(a_member_keeps_what_the_primary_has_and_drops_the_rest),
+        cmocka_unit_test(a_refusal_of_an_ended_stream_does_not_end_the_next_one),
+        cmocka_unit_test(a_begin_that_rests_on_an_old_report_is_refused),
+        cmocka_unit_test(a_batch_that_is_there_already_is_acknowledged_again),
+        cmocka_unit_test(a_new_primary_gives_all_members_time_to_be_heard),
+        cmocka_unit_test(a_pause_of_its_own_is_nobodys_silence),
+        cmocka_unit_test(a_take_over_is_asked_for_once),
+        cmocka_unit_test(nobody_becomes_primary_while_its_log_is_cut),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
