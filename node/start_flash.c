@@ -163,7 +163,8 @@ int start_pod(struct node *node, struct ps_error *err)
         .dedupe = node->as.dedupe_enabled,
         .compression = node->as.compression_enabled,
         .sha256 = node->as.dedupe_fingerprint == SETTING_FINGERPRINT_SHA256,
-        .memory = &large_memory_mmap,
+        /* A member must answer its peers in time: no burst of first touches may hold it up. */
+        .memory = node->as.cluster_enabled ? &large_memory_filled : &large_memory_mmap,
         .zstd = node->as.compression_algorithm == SETTING_COMPRESSION_ZSTD,
         .event = catalog_service_pod_event,
         .image_changed = catalog_service_image_changed,
