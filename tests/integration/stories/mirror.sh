@@ -5,6 +5,8 @@
 printf '#!/bin/sh\nPSTORAGE_ENDPOINT=%s exec pstorage "$@"\n' "${RPC[2]}" >on_2
 chmod +x on_2
 PATH=$PWD:$PATH
+# Nodes, mediator and command line know the same key.
+export PSTORAGE_CLUSTER_KEY=a-key-that-only-this-story-knows
 
 cluster_start
 say "== formed by settings alone"
