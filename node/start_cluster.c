@@ -22,6 +22,12 @@ static void line(void *user, const char *text)
     log_info("cluster", text);
 }
 
+static void warning(void *user, const char *text)
+{
+    (void)user;
+    log_warn("cluster", text);
+}
+
 static void serving(void *user, bool is_serving)
 {
     struct node *node = user;
@@ -131,6 +137,7 @@ int start_member(struct node *node, const struct pod_config *pod, struct ps_erro
         .serving = serving,
         .decided = decided,
         .log = line,
+        .warn = warning,
         .user = node,
     };
     struct ps_error reason = {0};
