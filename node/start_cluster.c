@@ -118,6 +118,12 @@ static void close_cluster(struct node *node)
     node->cluster = NULL;
 }
 
+/* Where this node listens, for people; nothing if that is everywhere, which is nowhere to go. */
+static const char *address_to_tell(const char *listen)
+{
+    return strstr(listen, "//0.0.0.0:") || strstr(listen, "//[::]:") ? "" : listen;
+}
+
 int start_member(struct node *node, const struct pod_config *pod, struct ps_error *err)
 {
     const struct cluster_config config = {
@@ -128,7 +134,7 @@ int start_member(struct node *node, const struct pod_config *pod, struct ps_erro
         .pod_name = node_pod_name,
         .peers = node->as.peers,
         .mediator = node->as.mediator,
-        .rpc_address = node->as.rpc_listen,
+        .rpc_address = address_to_tell(node->as.rpc_listen),
         .async = node->as.replication_mode == SETTING_REPLICATION_ASYNC,
         .fast_failover = node->as.fast_failover,
         .now_ns = clock_monotonic_ns,
