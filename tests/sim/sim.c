@@ -602,8 +602,11 @@ static bool read_alone(struct world *w, struct node *n, uint8_t *buf)
     struct alone a = {0};
     struct ps_error err = {0};
     struct pod_image *image = NULL;
-    const struct pod_config config = {
-        .name = "default", .memory_budget = POD_MEMORY_MIN, .dedupe = true, .compression = true};
+    const struct pod_config config = {.member_alone = true,
+                                      .name = "default",
+                                      .memory_budget = POD_MEMORY_MIN,
+                                      .dedupe = true,
+                                      .compression = true};
     (void)blkdev_mem_drain(n->disk);
     blkdev_mem_power_cut(n->disk, &w->prng, BLKDEV_MEM_LOSE);
     node_destroy(n);
