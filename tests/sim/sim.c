@@ -674,7 +674,8 @@ static void begin(struct world *w)
     w->fault_weight[below(w, FAULTS)]++;
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
-        const struct blkdev_mem_options disk = {.size_bytes = small ? SMALL_DISK_BYTES : DISK_BYTES, .max_io_bytes = 1 << 20};
+        const struct blkdev_mem_options disk = {.size_bytes = small ? SMALL_DISK_BYTES : DISK_BYTES,
+                                                .max_io_bytes = 1 << 20};
         *n = (struct node){.w = w, .index = i};
         (void)snprintf(n->name, sizeof n->name, "n%u", i + 1);
         n->disk = blkdev_mem_create(&disk);
@@ -766,12 +767,24 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
 const char *sim_mutation_name(enum replica_mutation mutation)
 {
     static const char *const names[REPLICA_MUTATIONS] = {
-        "honest",        "ack-any",        "commit-alone",
-        "skip-lease",    "read-unleased",  "forget-promise",
-        "accept-gap",    "keep-tail",      "checkpoint-uncommitted",
-        "ignore-epoch",  "silence-grants", "forget-verdict",
-        "ack-unflushed", "forget-ask",     "join-early",
-        "abandon-join",  "lease-from-receipt", "no-margin",
+        "honest",
+        "ack-any",
+        "commit-alone",
+        "skip-lease",
+        "read-unleased",
+        "forget-promise",
+        "accept-gap",
+        "keep-tail",
+        "checkpoint-uncommitted",
+        "ignore-epoch",
+        "silence-grants",
+        "forget-verdict",
+        "ack-unflushed",
+        "forget-ask",
+        "join-early",
+        "abandon-join",
+        "lease-from-receipt",
+        "no-margin",
         "without-swap",
     };
     return names[mutation];
