@@ -98,7 +98,9 @@ void log_retain_trim(struct pod *pod)
 {
     if (!pod->log_index)
         return;
-    const uint64_t asked = pod->searching && pod->retain_seq ? 0 : pod->retain_seq ? pod->retain_seq : UINT64_MAX;
+    const uint64_t asked = pod->searching && pod->retain_seq ? 0
+                           : pod->retain_seq                 ? pod->retain_seq
+                                                             : UINT64_MAX;
     uint64_t lowest;
     segments_keep_log(pod->segments, asked);
     if (asked == UINT64_MAX)

@@ -107,8 +107,8 @@ struct pod_log_read {
     int status;
 };
 /* Reads the durable batch at `seq` from flash and verifies it; generation and next segment in it are this
- * member's. Status 0; PS_ENOTFOUND: not retained; PS_EDATALOSS: damaged; PS_EIO. Several may be under way. Non-zero: refused at once,
- * PS_EUNAVAILABLE. */
+ * member's. Status 0; PS_ENOTFOUND: not retained; PS_EDATALOSS: damaged; PS_EIO. Several may be under way.
+ * Non-zero: refused at once, PS_EUNAVAILABLE. */
 int pod_log_read(struct pod *pod, struct pod_log_read *read);
 /* The oldest batch that can be read; its successors up to the durable end can be read too. 0 while there is
  * none. After a start it goes back further when the search for older ones is through. */

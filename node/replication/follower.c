@@ -98,7 +98,8 @@ bool replica_begin(struct replica *r, uint64_t now_ns, const struct replica_begi
         *refusal = make_ack(r, in->run, in->epoch, in->stream, PS_EABORTED);
         return false;
     }
-    if (r->begin_waits && r->begin.epoch == in->epoch && r->begin.run == in->run && r->begin.stream > in->stream)
+    if (r->begin_waits && r->begin.epoch == in->epoch && r->begin.run == in->run &&
+        r->begin.stream > in->stream)
         return true; /* a later one is about to be answered */
     r->stream_epoch = r->stream_run = 0;
     r->begin = *in;

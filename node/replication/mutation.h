@@ -20,11 +20,11 @@ enum replica_mutation {
     REPLICA_FORGET_VERDICT,         /* a mediator forgets its last change (the simulator's part) */
     REPLICA_ACK_UNFLUSHED,          /* a member acknowledges what it has in memory */
     REPLICA_FORGET_ASK,             /* a restart forgets what was asked of the mediator */
-    REPLICA_JOIN_EARLY,             /* a member is asked in wherever it stands, and does not count meanwhile */
-    REPLICA_ABANDON_JOIN,           /* a silent joiner stops to count though its ask is open */
-    REPLICA_LEASE_FROM_RECEIPT,     /* a lease counts from when it came, not from when it was asked for */
-    REPLICA_NO_MARGIN,              /* a promise ends with the lease: clocks and delays differ */
-    REPLICA_WITHOUT_SWAP,           /* the mediator grants whatever epoch is expected (the simulator's part) */
+    REPLICA_JOIN_EARLY,         /* a member is asked in wherever it stands, and does not count meanwhile */
+    REPLICA_ABANDON_JOIN,       /* a silent joiner stops to count though its ask is open */
+    REPLICA_LEASE_FROM_RECEIPT, /* a lease counts from when it came, not from when it was asked for */
+    REPLICA_NO_MARGIN,          /* a promise ends with the lease: clocks and delays differ */
+    REPLICA_WITHOUT_SWAP,       /* the mediator grants whatever epoch is expected (the simulator's part) */
     REPLICA_MUTATIONS,
 };
 

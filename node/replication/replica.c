@@ -95,8 +95,9 @@ int replica_create(const struct replica_config *config, uint64_t now_ns, struct 
         r->promise_until_ns = now_ns + config->options.lease_ns + config->options.margin_ns;
     for (uint32_t i = 0; i < state.configuration.count && r->peer_count < REPLICA_PEERS_MAX; i++)
         if (!is_self(r, &state.configuration.members[i].store))
-            r->peers[r->peer_count++] = (struct peer){.store = state.configuration.members[i].store,
-                                                      .since_ns = BROKEN(REPLICA_FORGET_PROMISE) ? 0 : now_ns};
+            r->peers[r->peer_count++] =
+                (struct peer){.store = state.configuration.members[i].store,
+                              .since_ns = BROKEN(REPLICA_FORGET_PROMISE) ? 0 : now_ns};
     /* A joiner that may have been let in counts until the answer is known. */
     for (uint32_t i = 0; i < r->peer_count && state.ask.reason == ASK_JOIN; i++)
         if (configuration_in_sync(&state.ask.next, &r->peers[i].store) &&

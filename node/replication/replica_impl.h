@@ -54,12 +54,12 @@ enum stream {
 
 struct peer {
     struct uuid store;
-    uint64_t heard_ns;             /* 0: never */
-    uint64_t since_ns;             /* from when on silence counts */
-    bool in_sync, async;           /* by the configuration in force */
-    uint64_t ready_ns;             /* when it said last that it serves */
-    bool lapsed;                   /* what it had of us ended with its former run, and it does not serve yet */
-    bool dead;                     /* known to have ended, until it is heard again */
+    uint64_t heard_ns;   /* 0: never */
+    uint64_t since_ns;   /* from when on silence counts */
+    bool in_sync, async; /* by the configuration in force */
+    uint64_t ready_ns;   /* when it said last that it serves */
+    bool lapsed;         /* what it had of us ended with its former run, and it does not serve yet */
+    bool dead;           /* known to have ended, until it is heard again */
     struct replica_state_msg told; /* its last one */
     uint32_t clean;                /* answered heartbeats in a row */
     uint64_t lease_until_ns;       /* that it gave us, in our configuration's epoch */
@@ -67,7 +67,7 @@ struct peer {
     /* As primary. */
     enum stream stream;
     uint64_t stream_number, stream_from, begin_ns;
-    uint64_t broken_ns; /* when the last stream ended: what was told before is old */
+    uint64_t broken_ns;   /* when the last stream ended: what was told before is old */
     uint64_t matched_seq; /* acknowledged in this epoch, to this run */
     uint64_t shipped_seq;
     uint64_t behind_ns; /* since when it is not at our end; 0: it is */
@@ -110,8 +110,8 @@ struct replica {
     uint64_t primary_ns; /* since when the primary is the one it is */
 
     /* As primary. */
-    uint64_t streams;       /* begun so far */
-    uint64_t base_seq;      /* end of what was inherited */
+    uint64_t streams;  /* begun so far */
+    uint64_t base_seq; /* end of what was inherited */
     uint64_t limit_told;
     uint64_t leading_epoch; /* last one told to the pod */
     struct uuid switching;  /* successor of a switchover under way */

@@ -57,8 +57,8 @@ static void io_done(struct pod_io *io, int status)
     struct host *h = op->host;
     struct world *w = h->w;
     const bool waits = h->current == op;
-    trace(w, "host %u: %s of %u+%u at %s: %s%s", h->index, op->is_write ? "write" : "read", op->block, op->count,
-          w->nodes[op->node].name, ps_status_name(status), waits ? "" : ", too late");
+    trace(w, "host %u: %s of %u+%u at %s: %s%s", h->index, op->is_write ? "write" : "read", op->block,
+          op->count, w->nodes[op->node].name, ps_status_name(status), waits ? "" : ", too late");
     /* What comes too late was not seen; it was done all the same, maybe. */
     if (status == 0 && waits)
         op->is_write ? note_write(op) : note_read(op);
@@ -193,8 +193,8 @@ static void submit(struct host *h, struct node *n, bool is_write, uint32_t block
     op->host = h;
     h->current = op;
     /* Some are patient. */
-    at(w, w->now + 10 * MS + below(w, chance(w, 3, 4) ? 100 * MS : 3 * SECOND), EVENT_HOST, h->index, op->serial,
-       NULL);
+    at(w, w->now + 10 * MS + below(w, chance(w, 3, 4) ? 100 * MS : 3 * SECOND), EVENT_HOST, h->index,
+       op->serial, NULL);
     wake(n);
 }
 
@@ -227,7 +227,8 @@ void host_turn(struct host *h, uint64_t serial)
     }
     const uint32_t count = 1 + (uint32_t)below(w, IO_BLOCKS_MAX);
     /* Where a write stays without an answer it does not send more of them. */
-    submit(h, n, !(h->doubtful & 1u << n->index) && chance(w, 3, 5), (uint32_t)below(w, BLOCKS - count + 1), count);
+    submit(h, n, !(h->doubtful & 1u << n->index) && chance(w, 3, 5), (uint32_t)below(w, BLOCKS - count + 1),
+           count);
 }
 
 bool hosts_idle(const struct world *w)

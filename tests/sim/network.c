@@ -198,7 +198,8 @@ static void ask_mediator(struct world *w, const struct message *m)
                                            .count = 1,
                                            .pods = &pod};
     const struct mediator_pod *before = mediator_get(w->mediator, cluster, &m->cas.next.pod, NULL);
-    if (before && w->options.mutation == REPLICA_WITHOUT_SWAP && m->cas.next.epoch != before->configuration.epoch) {
+    if (before && w->options.mutation == REPLICA_WITHOUT_SWAP &&
+        m->cas.next.epoch != before->configuration.epoch) {
         struct configuration next = m->cas.next;
         if (next.epoch <= before->configuration.epoch)
             next.epoch = before->configuration.epoch + 1;
@@ -213,7 +214,8 @@ static void ask_mediator(struct world *w, const struct message *m)
         trace(w, "mediator: can't decide: %s", err.detail);
         return; /* it is asked again */
     }
-    trace(w, "mediator: %s asks for epoch %llu: %s", w->nodes[m->from].name, (unsigned long long)m->cas.next.epoch, reply.pods[0].text);
+    trace(w, "mediator: %s asks for epoch %llu: %s", w->nodes[m->from].name,
+          (unsigned long long)m->cas.next.epoch, reply.pods[0].text);
     if (reply.granted && reply.pods[0].now.epoch != was.epoch)
         w->mediator_before = was;
     struct replica_verdict v = {

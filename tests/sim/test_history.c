@@ -1,8 +1,8 @@
 /* The checker itself: histories that one disk could have shown, and such that none could. */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 #include "tests/sim/history.h"
 

@@ -103,7 +103,7 @@ struct node {
     struct blkdev_req *scheduled[512];
     size_t scheduled_count;
     struct uuid store;
-    bool known; /* store is set */
+    bool known;   /* store is set */
     bool too_old; /* at rest: it needs a full copy */
 };
 

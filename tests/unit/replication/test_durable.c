@@ -1,7 +1,7 @@
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 #include <stdio.h>
 
 #include "node/replication/replica_impl.h"
@@ -13,7 +13,8 @@ static struct durable example(void)
     *c = (struct configuration){.pod = {{3}}, .epoch = 7, .count = 2, .primary = {{4}}};
     snprintf(c->pod_name, sizeof c->pod_name, "default");
     for (int i = 0; i < 2; i++) {
-        c->members[i] = (struct member){.store = {{(uint8_t)(4 + i)}}, .mode = MEMBER_SYNC, .in_sync = i == 0};
+        c->members[i] =
+            (struct member){.store = {{(uint8_t)(4 + i)}}, .mode = MEMBER_SYNC, .in_sync = i == 0};
         snprintf(c->members[i].node, sizeof c->members[i].node, "n%d", i);
     }
     d.ask = (struct ask){.reason = ASK_JOIN, .request = {{6}}, .expected_epoch = 7, .next = *c};
@@ -55,7 +56,8 @@ static void what_is_cut_short_or_changed_in_its_frame_is_refused(void **state)
     assert_int_equal(durable_decode(data, bytes + 1, &seen, &err), PS_EDAMAGED);
     static const struct {
         int at, status;
-    } changes[] = {{0, PS_EDAMAGED}, {4, PS_EVERSION}, {6, PS_EDAMAGED}, {7, PS_EDAMAGED}, {57, PS_EDAMAGED}, {60, PS_EDAMAGED}};
+    } changes[] = {{0, PS_EDAMAGED}, {4, PS_EVERSION},  {6, PS_EDAMAGED},
+                   {7, PS_EDAMAGED}, {57, PS_EDAMAGED}, {60, PS_EDAMAGED}};
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
         data[changes[i].at] ^= 0x40;
         assert_int_equal(durable_decode(data, bytes, &seen, &err), changes[i].status);

@@ -1,8 +1,8 @@
 /* The replica's rules, told as stories of two or three members whose messages are handed over by hand. */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -147,9 +147,9 @@ static void changed(void *user)
 }
 
 static const struct replica_effects effects = {
-    send_state, send_begin, ship,       send_ack, ask_mediator, report_mediator, persist,       truncate_log, commit,
-    lead,       lead_epoch, stand_down, hold,     limit_free,   id_at,           log_first, log_searching, decided,
-    changed,
+    send_state,    send_begin, ship,       send_ack,   ask_mediator, report_mediator, persist, truncate_log,
+    commit,        lead,       lead_epoch, stand_down, hold,         limit_free,      id_at,   log_first,
+    log_searching, decided,    changed,
 };
 
 /* ---- the rig */
@@ -166,7 +166,8 @@ static struct configuration configuration(uint64_t epoch, int primary, int in_sy
     return c;
 }
 
-static void start(struct rig *g, int who, uint64_t run, uint64_t now, const struct durable *state, uint64_t end)
+static void start(struct rig *g, int who, uint64_t run, uint64_t now, const struct durable *state,
+                  uint64_t end)
 {
     uint8_t bytes[REPLICA_STATE_BYTES_MAX];
     struct ps_error err;
@@ -381,7 +382,8 @@ static void the_loser_of_a_swap_fences_itself(void **state)
 {
     (void)state;
     struct rig g;
-    const struct durable d = {.configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
     start(&g, A, 2, 10 * SECOND, &d, 5);
     turn(&g, g.now + 1100 * MS);
     assert_true(g.led && replica_may_read(g.r, g.now));
@@ -404,13 +406,15 @@ static void a_member_keeps_what_the_primary_has_and_drops_the_rest(void **state)
     struct rig g;
     const struct durable d = {
         .configuration = configuration(2, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 2};
-    const struct log_id tail[] = {id_of(6), id_of(7), {.epoch = 1, .run = 1, .seq = 8, .hash = 5}}, applied = id_of(5);
+    const struct log_id tail[] = {id_of(6), id_of(7), {.epoch = 1, .run = 1, .seq = 8, .hash = 5}},
+                        applied = id_of(5);
     start(&g, B, 1, 10 * SECOND, &d, 5);
     end(&g);
     start(&g, B, 1, 10 * SECOND, &d, 5);
     g.r->log_open = false;
     replica_opened(g.r, &applied, tail, 3);
-    struct replica_begin_msg begin = {.pod = pod, .store = store(A), .run = 1, .epoch = 2, .stream = 1, .after = applied};
+    struct replica_begin_msg begin = {
+        .pod = pod, .store = store(A), .run = 1, .epoch = 2, .stream = 1, .after = applied};
     begin.follows[0] = id_of(6);
     begin.follows[1] = id_of(7);
     begin.follows[2] = id_of(8);
@@ -461,7 +465,8 @@ static void a_begin_that_rests_on_an_old_report_is_refused(void **state)
     const struct durable d = {
         .configuration = configuration(2, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 2};
     start(&g, B, 1, 10 * SECOND, &d, 40);
-    struct replica_begin_msg begin = {.pod = pod, .store = store(A), .run = 1, .epoch = 2, .stream = 4, .after = id_of(10)};
+    struct replica_begin_msg begin = {
+        .pod = pod, .store = store(A), .run = 1, .epoch = 2, .stream = 4, .after = id_of(10)};
     while (begin.follows_count < REPLICA_TAIL_MAX) {
         begin.follows[begin.follows_count] = id_of(11 + begin.follows_count);
         begin.follows_count++;
@@ -578,7 +583,8 @@ static void nobody_becomes_primary_while_its_log_is_cut(void **state)
     const struct log_id tail[] = {id_of(6)}, applied = id_of(5);
     g.r->log_open = false;
     replica_opened(g.r, &applied, tail, 1);
-    const struct replica_begin_msg begin = {.pod = pod, .store = store(A), .run = 1, .epoch = 2, .stream = 1, .after = applied};
+    const struct replica_begin_msg begin = {
+        .pod = pod, .store = store(A), .run = 1, .epoch = 2, .stream = 1, .after = applied};
     struct replica_ack_msg refusal;
     assert_true(replica_begin(g.r, g.now, &begin, &refusal));
     turn(&g, g.now);
