@@ -46,6 +46,7 @@ enum fault_kind {
     FAULT_SLOW_DISK,
     FAULT_CLOGGED,
     FAULT_SWITCH_OVER,
+    FAULT_LONG_AWAY, /* longer than a small disk keeps the log for it */
     FAULTS,
 };
 
@@ -55,6 +56,8 @@ enum message_kind {
     MESSAGE_BEGIN,
     MESSAGE_APPEND,
     MESSAGE_ACK,
+    MESSAGE_COPY,
+    MESSAGE_COPY_ACK,
     MESSAGE_ASK,
     MESSAGE_REPORT,
     MESSAGE_VERDICT,
@@ -70,6 +73,8 @@ struct message {
         struct replica_begin_msg begin;
         struct replica_append_msg append;
         struct replica_ack_msg ack;
+        struct replica_copy_msg copy;
+        struct replica_copy_ack copy_ack;
         struct replica_cas cas;
         struct replica_verdict verdict;
         uint64_t epoch;
@@ -103,7 +108,6 @@ struct node {
     size_t scheduled_count;
     struct uuid store;
     bool known; /* store is set */
-    bool too_old; /* at rest: it needs a full copy */
 };
 
 struct host_op {
