@@ -22,6 +22,12 @@ static void line(void *user, const char *text)
     log_info("cluster", text);
 }
 
+static void warning(void *user, const char *text)
+{
+    (void)user;
+    log_warn("cluster", text);
+}
+
 static void serving(void *user, bool is_serving)
 {
     struct node *node = user;
@@ -112,6 +118,12 @@ static void close_cluster(struct node *node)
     node->cluster = NULL;
 }
 
+/* Where this node listens, for people; nothing if that is everywhere, which is nowhere to go. */
+static const char *address_to_tell(const char *listen)
+{
+    return strstr(listen, "//0.0.0.0:") || strstr(listen, "//[::]:") ? "" : listen;
+}
+
 int start_member(struct node *node, const struct pod_config *pod, struct ps_error *err)
 {
     const struct cluster_config config = {
@@ -122,7 +134,7 @@ int start_member(struct node *node, const struct pod_config *pod, struct ps_erro
         .pod_name = node_pod_name,
         .peers = node->as.peers,
         .mediator = node->as.mediator,
-        .rpc_address = node->as.rpc_listen,
+        .rpc_address = address_to_tell(node->as.rpc_listen),
         .async = node->as.replication_mode == SETTING_REPLICATION_ASYNC,
         .fast_failover = node->as.fast_failover,
         .now_ns = clock_monotonic_ns,
@@ -131,6 +143,7 @@ int start_member(struct node *node, const struct pod_config *pod, struct ps_erro
         .serving = serving,
         .decided = decided,
         .log = line,
+        .warn = warning,
         .user = node,
     };
     struct ps_error reason = {0};

@@ -267,7 +267,7 @@ int cmd_node_list(struct cli *cli)
     for (size_t i = 0; i < nodes.count; i++) {
         const struct pstorage_node_view *n = &nodes.items[i];
         table_add(t, "%s%s", n->name, n->self ? " *" : "");
-        table_add(t, "%s", n->address);
+        table_add(t, "%s", n->address[0] ? n->address : "-");
         table_add(t, "%s", n->state);
         table_add(t, "%s", n->software[0] ? n->software : "-");
         table_add(t, "%.8s", n->store[0] ? n->store : "-");
@@ -290,9 +290,9 @@ int cmd_node_show(struct cli *cli)
         if (cli->in->json)
             return cli_print_json(cli, node_json(n));
         (void)fprintf(cli->out,
-                      "Node %s at %s: %s\nVersion %s, store %s, start %" PRIu64 ", last batch %" PRIu64 "\n",
-                      n->name, n->address, n->state, n->software[0] ? n->software : "-",
-                      n->store[0] ? n->store : "-", n->run, n->log_end);
+                      "Node %s%s%s: %s\nVersion %s, store %s, start %" PRIu64 ", last batch %" PRIu64 "\n",
+                      n->name, n->address[0] ? " at " : "", n->address, n->state,
+                      n->software[0] ? n->software : "-", n->store[0] ? n->store : "-", n->run, n->log_end);
         return PSTORAGE_OK;
     }
     return cli_fail(cli, PSTORAGE_ENOTFOUND, "no node is named '%s' where it was asked",

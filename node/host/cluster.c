@@ -76,8 +76,7 @@ static int peer_of(const struct cluster *c, const struct uuid *store)
 static void line(void *user, const char *text)
 {
     const struct cluster *c = user;
-    if (c->config.log)
-        c->config.log(c->config.user, text);
+    c->config.log(c->config.user, text);
 }
 
 /* ---- what the member wants */
@@ -404,13 +403,13 @@ static void adopted(void *user, int status)
     wake(c);
 }
 
-static void say(struct cluster *c, const char *text)
+static void say(struct cluster *c, enum formation_kind kind, const char *text)
 {
     if (strcmp(c->forming, text) == 0)
         return;
     (void)snprintf(c->forming, sizeof c->forming, "%s", text);
     if (text[0])
-        line(c, text);
+        (kind == FORMATION_REFUSE ? c->config.warn : c->config.log)(c->config.user, text);
 }
 
 static void form(struct cluster *c)
@@ -424,7 +423,7 @@ static void form(struct cluster *c)
         return;
     describe(c, &in);
     formation_decide(&in, &a);
-    say(c, a.text);
+    say(c, a.kind, a.text);
     switch (a.kind) {
     case FORMATION_FOUND:
         (void)replica_found(r, now(c), &a.configuration, NULL); /* asked already, maybe */

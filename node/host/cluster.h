@@ -27,7 +27,8 @@ struct cluster_config {
     /* From now on, or no longer, this node takes requests of hosts. */
     void (*serving)(void *user, bool serving);
     void (*decided)(void *user, const struct replica_decision *decision);
-    rpc_log log; /* formation and connections, a line each */
+    rpc_log log;  /* formation and connections, a line each */
+    rpc_log warn; /* what a person has to put right */
     void *user;
 };
 

@@ -89,8 +89,8 @@ uint64_t pod_log_free_bytes(const struct pod *pod);
 void pod_lead(struct pod *pod, uint64_t epoch);
 /* The configuration changed and this pod goes on leading: batches sealed from now on carry `epoch`. */
 void pod_lead_epoch(struct pod *pod, uint64_t epoch);
-/* Writes are admitted as if no more than this were free: the least over all sync members. UINT64_MAX: no
- * limit. */
+/* Writes are admitted as if no more than this were free above the reserve: the least over all sync members.
+ * UINT64_MAX: no limit. */
 void pod_log_limit_free(struct pod *pod, uint64_t bytes);
 
 /* ---- reading the log, for members that lag */

@@ -504,9 +504,8 @@ static void plan_piece(struct pod *pod, struct piece *piece, struct image *image
 /* Free space for new data: the reserve is for deleting and trimming. */
 static int check_space(struct pod *pod)
 {
-    const uint64_t reserve = (uint64_t)pod->reserve_segments * pod->segment_bytes;
     const bool releasing = images_releasable(pod->images) || pod->release_in_flight;
-    if (pod->limit_free <= reserve)
+    if (pod->limit_free == 0)
         return releasing ? PS_EABORTED : PS_EFULL;
     if (segments_free(pod->segments) > pod->reserve_segments)
         return 0;

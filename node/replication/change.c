@@ -105,7 +105,8 @@ static void step_aside(struct replica *r, const struct configuration *c)
 
 void adopt(struct replica *r, const struct configuration *c, const char *from)
 {
-    if (c->epoch <= r->want.configuration.epoch)
+    if (c->epoch <= r->want.configuration.epoch ||
+        (BROKEN(REPLICA_IGNORE_EPOCH) && is_primary(r) && !is_self(r, &c->primary)))
         return;
     if (!uuid_equal(&c->primary, &r->want.configuration.primary))
         r->primary_ns = r->now_ns;

@@ -15,7 +15,7 @@ enum replica_mutation {
     REPLICA_ACCEPT_GAP,             /* a member acknowledges a batch without those before it */
     REPLICA_KEEP_TAIL,              /* a returning member keeps what the new primary does not have */
     REPLICA_CHECKPOINT_UNCOMMITTED, /* a member applies what is durable on it */
-    REPLICA_IGNORE_EPOCH,           /* acknowledgements of any epoch and run count */
+    REPLICA_IGNORE_EPOCH,           /* a primary does not care for a later configuration that names another */
     REPLICA_SILENCE_GRANTS,         /* a member that hears nothing takes over without the mediator */
     REPLICA_FORGET_VERDICT,         /* a mediator forgets its last change (the simulator's part) */
     REPLICA_ACK_UNFLUSHED,          /* a member acknowledges what it has in memory */

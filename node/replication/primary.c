@@ -132,9 +132,8 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
     /* Only what was said of this epoch to this run: anything else may be about another log. */
     if (!p || !is_primary(r) || !uuid_equal(&in->pod, &r->config.pod))
         return;
-    if ((in->epoch != in_force(r)->epoch || in->epoch != r->want.configuration.epoch ||
-         in->run != r->config.run) &&
-        !BROKEN(REPLICA_IGNORE_EPOCH))
+    if (in->epoch != in_force(r)->epoch || in->epoch != r->want.configuration.epoch ||
+        in->run != r->config.run)
         return;
     p->told.free_bytes = in->free_bytes;
     if (in->status) {
@@ -148,10 +147,6 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
         return;
     }
     struct log_id mine;
-    if (BROKEN(REPLICA_IGNORE_EPOCH)) {
-        p->matched_seq = most_of(p->matched_seq, least_of(in->end.seq, log_end(r).seq));
-        return;
-    }
     if (in->end.seq < p->matched_seq || p->stream == STREAM_NONE || in->end.seq > log_end(r).seq)
         return;
     if (known_id(r, in->end.seq, &mine) || !log_id_equal(&in->end, &mine)) {
@@ -490,7 +485,7 @@ uint64_t primary_turn(struct replica *r)
             next = r->promise_until_ns;
         try_to_lead(r);
     }
-    if (r->role == REPLICA_LEADING && r->leading_epoch != in_force(r)->epoch &&
+    if (r->role == REPLICA_LEADING && r->leading_epoch < in_force(r)->epoch &&
         in_force(r)->epoch == r->want.configuration.epoch) {
         r->leading_epoch = in_force(r)->epoch;
         r->effects->lead_epoch(r->user, r->leading_epoch);

@@ -73,6 +73,14 @@ member_stop()
 # Of node N's view of the pod: pod_field N NAME
 pod_field() { on "$1" --json pod show | field "$2"; }
 serves() { [ "$(pod_field "$1" serving)" = true ]; }
+# Whoever leads, into $LEADER.
+find_leader()
+{
+    LEADER=
+    local n
+    for n in 1 2; do serves "$n" && LEADER=$n; done
+    [ -n "$LEADER" ]
+}
 # in_sync N M: node N leads, and M counts as in sync.
 in_sync()
 {

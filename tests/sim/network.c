@@ -15,8 +15,8 @@ static struct message *make(struct node *n, unsigned to, enum message_kind kind,
 
 static uint64_t delay(struct world *w)
 {
-    if (w->faults && w->clogged && chance(w, 1, 10))
-        return 5 * MS + below(w, 400 * MS);
+    if (w->faults && w->clogged && chance(w, 1, 3))
+        return 5 * MS + below(w, chance(w, 1, 3) ? 1500 * MS : 300 * MS);
     if (w->faults && chance(w, 1, 200))
         return below(w, 100 * MS);
     return 30000 + below(w, 200000);
@@ -127,6 +127,8 @@ static void link_ask(void *user, const struct replica_cas *cas)
     struct message *m = make(n, MEDIATOR, MESSAGE_ASK, 0);
     m->cas = *cas;
     send(n->w, m);
+    if (n->w->faults && chance(n->w, 1, 4))
+        lose_answer(n->w, n->index);
 }
 
 static void link_report(void *user, uint64_t epoch)
@@ -195,11 +197,23 @@ static void answer(struct world *w, const struct message *in, const struct repli
     send(w, m);
 }
 
+/* Whatever the rules say. */
+static void put(struct world *w, const struct mediator_pod *pod, const struct configuration *configuration)
+{
+    struct mediator_pod next = *pod;
+    struct ps_error err;
+    next.configuration = *configuration;
+    next.reported_epoch = 0;
+    const struct mediator_update update = {.pod = &next};
+    (void)w->mediator_store->ops->apply(w->mediator_store, &update, 1, &err);
+    mediator_restart(w);
+}
+
 static void ask_mediator(struct world *w, const struct message *m)
 {
     static struct mediator_change_reply reply;
     struct ps_error err = {0};
-    struct mediator_change_pod pod = {.expected_epoch = m->cas.expected_epoch, .next = m->cas.next};
+    const struct mediator_change_pod pod = {.expected_epoch = m->cas.expected_epoch, .next = m->cas.next};
     const struct mediator_change change = {.cluster = cluster,
                                            .mediator = m->cas.mediator,
                                            .request_id = m->cas.request,
@@ -207,11 +221,17 @@ static void ask_mediator(struct world *w, const struct message *m)
                                            .count = 1,
                                            .pods = &pod};
     const struct mediator_pod *before = mediator_get(w->mediator, cluster, &m->cas.next.pod, NULL);
-    const struct configuration was = before ? before->configuration : (struct configuration){0};
-    if (w->options.mutation == REPLICA_WITHOUT_SWAP && pod.expected_epoch < was.epoch) {
-        pod.expected_epoch = was.epoch;
-        pod.next.epoch = was.epoch + 1;
+    if (before && w->options.mutation == REPLICA_WITHOUT_SWAP && m->cas.next.epoch != before->configuration.epoch) {
+        struct configuration next = m->cas.next;
+        if (next.epoch <= before->configuration.epoch)
+            next.epoch = before->configuration.epoch + 1;
+        put(w, before, &next);
+        const struct replica_verdict all = {
+            .mediator = w->mediator_store->id, .request = m->cas.request, .now = next};
+        answer(w, m, &all);
+        return;
     }
+    const struct configuration was = before ? before->configuration : (struct configuration){0};
     if (mediator_change(w->mediator, &change, w->now, &reply, &err)) {
         trace(w, "mediator: can't decide: %s", err.detail);
         return; /* it is asked again */
@@ -252,13 +272,7 @@ static void forget_last(struct world *w)
     const struct mediator_pod *pod = mediator_get(w->mediator, cluster, &w->mediator_before.pod, NULL);
     if (!pod)
         return;
-    struct mediator_pod old = *pod;
-    old.configuration = w->mediator_before;
-    old.reported_epoch = 0;
-    const struct mediator_update update = {.pod = &old};
-    struct ps_error err;
-    (void)w->mediator_store->ops->apply(w->mediator_store, &update, 1, &err);
-    mediator_restart(w);
+    put(w, pod, &w->mediator_before);
 }
 
 /* ---- arrival */

@@ -239,6 +239,7 @@ static void node_crash(struct node *n)
         return;
     trace(w, "%s: crashes", n->name);
     w->result->crashes++;
+    n->paused_until = 0;
     blkdev_mem_power_cut(n->disk, &w->prng, cuts[below(w, 4)]);
     node_destroy(n);
 }
@@ -260,6 +261,25 @@ static uint64_t some_time(struct world *w)
 {
     static const uint64_t most[] = {100 * MS, 1000 * MS, 3000 * MS, 8000 * MS};
     return 20 * MS + below(w, most[below(w, 4)]);
+}
+
+static void cut_off(struct world *w, unsigned a, uint64_t ns)
+{
+    trace(w, "%s is cut off for %llu ms", end_name(w, a), (unsigned long long)(ns / MS));
+    for (unsigned i = 0; i < ENDS; i++)
+        if (i != a) {
+            cut_link(w, a, i, ns);
+            cut_link(w, i, a, ns);
+        }
+    w->result->cuts++;
+}
+
+void lose_answer(struct world *w, unsigned node)
+{
+    cut_off(w, node, some_time(w) + (chance(w, 1, 2) ? 3 * SECOND : 0));
+    /* Not now: it is in the middle of something. */
+    if (chance(w, 1, 2))
+        at(w, w->now + below(w, 3 * MS), EVENT_CRASH, node, 0, NULL);
 }
 
 /* Whom it hits: often the one that matters most. */
@@ -331,13 +351,7 @@ static void fault(struct world *w)
         w->result->cuts++;
         break;
     case FAULT_ALONE:
-        trace(w, "%s is cut off for %llu ms", n->name, (unsigned long long)(ns / MS));
-        for (unsigned i = 0; i < ENDS; i++)
-            if (i != a) {
-                cut_link(w, a, i, ns);
-                cut_link(w, i, a, ns);
-            }
-        w->result->cuts++;
+        cut_off(w, a, ns);
         break;
     case FAULT_PAUSE:
         trace(w, "%s is paused for %llu ms", n->name, (unsigned long long)(ns / MS));
@@ -409,8 +423,9 @@ static void happen(struct world *w, const struct event *e)
     struct node *n =
         e->kind == EVENT_HOST || e->kind == EVENT_FAULT || e->node == MEDIATOR ? NULL : &w->nodes[e->node];
     w->result->events++;
-    if (n && n->paused_until > w->now && e->kind != EVENT_START) {
-        at(w, n->paused_until, e->kind, e->node, e->life, e->what);
+    if (n && n->paused_until > w->now && e->kind != EVENT_START && e->kind != EVENT_CRASH) {
+        const uint64_t again = w->now + 10 * MS; /* it may be let go on earlier */
+        at(w, n->paused_until < again ? n->paused_until : again, e->kind, e->node, e->life, e->what);
         return;
     }
     switch (e->kind) {
@@ -433,6 +448,12 @@ static void happen(struct world *w, const struct event *e)
             member_peer_lost(n->member, clock_of(n), &w->nodes[peer].store);
             wake(n);
         }
+        break;
+    case EVENT_CRASH:
+        if (!w->faults)
+            break;
+        node_crash(n);
+        at(w, w->now + below(w, 300 * MS), EVENT_START, n->index, 0, NULL);
         break;
     case EVENT_START:
         if (!n->up)

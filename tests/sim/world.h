@@ -31,6 +31,7 @@ enum event_kind {
     EVENT_DISK,
     EVENT_MESSAGE,
     EVENT_LOST, /* a connection is found broken */
+    EVENT_CRASH,
     EVENT_START,
     EVENT_HOST,
     EVENT_FAULT,
@@ -165,6 +166,8 @@ struct world {
 /* sim.c */
 void at(struct world *w, uint64_t when, enum event_kind kind, unsigned node, uint64_t life, void *what);
 void wake(struct node *n);
+/* The node has just asked the mediator, and will not hear what it says. */
+void lose_answer(struct world *w, unsigned node);
 void fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void trace(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 uint64_t clock_of(const struct node *n);

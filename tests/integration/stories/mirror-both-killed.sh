@@ -2,15 +2,6 @@
 # when one of them stays away, and when the mediator was killed with them.
 . "$HERE/cluster.sh"
 
-# Whoever leads, into $LEADER.
-find_leader()
-{
-    LEADER=
-    local n
-    for n in 1 2; do serves "$n" && LEADER=$n; done
-    [ -n "$LEADER" ]
-}
-
 cluster_start
 on 1 volume create vol --size 64M
 LEADER=1

@@ -84,7 +84,7 @@ with open(sys.argv[1], "r+b") as file:
     for at in range(0, len(flash), 4096):
         if flash[at:at + 4] == b"PSPL":
             block = bytearray(flash[at:at + 4096])
-            struct.pack_into("<H", block, 4, 2)
+            struct.pack_into("<H", block, 4, 9999)
             block[CHECKSUM:CHECKSUM + 8] = bytes(8)
             struct.pack_into("<Q", block, CHECKSUM, xxhash.XXH3_64bits(bytes(block), len(block)))
             flash[at:at + 4096] = bytes(block)
