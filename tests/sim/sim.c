@@ -625,13 +625,16 @@ static bool read_alone(struct world *w, struct node *n, uint8_t *buf)
     if (rc == 0) {
         pod_log_ends(a.pod, NULL, &end);
         pod_log_commit(a.pod, end.seq);
-        for (bool all = false; !all;) {
+        for (int i = 0; i < 1000000; i++) {
             alone_step(w, n, &a);
             pod_log_ends(a.pod, &applied, NULL);
-            all = applied.seq == end.seq;
+            if (applied.seq == end.seq)
+                break;
         }
-        pod_lead(a.pod, 1u << 20);
+        rc = applied.seq == end.seq ? 0 : PS_EDEADLINE;
     }
+    if (rc == 0)
+        pod_lead(a.pod, 1u << 20);
     if (rc == 0)
         rc = pod_image_open(a.pod, "v", &image, &err);
     struct pod_io io = {
