@@ -688,15 +688,16 @@ static void begin(struct world *w)
     w->mediator_up = true;
     mediator_restart(w);
     w->history = history_create(BLOCKS);
-    const uint64_t disk_bytes = chance(w, 3, 8) ? SMALL_DISK_BYTES : DISK_BYTES;
+    const bool long_away = w->options.seed % 4 == 3, small = chance(w, 1, 8) || long_away;
     static const unsigned every[] = {8, 16, 30, 60};
     w->fault_every = every[below(w, 4)];
-    for (int i = 0; i < FAULTS; i++)
+    for (int i = 0; i < FAULT_LONG_AWAY; i++)
         w->fault_weight[i] = (unsigned)below(w, 4);
-    w->fault_weight[below(w, FAULTS)]++;
+    w->fault_weight[below(w, FAULT_LONG_AWAY)]++;
+    w->fault_weight[FAULT_LONG_AWAY] = long_away ? 3 : 0;
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
-        const struct blkdev_mem_options disk = {.size_bytes = disk_bytes,
+        const struct blkdev_mem_options disk = {.size_bytes = small ? SMALL_DISK_BYTES : DISK_BYTES,
                                                 .max_io_bytes = 1 << 20};
         *n = (struct node){.w = w, .index = i};
         (void)snprintf(n->name, sizeof n->name, "n%u", (i + 1) % 10); /* gcc wants to see that it fits */
