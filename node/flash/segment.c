@@ -232,6 +232,16 @@ void segments_restore_clear_meta(struct segments *s)
             s->s[i].live = 0;
 }
 
+bool segments_anchored(const struct segments *s, uint32_t index, bool *lives)
+{
+    const struct segment *seg = &s->s[index];
+    /* One that the cut's own metadata went into may be missing in what it put. */
+    const bool meta = seg->state == SEGMENT_META && !seg->taken;
+    assert(!seg->freeing && seg->state != SEGMENT_SYSTEM);
+    *lives = (uint32_t)seg->persisted > 0 || (meta && seg->live > 0);
+    return seg->persisted != 0 || meta;
+}
+
 uint32_t segments_free(const struct segments *s)
 {
     return s->free;

@@ -120,6 +120,21 @@ static void link_ack(void *user, const struct uuid *to, const struct replica_ack
     replication_service_ack(&c->service, to, msg);
 }
 
+static void link_copy(void *user, const struct uuid *to, const struct replica_copy_msg *msg, const void *data,
+                      uint32_t bytes)
+{
+    struct cluster *c = user;
+    const int i = is_live(c) ? peer_of(c, to) : -1;
+    if (i >= 0)
+        peers_copy(c->peers, (unsigned)i, msg, data, bytes);
+}
+
+static void link_copy_ack(void *user, const struct uuid *to, const struct replica_copy_ack *ack)
+{
+    struct cluster *c = user;
+    replication_service_copy_ack(&c->service, to, ack);
+}
+
 static void link_ask(void *user, const struct replica_cas *cas)
 {
     struct cluster *c = user;
@@ -157,6 +172,8 @@ const struct member_links cluster_links = {
     .begin = link_begin,
     .append = link_append,
     .ack = link_ack,
+    .copy = link_copy,
+    .copy_ack = link_copy_ack,
     .ask = link_ask,
     .report = link_report,
     .decided = link_decided,
@@ -206,6 +223,16 @@ static void on_ack(void *user, unsigned peer, const struct replica_ack_msg *msg)
     wake(c);
 }
 
+static void on_copy_ack(void *user, unsigned peer, const struct replica_copy_ack *msg)
+{
+    struct cluster *c = user;
+    (void)peer;
+    if (!is_live(c))
+        return;
+    member_copy_ack(c->member, now(c), msg);
+    wake(c);
+}
+
 static void on_lost(void *user, unsigned peer)
 {
     log_is_lost(user, (int)peer);
@@ -237,6 +264,7 @@ static const struct peers_events peers_events = {
     .hello = on_hello,
     .state = on_state,
     .ack = on_ack,
+    .copy_ack = on_copy_ack,
     .lost = on_lost,
     .ended = on_ended,
     .connected = on_connected,
@@ -308,6 +336,14 @@ static bool serve_append(void *user, const struct replica_append_msg *in, const 
     return member_append(c->member, now(c), in, batch, bytes, refusal);
 }
 
+static bool serve_copy(void *user, const struct replica_copy_msg *in, const void *data, uint32_t bytes,
+                       struct replica_copy_ack *ack)
+{
+    struct cluster *c = user;
+    wake(c);
+    return member_copy(c->member, now(c), in, data, bytes, ack);
+}
+
 static const struct replication_handler handler = {
     .knows = serves_peer,
     .is_open = serves_now,
@@ -315,6 +351,7 @@ static const struct replication_handler handler = {
     .state = serve_state,
     .begin = serve_begin,
     .append = serve_append,
+    .copy = serve_copy,
 };
 
 /* ---- formation */
@@ -563,7 +600,7 @@ void cluster_stop(struct cluster *c, void (*stopped)(void *user), void *user)
 
 void cluster_destroy(struct cluster *c)
 {
-    assert(!c->peers && list_empty(&c->service.pending));
+    assert(!c->peers && list_empty(&c->service.pending) && list_empty(&c->service.copies));
     free(c);
 }
 

@@ -12,6 +12,7 @@
 enum {
     BEATS_MAX = 4, /* heartbeats without an answer: more say nothing new */
     LOG_CALLS_MAX = 16,
+    COPY_CALLS_MAX = 6, /* two pieces, and what is asked while they are not answered */
 };
 #define BEAT_TIMEOUT_NS (1000 * MS)
 /* A member that is stuck for so long has been removed before; its stream begins anew. */
@@ -24,6 +25,7 @@ enum call_kind {
     CALL_STATE,
     CALL_BEGIN,
     CALL_APPEND,
+    CALL_COPY,
 };
 
 struct peer_call {
@@ -49,8 +51,8 @@ struct peer_link {
     bool lost;       /* it was told, and no stream has begun since */
     bool hello_sent; /* and not answered */
     uint64_t stream; /* counts the beginnings; calls of an older one are nobody's */
-    struct list_node spare_beats, spare_log;
-    struct peer_call hello, beats[BEATS_MAX], log_calls[LOG_CALLS_MAX];
+    struct list_node spare_beats, spare_log, spare_copy;
+    struct peer_call hello, beats[BEATS_MAX], log_calls[LOG_CALLS_MAX], copy_calls[COPY_CALLS_MAX];
 };
 
 struct peers {
@@ -86,6 +88,9 @@ static int add(struct peers *peers, const char *name, size_t name_length, const 
     p->index = peers->count++;
     list_init(&p->spare_beats);
     list_init(&p->spare_log);
+    list_init(&p->spare_copy);
+    for (unsigned i = 0; i < COPY_CALLS_MAX; i++)
+        list_push_back(&p->spare_copy, &p->copy_calls[i].link);
     for (unsigned i = 0; i < BEATS_MAX; i++)
         list_push_back(&p->spare_beats, &p->beats[i].link);
     for (unsigned i = 0; i < LOG_CALLS_MAX; i++)
@@ -300,7 +305,10 @@ static void give_back(struct peer_call *call)
     if (call->kind == CALL_HELLO)
         p->hello_sent = false;
     else
-        list_push_back(call->kind == CALL_STATE ? &p->spare_beats : &p->spare_log, &call->link);
+        list_push_back(call->kind == CALL_STATE  ? &p->spare_beats
+                       : call->kind == CALL_COPY ? &p->spare_copy
+                                                 : &p->spare_log,
+                       &call->link);
 }
 
 static void nonsense(struct peer_link *p, const struct ps_error *err)
@@ -340,6 +348,15 @@ static int take_ack(struct peer_link *p, const ProtobufCMessage *message, struct
     return rc;
 }
 
+static int take_copy_ack(struct peer_link *p, const ProtobufCMessage *message, struct ps_error *err)
+{
+    struct replica_copy_ack ack;
+    const int rc = copy_ack_from_message((const void *)message, &ack, err);
+    if (rc == 0)
+        p->peers->config.events->copy_ack(p->peers->config.user, p->index, &ack);
+    return rc;
+}
+
 static void on_reply(struct rpc_request *request, const struct rpc_reply *reply)
 {
     struct peer_call *call = container_of(request, struct peer_call, rpc);
@@ -355,6 +372,7 @@ static void on_reply(struct rpc_request *request, const struct rpc_reply *reply)
     if (rc == 0) {
         rc = kind == CALL_HELLO   ? take_hello(p, reply->message, &err)
              : kind == CALL_STATE ? take_state(p, reply->message, &err)
+             : kind == CALL_COPY  ? take_copy_ack(p, reply->message, &err)
                                   : take_ack(p, reply->message, &err);
         if (rc)
             nonsense(p, &err);
@@ -457,4 +475,25 @@ bool peers_append(struct peers *peers, unsigned peer, const struct replica_appen
     memcpy(call->payload, batch, bytes);
     append_to_message(msg, &message);
     return send(call, p->log, "Append", &message.message.base, LOG_TIMEOUT_NS) == 0;
+}
+
+void peers_copy(struct peers *peers, unsigned peer, const struct replica_copy_msg *msg, const void *data,
+                uint32_t bytes)
+{
+    struct peer_link *p = &peers->links[peer];
+    struct copy_message message;
+    struct peer_call *call = log_is_up(p) ? take(&p->spare_copy, p, CALL_COPY) : NULL;
+    if (!call)
+        return;
+    if (bytes) {
+        call->payload = rpc_pool_get(&peers->pool, bytes);
+        if (!call->payload) {
+            give_back(call);
+            return;
+        }
+        call->bytes = bytes;
+        memcpy(call->payload, data, bytes);
+    }
+    copy_to_message(msg, &message);
+    (void)send(call, p->log, "Copy", &message.message.base, LOG_TIMEOUT_NS);
 }

@@ -22,6 +22,7 @@ struct peers_events {
     void (*hello)(void *user, unsigned peer, const struct replication_hello *hello);
     void (*state)(void *user, unsigned peer, const struct replica_state_msg *msg);
     void (*ack)(void *user, unsigned peer, const struct replica_ack_msg *msg);
+    void (*copy_ack)(void *user, unsigned peer, const struct replica_copy_ack *msg);
     /* What was sent of the log since the last peers_begin will not be answered. */
     void (*lost)(void *user, unsigned peer);
     /* It was connected, and now its machine says that nobody listens there: the process has ended. */
@@ -65,5 +66,9 @@ bool peers_begin(struct peers *peers, unsigned peer, const struct replica_begin_
 /* `batch` is copied. */
 bool peers_append(struct peers *peers, unsigned peer, const struct replica_append_msg *msg, const void *batch,
                   uint32_t bytes);
+/* Beside the log, on its connection. `data` is copied. Dropped without a word, and so is a failure: whoever
+ * copies asks again. */
+void peers_copy(struct peers *peers, unsigned peer, const struct replica_copy_msg *msg, const void *data,
+                uint32_t bytes);
 
 #endif

@@ -30,6 +30,7 @@ struct pod_view {
     Pstorage__V1__PodView view;
     Pstorage__V1__PodMember members[CONFIGURATION_MEMBERS_MAX], *pointers[CONFIGURATION_MEMBERS_MAX];
     char stores[CONFIGURATION_MEMBERS_MAX][UUID_TEXT_BYTES], id[UUID_TEXT_BYTES];
+    char states[CONFIGURATION_MEMBERS_MAX][224];
     struct replica_info info;
     char waits_for[256], text[256];
 };
@@ -76,7 +77,9 @@ static void fill_member(struct pod_view *v, const struct pods_service *s, uint32
         out->log_end = v->info.end.seq;
     } else if (p) {
         const bool leads = v->info.role == REPLICA_LEADING || v->info.role == REPLICA_INHERITING;
-        out->state = text_of(replica_peer_state_name(p->state));
+        (void)snprintf(v->states[i], sizeof v->states[i], "%s%s%s", replica_peer_state_name(p->state),
+                       p->copy[0] ? ": " : "", p->copy);
+        out->state = v->states[i];
         out->known = p->heard_ns_ago != UINT64_MAX;
         out->log_end = p->end_seq;
         if (leads && v->info.end.seq > p->matched_seq)

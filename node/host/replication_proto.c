@@ -1,5 +1,6 @@
 #include "node/host/replication_proto.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- parts */
@@ -128,6 +129,7 @@ void state_to_message(const struct replica_state_msg *s, struct state_message *o
     m->free_bytes = s->free_bytes;
     m->log_open = s->log_open;
     m->mediator_ok = s->mediator_ok;
+    m->being_filled = s->being_filled;
 }
 
 int state_from_message(const Pstorage__V1__ReplicationState *m, struct replica_state_msg *out,
@@ -144,6 +146,7 @@ int state_from_message(const Pstorage__V1__ReplicationState *m, struct replica_s
         .free_bytes = m->free_bytes,
         .log_open = m->log_open != 0,
         .mediator_ok = m->mediator_ok != 0,
+        .being_filled = m->being_filled != 0,
     };
     int rc = ids_from_message(m->pod, m->store, &s.pod, &s.store, err);
     if (rc == 0 && m->configuration)
@@ -267,6 +270,87 @@ int ack_from_message(const Pstorage__V1__ReplicationAck *m, struct replica_ack_m
     int rc = ids_from_message(m->pod, m->store, &a.pod, &a.store, err);
     if (rc == 0)
         rc = log_id_from_message(m->end, "the last batch", &a.end, err);
+    if (rc == 0)
+        *out = a;
+    return rc;
+}
+
+/* ---- Copy */
+
+static const Pstorage__V1__CopyStep copy_steps[REPLICA_COPY_STEPS] = {
+    [REPLICA_COPY_BEGIN] = PSTORAGE__V1__COPY_STEP__COPY_STEP_BEGIN,
+    [REPLICA_COPY_PIECE] = PSTORAGE__V1__COPY_STEP__COPY_STEP_PIECE,
+    [REPLICA_COPY_END] = PSTORAGE__V1__COPY_STEP__COPY_STEP_END,
+};
+
+void copy_to_message(const struct replica_copy_msg *c, struct copy_message *out)
+{
+    pstorage__v1__replication_copy__init(&out->message);
+    out->message.pod = uuid_to_message(&c->pod);
+    out->message.store = uuid_to_message(&c->store);
+    out->message.run = c->run;
+    out->message.epoch = c->epoch;
+    out->message.copy = c->copy;
+    out->message.member_run = c->member_run;
+    log_id_to_message(&c->of, &out->of);
+    out->message.of = &out->of;
+    out->message.step = copy_steps[c->step];
+    out->message.number = c->number;
+}
+
+int copy_from_message(const Pstorage__V1__ReplicationCopy *m, struct replica_copy_msg *out,
+                      struct ps_error *err)
+{
+    struct replica_copy_msg c = {
+        .run = m->run, .epoch = m->epoch, .copy = m->copy, .member_run = m->member_run, .number = m->number};
+    int step = 0;
+    while (step < REPLICA_COPY_STEPS && copy_steps[step] != m->step)
+        step++;
+    if (step == REPLICA_COPY_STEPS)
+        return ps_error_set(err, PS_EINVAL, "a copy's step is %d", (int)m->step);
+    c.step = (enum replica_copy_step)step;
+    if (c.copy == 0)
+        return ps_error_set(err, PS_EINVAL, "a copy has no number");
+    int rc = ids_from_message(m->pod, m->store, &c.pod, &c.store, err);
+    if (rc == 0)
+        rc = log_id_from_message(m->of, "the member's batch", &c.of, err);
+    if (rc == 0)
+        *out = c;
+    return rc;
+}
+
+void copy_ack_to_message(const struct replica_copy_ack *a, Pstorage__V1__ReplicationCopyAck *out)
+{
+    pstorage__v1__replication_copy_ack__init(out);
+    out->pod = uuid_to_message(&a->pod);
+    out->store = uuid_to_message(&a->store);
+    out->run = a->run;
+    out->copy = a->copy;
+    out->done = a->done;
+    out->taking = a->taking;
+    out->finished = a->finished;
+    out->status = a->status == 0             ? PSTORAGE__V1__ACK_STATUS__ACK_STATUS_OK
+                  : a->status == PS_EABORTED ? PSTORAGE__V1__ACK_STATUS__ACK_STATUS_ABORTED
+                                             : PSTORAGE__V1__ACK_STATUS__ACK_STATUS_FAILED;
+    out->detail = (char *)(uintptr_t)a->detail;
+}
+
+int copy_ack_from_message(const Pstorage__V1__ReplicationCopyAck *m, struct replica_copy_ack *out,
+                          struct ps_error *err)
+{
+    struct replica_copy_ack a = {.run = m->run,
+                                 .copy = m->copy,
+                                 .done = m->done,
+                                 .taking = m->taking != 0,
+                                 .finished = m->finished != 0};
+    if (m->status == PSTORAGE__V1__ACK_STATUS__ACK_STATUS_ABORTED)
+        a.status = PS_EABORTED;
+    else if (m->status == PSTORAGE__V1__ACK_STATUS__ACK_STATUS_FAILED)
+        a.status = PS_EIO;
+    else if (m->status != PSTORAGE__V1__ACK_STATUS__ACK_STATUS_OK)
+        return ps_error_set(err, PS_EINVAL, "a copy's status is %d", (int)m->status);
+    (void)snprintf(a.detail, sizeof a.detail, "%s", m->detail);
+    const int rc = ids_from_message(m->pod, m->store, &a.pod, &a.store, err);
     if (rc == 0)
         *out = a;
     return rc;

@@ -62,4 +62,17 @@ void ack_to_message(const struct replica_ack_msg *msg, struct ack_message *out);
 int ack_from_message(const Pstorage__V1__ReplicationAck *message, struct replica_ack_msg *out,
                      struct ps_error *err);
 
+struct copy_message {
+    Pstorage__V1__ReplicationCopy message;
+    Pstorage__V1__LogId of;
+};
+void copy_to_message(const struct replica_copy_msg *msg, struct copy_message *out);
+int copy_from_message(const Pstorage__V1__ReplicationCopy *message, struct replica_copy_msg *out,
+                      struct ps_error *err);
+
+/* A status that is neither 0 nor PS_EABORTED arrives as PS_EIO, with its detail. */
+void copy_ack_to_message(const struct replica_copy_ack *ack, Pstorage__V1__ReplicationCopyAck *out);
+int copy_ack_from_message(const Pstorage__V1__ReplicationCopyAck *message, struct replica_copy_ack *out,
+                          struct ps_error *err);
+
 #endif

@@ -8,6 +8,7 @@ void replication_service_init(struct replication_service *s, const struct replic
     s->handler = handler;
     s->user = user;
     list_init(&s->pending);
+    list_init(&s->copies);
     list_init(&s->spare);
     for (size_t i = 0; i < REPLICATION_PENDING_MAX; i++) {
         s->all[i].service = s;
@@ -76,6 +77,26 @@ static void drop_stream(struct replication_service *s, const struct uuid *from)
         struct replication_pending *p = container_of(node, struct replication_pending, link);
         if (uuid_equal(&p->from, from))
             rpc_call_fail(let_go(p), PS_EABORTED, "the stream begins anew");
+    }
+}
+
+static void answer_copy(struct rpc_call *call, const struct replica_copy_ack *ack)
+{
+    Pstorage__V1__ReplicationCopyAck message;
+    copy_ack_to_message(ack, &message);
+    rpc_call_reply(call, &message.base);
+}
+
+void replication_service_copy_ack(struct replication_service *s, const struct uuid *to,
+                                  const struct replica_copy_ack *ack)
+{
+    list_for_each_safe(node, next, &s->copies)
+    {
+        struct replication_pending *p = container_of(node, struct replication_pending, link);
+        if (uuid_equal(&p->from, to) && p->copy == ack->copy &&
+            (ack->status || ack->finished || p->step == REPLICA_COPY_BEGIN ||
+             (p->step == REPLICA_COPY_PIECE && p->number < ack->done)))
+            answer_copy(let_go(p), ack);
     }
 }
 
@@ -173,11 +194,41 @@ static void append(void *user, struct rpc_call *call, const ProtobufCMessage *me
         answer(let_go(p), &refusal);
 }
 
+static void copy(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct replication_service *s = user;
+    struct replica_copy_msg in;
+    struct replica_copy_ack ack;
+    struct ps_error err;
+    size_t bytes = 0;
+    if (!admitted(s, call))
+        return;
+    const void *data = rpc_call_payload(call, &bytes);
+    int rc = copy_from_message((const void *)message, &in, &err);
+    if (rc == 0 && in.step != REPLICA_COPY_END && (!data || bytes == 0))
+        rc = ps_error_set(&err, PS_EINVAL, "a copy's bytes are missing");
+    if (rc) {
+        rpc_call_fail(call, rc, err.detail);
+        return;
+    }
+    struct replication_pending *p = wait_for_ack(s, call, &in.store, 0);
+    if (!p)
+        return;
+    list_remove(&p->link);
+    list_push_back(&s->copies, &p->link);
+    p->copy = in.copy;
+    p->number = in.number;
+    p->step = in.step;
+    if (!s->handler->copy(s->user, &in, data, (uint32_t)bytes, &ack))
+        answer_copy(let_go(p), &ack);
+}
+
 static const struct rpc_method methods[] = {
     {.name = "Hello", .handler = hello},
     {.name = "State", .handler = state},
     {.name = "Begin", .handler = begin},
     {.name = "Append", .handler = append, .takes_payload = true},
+    {.name = "Copy", .handler = copy, .takes_payload = true},
 };
 
 static const struct rpc_service service_replication = {

@@ -23,6 +23,9 @@ struct replication_handler {
     bool (*begin)(void *user, const struct replica_begin_msg *in, struct replica_ack_msg *refusal);
     bool (*append)(void *user, const struct replica_append_msg *in, const void *batch, uint32_t bytes,
                    struct replica_ack_msg *refusal);
+    /* True: replication_service_copy_ack answers, maybe at once. */
+    bool (*copy)(void *user, const struct replica_copy_msg *in, const void *data, uint32_t bytes,
+                 struct replica_copy_ack *ack);
 };
 
 struct replication_pending {
@@ -31,12 +34,15 @@ struct replication_pending {
     struct rpc_call *call;
     struct uuid from; /* the primary's store */
     uint64_t seq;     /* 0: a Begin */
+    /* Of a copy. */
+    uint64_t copy, number;
+    enum replica_copy_step step;
 };
 
 struct replication_service {
     const struct replication_handler *handler;
     void *user;
-    struct list_node pending, spare;
+    struct list_node pending, copies, spare;
     struct replication_pending all[REPLICATION_PENDING_MAX];
 };
 
@@ -47,5 +53,8 @@ void replication_service_register(struct replication_service *service, struct rp
 /* Answers the primary's Begin, and all batches up to msg->end; with a status, all that waits. */
 void replication_service_ack(struct replication_service *service, const struct uuid *to,
                              const struct replica_ack_msg *msg);
+/* Answers what of this copy it covers. */
+void replication_service_copy_ack(struct replication_service *service, const struct uuid *to,
+                                  const struct replica_copy_ack *ack);
 
 #endif

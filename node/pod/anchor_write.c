@@ -141,7 +141,8 @@ int pod_log_protocol_write(struct pod *pod, const void *data, size_t bytes,
                            void (*cb)(void *user, int status), void *user)
 {
     struct anchor_writer *w = &pod->anchor_writer;
-    if (pod->failed || (pod->state != POD_SERVING && pod->state != POD_CLOSING))
+    if (pod->failed || (pod->state != POD_SERVING && pod->state != POD_CLOSING &&
+                        !(pod->state == POD_FILLING && copy_in_takes_state(pod))))
         return PS_EUNAVAILABLE;
     assert(bytes <= POD_LOG_PROTOCOL_MAX && !w->protocol.wanted && "one at a time");
     memcpy(w->protocol.data, data, bytes);

@@ -145,6 +145,8 @@ int pod_log_id_at(struct pod *pod, uint64_t seq, struct log_id *out)
         *out = (struct log_id){e->epoch, e->run, seq, e->hash};
     else if (seq == pod->applied_seq)
         pod_log_ends(pod, out, NULL);
+    else if (seq == pod->copy_base.seq)
+        *out = pod->copy_base;
     else
         return PS_ENOTFOUND;
     return 0;

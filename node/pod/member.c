@@ -1,4 +1,4 @@
-#include "node/pod/member.h"
+#include "node/pod/member_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,48 +6,8 @@
 #include "node/replication/batch.h"
 
 enum {
-    SEALED_MAX = REPLICA_TAIL_MAX,
     RETAIN_NS = 250000000,
     TURNS = 8, /* rounds of pod and replica in one turn, while they have something for each other */
-};
-
-/* Batches to one member, in order. */
-struct stream {
-    struct member_pod *m;
-    struct uuid to;
-    bool used;
-    struct replica_append_msg envelope;
-    uint64_t next, upto; /* batches; upto 0: none */
-    uint64_t acked;
-    bool reading;
-    uint64_t reading_for; /* the stream that asked for it */
-    struct pod_log_read read;
-};
-
-struct member_pod {
-    struct member_config config;
-    struct pod_log_events log;
-    struct pod *pod;
-    struct replica *replica;
-    uint64_t now_ns;
-    bool again;
-    void (*opened)(void *user, int status, struct member_pod *member);
-    void *opened_user;
-    struct ps_error *err;
-
-    struct {
-        struct log_id id;
-        const void *batch;
-        uint32_t bytes;
-    } sealed[SEALED_MAX]; /* own batches that are not applied yet, by seq */
-    struct stream streams[REPLICA_PEERS_MAX];
-    uint64_t retained, retained_ns; /* what the pod keeps of its log for others, told when */
-    bool standing_down, closing, truncating, persisting;
-    void (*closed)(void *user);
-    void *closed_user;
-    void (*adopted)(void *user, int status);
-    void *adopted_user;
-    struct uuid adopting;
 };
 
 struct pod *member_pod(const struct member_pod *m)
@@ -335,13 +295,15 @@ static const struct replica_effects effects = {
     .id_at = id_at,
     .log_first = log_first,
     .log_searching = log_searching,
+    .copy_start = member_copy_start,
+    .copy_stop = member_copy_stop,
     .decided = decided,
     .changed = changed,
 };
 
 /* ---- life */
 
-static void tell_opened(struct member_pod *m)
+void member_tell_opened(struct member_pod *m)
 {
     struct log_id applied, durable, tail[REPLICA_TAIL_MAX];
     uint32_t count = 0;
@@ -362,7 +324,7 @@ static void reopened(void *user, int status)
     m->retained = 0;
     m->again = true;
     if (status == 0)
-        tell_opened(m);
+        member_tell_opened(m);
     else
         replica_log_failed(m->replica);
 }
@@ -387,9 +349,10 @@ static void pod_opened(void *user, int status, struct pod *pod)
         };
         memcpy(config.pod.bytes, id.pod, sizeof config.pod.bytes);
         memcpy(config.store.bytes, id.store, sizeof config.store.bytes);
+        m->store = config.store;
         status = replica_create(&config, m->now_ns, &m->replica, m->err);
         if (status == 0)
-            tell_opened(m);
+            member_tell_opened(m);
     }
     m->opened(m->opened_user, status, status ? NULL : m);
 }
@@ -433,6 +396,7 @@ void member_destroy(struct member_pod *m)
     pod_destroy(m->pod);
     for (int i = 0; i < REPLICA_PEERS_MAX; i++)
         free(m->streams[i].read.buf);
+    free(m->out.read.buf);
     free(m);
 }
 
@@ -469,7 +433,11 @@ uint64_t member_turn(struct member_pod *m, uint64_t now_ns)
             for (int k = 0; k < REPLICA_PEERS_MAX; k++)
                 if (m->streams[k].used && !m->standing_down)
                     pump(&m->streams[k]);
-        } else if (m->closed && !m->standing_down && !m->persisting && !m->truncating) {
+            const uint64_t copy = member_copy_turn(m);
+            next = next < copy ? next : copy;
+        } else if (m->closed && (!m->standing_down || member_copy_may_close(m)) && !m->persisting &&
+                   !m->truncating) {
+            pod_copy_out_end(m->pod);
             void (*closed)(void *) = m->closed;
             m->closed = NULL;
             pod_close(m->pod, closed, m->closed_user);
@@ -543,6 +511,7 @@ void member_peer_lost(struct member_pod *m, uint64_t now_ns, const struct uuid *
     m->again = true;
     if (s)
         s->upto = 0;
+    member_copy_lost(m, store);
     replica_peer_lost(m->replica, now_ns, store);
 }
 

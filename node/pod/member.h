@@ -22,6 +22,12 @@ struct member_links {
                    uint32_t bytes);
     /* The answer to a begin, and to all appends up to msg->end. */
     void (*ack)(void *user, const struct uuid *to, const struct replica_ack_msg *msg);
+    /* Of a full copy; `data` only with a beginning and a piece. */
+    void (*copy)(void *user, const struct uuid *to, const struct replica_copy_msg *msg, const void *data,
+                 uint32_t bytes);
+    /* The answer to all of the copy's messages that it covers: beginnings; pieces before ack->done; with
+     * ack->finished or a status, all. */
+    void (*copy_ack)(void *user, const struct uuid *to, const struct replica_copy_ack *ack);
     /* To the mediator; replies by member_verdict. */
     void (*ask)(void *user, const struct replica_cas *cas);
     void (*report)(void *user, uint64_t epoch);
@@ -69,6 +75,10 @@ bool member_begin(struct member_pod *m, uint64_t now_ns, const struct replica_be
 bool member_append(struct member_pod *m, uint64_t now_ns, const struct replica_append_msg *in,
                    const void *batch, uint32_t bytes, struct replica_ack_msg *refusal);
 void member_ack(struct member_pod *m, uint64_t now_ns, const struct replica_ack_msg *in);
+/* True: an ack follows by links->copy_ack. False: *ack is the answer. */
+bool member_copy(struct member_pod *m, uint64_t now_ns, const struct replica_copy_msg *in, const void *data,
+                 uint32_t bytes, struct replica_copy_ack *ack);
+void member_copy_ack(struct member_pod *m, uint64_t now_ns, const struct replica_copy_ack *in);
 void member_peer_lost(struct member_pod *m, uint64_t now_ns, const struct uuid *store);
 void member_peer_dead(struct member_pod *m, uint64_t now_ns, const struct uuid *store, uint64_t run);
 void member_verdict(struct member_pod *m, uint64_t now_ns, const struct replica_verdict *verdict);

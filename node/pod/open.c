@@ -382,7 +382,7 @@ static void step_anchor(struct pod *pod)
         return;
     }
     const struct pod_anchor *a = &pod->anchor;
-    if (a->protocol_bytes && !pod->config.log && !pod->config.member_alone) {
+    if (a->protocol_bytes && !pod->config.log) {
         /* What is durable here need not be committed: alone, it would be applied all the same. */
         (void)ps_error_set(&o->local, PS_EPRECONDITION,
                            "%s holds a member of a replicated pod: it can't be opened alone "

@@ -161,6 +161,10 @@ int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_forma
 
 void pod_close(struct pod *pod, void (*cb)(void *user), void *user)
 {
+    if (pod->state == POD_FILLING) { /* there is nothing to make a checkpoint of */
+        pod_abandon(pod, cb, user);
+        return;
+    }
     pod->state = POD_CLOSING;
     pod->closed = cb;
     pod->closed_user = user;
@@ -170,6 +174,8 @@ void pod_close(struct pod *pod, void (*cb)(void *user), void *user)
 static void free_parts(struct pod *pod)
 {
     index_load_drop(pod);
+    copy_out_free(pod);
+    copy_in_free(pod);
     open_free(pod);
     checkpoint_free(pod);
     anchor_writer_free(pod);
@@ -223,9 +229,8 @@ static void on_reopened(void *user, int status, struct pod *opened)
     pod->reopened(pod->reopened_user, status);
 }
 
-static void reopen_now(void *user)
+void pod_reopen_now(struct pod *pod)
 {
-    struct pod *pod = user;
     const struct pod_config config = pod->config;
     struct blkdev *const dev = pod->dev;
     const uint64_t now_ns = pod->now_ns, openings = pod->openings;
@@ -244,11 +249,57 @@ static void reopen_now(void *user)
     open_begin(pod, POD_OPEN_ONLY, on_reopened, pod, NULL);
 }
 
+static void reopen_now(void *user)
+{
+    pod_reopen_now(user);
+}
+
 void pod_reopen(struct pod *pod, void (*cb)(void *user, int status), void *user)
 {
     pod->reopened = cb;
     pod->reopened_user = user;
     pod_abandon(pod, reopen_now, pod);
+}
+
+/* ---- being filled */
+
+static void fill_now(void *user)
+{
+    struct pod *pod = user;
+    const struct pod was = *pod;
+    pod->copy_in = NULL;
+    free_parts(pod);
+    memset(pod, 0, sizeof *pod);
+    pod->config = was.config;
+    pod->dev = was.dev;
+    pod->now_ns = was.now_ns;
+    pod->openings = was.openings + 1;
+    make_parts(pod);
+    pod->state = POD_FILLING;
+    pod->label = was.label;
+    pod->anchor = was.anchor;
+    pod->run = was.run;
+    pod->generation = was.generation;
+    pod->epoch = was.epoch;
+    pod->segment_bytes = was.segment_bytes;
+    pod->segment_count = was.segment_count;
+    pod->reserve_segments = was.reserve_segments;
+    memcpy(pod->name, was.name, sizeof pod->name);
+    pod->segments = segments_create(was.segment_count, was.segment_bytes, SYSTEM_SEGMENTS);
+    pod->copy_in = was.copy_in;
+    pod->again = true;
+    copy_in_start(pod);
+}
+
+void pod_fill(struct pod *pod)
+{
+    pod_abandon(pod, fill_now, pod);
+}
+
+static void fill_turn(struct pod *pod)
+{
+    anchor_writer_turn(pod);
+    copy_in_turn(pod);
 }
 
 /* ---- images */
@@ -401,7 +452,8 @@ static bool is_drained(const struct pod *pod)
            list_empty(&pod->reads) && list_empty(&pod->flushes) && list_empty(&pod->managing) && !pod->open &&
            pod->in_flight_count == 0 && list_empty(&pod->active_fetches) && list_empty(&pod->active_loads) &&
            list_empty(&pod->parked) && follow_is_quiet(pod) && !restart_holds_log(pod) &&
-           anchor_writer_is_idle(pod) && pod->log_reading == 0 && list_empty(&pod->log_reads);
+           anchor_writer_is_idle(pod) && pod->log_reading == 0 && list_empty(&pod->log_reads) &&
+           copy_out_is_quiet(pod) && copy_in_is_quiet(pod);
 }
 
 static void abandon_turn(struct pod *pod)
@@ -444,6 +496,7 @@ static void serve_turn(struct pod *pod)
     role_turn(pod);
     read_turn(pod);
     checkpoint_turn(pod);
+    copy_out_turn(pod);
     anchor_writer_turn(pod);
     index_load_turn(pod);
 }
@@ -456,6 +509,8 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
         pod->again = false;
         if (pod->state == POD_OPENING)
             open_turn(pod);
+        else if (pod->state == POD_FILLING)
+            fill_turn(pod);
         else if (pod->state != POD_CLOSED)
             serve_turn(pod);
         deliver(pod);

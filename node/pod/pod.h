@@ -245,7 +245,6 @@ struct pod_config {
     void *user;
     /* The pod is replicated and opens on standby (pod_log.h); outlives the pod. NULL: it stands alone. */
     const struct pod_log_events *log;
-    bool member_alone; /* checks only: opens a member without its protocol, all that is durable applied */
 };
 
 enum pod_format {

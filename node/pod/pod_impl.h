@@ -13,7 +13,10 @@
  *   log_read.c    where the batches of the log lie, for members that lag
  *   follow.c      batches made elsewhere: appended, applied when committed
  *   anchor_write.c anchors that are not a checkpoint's: replication's state, adoption of a pod's identity
- *   role.c        standby, leading, abandoned */
+ *   role.c        standby, leading, abandoned
+ *   copy_out.c    a full copy for another member
+ *   copy_in.c     a full copy taken in
+ *   copy_wire.c   its form on the way */
 #ifndef PS_NODE_POD_POD_IMPL_H
 #define PS_NODE_POD_POD_IMPL_H
 
@@ -23,6 +26,7 @@
 #include "node/meta/meta.h"
 #include "node/meta/run.h"
 #include "node/pod/block_cache.h"
+#include "node/pod/copy_wire.h"
 #include "node/pod/log_index.h"
 #include "node/pod/pod.h"
 #include "node/pod/pod_log.h"
@@ -59,6 +63,7 @@ enum {
     LOG_INDEX_BATCHES = 1 << 16, /* whose places are known, at most */
     OPENING_RUNS = 8,            /* kept when a pool is opened; more are written as one */
     BAD_PAGES = 64,
+    COPY_SPARE_SEGMENTS = 8, /* left for the log of a member that has fewer than the one it is a copy of */
 };
 #define CHECKPOINT_IDLE_NS  (30ull * 1000000000ull)
 #define CHECKPOINT_RETRY_NS (1000000000ull)
@@ -318,6 +323,7 @@ struct anchor_writer {
 enum pod_state {
     POD_OPENING,
     POD_SERVING,
+    POD_FILLING, /* with a full copy: nothing but copy_in and the anchors */
     POD_CLOSING,
     POD_ABANDONING,
     POD_CLOSED
@@ -325,6 +331,8 @@ enum pod_state {
 
 struct open_state; /* open.c */
 void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err);
+struct copy_out;   /* copy_out.c */
+struct copy_in;    /* copy_in.c */
 struct index_load; /* background.c */
 struct recalled;   /* log_read.c */
 
@@ -429,6 +437,9 @@ struct pod {
     void *reopened_user;
 
     struct open_state *opening;
+    struct copy_out *copy_out;
+    struct log_id copy_base; /* the last batch in the last copy for another member: known, though not retained */
+    struct copy_in *copy_in;
     struct index_load *index_load;
     bool closed_cut; /* the checkpoint of a stop is durable */
     void (*closed)(void *user);
@@ -594,7 +605,24 @@ void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *u
 void open_turn(struct pod *pod);
 void open_free(struct pod *pod);
 
+/* copy_out.c */
+void copy_out_turn(struct pod *pod);
+void copy_out_free(struct pod *pod);
+bool copy_out_is_quiet(const struct pod *pod);
+
+/* copy_in.c */
+/* The pod's former state is gone from memory. */
+void copy_in_start(struct pod *pod);
+void copy_in_turn(struct pod *pod);
+void copy_in_free(struct pod *pod);
+bool copy_in_is_quiet(const struct pod *pod);
+/* Replication's state may be written beside the copy. */
+bool copy_in_takes_state(const struct pod *pod);
+
 /* pod.c */
+/* Lets everything go but identity, last anchor and copy_in, which is then started. */
+void pod_fill(struct pod *pod);
+void pod_reopen_now(struct pod *pod);
 struct image *pod_image_target(const struct pod_image *image);
 void pod_event(struct pod *pod, const char *kind, uint64_t image, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

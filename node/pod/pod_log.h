@@ -18,6 +18,9 @@
 enum {
     POD_LOG_PROTOCOL_MAX = 1536, /* bytes that pod_log_protocol_write keeps */
     POD_LOG_APPENDS_MAX = 8,     /* appended batches on their way to flash */
+    POD_COPY_PIECES = 2,         /* of a copy on their way to flash */
+    POD_COPY_DESCRIPTION_BYTES = 4160,
+    POD_COPY_READ_BYTES = 4096 + 512 * 1024, /* the buffer for a piece */
 };
 
 /* What a replicated pod tells. Called from pod_turn, pod_log_* or device completions; they may call
@@ -121,6 +124,57 @@ bool pod_log_searching(const struct pod *pod);
  * the oldest goes. Segments in which something lives cost nothing. As opened: 1, and what is kept then stays
  * so over a restart. 0: keep none for anybody. */
 void pod_log_retain(struct pod *pod, uint64_t seq);
+
+/* ---- a full copy, for a member that the retained log does not reach
+
+ * What is copied is a checkpoint, as it lies in flash, segment by segment to the same places; the log after
+ * it comes in the ordinary way. So the receiver needs segments of the same size, and enough of them. */
+
+struct pod_copy_info {
+    struct log_id base; /* the last batch in it; the owner keeps the log after it for the receiver */
+    uint64_t pieces, bytes;
+    uint32_t segments;
+    uint8_t description[POD_COPY_DESCRIPTION_BYTES]; /* for pod_copy_in_begin */
+};
+/* Makes a checkpoint and keeps all that it refers to until pod_copy_out_end; the pod goes on meanwhile, with
+ * so much less free space as what it lets go of. One at a time: PS_EPRECONDITION; PS_EUNAVAILABLE, PS_ENOMEM.
+ * `cb`: 0, or what the pod failed with; also after pod_copy_out_end, if that came first. */
+int pod_copy_out_begin(struct pod *pod, void (*cb)(void *user, int status), void *user);
+/* After `cb` told 0. From then on pod_log_id_at knows the last batch of the copy. */
+void pod_copy_out_describe(const struct pod *pod, struct pod_copy_info *out);
+/* A read under way still calls back, with PS_ECANCELLED. Also when none was begun. */
+void pod_copy_out_end(struct pod *pod);
+
+struct pod_copy_read {
+    uint64_t number; /* 0 to pieces - 1 */
+    uint8_t *buf;    /* POD_COPY_READ_BYTES, aligned to BLKDEV_ALIGN */
+    /* Results: inside of buf, for pod_copy_in_piece. */
+    uint8_t *message;
+    uint32_t bytes;
+    void (*cb)(struct pod_copy_read *read, int status);
+    void *user;
+};
+/* One at a time. Non-zero: refused at once. */
+int pod_copy_read(struct pod *pod, struct pod_copy_read *read);
+
+/* May this be taken in? PS_EPRECONDITION: never here, `err` says why, for people; PS_EABORTED: not now;
+ * PS_EINVAL, PS_EDAMAGED, PS_EVERSION: no description that this program knows; PS_EIO: the pod failed. */
+int pod_copy_in_check(const struct pod *pod, const void *description, size_t bytes, struct ps_error *err);
+/* On standby, no truncation and no protocol_write under way: the pod's own state is given up for the copy, or
+ * one that was begun for this one. When `cb` runs with 0 this is durable: an opening finds an empty pod, with
+ * its identity and replication's state, until pod_copy_in_end is through. The pod is not open meanwhile, but
+ * for pod_log_identity, pod_log_protocol and pod_log_protocol_write. Non-zero: as pod_copy_in_check, nothing
+ * was changed. `cb` may run before the return. */
+int pod_copy_in_begin(struct pod *pod, const void *description, size_t bytes,
+                      void (*cb)(void *user, int status), void *user, struct ps_error *err);
+/* Takes a copy of the message. In order; one that is here already is welcome. PS_EABORTED: begin again at
+ * pod_copy_in_written; PS_EINVAL, PS_EDAMAGED, PS_EVERSION: not sound; PS_EIO: the pod failed. */
+int pod_copy_in_piece(struct pod *pod, const void *message, size_t bytes, struct ps_error *err);
+/* Pieces whose writes are done; no power cut is survived before the end. */
+uint64_t pod_copy_in_written(const struct pod *pod);
+/* All pieces are written: makes them durable and opens the pod with them, on standby, as pod_reopen does.
+ * No pod_log_protocol_write from here on until `cb`. PS_EABORTED: not all are here. */
+int pod_copy_in_end(struct pod *pod, void (*cb)(void *user, int status), void *user);
 
 /* ---- what replication keeps durably beside the log */
 

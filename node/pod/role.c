@@ -111,7 +111,7 @@ void pod_hold(struct pod *pod, bool hold)
 
 void pod_abandon(struct pod *pod, void (*cb)(void *user), void *user)
 {
-    assert(pod->state == POD_SERVING || pod->state == POD_CLOSING);
+    assert(pod->state == POD_SERVING || pod->state == POD_CLOSING || pod->state == POD_FILLING);
     pod->state = POD_ABANDONING;
     pod->abandoned = true;
     pod->failed = true; /* nothing new begins; what waits is answered with pod_end_status */

@@ -95,6 +95,7 @@ static void step_aside(struct replica *r, const struct configuration *c)
 {
     decide(r, "fence", "epoch %llu names %.40s primary: stops serving", (unsigned long long)c->epoch,
            peer_name(r, &c->primary));
+    copy_stop(r);
     if (r->role == REPLICA_LEADING) {
         r->log_open = false;
         r->effects->stand_down(r->user);

@@ -55,6 +55,7 @@ static void fill_state(const struct replica *r, const struct peer *to, struct re
         .stream_run = r->stream_run,
         .free_bytes = r->free_bytes,
         .log_open = r->log_open && !r->log_failed && !r->truncating,
+        .being_filled = r->being_filled,
         .mediator_ok = mediator_is_ok(r),
     };
     if (!to || to->told.epoch < c->epoch)

@@ -13,8 +13,9 @@ const char *replica_role_name(enum replica_role role)
 
 const char *replica_peer_state_name(enum replica_peer_state state)
 {
-    static const char *const names[] = {"away",    "waiting",           "catching up", "joining", "in sync",
-                                        "lagging", "needs a full copy", "diverged",    "full"};
+    static const char *const names[] = {"away",    "waiting",     "catching up",       "joining",
+                                        "in sync", "lagging",     "needs a full copy", "diverged",
+                                        "full",    "being filled"};
     return names[state];
 }
 
@@ -47,6 +48,10 @@ static enum replica_peer_state state_of(const struct replica *r, const struct pe
                                                                                : REPLICA_PEER_AWAY;
     if (!is_primary(r))
         return in_sync ? REPLICA_PEER_IN_SYNC : REPLICA_PEER_WAITING;
+    if (is_copied_to(r, p))
+        return REPLICA_PEER_COPYING;
+    if (p->told.being_filled)
+        return REPLICA_PEER_TOO_OLD;
     if (p->trouble != REPLICA_PEER_AWAY)
         return p->trouble;
     if (p->joining)
@@ -64,6 +69,8 @@ static void waits_for(const struct replica *r, char *out, size_t size)
     out[0] = '\0';
     if (r->state_failed || r->log_failed)
         (void)snprintf(out, size, "its flash device, which failed");
+    else if (r->being_filled)
+        (void)snprintf(out, size, "the rest of a full copy from the primary");
     else if (!r->log_open)
         (void)snprintf(out, size, "its log, which is being opened");
     else if (r->role == REPLICA_UNCONFIGURED)
@@ -121,6 +128,13 @@ void replica_look(const struct replica *r, uint64_t now_ns, struct replica_info 
             .end_seq = p->told.end.seq,
             .lease_left_ns = p->lease_until_ns > now_ns ? p->lease_until_ns - now_ns : 0,
         };
+        struct replica_peer_info *info = &out->peers[out->peer_count - 1];
+        if (info->state == REPLICA_PEER_COPYING)
+            (void)snprintf(info->copy, sizeof info->copy, "%llu %% of %llu MiB",
+                           (unsigned long long)r->copy_permille / 10,
+                           (unsigned long long)r->copy_bytes >> 20);
+        else if (info->state == REPLICA_PEER_TOO_OLD)
+            memcpy(info->copy, p->copy_text, sizeof info->copy);
     }
     waits_for(r, out->waits_for, sizeof out->waits_for);
 }

@@ -63,7 +63,7 @@ static bool find_common(struct replica *r, struct peer *p, struct log_id *common
 static bool can_stream(const struct replica *r, const struct peer *p)
 {
     return heard_lately(r, p, r->config.options.silence_ns) && p->told.epoch == in_force(r)->epoch &&
-           p->told.log_open;
+           p->told.log_open && !is_copied_to(r, p);
 }
 
 void break_stream(struct replica *r, struct peer *p)
@@ -455,7 +455,8 @@ uint64_t replica_needed(const struct replica *r)
 {
     uint64_t seq = r->applied.seq;
     for (uint32_t i = 0; i < r->peer_count; i++)
-        seq = least_of(seq, most_of(r->peers[i].matched_seq, r->peers[i].told.applied.seq));
+        seq = least_of(seq, most_of(r->peers[i].copy_seq,
+                                    most_of(r->peers[i].matched_seq, r->peers[i].told.applied.seq)));
     return seq + 1;
 }
 
@@ -491,6 +492,7 @@ uint64_t primary_turn(struct replica *r)
     }
     next = least_of(next, removal_turn(r));
     join_turn(r);
+    next = least_of(next, copy_turn(r));
     next = least_of(next, switch_turn(r));
     limit_free(r);
     return next;

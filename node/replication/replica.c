@@ -120,6 +120,7 @@ void replica_opened(struct replica *r, const struct log_id *applied, const struc
 {
     assert(!r->log_open && tail_count <= REPLICA_TAIL_MAX);
     r->log_open = true;
+    r->being_filled = false;
     r->truncating = false;
     r->applied = *applied;
     r->tail_count = tail_count;
@@ -211,7 +212,7 @@ static bool state_differs(const struct durable *a, const struct durable *b)
 static void persist(struct replica *r)
 {
     uint8_t data[REPLICA_STATE_BYTES_MAX];
-    if (r->persisting || r->state_failed || !r->log_open || !state_differs(&r->want, &r->durable))
+    if (r->persisting || r->state_failed || (!r->log_open && !r->being_filled) || !state_differs(&r->want, &r->durable))
         return;
     r->persisting = true;
     r->writing = r->want;

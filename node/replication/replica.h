@@ -55,8 +55,9 @@ struct replica_state_msg {
     uint32_t tail_count;
     uint64_t stream_epoch, stream_run; /* whose batches it takes; 0: nobody's yet */
     uint64_t free_bytes;
-    bool log_open;    /* it can take batches */
-    bool mediator_ok; /* it had an answer of the mediator lately */
+    bool log_open;     /* it can take batches */
+    bool being_filled; /* with a full copy: it has no log */
+    bool mediator_ok;  /* it had an answer of the mediator lately */
 };
 
 /* Primary to member: what follows `after`, which both have, comes next. `follows` are the ids of the first
@@ -86,6 +87,35 @@ struct replica_ack_msg {
     struct log_id end;      /* durable here and the same as the primary's, up to here */
     uint64_t free_bytes;
     int status; /* 0, or why nothing more is taken: PS_EFULL, PS_EIO, PS_EABORTED (begin again) */
+};
+
+/* A full copy for a member that the retained log does not reach. Begin carries its description, a piece its
+ * bytes, of which neither the replica nor an edge knows more. */
+enum replica_copy_step {
+    REPLICA_COPY_BEGIN, /* the first one, or again: tell how far you are */
+    REPLICA_COPY_PIECE,
+    REPLICA_COPY_END,
+    REPLICA_COPY_STEPS,
+};
+
+struct replica_copy_msg {
+    struct uuid pod, store; /* of the primary */
+    uint64_t run, epoch;    /* when the copy began */
+    uint64_t copy;          /* counts those that this run of it has begun */
+    uint64_t member_run;    /* the member's; it has not started anew since */
+    struct log_id of;       /* where the member's log stood when the copy was decided on */
+    enum replica_copy_step step;
+    uint64_t number; /* of the piece */
+};
+
+struct replica_copy_ack {
+    struct uuid pod, store; /* of the member */
+    uint64_t run, copy;     /* the primary's, as in what it answers */
+    uint64_t done;          /* pieces written */
+    bool taking;            /* this copy is being taken in */
+    bool finished;          /* it is all there, durable, and the log is open */
+    int status;             /* 0, or why not: PS_EABORTED (begin again); others are for people */
+    char detail[160];
 };
 
 /* ---- mediator */
@@ -147,6 +177,9 @@ struct replica_effects {
     uint64_t (*log_first)(void *user);
     /* Older ones than that may be found yet. */
     bool (*log_searching)(void *user);
+    /* A full copy for the member; replica_copy_* tell what comes of it, not from within. One at a time. */
+    void (*copy_start)(void *user, const struct uuid *to, const struct replica_copy_msg *envelope);
+    void (*copy_stop)(void *user);
     void (*decided)(void *user, const struct replica_decision *decision);
     /* The configuration or the role changed. */
     void (*changed)(void *user);
@@ -217,6 +250,21 @@ void replica_applied(struct replica *replica, const struct log_id *applied);
 void replica_truncated(struct replica *replica, int status);
 void replica_free_bytes(struct replica *replica, uint64_t bytes);
 
+/* The copy that copy_start asked for: how big it is and what comes after it; how far it is; its end. */
+void replica_copy_ready(struct replica *replica, uint64_t now_ns, uint64_t base_seq, uint64_t bytes,
+                        uint32_t segments);
+void replica_copy_progress(struct replica *replica, uint64_t done_permille);
+void replica_copy_ended(struct replica *replica, uint64_t now_ns, int status, const char *detail);
+
+/* As member: may this copy take the place of the log? 0 or PS_EABORTED with a detail. */
+int replica_copy_may(struct replica *replica, uint64_t now_ns, const struct replica_copy_msg *in,
+                     struct ps_error *err);
+/* It will: the log takes nothing more, and nothing more is persisted until replica_copy_filling. */
+void replica_copy_taken(struct replica *replica, const struct replica_copy_msg *in);
+/* The log is gone; then, false, the copy is through and replica_opened follows, until when nothing is
+ * persisted. */
+void replica_copy_filling(struct replica *replica, bool filling);
+
 /* The first batch that another member may still need. */
 uint64_t replica_needed(const struct replica *replica);
 
@@ -257,6 +305,7 @@ enum replica_peer_state {
     REPLICA_PEER_TOO_OLD, /* the log does not reach back to where it stands: it needs a full copy */
     REPLICA_PEER_DIVERGED,
     REPLICA_PEER_FULL,
+    REPLICA_PEER_COPYING, /* is given a full copy */
 };
 const char *replica_peer_state_name(enum replica_peer_state state);
 
@@ -266,6 +315,7 @@ struct replica_peer_info {
     uint64_t heard_ns_ago;
     uint64_t matched_seq, end_seq; /* durable and known to be equal; this member's log end */
     uint64_t lease_left_ns;        /* that it gave us */
+    char copy[160]; /* of a full copy: how far it is, or why there is none; empty: nothing to say */
 };
 
 struct replica_info {

@@ -24,7 +24,8 @@ static uint64_t delay(struct world *w)
 
 static bool carries_log(const struct message *m)
 {
-    return m->kind == MESSAGE_BEGIN || m->kind == MESSAGE_APPEND || m->kind == MESSAGE_ACK;
+    return m->kind == MESSAGE_BEGIN || m->kind == MESSAGE_APPEND || m->kind == MESSAGE_ACK ||
+           m->kind == MESSAGE_COPY || m->kind == MESSAGE_COPY_ACK;
 }
 
 static void send(struct world *w, struct message *m)
@@ -100,6 +101,26 @@ static void link_ack(void *user, const struct uuid *to, const struct replica_ack
     send(n->w, m);
 }
 
+static void link_copy(void *user, const struct uuid *to, const struct replica_copy_msg *msg, const void *data,
+                      uint32_t bytes)
+{
+    struct node *n = user;
+    struct message *m = make(n, index_of(n->w, to), MESSAGE_COPY, bytes);
+    m->copy = *msg;
+    if (bytes)
+        memcpy(m->batch, data, bytes);
+    send(n->w, m);
+}
+
+static void link_copy_ack(void *user, const struct uuid *to, const struct replica_copy_ack *ack)
+{
+    struct node *n = user;
+    struct message *m = make(n, index_of(n->w, to), MESSAGE_COPY_ACK, 0);
+    m->copy_ack = *ack;
+    n->w->result->copies += ack->finished;
+    send(n->w, m);
+}
+
 static void link_ask(void *user, const struct replica_cas *cas)
 {
     struct node *n = user;
@@ -140,6 +161,8 @@ const struct member_links sim_links = {
     .begin = link_begin,
     .append = link_append,
     .ack = link_ack,
+    .copy = link_copy,
+    .copy_ack = link_copy_ack,
     .ask = link_ask,
     .report = link_report,
     .decided = link_decided,
@@ -270,6 +293,7 @@ static void trace_message(struct world *w, const struct node *n, const struct me
 
 static void node_message(struct world *w, struct node *n, struct message *m)
 {
+    struct replica_copy_ack copy_ack;
     struct replica_ack_msg refusal;
     const uint64_t now = clock_of(n);
     trace_message(w, n, m);
@@ -294,6 +318,13 @@ static void node_message(struct world *w, struct node *n, struct message *m)
         break;
     case MESSAGE_ACK:
         member_ack(n->member, now, &m->ack);
+        break;
+    case MESSAGE_COPY:
+        if (!member_copy(n->member, now, &m->copy, m->batch, m->bytes, &copy_ack))
+            link_copy_ack(n, &m->copy.store, &copy_ack);
+        break;
+    case MESSAGE_COPY_ACK:
+        member_copy_ack(n->member, now, &m->copy_ack);
         break;
     case MESSAGE_VERDICT:
         member_verdict(n->member, now, &m->verdict);

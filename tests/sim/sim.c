@@ -6,7 +6,7 @@
 
 enum {
     DISK_BYTES = 320 << 20,
-    SMALL_DISK_BYTES = 80 << 20, /* of which the log is soon used again */
+    SMALL_DISK_BYTES = 80 << 20, /* of which the log is soon used again: who is away for long needs a copy */
     SEGMENT_BYTES = 2 << 20,
 };
 
@@ -371,6 +371,10 @@ static void fault(struct world *w)
     case FAULT_CLOGGED:
         w->clogged = !w->clogged;
         break;
+    case FAULT_LONG_AWAY:
+        node_crash(n);
+        at(w, w->now + 3 * SECOND + below(w, 9 * SECOND), EVENT_START, a, 0, NULL);
+        break;
     case FAULT_SWITCH_OVER:
         if (n->up && n->opened && b < w->node_count && w->nodes[b].known) {
             struct ps_error err;
@@ -520,20 +524,10 @@ static bool at_rest(struct world *w)
     }
     if (leaders != 1 || lead.asking)
         return false;
-    w->result->too_old = 0;
-    for (unsigned i = 0; i < w->node_count; i++)
-        w->nodes[i].too_old = false;
-    for (uint32_t i = 0; i < lead.peer_count; i++) {
-        const struct replica_peer_info *p = &lead.peers[i];
-        if (p->state != REPLICA_PEER_TOO_OLD && !p->member.in_sync)
+    for (uint32_t i = 0; i < lead.peer_count; i++)
+        if (!lead.peers[i].member.in_sync)
             return false;
-        struct node *n = node_of(w, &p->member.store);
-        n->too_old = p->state == REPLICA_PEER_TOO_OLD;
-        w->result->too_old += n->too_old;
-    }
     for (unsigned i = 0; i < w->node_count; i++) {
-        if (w->nodes[i].too_old)
-            continue;
         replica_look(member_replica(w->nodes[i].member), clock_of(&w->nodes[i]), &info);
         if (!log_id_equal(&info.applied, &lead.applied) || !log_id_equal(&info.end, &lead.end) ||
             !log_id_equal(&lead.applied, &lead.end) || info.configuration.epoch != lead.configuration.epoch)
@@ -587,26 +581,40 @@ static void alone_read(struct pod_io *io, int status)
     a->status = status;
 }
 
-static void alone_until(struct world *w, struct node *n, struct alone *a, const bool *flag)
+static void alone_step(struct world *w, struct node *n, struct alone *a)
 {
-    for (int i = 0; i < 1000000 && !*flag; i++) {
-        w->now += 1000;
-        (void)pod_turn(a->pod, w->now);
-        (void)blkdev_mem_step(n->disk);
-    }
+    w->now += 1000;
+    (void)pod_turn(a->pod, w->now);
+    (void)blkdev_mem_step(n->disk);
 }
 
-/* Opens what a member has in flash without any protocol, and reads it. */
+static void alone_until(struct world *w, struct node *n, struct alone *a, const bool *flag)
+{
+    for (int i = 0; i < 1000000 && !*flag; i++)
+        alone_step(w, n, a);
+}
+
+static void alone_sealed(void *user, const struct log_id *id, const void *batch, uint32_t bytes)
+{
+    (void)user;
+    (void)id;
+    (void)batch;
+    (void)bytes;
+}
+
+/* Opens what a member has in flash as a primary that nobody follows, and reads it. */
 static bool read_alone(struct world *w, struct node *n, uint8_t *buf)
 {
     struct alone a = {0};
     struct ps_error err = {0};
     struct pod_image *image = NULL;
-    const struct pod_config config = {.member_alone = true,
-                                      .name = "default",
+    struct log_id applied, end;
+    const struct pod_log_events events = {.sealed = alone_sealed};
+    const struct pod_config config = {.name = "default",
                                       .memory_budget = POD_MEMORY_MIN,
                                       .dedupe = true,
-                                      .compression = true};
+                                      .compression = true,
+                                      .log = &events};
     (void)blkdev_mem_drain(n->disk);
     blkdev_mem_power_cut(n->disk, &w->prng, BLKDEV_MEM_LOSE);
     node_destroy(n);
@@ -614,6 +622,19 @@ static bool read_alone(struct world *w, struct node *n, uint8_t *buf)
     if (rc == 0)
         alone_until(w, n, &a, &a.opened);
     rc = rc ? rc : a.status;
+    if (rc == 0) {
+        pod_log_ends(a.pod, NULL, &end);
+        pod_log_commit(a.pod, end.seq);
+        for (int i = 0; i < 1000000; i++) {
+            alone_step(w, n, &a);
+            pod_log_ends(a.pod, &applied, NULL);
+            if (applied.seq == end.seq)
+                break;
+        }
+        rc = applied.seq == end.seq ? 0 : PS_EDEADLINE;
+    }
+    if (rc == 0)
+        pod_lead(a.pod, 1u << 20);
     if (rc == 0)
         rc = pod_image_open(a.pod, "v", &image, &err);
     struct pod_io io = {
@@ -642,8 +663,6 @@ static void compare_mirrors(struct world *w)
     const struct node *with = NULL;
     for (unsigned i = 0; i < w->node_count && !w->result->failed; i++) {
         struct node *n = &w->nodes[i];
-        if (n->too_old)
-            continue;
         if (!read_alone(w, n, with ? other : first))
             break;
         for (unsigned b = 0; with && b < BLOCKS; b++)
@@ -669,12 +688,13 @@ static void begin(struct world *w)
     w->mediator_up = true;
     mediator_restart(w);
     w->history = history_create(BLOCKS);
-    const bool small = chance(w, 1, 8);
+    const bool long_away = w->options.seed % 4 == 3, small = chance(w, 1, 8) || long_away;
     static const unsigned every[] = {8, 16, 30, 60};
     w->fault_every = every[below(w, 4)];
-    for (int i = 0; i < FAULTS; i++)
+    for (int i = 0; i < FAULT_LONG_AWAY; i++)
         w->fault_weight[i] = (unsigned)below(w, 4);
-    w->fault_weight[below(w, FAULTS)]++;
+    w->fault_weight[below(w, FAULT_LONG_AWAY)]++;
+    w->fault_weight[FAULT_LONG_AWAY] = long_away ? 3 : 0;
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
         const struct blkdev_mem_options disk = {.size_bytes = small ? SMALL_DISK_BYTES : DISK_BYTES,

@@ -47,6 +47,7 @@ enum fault_kind {
     FAULT_SLOW_DISK,
     FAULT_CLOGGED,
     FAULT_SWITCH_OVER,
+    FAULT_LONG_AWAY, /* longer than a small disk keeps the log for it */
     FAULTS,
 };
 
@@ -56,6 +57,8 @@ enum message_kind {
     MESSAGE_BEGIN,
     MESSAGE_APPEND,
     MESSAGE_ACK,
+    MESSAGE_COPY,
+    MESSAGE_COPY_ACK,
     MESSAGE_ASK,
     MESSAGE_REPORT,
     MESSAGE_VERDICT,
@@ -71,6 +74,8 @@ struct message {
         struct replica_begin_msg begin;
         struct replica_append_msg append;
         struct replica_ack_msg ack;
+        struct replica_copy_msg copy;
+        struct replica_copy_ack copy_ack;
         struct replica_cas cas;
         struct replica_verdict verdict;
         uint64_t epoch;
@@ -103,8 +108,7 @@ struct node {
     struct blkdev_req *scheduled[512];
     size_t scheduled_count;
     struct uuid store;
-    bool known;   /* store is set */
-    bool too_old; /* at rest: it needs a full copy */
+    bool known; /* store is set */
 };
 
 struct host_op {

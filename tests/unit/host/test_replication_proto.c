@@ -210,11 +210,59 @@ static void what_has_no_form_is_refused(void **state)
     assert_non_null(strstr(err.detail, "longer than 63"));
 }
 
+static void a_copys_steps_and_answers_come_back_as_they_were(void **state)
+{
+    (void)state;
+    struct ps_error err = {0};
+    for (int step = 0; step < REPLICA_COPY_STEPS; step++) {
+        const struct replica_copy_msg c = {.pod = id(1),
+                                           .store = id(2),
+                                           .run = 3,
+                                           .epoch = 4,
+                                           .copy = 5,
+                                           .member_run = 6,
+                                           .of = log_id_of(7),
+                                           .step = (enum replica_copy_step)step,
+                                           .number = 8};
+        struct copy_message message;
+        copy_to_message(&c, &message);
+        Pstorage__V1__ReplicationCopy *m = THROUGH_BYTES(replication_copy, &message.message);
+        struct replica_copy_msg back = {0};
+        assert_int_equal(copy_from_message(m, &back, &err), 0);
+        assert_true(uuid_equal(&back.pod, &c.pod) && uuid_equal(&back.store, &c.store));
+        assert_true(back.run == 3 && back.epoch == 4 && back.copy == 5 && back.member_run == 6);
+        assert_true(log_id_equal(&back.of, &c.of) && back.step == c.step && back.number == 8);
+        m->step = PSTORAGE__V1__COPY_STEP__COPY_STEP_UNSPECIFIED;
+        assert_int_equal(copy_from_message(m, &back, &err), PS_EINVAL);
+        pstorage__v1__replication_copy__free_unpacked(m, NULL);
+    }
+    const struct replica_copy_ack acks[] = {
+        {.pod = id(1), .store = id(2), .run = 3, .copy = 4, .done = 5, .taking = true},
+        {.pod = id(1), .store = id(2), .run = 3, .copy = 4, .finished = true},
+        {.pod = id(1), .store = id(2), .run = 3, .copy = 4, .status = PS_EABORTED, .detail = "not now"},
+        {.pod = id(1), .store = id(2), .run = 3, .copy = 4, .status = PS_EPRECONDITION, .detail = "too small"},
+    };
+    for (size_t i = 0; i < sizeof acks / sizeof acks[0]; i++) {
+        Pstorage__V1__ReplicationCopyAck message;
+        copy_ack_to_message(&acks[i], &message);
+        Pstorage__V1__ReplicationCopyAck *m = THROUGH_BYTES(replication_copy_ack, &message);
+        struct replica_copy_ack back = {0};
+        assert_int_equal(copy_ack_from_message(m, &back, &err), 0);
+        assert_true(uuid_equal(&back.pod, &acks[i].pod) && uuid_equal(&back.store, &acks[i].store));
+        assert_true(back.run == 3 && back.copy == 4 && back.done == acks[i].done);
+        assert_true(back.taking == acks[i].taking && back.finished == acks[i].finished);
+        assert_string_equal(back.detail, acks[i].detail);
+        assert_int_equal(back.status, acks[i].status == PS_EPRECONDITION ? PS_EIO : acks[i].status);
+        pstorage__v1__replication_copy_ack__free_unpacked(m, NULL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_state_comes_back_as_it_was),
         cmocka_unit_test(begin_append_and_ack_come_back_as_they_were),
+        cmocka_unit_test(a_copys_steps_and_answers_come_back_as_they_were),
         cmocka_unit_test(any_other_status_of_a_log_is_a_failure_of_it),
         cmocka_unit_test(a_hello_comes_back_as_it_was),
         cmocka_unit_test(what_has_no_form_is_refused),

@@ -146,10 +146,22 @@ static void changed(void *user)
     (void)user;
 }
 
+static void on_copy_start(void *user, const struct uuid *to, const struct replica_copy_msg *envelope)
+{
+    (void)user;
+    (void)to;
+    (void)envelope;
+}
+
+static void on_copy_stop(void *user)
+{
+    (void)user;
+}
+
 static const struct replica_effects effects = {
-    send_state,    send_begin, ship,       send_ack,   ask_mediator, report_mediator, persist, truncate_log,
-    commit,        lead,       lead_epoch, stand_down, hold,         limit_free,      id_at,   log_first,
-    log_searching, decided,    changed,
+    send_state, send_begin, ship,       send_ack, ask_mediator, report_mediator, persist,       truncate_log, commit,
+    lead,       lead_epoch, stand_down, hold,     limit_free,   id_at,           log_first, log_searching, on_copy_start,
+    on_copy_stop, decided, changed,
 };
 
 /* ---- the rig */
