@@ -281,7 +281,7 @@ static void forget_last(struct world *w)
 
 static void trace_message(struct world *w, const struct node *n, const struct message *m)
 {
-    const char *from = w->nodes[m->from].name;
+    const char *from = m->from == MEDIATOR ? "mediator" : w->nodes[m->from].name;
     if (m->kind == MESSAGE_BEGIN)
         trace(w, "%s: %s begins after batch %llu in epoch %llu", n->name, from,
               (unsigned long long)m->begin.after.seq, (unsigned long long)m->begin.epoch);

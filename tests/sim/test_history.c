@@ -1,8 +1,10 @@
 /* The checker itself: histories that one disk could have shown, and such that none could. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
 
 #include "tests/sim/history.h"
 

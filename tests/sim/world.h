@@ -95,7 +95,7 @@ struct event {
 struct node {
     struct world *w;
     unsigned index;
-    char name[8];
+    char name[16];
     struct blkdev *disk;
     struct member_pod *member;
     bool up, opened;

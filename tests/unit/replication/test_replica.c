@@ -1,8 +1,10 @@
 /* The replica's rules, told as stories of two or three members whose messages are handed over by hand. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 
