@@ -67,8 +67,8 @@ bool segments_adopt(struct segments *s, uint32_t index, enum segment_state state
 /* Metadata's live bytes are counted anew from what refers to it. */
 void segments_restore_clear_meta(struct segments *s);
 
-/* While no cut is under way: the last one says that the segment is not free; *lives: and it refers to something
- * in it. */
+/* While no cut is under way: the last one says that the segment is not free; *lives: and it refers to
+ * something in it. */
 bool segments_anchored(const struct segments *s, uint32_t index, bool *lives);
 
 uint32_t segments_free(const struct segments *s);

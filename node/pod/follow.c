@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "common/endian_codec.h"
-#include "node/replication/mutation.h"
 #include "node/pod/pod_impl.h"
+#include "node/replication/mutation.h"
 
 void follow_init(struct pod *pod)
 {

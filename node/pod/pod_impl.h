@@ -424,7 +424,7 @@ struct pod {
     struct log_index *log_index; /* NULL: the pod stands alone */
     struct recalled *recalled;   /* batches that a start found, until the index knows them */
     struct log_id recalled_end;
-    bool searching; /* which of them are there */
+    bool searching;             /* which of them are there */
     struct list_node log_reads; /* to be delivered */
     uint32_t log_reading;       /* reads of the log under way */
     uint64_t retain_seq;        /* as asked for; 0: none */
@@ -438,7 +438,8 @@ struct pod {
 
     struct open_state *opening;
     struct copy_out *copy_out;
-    struct log_id copy_base; /* the last batch in the last copy for another member: known, though not retained */
+    struct log_id
+        copy_base; /* the last batch in the last copy for another member: known, though not retained */
     struct copy_in *copy_in;
     struct index_load *index_load;
     bool closed_cut; /* the checkpoint of a stop is durable */

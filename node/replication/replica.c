@@ -212,7 +212,8 @@ static bool state_differs(const struct durable *a, const struct durable *b)
 static void persist(struct replica *r)
 {
     uint8_t data[REPLICA_STATE_BYTES_MAX];
-    if (r->persisting || r->state_failed || (!r->log_open && !r->being_filled) || !state_differs(&r->want, &r->durable))
+    if (r->persisting || r->state_failed || (!r->log_open && !r->being_filled) ||
+        !state_differs(&r->want, &r->durable))
         return;
     r->persisting = true;
     r->writing = r->want;

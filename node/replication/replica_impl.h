@@ -74,9 +74,9 @@ struct peer {
     uint64_t behind_ns; /* since when it is not at our end; 0: it is */
     bool joining;       /* counts already, though the configuration doesn't say so yet */
     uint64_t join_seq;
-    uint64_t copy_seq;      /* it has, or is given, a copy up to this batch */
-    uint64_t copy_after_ns; /* when the next one may begin */
-    char copy_text[160];    /* what came of the last one */
+    uint64_t copy_seq;               /* it has, or is given, a copy up to this batch */
+    uint64_t copy_after_ns;          /* when the next one may begin */
+    char copy_text[160];             /* what came of the last one */
     enum replica_peer_state trouble; /* TOO_OLD, DIVERGED or FULL; else AWAY */
 };
 
@@ -106,7 +106,7 @@ struct replica {
     /* As member. */
     uint64_t stream_epoch, stream_run; /* whose batches follow our end */
     uint64_t stream_number;            /* the last one that was begun */
-    bool being_filled; /* with a full copy */
+    bool being_filled;                 /* with a full copy */
     bool begin_waits, truncating;
     uint64_t truncating_to;
     struct replica_begin_msg begin;
@@ -118,7 +118,7 @@ struct replica {
     uint64_t streams;  /* begun so far */
     uint64_t base_seq; /* end of what was inherited */
     uint64_t limit_told;
-    struct uuid copying;    /* who is given a full copy */
+    struct uuid copying; /* who is given a full copy */
     uint64_t copies, copy_permille, copy_bytes;
     uint64_t leading_epoch; /* last one told to the pod */
     struct uuid switching;  /* successor of a switchover under way */

@@ -240,7 +240,12 @@ static void a_copys_steps_and_answers_come_back_as_they_were(void **state)
         {.pod = id(1), .store = id(2), .run = 3, .copy = 4, .done = 5, .taking = true},
         {.pod = id(1), .store = id(2), .run = 3, .copy = 4, .finished = true},
         {.pod = id(1), .store = id(2), .run = 3, .copy = 4, .status = PS_EABORTED, .detail = "not now"},
-        {.pod = id(1), .store = id(2), .run = 3, .copy = 4, .status = PS_EPRECONDITION, .detail = "too small"},
+        {.pod = id(1),
+         .store = id(2),
+         .run = 3,
+         .copy = 4,
+         .status = PS_EPRECONDITION,
+         .detail = "too small"},
     };
     for (size_t i = 0; i < sizeof acks / sizeof acks[0]; i++) {
         Pstorage__V1__ReplicationCopyAck message;

@@ -161,9 +161,10 @@ static void on_copy_stop(void *user)
 }
 
 static const struct replica_effects effects = {
-    send_state, send_begin, ship,       send_ack, ask_mediator, report_mediator, persist,       truncate_log, commit,
-    lead,       lead_epoch, stand_down, hold,     limit_free,   id_at,           log_first, log_searching, on_copy_start,
-    on_copy_stop, decided, changed,
+    send_state,   send_begin,   ship,    send_ack,  ask_mediator,  report_mediator,
+    persist,      truncate_log, commit,  lead,      lead_epoch,    stand_down,
+    hold,         limit_free,   id_at,   log_first, log_searching, on_copy_start,
+    on_copy_stop, decided,      changed,
 };
 
 /* ---- the rig */
