@@ -6,7 +6,8 @@
 
 enum {
     DISK_BYTES = 320 << 20,
-    SMALL_DISK_BYTES = 80 << 20, /* of which the log is soon used again: who is away for long needs a copy */
+    SMALL_DISK_BYTES = 80 << 20, /* of which the log is soon used again */
+    TINY_DISK_BYTES = 52 << 20,  /* and here so soon that who is away for long needs a full copy */
     SEGMENT_BYTES = 2 << 20,
 };
 
@@ -373,7 +374,7 @@ static void fault(struct world *w)
         break;
     case FAULT_LONG_AWAY:
         node_crash(n);
-        at(w, w->now + 3 * SECOND + below(w, 9 * SECOND), EVENT_START, a, 0, NULL);
+        at(w, w->now + 5 * SECOND + below(w, 9 * SECOND), EVENT_START, a, 0, NULL);
         break;
     case FAULT_SWITCH_OVER:
         if (n->up && n->opened && b < w->node_count && w->nodes[b].known) {
@@ -688,17 +689,17 @@ static void begin(struct world *w)
     w->mediator_up = true;
     mediator_restart(w);
     w->history = history_create(BLOCKS);
-    const bool long_away = w->options.seed % 4 == 3, small = chance(w, 1, 8) || long_away;
+    const bool small = chance(w, 1, 8), long_away = w->options.seed % 4 == 3;
+    const uint64_t disk_bytes = long_away ? TINY_DISK_BYTES : small ? SMALL_DISK_BYTES : DISK_BYTES;
     static const unsigned every[] = {8, 16, 30, 60};
     w->fault_every = every[below(w, 4)];
     for (int i = 0; i < FAULT_LONG_AWAY; i++)
         w->fault_weight[i] = (unsigned)below(w, 4);
     w->fault_weight[below(w, FAULT_LONG_AWAY)]++;
-    w->fault_weight[FAULT_LONG_AWAY] = long_away ? 3 : 0;
+    w->fault_weight[FAULT_LONG_AWAY] = long_away ? 12 : 0;
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
-        const struct blkdev_mem_options disk = {.size_bytes = small ? SMALL_DISK_BYTES : DISK_BYTES,
-                                                .max_io_bytes = 1 << 20};
+        const struct blkdev_mem_options disk = {.size_bytes = disk_bytes, .max_io_bytes = 1 << 20};
         *n = (struct node){.w = w, .index = i};
         (void)snprintf(n->name, sizeof n->name, "n%u", (i + 1) % 10); /* gcc wants to see that it fits */
         n->disk = blkdev_mem_create(&disk);
