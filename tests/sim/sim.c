@@ -245,6 +245,17 @@ static void node_crash(struct node *n)
 
 /* ---- faults */
 
+enum second_fault {
+    SECOND_NONE,
+    SECOND_LEADER, /* the heir, if there is one */
+    SECOND_FOLLOWER,
+    SECOND_ALL,
+    SECOND_APART, /* the heir is cut off, and the mediator comes back */
+    SECOND_FAULTS,
+    SECOND_EARLY =
+        SECOND_FAULTS, /* the primary is not heard just when the mediator is lost: it is asked for */
+};
+
 static void cut_link(struct world *w, unsigned a, unsigned b, uint64_t ns)
 {
     w->cut[a][b] = true;
@@ -262,20 +273,25 @@ static uint64_t some_time(struct world *w)
     return 20 * MS + below(w, most[below(w, 4)]);
 }
 
+static struct node *leader(struct world *w)
+{
+    for (unsigned i = 0; i < w->node_count; i++) {
+        struct replica_info info;
+        struct node *n = &w->nodes[i];
+        if (!n->up || !n->opened)
+            continue;
+        replica_look(member_replica(n->member), clock_of(n), &info);
+        if (info.role == REPLICA_LEADING)
+            return n;
+    }
+    return NULL;
+}
+
 /* Whom it hits: often the one that matters most. */
 static struct node *victim(struct world *w)
 {
-    if (chance(w, 1, 2))
-        for (unsigned i = 0; i < w->node_count; i++) {
-            struct replica_info info;
-            struct node *n = &w->nodes[i];
-            if (!n->up || !n->opened)
-                continue;
-            replica_look(member_replica(n->member), clock_of(n), &info);
-            if (info.role == REPLICA_LEADING)
-                return n;
-        }
-    return &w->nodes[below(w, w->node_count)];
+    struct node *first = chance(w, 1, 2) ? leader(w) : NULL;
+    return first ? first : &w->nodes[below(w, w->node_count)];
 }
 
 /* Kinds of faults differ from seed to seed in number: what one kind does is not always hidden by the next. */
@@ -350,6 +366,20 @@ static void fault(struct world *w)
         w->mediator_until = w->now + ns;
         w->result->mediator_outages++;
         break;
+    case FAULT_MEDIATOR_LOST: {
+        const uint64_t gone = 4 * SECOND + below(w, 8 * SECOND);
+        trace(w, "mediator is lost for %llu ms", (unsigned long long)(gone / MS));
+        w->mediator_up = false;
+        w->mediator_until = w->now + gone;
+        w->result->mediator_outages++;
+        if (chance(w, 3, 4))
+            w->quiet_until = w->now + gone;
+        if (chance(w, 1, 3))
+            at(w, w->now + below(w, 800 * MS), EVENT_SECOND_FAULT, 0, 0, (void *)(uintptr_t)SECOND_EARLY);
+        at(w, w->now + 2500 * MS + below(w, gone - 2 * SECOND), EVENT_SECOND_FAULT, 0, 0,
+           (void *)(uintptr_t)below(w, SECOND_FAULTS));
+        break;
+    }
     case FAULT_SLOW_DISK:
         trace(w, "%s's disk is slow for %llu ms", n->name, (unsigned long long)(ns / MS));
         n->disk_slow_until = w->now + ns;
@@ -367,6 +397,40 @@ static void fault(struct world *w)
     case FAULTS:
         break;
     }
+}
+
+static void crash_for_a_while(struct world *w, struct node *n)
+{
+    node_crash(n);
+    at(w, w->now + some_time(w), EVENT_START, n->index, 0, NULL);
+}
+
+static void second_fault(struct world *w, enum second_fault what)
+{
+    const struct node *first = leader(w);
+    const bool apart = first && (what == SECOND_APART || what == SECOND_EARLY);
+    const uint64_t ns =
+        what == SECOND_EARLY ? 1000 * MS + below(w, 1000 * MS) : SECOND + below(w, 6 * SECOND);
+    for (unsigned i = 0; i < w->node_count; i++) {
+        struct node *n = &w->nodes[i];
+        const bool hit = what == SECOND_ALL || (what == SECOND_LEADER && n == first) ||
+                         (what == SECOND_FOLLOWER && n != first);
+        if (n->up && hit)
+            crash_for_a_while(w, n);
+        if (apart && n != first) {
+            cut_link(w, i, first->index, ns);
+            cut_link(w, first->index, i, ns);
+        }
+    }
+    if (apart)
+        trace(w, "%s is cut off from the members for %llu ms", first->name, (unsigned long long)(ns / MS));
+    if (!apart || what == SECOND_EARLY)
+        return;
+    w->mediator_until = w->now;
+    if (chance(w, 1, 4))
+        return;
+    cut_link(w, first->index, MEDIATOR, ns);
+    cut_link(w, MEDIATOR, first->index, ns);
 }
 
 static void heal(struct world *w)
@@ -402,8 +466,10 @@ static void expire(struct world *w)
 
 static void happen(struct world *w, const struct event *e)
 {
-    struct node *n =
-        e->kind == EVENT_HOST || e->kind == EVENT_FAULT || e->node == MEDIATOR ? NULL : &w->nodes[e->node];
+    struct node *n = e->kind == EVENT_HOST || e->kind == EVENT_FAULT || e->kind == EVENT_SECOND_FAULT ||
+                             e->node == MEDIATOR
+                         ? NULL
+                         : &w->nodes[e->node];
     w->result->events++;
     if (n && n->paused_until > w->now && e->kind != EVENT_START) {
         at(w, n->paused_until, e->kind, e->node, e->life, e->what);
@@ -437,10 +503,14 @@ static void happen(struct world *w, const struct event *e)
     case EVENT_HOST:
         host_turn(&w->hosts[e->node], e->life);
         break;
+    case EVENT_SECOND_FAULT:
+        if (w->faults)
+            second_fault(w, (enum second_fault)(uintptr_t)e->what);
+        break;
     case EVENT_FAULT:
         if (w->faults) {
             expire(w);
-            if (chance(w, 1, w->fault_every))
+            if (w->now >= w->quiet_until && chance(w, 1, w->fault_every))
                 fault(w);
             at(w, w->now + 50 * MS, EVENT_FAULT, 0, 0, NULL);
         }
@@ -497,7 +567,7 @@ static bool at_rest(struct world *w)
             lead = info;
         }
     }
-    if (leaders != 1 || lead.asking)
+    if (leaders != 1 || lead.asking || lead.alone)
         return false;
     w->result->too_old = 0;
     for (unsigned i = 0; i < w->node_count; i++)
@@ -514,6 +584,8 @@ static bool at_rest(struct world *w)
         if (w->nodes[i].too_old)
             continue;
         replica_look(member_replica(w->nodes[i].member), clock_of(&w->nodes[i]), &info);
+        if (info.alone || !uuid_is_none(&info.heir))
+            return false;
         if (!log_id_equal(&info.applied, &lead.applied) || !log_id_equal(&info.end, &lead.end) ||
             !log_id_equal(&lead.applied, &lead.end) || info.configuration.epoch != lead.configuration.epoch)
             return false;
@@ -533,8 +605,11 @@ static void describe(struct world *w, char *out, size_t size)
         used += (size_t)snprintf(out + used, size - used, "%s %s epoch %llu %llu/%llu%s%s%s; ", n->name,
                                  replica_role_name(info.role), (unsigned long long)info.configuration.epoch,
                                  (unsigned long long)info.applied.seq, (unsigned long long)info.end.seq,
-                                 info.asking ? " asks" : "", info.waits_for[0] ? ", waits for " : "",
-                                 info.waits_for);
+                                 info.alone                  ? " alone"
+                                 : !uuid_is_none(&info.heir) ? " bound"
+                                 : info.asking               ? " asks"
+                                                             : "",
+                                 info.waits_for[0] ? ", waits for " : "", info.waits_for);
     }
 }
 
@@ -575,14 +650,44 @@ static void alone_until(struct world *w, struct node *n, struct alone *a, const 
     }
 }
 
+static void alone_durable(void *user, const struct log_id *end)
+{
+    (void)user, (void)end;
+}
+
+static bool alone_may_read(void *user)
+{
+    (void)user;
+    return true;
+}
+
+/* All that is durable counts as committed; true: it is applied, and can be read. */
+static bool lead_alone(struct world *w, struct node *n, struct alone *a)
+{
+    struct log_id applied, durable;
+    pod_log_ends(a->pod, &applied, &durable);
+    pod_log_commit(a->pod, durable.seq);
+    for (int i = 0; i < 1000000 && applied.seq < durable.seq; i++) {
+        w->now += 1000;
+        (void)pod_turn(a->pod, w->now);
+        (void)blkdev_mem_step(n->disk);
+        pod_log_ends(a->pod, &applied, NULL);
+    }
+    if (applied.seq < durable.seq)
+        return false;
+    pod_lead(a->pod, durable.epoch + 1);
+    return true;
+}
+
 /* Opens what a member has in flash without any protocol, and reads it. */
 static bool read_alone(struct world *w, struct node *n, uint8_t *buf)
 {
     struct alone a = {0};
     struct ps_error err = {0};
     struct pod_image *image = NULL;
+    const struct pod_log_events log = {.durable = alone_durable, .may_read = alone_may_read};
     const struct pod_config config = {
-        .name = "default", .memory_budget = POD_MEMORY_MIN, .dedupe = true, .compression = true};
+        .name = "default", .memory_budget = POD_MEMORY_MIN, .dedupe = true, .compression = true, .log = &log};
     (void)blkdev_mem_drain(n->disk);
     blkdev_mem_power_cut(n->disk, &w->prng, BLKDEV_MEM_LOSE);
     node_destroy(n);
@@ -590,6 +695,8 @@ static bool read_alone(struct world *w, struct node *n, uint8_t *buf)
     if (rc == 0)
         alone_until(w, n, &a, &a.opened);
     rc = rc ? rc : a.status;
+    if (rc == 0 && !lead_alone(w, n, &a))
+        rc = PS_EDEADLINE;
     if (rc == 0)
         rc = pod_image_open(a.pod, "v", &image, &err);
     struct pod_io io = {
@@ -651,6 +758,11 @@ static void begin(struct world *w)
     for (int i = 0; i < FAULTS; i++)
         w->fault_weight[i] = (unsigned)below(w, 4);
     w->fault_weight[below(w, FAULTS)]++;
+    /* In some, hardly anything happens before the mediator is lost: the members agree on going on without. */
+    if (chance(w, 1, 2)) {
+        w->fault_weight[FAULT_MEDIATOR_LOST] += 12;
+        w->fault_every = 30;
+    }
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
         const struct blkdev_mem_options disk = {.size_bytes = small ? SMALL_DISK_BYTES : DISK_BYTES,
@@ -764,6 +876,9 @@ const char *sim_mutation_name(enum replica_mutation mutation)
         "lease-from-receipt",
         "no-margin",
         "without-swap",
+        "ignore-votes",
+        "bound-obeys",
+        "bind-while-asking",
     };
     return names[mutation];
 }
