@@ -252,8 +252,8 @@ enum second_fault {
     SECOND_ALL,
     SECOND_APART, /* the heir is cut off, and the mediator comes back */
     SECOND_FAULTS,
-    SECOND_EARLY =
-        SECOND_FAULTS, /* the primary is not heard just when the mediator is lost: it is asked for */
+    SECOND_EARLY = SECOND_FAULTS, /* the primary stops for a moment just before the mediator is missed: a
+                                     member asks for its place */
 };
 
 static void cut_link(struct world *w, unsigned a, unsigned b, uint64_t ns)
@@ -407,30 +407,31 @@ static void crash_for_a_while(struct world *w, struct node *n)
 
 static void second_fault(struct world *w, enum second_fault what)
 {
-    const struct node *first = leader(w);
-    const bool apart = first && (what == SECOND_APART || what == SECOND_EARLY);
-    const uint64_t ns =
-        what == SECOND_EARLY ? 1000 * MS + below(w, 1000 * MS) : SECOND + below(w, 6 * SECOND);
+    struct node *first = leader(w);
+    const uint64_t ns = SECOND + below(w, 6 * SECOND);
+    if (first && what == SECOND_EARLY) {
+        first->paused_until = w->now + 1000 * MS + below(w, 800 * MS);
+        trace(w, "%s is paused for a moment", first->name);
+        return;
+    }
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
         const bool hit = what == SECOND_ALL || (what == SECOND_LEADER && n == first) ||
                          (what == SECOND_FOLLOWER && n != first);
         if (n->up && hit)
             crash_for_a_while(w, n);
-        if (apart && n != first) {
-            cut_link(w, i, first->index, ns);
-            cut_link(w, first->index, i, ns);
-        }
     }
-    if (apart)
-        trace(w, "%s is cut off from the members for %llu ms", first->name, (unsigned long long)(ns / MS));
-    if (!apart || what == SECOND_EARLY)
+    if (!first || what != SECOND_APART)
         return;
+    trace(w, "%s is cut off from the members for %llu ms", first->name, (unsigned long long)(ns / MS));
+    const bool hears_mediator = chance(w, 1, 4);
+    for (unsigned i = 0; i < ENDS; i++) {
+        if (i == first->index || (i == MEDIATOR && hears_mediator))
+            continue;
+        cut_link(w, i, first->index, ns);
+        cut_link(w, first->index, i, ns);
+    }
     w->mediator_until = w->now;
-    if (chance(w, 1, 4))
-        return;
-    cut_link(w, first->index, MEDIATOR, ns);
-    cut_link(w, MEDIATOR, first->index, ns);
 }
 
 static void heal(struct world *w)
