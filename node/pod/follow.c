@@ -160,9 +160,10 @@ static int check_content(const struct batch_header *h, const void *batch, struct
 static int check_appended(struct pod *pod, const void *batch, uint32_t bytes, struct batch_header *h,
                           struct ps_error *err)
 {
-    if (pod->failed || pod->state != POD_SERVING)
-        return ps_error_set(err, PS_EUNAVAILABLE, "the pod %s",
-                            pod->failed && pod->failure[0] ? pod->failure : "is not open");
+    if (pod->state != POD_SERVING)
+        return ps_error_set(err, PS_EUNAVAILABLE, "the pod is not open");
+    if (pod->failed)
+        return ps_error_set(err, PS_EUNAVAILABLE, "the pod failed: %s", pod->failure);
     if (pod->role != POD_STANDBY)
         return ps_error_set(err, PS_EPRECONDITION, "the pod is not on standby");
     const int rc = batch_parse(batch, bytes, h);

@@ -128,12 +128,14 @@ bool pod_log_searching(const struct pod *pod)
 
 uint64_t pod_log_first(struct pod *pod)
 {
+    assert(pod_is_replicated(pod));
     const uint64_t first = log_index_first(pod->log_index);
     return first && first <= pod->durable.seq ? first : 0;
 }
 
 int pod_log_id_at(struct pod *pod, uint64_t seq, struct log_id *out)
 {
+    assert(pod_is_replicated(pod));
     if (seq == 0) {
         *out = (struct log_id){0};
         return 0;

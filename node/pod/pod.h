@@ -79,7 +79,7 @@ int pod_image_after(struct pod *pod, const char *name, struct pod_image_info *ou
 
 /* Opens by full name; snapshots open read-only. An open image can be renamed
  * and resized, not deleted (unless forced: its requests then fail with PS_ENOTFOUND).
- * Errors: PS_ENOTFOUND. */
+ * Errors: PS_ENOTFOUND; PS_EUNAVAILABLE: the pod is on standby. */
 int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, struct ps_error *err);
 /* The caller has no request in flight. */
 void pod_image_close(struct pod_image *image);
@@ -266,8 +266,9 @@ int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_forma
  * wants to run again without other events (UINT64_MAX: never). */
 uint64_t pod_turn(struct pod *pod, uint64_t now_ns);
 
-/* Stops: new requests are refused, those in flight finish, a checkpoint is
- * written, then `cb`; destroy after that. Without a close, pod_destroy is a crash. */
+/* Stops: new requests are refused, those in flight finish (in a replicated pod they still need to be
+ * committed, reads to be allowed; pod_abandon does not wait for that), a checkpoint is written, then `cb`;
+ * destroy after that. Without a close, pod_destroy is a crash. */
 void pod_close(struct pod *pod, void (*cb)(void *user), void *user);
 /* No device request may be in flight unless the device drops them. */
 void pod_destroy(struct pod *pod);

@@ -61,8 +61,9 @@ enum {
 #define CHECKPOINT_IDLE_NS  (30ull * 1000000000ull)
 #define CHECKPOINT_RETRY_NS (1000000000ull)
 #define MAY_READ_RETRY_NS   (2000000ull)
-/* A new primary's ids begin at a multiple of this (role.c). */
+/* A new primary's ids begin at a multiple of LEAD_STEP; an epoch has LEAD_RUNS of them (role.c). */
 #define LEAD_STEP (1ull << 16)
+#define LEAD_RUNS 1024
 
 struct position {
     uint32_t segment, offset, next;

@@ -4,7 +4,8 @@
  * committed is applied, later batches are kept as an uncommitted tail, and no request of a host is taken
  * (they fail with PS_EUNAVAILABLE). From there it either follows, given batches by pod_log_append and told by
  * pod_log_commit what is committed, or leads (pod_lead). A pod that has led and shall follow is ended with
- * pod_abandon and opened again.
+ * pod_abandon and opened again. Of the functions below only pod_log_identity and pod_log_ends are for pods
+ * that are not replicated, too.
  *
  * Nothing is applied, and so nothing reaches a checkpoint or is answered, before it is both durable here and
  * committed. A pod without `config.log` commits what is durable. */
@@ -144,7 +145,7 @@ void pod_reopen(struct pod *pod, void (*cb)(void *user, int status), void *user)
 /* Ends the open pod without a checkpoint: open requests fail with PS_EUNAVAILABLE, device requests are waited
  * for, then `cb`; pod_destroy after that. What was durable is found again by the next pod_open. No events of
  * struct pod_log_events any more from here on; callbacks of truncate, adopt, protocol_write and reads under
- * way still run, before `cb`. */
+ * way still run, before `cb`; that of a pod_close under way does not. */
 void pod_abandon(struct pod *pod, void (*cb)(void *user), void *user);
 
 #endif

@@ -26,18 +26,22 @@ uint64_t pod_log_free_bytes(const struct pod *pod)
 
 /* ---- leading */
 
-/* The first id of `epoch`'s own range. `next` is the first one that the log up to here left, `last` the epoch
- * of its last batch.
+/* The first id of this primary's own range: beyond `next`, the first one that the log up to here left, by
+ * steps for its epoch after that of the log's last batch and for its run.
  *
- * A primary of an older epoch may have given ids to batches that were lost, and whoever has them
- * remembers them. It had BATCHES at most, of 1,024 groups and less than 10,000 pages each: fewer than a step,
- * from where its range began or from the last id in its committed batches, which are in the log here; and its
- * first committed batch tells the log where its range begins. If none of them was committed its epoch lies
- * between `last` and `epoch`, it counted from the same `next` and `last`, and its range is the step of its
- * own epoch. */
-static uint64_t lead_from(uint64_t next, uint64_t epoch, uint64_t last)
+ * Another primary, or this one before it was started again, may have given ids to batches that were lost, and
+ * whoever has them remembers them. There were BATCHES at most, of 1,024 groups and less than 10,000 pages
+ * each: fewer ids than a step, counted from where its range began or from the last id in its committed
+ * batches. If one of those was committed, the log here has it and `next` lies behind: a primary's first batch
+ * tells where its range begins. If none was, its epoch is later than the last batch's, and not later than
+ * this one; it counted from the same `next`, because whoever leads has all that was committed before; so its
+ * range is lower by its epoch, or in the same epoch, which has one primary, by its run. (Runs count modulo
+ * LEAD_RUNS: one lost range in so many starts may lie above, and be reached. What that can spoil are hints of
+ * the dedup index, which are compared.) */
+static uint64_t lead_from(const struct pod *pod, uint64_t next, uint64_t epoch)
 {
-    const uint64_t steps = epoch > last ? epoch - last : 1;
+    const uint64_t epochs = epoch > pod->applied_epoch ? epoch - pod->applied_epoch : 0;
+    const uint64_t steps = epochs * LEAD_RUNS + pod->run % LEAD_RUNS + 1;
     return (next + LEAD_STEP - 1) / LEAD_STEP * LEAD_STEP + steps * LEAD_STEP;
 }
 
@@ -46,9 +50,10 @@ void pod_lead(struct pod *pod, uint64_t epoch)
     assert(pod->state == POD_SERVING && pod->role == POD_STANDBY);
     assert(list_empty(&pod->follow.appended) && !restart_holds_log(pod));
     assert(pod->applied_seq == pod->sealed_seq && pod->durable.seq == pod->sealed_seq);
-    pod->next_group = lead_from(pod->next_group, epoch, pod->applied_epoch);
-    pod->next_page = lead_from(pod->next_page, epoch, pod->applied_epoch);
-    pod->next_image = lead_from(pod->next_image, epoch, pod->applied_epoch);
+    pod->next_group = lead_from(pod, pod->next_group, epoch);
+    pod->next_page = lead_from(pod, pod->next_page, epoch);
+    pod->next_image = lead_from(pod, pod->next_image, epoch);
+    assert(pod->next_group < 1ull << 48 && pod->next_page < 1ull << 51 && "ids are not used up");
     pod->epoch = epoch;
     pod->commit_seq = pod->applied_seq; /* what was said ahead of the log was not about own batches */
     pod->role = POD_LEADING;

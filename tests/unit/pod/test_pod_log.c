@@ -394,6 +394,33 @@ static void a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed(
     }
 }
 
+/* All members came back: the primary leads again in its epoch. */
+static void a_leader_that_was_restarted_gives_none_of_its_lost_ids_again(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 1);
+    static struct pending lost;
+    uint64_t highest = 0;
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    for (int round = 0; round < 6; round++) {
+        assert_true(a->rig.pod->next_group > highest);
+        if (round == 3)
+            write_noise(a, "v", 0, BLOCK, 1);
+        g->hold_commit = true;
+        noise(lost.buf, sizeof lost.buf, (uint64_t)round);
+        submit(a, &lost, POD_WRITE, 0, sizeof lost.buf);
+        steps(a, 100);
+        highest = a->rig.pod->next_group;
+        member_abandon(a);
+        free(lost.image);
+        g->hold_commit = false;
+        assert_int_equal(member_open(a), 0);
+        assert_int_equal(member_truncate(a, applied_of(a)), 0);
+        g->epoch--;
+        group_lead(g, a);
+    }
+}
+
 static void what_was_truncated_stays_away_and_what_was_kept_stays(void **state)
 {
     struct group *g = *state;
@@ -454,6 +481,53 @@ static void a_dropped_batch_that_lies_behind_the_end_is_not_taken(void **state)
     assert_int_equal(member_open(b), 0);
     assert_int_equal(b->durable.seq, 3);
     free(as_it_lay);
+}
+
+/* Batches 1 to 5 are in flash, then one of them is not what it was. */
+static void spoil(struct member *b, uint64_t seq)
+{
+    const struct log_entry *e = log_index_get(b->rig.pod->log_index, seq);
+    uint8_t block[BLOCK];
+    const uint64_t at = segment_addr(b->rig.pod, e->segment) + e->offset + e->bytes - BLOCK;
+    blkdev_mem_peek(b->rig.mem, at, block, BLOCK, true);
+    block[7] ^= 1;
+    blkdev_mem_poke(b->rig.mem, at, block, BLOCK);
+}
+
+static void a_torn_end_is_dropped_and_damage_before_it_is_found_out(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2), *b = &g->members[1];
+    b->away = true;
+    assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
+    for (uint64_t i = 0; i < 5; i++)
+        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+    for (uint64_t seq = 1; seq <= 5; seq++)
+        assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
+    steps(b, 60);
+    assert_int_equal(b->durable.seq, 5);
+    struct blkdev_mem_options options = {.size_bytes = DEVICE, .max_io_bytes = MIB};
+    struct blkdev *copy = blkdev_mem_create(&options);
+    uint8_t *all = malloc(DEVICE);
+    blkdev_mem_peek(b->rig.mem, 0, all, DEVICE, true);
+    blkdev_mem_poke(copy, 0, all, DEVICE);
+    free(all);
+    spoil(b, 5); /* nobody says that it was committed */
+    const uint64_t at = segment_addr(b->rig.pod, log_index_get(b->rig.pod->log_index, 3)->segment) +
+                        log_index_get(b->rig.pod->log_index, 3)->offset;
+    member_crash(b, BLKDEV_MEM_LOSE);
+    assert_int_equal(member_open(b), 0);
+    assert_int_equal(b->durable.seq, 4);
+    /* The same with one that a later one says was committed. */
+    member_crash(b, BLKDEV_MEM_LOSE);
+    blkdev_destroy(b->rig.mem);
+    b->rig.mem = b->rig.dev = copy;
+    uint8_t block[BLOCK];
+    blkdev_mem_peek(copy, at, block, BLOCK, true);
+    block[BLOCK - 1] ^= 1;
+    blkdev_mem_poke(copy, at, block, BLOCK);
+    assert_int_equal(member_open(b), PS_EDATALOSS);
+    assert_non_null(strstr(b->rig.error.detail, "batch 3 "));
 }
 
 /* ---- reads */
@@ -824,8 +898,10 @@ int main(void)
         TEST(a_follower_loads_the_pages_that_a_batch_needs),
         TEST(a_follower_takes_over_and_the_old_leader_follows),
         TEST(a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed),
+        TEST(a_leader_that_was_restarted_gives_none_of_its_lost_ids_again),
         TEST(what_was_truncated_stays_away_and_what_was_kept_stays),
         TEST(a_dropped_batch_that_lies_behind_the_end_is_not_taken),
+        TEST(a_torn_end_is_dropped_and_damage_before_it_is_found_out),
         TEST(reads_wait_until_they_may),
         TEST(an_abandoned_pod_has_all_that_was_durable),
         TEST(a_closed_member_opens_without_anything_to_replay),
