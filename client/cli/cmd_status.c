@@ -30,8 +30,8 @@
     X(batches)                                                                                               \
     X(checkpoints)                                                                                           \
     X(dedup_compares)                                                                                        \
-    X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) \
-        X(log_seq)
+    X(dedup_index_entries)                                                                                   \
+    X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 

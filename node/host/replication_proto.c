@@ -103,6 +103,24 @@ int hello_from_message(const Pstorage__V1__ReplicationHello *m, struct replicati
 
 /* ---- State */
 
+_Static_assert((int)REPLICA_UNBOUND == PSTORAGE__V1__BIND_STATE__BIND_STATE_UNBOUND &&
+                   (int)REPLICA_BOUND == PSTORAGE__V1__BIND_STATE__BIND_STATE_BOUND &&
+                   (int)REPLICA_BIDS == PSTORAGE__V1__BIND_STATE__BIND_STATE_BIDS &&
+                   (int)REPLICA_ALONE == PSTORAGE__V1__BIND_STATE__BIND_STATE_ALONE,
+               "the wire's numbers are ours");
+
+/* One who can't tell what a member has promised must not guess. */
+static int bind_from_message(const Pstorage__V1__ReplicationState *m, struct replica_state_msg *out,
+                             struct ps_error *err)
+{
+    if ((int)m->bind < 0 || (int)m->bind >= (int)REPLICA_BINDS)
+        return ps_error_set(err, PS_EINVAL, "the state has an unknown bind %d", (int)m->bind);
+    out->bind = (enum replica_bind)m->bind;
+    out->nonce = m->nonce;
+    return out->bind == REPLICA_BOUND ? uuid_from_message(m->heir, UUID_REQUIRED, "the heir", &out->heir, err)
+                                      : 0;
+}
+
 void state_to_message(const struct replica_state_msg *s, struct state_message *out)
 {
     Pstorage__V1__ReplicationState *m = &out->message;
@@ -130,6 +148,10 @@ void state_to_message(const struct replica_state_msg *s, struct state_message *o
     m->log_open = s->log_open;
     m->mediator_ok = s->mediator_ok;
     m->being_filled = s->being_filled;
+    m->bind = (Pstorage__V1__BindState)s->bind;
+    if (s->bind == REPLICA_BOUND)
+        m->heir = uuid_to_message(&s->heir);
+    m->nonce = s->nonce;
 }
 
 int state_from_message(const Pstorage__V1__ReplicationState *m, struct replica_state_msg *out,
@@ -160,6 +182,8 @@ int state_from_message(const Pstorage__V1__ReplicationState *m, struct replica_s
         rc = log_id_from_message(m->end, "the last batch", &s.end, err);
     if (rc == 0)
         rc = log_ids_from_message(m->n_tail, m->tail, s.tail, &s.tail_count, err);
+    if (rc == 0)
+        rc = bind_from_message(m, &s, err);
     if (rc == 0)
         *out = s;
     return rc;

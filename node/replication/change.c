@@ -45,7 +45,7 @@ bool ask_may_empower(const struct replica *r)
     return false;
 }
 
-static void new_request(struct replica *r, struct uuid *id)
+void new_request(struct replica *r, struct uuid *id)
 {
     for (size_t i = 0; i < sizeof id->bytes; i += 8) {
         const uint64_t word = prng_next(&r->prng);
@@ -115,6 +115,7 @@ void adopt(struct replica *r, const struct configuration *c, const char *from)
         r->want.highest_epoch = c->epoch;
     if (ask_is_open(r) && c->epoch > r->want.ask.expected_epoch)
         r->want.ask = (struct ask){.reason = ASK_NONE};
+    authority_adopt(r, c);
     keep_peers(r);
     decide(r, "adopt", "epoch %llu from %.40s: primary %.40s, %u of %u in sync", (unsigned long long)c->epoch,
            from, peer_name(r, &c->primary), configuration_sync_count(c), c->count);
@@ -159,6 +160,8 @@ void replica_verdict(struct replica *r, uint64_t now_ns, const struct replica_ve
     if (!r->mediator_ns || !mediator_is_ok(r))
         r->effects->changed(r->user);
     r->mediator_ns = now_ns;
+    if (authority_verdict(r, v))
+        return;
     const bool ours = ask_is_open(r) && uuid_equal(&v->request, &r->want.ask.request);
     if (ours)
         decide(r, v->status ? "refused" : "granted", "the mediator %s epoch %llu (%s)%s%.100s",
@@ -249,7 +252,7 @@ static uint64_t grace_of_start(const struct replica *r)
 static uint64_t take_over_turn(struct replica *r)
 {
     if (r->role != REPLICA_FOLLOWING || !r->log_open || r->log_failed || ask_is_open(r) ||
-        in_force(r)->epoch != r->want.configuration.epoch)
+        in_force(r)->epoch != r->want.configuration.epoch || (is_bound(r) && !BROKEN(REPLICA_BOUND_OBEYS)))
         return UINT64_MAX;
     const uint64_t due = take_over_due(r) + grace_of_start(r);
     if (r->now_ns < due)

@@ -1,14 +1,16 @@
 /* Durable state, little-endian: 0 magic u32, 4 version u16, 6 reason of the open ask u8, 7 zero, 8 mediator's
  * store id, 24 highest epoch u64, 32 request id, 48 expected epoch u64, 56 length of the configuration u16,
- * 58 length of the asked one u16, 60 zero u32, then both (common/configuration.c). Its checksum is the
- * anchor's. */
+ * 58 length of the asked one u16, 60 zero u32; since version 2: 64 whom it is bound to, 80 epoch u64, 88
+ * nonce u64, 96 the nonce of its own authority u64, 104 zero u64; then both (common/configuration.c). Its
+ * checksum is the anchor's. */
 #include "common/endian_codec.h"
 #include "node/replication/replica_impl.h"
 
 enum {
     MAGIC = 0x53525350, /* "PSRS" */
-    VERSION = 1,
-    HEADER = 64,
+    VERSION = 2,
+    HEADER = 112,
+    HEADER_1 = 64, /* of version 1, which knew no pre-election */
 };
 _Static_assert((int)HEADER + 2 * (int)CONFIGURATION_BYTES_MAX <= (int)REPLICA_STATE_BYTES_MAX,
                "the state fits");
@@ -31,6 +33,10 @@ size_t durable_encode(const struct durable *state, void *out)
     put_le64(p + 48, state->ask.expected_epoch);
     put_le16(p + 56, (uint16_t)a);
     put_le16(p + 58, (uint16_t)b);
+    memcpy(p + 64, state->bound.heir.bytes, 16);
+    put_le64(p + 80, state->bound.epoch);
+    put_le64(p + 88, state->bound.nonce);
+    put_le64(p + 96, state->self);
     return HEADER + a + b;
 }
 
@@ -38,23 +44,31 @@ int durable_decode(const void *data, size_t bytes, struct durable *out, struct p
 {
     const uint8_t *p = data;
     struct durable state = {0};
-    if (bytes < HEADER || get_le32(p) != MAGIC)
+    if (bytes < HEADER_1 || get_le32(p) != MAGIC)
         return ps_error_set(err, PS_EDAMAGED, "the replication state is none");
-    if (get_le16(p + 4) != VERSION)
-        return ps_error_set(err, PS_EVERSION, "the replication state has version %u, this program reads %d",
+    if (get_le16(p + 4) != VERSION && get_le16(p + 4) != 1)
+        return ps_error_set(err, PS_EVERSION,
+                            "the replication state has version %u, this program reads 1 to %d",
                             get_le16(p + 4), VERSION);
+    const size_t header = get_le16(p + 4) == 1 ? HEADER_1 : HEADER;
     const size_t a = get_le16(p + 56), b = get_le16(p + 58);
-    if (bytes != HEADER + a + b || p[6] >= ASK_REASONS || p[7] || get_le32(p + 60) ||
-        (p[6] == ASK_NONE) != (b == 0))
+    if (bytes != header + a + b || p[6] >= ASK_REASONS || p[7] || get_le32(p + 60) ||
+        (p[6] == ASK_NONE) != (b == 0) || (header == HEADER && get_le64(p + 104)))
         return ps_error_set(err, PS_EDAMAGED, "the replication state has impossible lengths");
     state.ask.reason = p[6];
     memcpy(state.mediator.bytes, p + 8, 16);
     state.highest_epoch = get_le64(p + 24);
     memcpy(state.ask.request.bytes, p + 32, 16);
     state.ask.expected_epoch = get_le64(p + 48);
-    int rc = a ? configuration_decode(p + HEADER, a, &state.configuration, err) : 0;
+    if (header == HEADER) {
+        memcpy(state.bound.heir.bytes, p + 64, 16);
+        state.bound.epoch = get_le64(p + 80);
+        state.bound.nonce = get_le64(p + 88);
+        state.self = get_le64(p + 96);
+    }
+    int rc = a ? configuration_decode(p + header, a, &state.configuration, err) : 0;
     if (rc == 0 && b)
-        rc = configuration_decode(p + HEADER + a, b, &state.ask.next, err);
+        rc = configuration_decode(p + header + a, b, &state.ask.next, err);
     if (rc == 0)
         *out = state;
     return rc;

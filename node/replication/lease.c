@@ -58,6 +58,7 @@ static void fill_state(const struct replica *r, const struct peer *to, struct re
         .being_filled = r->being_filled,
         .mediator_ok = mediator_is_ok(r),
     };
+    authority_fill(r, msg);
     if (!to || to->told.epoch < c->epoch)
         msg->configuration = *c;
     for (uint32_t i = 0; i < r->tail_count && r->tail[i].seq <= r->durable_seq; i++) {
@@ -124,8 +125,11 @@ static void hear(struct replica *r, const struct replica_state_msg *in)
 static void learn(struct replica *r, const struct replica_state_msg *in)
 {
     if (in->configuration.epoch > r->want.configuration.epoch &&
-        uuid_equal(&in->configuration.pod, &r->config.pod))
+        uuid_equal(&in->configuration.pod, &r->config.pod)) {
         adopt(r, &in->configuration, peer_name(r, &in->store));
+        authority_inherit(r, in);
+    }
+    authority_hear(r, in);
 }
 
 static bool may_grant(const struct replica *r, const struct replica_state_msg *in)

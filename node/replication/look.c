@@ -62,10 +62,17 @@ static enum replica_peer_state state_of(const struct replica *r, const struct pe
     return p->stream == STREAM_FLOWING ? REPLICA_PEER_CATCHING_UP : REPLICA_PEER_WAITING;
 }
 
+static bool heir_is_away(const struct replica *r)
+{
+    const struct peer *p = peer_find((struct replica *)r, &r->want.bound.heir);
+    return !p || !heard_lately(r, p, r->config.options.silence_ns);
+}
+
 /* The first thing that keeps an inheriting or leading primary from serving, or a member from being of use. */
 static void waits_for(const struct replica *r, char *out, size_t size)
 {
     const uint64_t end = log_end(r).seq;
+    const char *removal = is_alone(r) ? "its removal" : "the mediator to remove it";
     out[0] = '\0';
     if (r->state_failed || r->log_failed)
         (void)snprintf(out, size, "its flash device, which failed");
@@ -87,17 +94,19 @@ static void waits_for(const struct replica *r, char *out, size_t size)
             if (!counts(r, p))
                 continue;
             if (r->role == REPLICA_INHERITING && p->matched_seq < r->base_seq)
-                (void)snprintf(out, size, "%.40s to have the log up to %llu, or the mediator to remove it",
-                               peer_name(r, &p->store), (unsigned long long)r->base_seq);
+                (void)snprintf(out, size, "%.40s to have the log up to %llu, or %s", peer_name(r, &p->store),
+                               (unsigned long long)r->base_seq, removal);
             else if (p->lease_until_ns <= r->now_ns)
-                (void)snprintf(out, size, "the lease of %.40s, or the mediator to remove it",
-                               peer_name(r, &p->store));
+                (void)snprintf(out, size, "the lease of %.40s, or %s", peer_name(r, &p->store), removal);
         }
         if (!out[0] && r->applied.seq < end)
             (void)snprintf(out, size, "batches up to %llu to be applied", (unsigned long long)end);
         else if (!out[0] && ask_may_empower(r))
             (void)snprintf(out, size, "the mediator's answer to an open question");
-    } else if (r->stream_epoch != in_force(r)->epoch)
+    } else if (is_bound(r) && heir_is_away(r))
+        (void)snprintf(out, size, "%.40s, which was given the right to go on alone",
+                       peer_name(r, &r->want.bound.heir));
+    else if (r->stream_epoch != in_force(r)->epoch)
         (void)snprintf(out, size, "the primary, %.40s", peer_name(r, &in_force(r)->primary));
 }
 
@@ -114,6 +123,8 @@ void replica_look(const struct replica *r, uint64_t now_ns, struct replica_info 
         .asking = ask_is_open(r) || r->want.configuration.epoch != in_force(r)->epoch,
         .switching = !uuid_is_none(&r->switching),
         .mediator = r->durable.mediator,
+        .alone = r->durable.self != 0,
+        .heir = r->durable.bound.heir,
     };
     for (uint32_t i = 0; i < r->peer_count; i++) {
         const struct peer *p = &r->peers[i];

@@ -25,6 +25,9 @@ enum replica_mutation {
     REPLICA_LEASE_FROM_RECEIPT, /* a lease counts from when it came, not from when it was asked for */
     REPLICA_NO_MARGIN,          /* a promise ends with the lease: clocks and delays differ */
     REPLICA_WITHOUT_SWAP,       /* the mediator grants whatever epoch is expected (the simulator's part) */
+    REPLICA_IGNORE_VOTES,       /* a primary goes on alone though not all have bound themselves to it */
+    REPLICA_BOUND_OBEYS,        /* a bound member asks the mediator and obeys it all the same */
+    REPLICA_BIND_WHILE_ASKING,  /* a member binds itself though the mediator may grant what it asked for */
     REPLICA_MUTATIONS,
 };
 

@@ -294,14 +294,20 @@ static uint64_t removal_turn(struct replica *r)
         covered = next.members[i].in_sync || (k >= 0 && !open->next.members[k].in_sync);
     }
     /* A joiner that may have been let in must not be forgotten for another ask: its answer comes first. */
-    if (covered || open->reason == ASK_JOIN || !mediator_is_ok(r))
+    if (covered || open->reason == ASK_JOIN || !may_propose(r))
         return UINT64_MAX;
     for (uint32_t i = 0; i < r->peer_count; i++)
         if (must_go(r, &r->peers[i]))
             decide(r, "remove", "%.40s does not count any more: %s", peer_name(r, &r->peers[i].store),
                    reason_to_go(r, &r->peers[i]));
-    ask(r, ASK_REMOVE, &next);
+    propose(r, ASK_REMOVE, &next);
     return UINT64_MAX;
+}
+
+/* Whoever is in sync could ask the mediator for the pod: joiners give that right away first. */
+static bool has_bound_itself(const struct replica *r, const struct peer *p)
+{
+    return p->told.bind == REPLICA_BOUND && is_self(r, &p->told.heir) && p->told.nonce == r->durable.self;
 }
 
 static bool may_join(const struct replica *r, const struct peer *p)
@@ -312,7 +318,13 @@ static bool may_join(const struct replica *r, const struct peer *p)
            p->stream == STREAM_FLOWING && p->trouble == REPLICA_PEER_AWAY &&
            p->clean >= o->clean_heartbeats &&
            (log_end(r).seq - p->matched_seq <= o->join_batches || BROKEN(REPLICA_JOIN_EARLY)) &&
-           p->lease_until_ns > r->now_ns + o->lease_ns / 4;
+           p->lease_until_ns > r->now_ns + o->lease_ns / 4 && (!is_alone(r) || has_bound_itself(r, p));
+}
+
+/* It was told to be a joiner under another authority, maybe. */
+static bool may_be_let_in(const struct replica *r, const struct peer *p)
+{
+    return is_alone(r) ? has_bound_itself(r, p) : r->want.self == 0 && r->durable.self == 0;
 }
 
 static void join_turn(struct replica *r)
@@ -328,17 +340,18 @@ static void join_turn(struct replica *r)
             /* Nobody was asked yet, so nobody can think that it counts. */
             p->joining = false;
             decide(r, "leave", "%.40s was about to join and is not to be heard", peer_name(r, &p->store));
-        } else if (!p->joining && may_join(r, p) && mediator_is_ok(r)) {
+        } else if (!p->joining && may_join(r, p) && may_propose(r)) {
             p->joining = true;
             p->join_seq = log_end(r).seq;
             decide(r, "join", "%.40s is at batch %llu of %llu: counts from now on", peer_name(r, &p->store),
                    (unsigned long long)p->matched_seq, (unsigned long long)p->join_seq);
         }
-        if (p->joining && (p->matched_seq >= p->join_seq || BROKEN(REPLICA_JOIN_EARLY))) {
+        if (p->joining && may_be_let_in(r, p) &&
+            (p->matched_seq >= p->join_seq || BROKEN(REPLICA_JOIN_EARLY))) {
             p->joining = !BROKEN(REPLICA_JOIN_EARLY);
             struct configuration next = *in_force(r);
             (void)mark(&next, &p->store, true);
-            ask(r, ASK_JOIN, &next);
+            propose(r, ASK_JOIN, &next);
             return;
         }
     }
@@ -350,7 +363,8 @@ static int may_change(const struct replica *r, struct ps_error *err)
 {
     if (r->role != REPLICA_LEADING)
         return ps_error_set(err, PS_EPRECONDITION, "this node is not the primary of the pod");
-    if (ask_is_open(r) || in_force(r)->epoch != r->want.configuration.epoch)
+    if (ask_is_open(r) || in_force(r)->epoch != r->want.configuration.epoch ||
+        r->want.self != r->durable.self)
         return ps_error_set(err, PS_EPRECONDITION, "another change of the pod's members is under way");
     return 0;
 }
@@ -384,7 +398,7 @@ int replica_add_member(struct replica *r, uint64_t now_ns, const struct member *
     next.epoch++;
     rc = configuration_check(&next, err);
     if (rc == 0)
-        ask(r, ASK_MEMBERS, &next);
+        propose(r, ASK_MEMBERS, &next);
     return rc;
 }
 
@@ -404,7 +418,7 @@ int replica_remove_member(struct replica *r, uint64_t now_ns, const struct uuid 
     next.members[at] = next.members[--next.count];
     if (uuid_equal(&next.preferred, store))
         next.preferred = (struct uuid){{0}};
-    ask(r, ASK_MEMBERS, &next);
+    propose(r, ASK_MEMBERS, &next);
     return 0;
 }
 
@@ -421,8 +435,9 @@ int replica_switch_over(struct replica *r, uint64_t now_ns, const struct uuid *s
     if (!p || !configuration_in_sync(in_force(r), successor) || p->stream != STREAM_FLOWING ||
         !heard_lately(r, p, r->config.options.silence_ns))
         return ps_error_set(err, PS_EPRECONDITION, "%.40s is not in sync", peer_name(r, successor));
-    if (!mediator_is_ok(r))
-        return ps_error_set(err, PS_EPRECONDITION, "the mediator is not to be reached");
+    if (!mediator_is_ok(r) || r->want.self)
+        return ps_error_set(err, PS_EPRECONDITION,
+                            "the mediator is not to be reached, or does not hold the pod again yet");
     r->switching = *successor;
     r->switching_until_ns = now_ns + 2 * r->config.options.lease_ns;
     decide(r, "switch over", "to %.40s: new requests wait until all batches are committed",
@@ -479,10 +494,11 @@ uint64_t primary_turn(struct replica *r)
     uint64_t next = UINT64_MAX;
     for (uint32_t i = 0; i < r->peer_count; i++)
         stream_turn(r, &r->peers[i]);
+    next = authority_turn(r);
     advance_commit(r);
     if (r->role == REPLICA_INHERITING) {
         if (r->now_ns < r->promise_until_ns)
-            next = r->promise_until_ns;
+            next = least_of(next, r->promise_until_ns);
         try_to_lead(r);
     }
     if (r->role == REPLICA_LEADING && r->leading_epoch < in_force(r)->epoch &&

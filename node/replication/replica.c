@@ -89,7 +89,7 @@ int replica_create(const struct replica_config *config, uint64_t now_ns, struct 
     if (BROKEN(REPLICA_FORGET_ASK))
         state.ask = (struct ask){.reason = ASK_NONE};
     r->want = r->durable = state;
-    r->primary_ns = now_ns;
+    r->primary_ns = r->started_ns = now_ns;
     /* Whom the former run promised what is forgotten: a start counts as a promise just given. */
     if (!BROKEN(REPLICA_FORGET_PROMISE))
         r->promise_until_ns = now_ns + config->options.lease_ns + config->options.margin_ns;
@@ -179,6 +179,12 @@ void replica_free_bytes(struct replica *r, uint64_t bytes)
 
 /* ---- durability */
 
+static bool right_differs(const struct durable *a, const struct durable *b)
+{
+    return a->self != b->self || a->bound.nonce != b->bound.nonce ||
+           !uuid_equal(&a->bound.heir, &b->bound.heir);
+}
+
 void replica_persisted(struct replica *r, uint64_t now_ns, int status)
 {
     r->now_ns = now_ns;
@@ -190,6 +196,10 @@ void replica_persisted(struct replica *r, uint64_t now_ns, int status)
         return;
     }
     const bool changed = r->durable.configuration.epoch != r->writing.configuration.epoch;
+    if (right_differs(&r->durable, &r->writing)) {
+        r->heartbeat_ns = 0; /* a vote, the end of an election: somebody waits for it */
+        r->effects->changed(r->user);
+    }
     r->durable = r->writing;
     place_peers(r);
     if (changed) {
@@ -206,7 +216,7 @@ static bool state_differs(const struct durable *a, const struct durable *b)
 {
     return a->configuration.epoch != b->configuration.epoch || a->highest_epoch != b->highest_epoch ||
            !uuid_equal(&a->mediator, &b->mediator) || a->ask.reason != b->ask.reason ||
-           !uuid_equal(&a->ask.request, &b->ask.request);
+           !uuid_equal(&a->ask.request, &b->ask.request) || right_differs(a, b);
 }
 
 static void persist(struct replica *r)

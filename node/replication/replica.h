@@ -40,6 +40,15 @@ extern const struct replica_options replica_defaults;
 
 /* ---- messages between members; the edge gives them a form for the wire */
 
+/* Pre-election: while the mediator is lost, the members give the right to go on alone to their primary. */
+enum replica_bind {
+    REPLICA_UNBOUND, /* the sender may ask the mediator */
+    REPLICA_BOUND,   /* it has given that right away, durably: to `heir`, for its bid `nonce` */
+    REPLICA_BIDS,    /* a primary that asks for the members' right, by the bid `nonce` */
+    REPLICA_ALONE,   /* it was given by all: the sender changes the configuration alone */
+    REPLICA_BINDS,
+};
+
 /* Sent every heartbeat to each other member, and its answer. */
 struct replica_state_msg {
     struct uuid pod, store;             /* of the sender */
@@ -58,6 +67,9 @@ struct replica_state_msg {
     bool log_open;     /* it can take batches */
     bool being_filled; /* with a full copy: it has no log */
     bool mediator_ok;  /* it had an answer of the mediator lately */
+    enum replica_bind bind;
+    struct uuid heir; /* BOUND: to whom; else none */
+    uint64_t nonce;   /* of the bid; UNBOUND: all bids of the sender up to this one are over */
 };
 
 /* Primary to member: what follows `after`, which both have, comes next. `follows` are the ids of the first
@@ -324,6 +336,8 @@ struct replica_info {
     struct log_id applied, end;
     uint64_t commit_seq;
     bool lease_held, mediator_ok, asking, switching;
+    bool alone;       /* may change the configuration without the mediator */
+    struct uuid heir; /* who may, as far as this member has bound itself; none: nobody */
     struct uuid mediator;
     struct replica_peer_info peers[REPLICA_PEERS_MAX];
     uint32_t peer_count;

@@ -3,6 +3,7 @@
  *   replica.c   life, persistence, the turn
  *   durable.c   the durable state's form
  *   change.c    asks to the mediator, verdicts, adoption of configurations
+ *   authority.c going on without the mediator
  *   lease.c     heartbeats, promises, leases, who was heard when
  *   primary.c   streams to members, commit, removal, joining
  *   follower.c  what a member takes from its primary
@@ -36,12 +37,21 @@ struct ask {
     struct configuration next;
 };
 
+/* The right to ask the mediator, given away. */
+struct bound {
+    struct uuid heir; /* none: not given away */
+    uint64_t epoch;   /* in which it was given */
+    uint64_t nonce;   /* of the bid that it answered */
+};
+
 /* What must survive a restart. */
 struct durable {
     struct configuration configuration;
     struct uuid mediator;   /* store id of the mediator that granted it */
     uint64_t highest_epoch; /* seen or proposed */
     struct ask ask;
+    struct bound bound;
+    uint64_t self; /* the bid that all members in sync answered: changes alone are allowed; 0: none is */
 };
 
 size_t durable_encode(const struct durable *state, void *out); /* at most REPLICA_STATE_BYTES_MAX */
@@ -128,6 +138,15 @@ struct replica {
     uint64_t ask_sent_ns, report_ns, mediator_ns; /* last sent, sent, answered; 0: never */
     bool mediator_differs;                        /* another store answers than the one that granted */
 
+    /* Pre-election, as primary. */
+    uint64_t started_ns;
+    uint64_t bid, bids;      /* that members are asked to answer, 0: none; made by this run */
+    uint64_t mediator_epoch; /* on record there, as far as it was told; 0: not known */
+    struct {
+        struct uuid request;
+        uint64_t epoch, expected_epoch, sent_ns;
+    } registration; /* the last one that was sent */
+
     uint64_t heartbeat_ns; /* last sent */
     bool hurry;            /* the next one does not wait its turn */
     uint64_t turn_ns;      /* last one */
@@ -184,10 +203,31 @@ void decide(struct replica *r, const char *kind, const char *format, ...)
 /* change.c */
 void ask(struct replica *r, enum ask_reason reason, struct configuration *next);
 bool ask_is_open(const struct replica *r);
+void new_request(struct replica *r, struct uuid *id);
 void adopt(struct replica *r, const struct configuration *configuration, const char *from);
 uint64_t change_turn(struct replica *r);
 /* Somebody else could be primary if the open ask was granted without our knowing. */
 bool ask_may_empower(const struct replica *r);
+
+/* authority.c */
+bool is_bound(const struct replica *r);
+/* May change the configuration without the mediator. */
+bool is_alone(const struct replica *r);
+/* Somebody can be asked to change the configuration: the mediator, or nobody needs to be. */
+bool may_propose(const struct replica *r);
+/* Changes the configuration alone, or asks. */
+void propose(struct replica *r, enum ask_reason reason, struct configuration *next);
+/* What of it goes into a state. */
+void authority_fill(const struct replica *r, struct replica_state_msg *msg);
+/* A later configuration was adopted from this state. */
+void authority_inherit(struct replica *r, const struct replica_state_msg *in);
+/* Bids, and that they are over. */
+void authority_hear(struct replica *r, const struct replica_state_msg *in);
+/* A later configuration is adopted. */
+void authority_adopt(struct replica *r, const struct configuration *c);
+/* True: the mediator's word counts for nothing else. */
+bool authority_verdict(struct replica *r, const struct replica_verdict *v);
+uint64_t authority_turn(struct replica *r);
 
 /* lease.c */
 uint64_t lease_turn(struct replica *r);

@@ -144,6 +144,8 @@ static void link_decided(void *user, const struct replica_decision *d)
     struct node *n = user;
     trace(n->w, "%s: %s: %s", n->name, d->kind, d->text);
     n->w->result->leads += strcmp(d->kind, "lead") == 0;
+    n->w->result->elections += strcmp(d->kind, "elected") == 0;
+    n->w->result->alone += strcmp(d->kind, "alone") == 0;
 }
 
 static void link_changed(void *user)

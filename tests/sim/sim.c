@@ -247,6 +247,17 @@ static void node_crash(struct node *n)
 
 /* ---- faults */
 
+enum second_fault {
+    SECOND_NONE,
+    SECOND_LEADER, /* the heir, if there is one */
+    SECOND_FOLLOWER,
+    SECOND_ALL,
+    SECOND_APART, /* the heir is cut off, and the mediator comes back */
+    SECOND_FAULTS,
+    SECOND_EARLY = SECOND_FAULTS, /* the primary stops for a moment just before the mediator is missed: a
+                                     member asks for its place */
+};
+
 static void cut_link(struct world *w, unsigned a, unsigned b, uint64_t ns)
 {
     w->cut[a][b] = true;
@@ -283,20 +294,25 @@ void lose_answer(struct world *w, unsigned node)
         at(w, w->now + below(w, 3 * MS), EVENT_CRASH, node, 0, NULL);
 }
 
+static struct node *leader(struct world *w)
+{
+    for (unsigned i = 0; i < w->node_count; i++) {
+        struct replica_info info;
+        struct node *n = &w->nodes[i];
+        if (!n->up || !n->opened)
+            continue;
+        replica_look(member_replica(n->member), clock_of(n), &info);
+        if (info.role == REPLICA_LEADING)
+            return n;
+    }
+    return NULL;
+}
+
 /* Whom it hits: often the one that matters most. */
 static struct node *victim(struct world *w)
 {
-    if (chance(w, 1, 2))
-        for (unsigned i = 0; i < w->node_count; i++) {
-            struct replica_info info;
-            struct node *n = &w->nodes[i];
-            if (!n->up || !n->opened)
-                continue;
-            replica_look(member_replica(n->member), clock_of(n), &info);
-            if (info.role == REPLICA_LEADING)
-                return n;
-        }
-    return &w->nodes[below(w, w->node_count)];
+    struct node *first = chance(w, 1, 2) ? leader(w) : NULL;
+    return first ? first : &w->nodes[below(w, w->node_count)];
 }
 
 /* Kinds of faults differ from seed to seed in number: what one kind does is not always hidden by the next. */
@@ -365,6 +381,20 @@ static void fault(struct world *w)
         w->mediator_until = w->now + ns;
         w->result->mediator_outages++;
         break;
+    case FAULT_MEDIATOR_LOST: {
+        const uint64_t gone = 4 * SECOND + below(w, 8 * SECOND);
+        trace(w, "mediator is lost for %llu ms", (unsigned long long)(gone / MS));
+        w->mediator_up = false;
+        w->mediator_until = w->now + gone;
+        w->result->mediator_outages++;
+        if (chance(w, 3, 4))
+            w->quiet_until = w->now + gone;
+        if (chance(w, 1, 3))
+            at(w, w->now + below(w, 800 * MS), EVENT_SECOND_FAULT, 0, 0, (void *)(uintptr_t)SECOND_EARLY);
+        at(w, w->now + 2500 * MS + below(w, gone - 2 * SECOND), EVENT_SECOND_FAULT, 0, 0,
+           (void *)(uintptr_t)below(w, SECOND_FAULTS));
+        break;
+    }
     case FAULT_SLOW_DISK:
         trace(w, "%s's disk is slow for %llu ms", n->name, (unsigned long long)(ns / MS));
         n->disk_slow_until = w->now + ns;
@@ -386,6 +416,41 @@ static void fault(struct world *w)
     case FAULTS:
         break;
     }
+}
+
+static void crash_for_a_while(struct world *w, struct node *n)
+{
+    node_crash(n);
+    at(w, w->now + some_time(w), EVENT_START, n->index, 0, NULL);
+}
+
+static void second_fault(struct world *w, enum second_fault what)
+{
+    struct node *first = leader(w);
+    const uint64_t ns = SECOND + below(w, 6 * SECOND);
+    if (first && what == SECOND_EARLY) {
+        first->paused_until = w->now + 1000 * MS + below(w, 800 * MS);
+        trace(w, "%s is paused for a moment", first->name);
+        return;
+    }
+    for (unsigned i = 0; i < w->node_count; i++) {
+        struct node *n = &w->nodes[i];
+        const bool hit = what == SECOND_ALL || (what == SECOND_LEADER && n == first) ||
+                         (what == SECOND_FOLLOWER && n != first);
+        if (n->up && hit)
+            crash_for_a_while(w, n);
+    }
+    if (!first || what != SECOND_APART)
+        return;
+    trace(w, "%s is cut off from the members for %llu ms", first->name, (unsigned long long)(ns / MS));
+    const bool hears_mediator = chance(w, 1, 4);
+    for (unsigned i = 0; i < ENDS; i++) {
+        if (i == first->index || (i == MEDIATOR && hears_mediator))
+            continue;
+        cut_link(w, i, first->index, ns);
+        cut_link(w, first->index, i, ns);
+    }
+    w->mediator_until = w->now;
 }
 
 static void heal(struct world *w)
@@ -421,8 +486,10 @@ static void expire(struct world *w)
 
 static void happen(struct world *w, const struct event *e)
 {
-    struct node *n =
-        e->kind == EVENT_HOST || e->kind == EVENT_FAULT || e->node == MEDIATOR ? NULL : &w->nodes[e->node];
+    struct node *n = e->kind == EVENT_HOST || e->kind == EVENT_FAULT || e->kind == EVENT_SECOND_FAULT ||
+                             e->node == MEDIATOR
+                         ? NULL
+                         : &w->nodes[e->node];
     w->result->events++;
     if (n && n->paused_until > w->now && e->kind != EVENT_START && e->kind != EVENT_CRASH) {
         const uint64_t again = w->now + 10 * MS; /* it may be let go on earlier */
@@ -463,10 +530,14 @@ static void happen(struct world *w, const struct event *e)
     case EVENT_HOST:
         host_turn(&w->hosts[e->node], e->life);
         break;
+    case EVENT_SECOND_FAULT:
+        if (w->faults)
+            second_fault(w, (enum second_fault)(uintptr_t)e->what);
+        break;
     case EVENT_FAULT:
         if (w->faults) {
             expire(w);
-            if (chance(w, 1, w->fault_every))
+            if (w->now >= w->quiet_until && chance(w, 1, w->fault_every))
                 fault(w);
             at(w, w->now + 50 * MS, EVENT_FAULT, 0, 0, NULL);
         }
@@ -523,13 +594,15 @@ static bool at_rest(struct world *w)
             lead = info;
         }
     }
-    if (leaders != 1 || lead.asking)
+    if (leaders != 1 || lead.asking || lead.alone)
         return false;
     for (uint32_t i = 0; i < lead.peer_count; i++)
         if (!lead.peers[i].member.in_sync)
             return false;
     for (unsigned i = 0; i < w->node_count; i++) {
         replica_look(member_replica(w->nodes[i].member), clock_of(&w->nodes[i]), &info);
+        if (info.alone || !uuid_is_none(&info.heir))
+            return false;
         if (!log_id_equal(&info.applied, &lead.applied) || !log_id_equal(&info.end, &lead.end) ||
             !log_id_equal(&lead.applied, &lead.end) || info.configuration.epoch != lead.configuration.epoch)
             return false;
@@ -549,8 +622,11 @@ static void describe(struct world *w, char *out, size_t size)
         used += (size_t)snprintf(out + used, size - used, "%s %s epoch %llu %llu/%llu%s%s%s; ", n->name,
                                  replica_role_name(info.role), (unsigned long long)info.configuration.epoch,
                                  (unsigned long long)info.applied.seq, (unsigned long long)info.end.seq,
-                                 info.asking ? " asks" : "", info.waits_for[0] ? ", waits for " : "",
-                                 info.waits_for);
+                                 info.alone                  ? " alone"
+                                 : !uuid_is_none(&info.heir) ? " bound"
+                                 : info.asking               ? " asks"
+                                                             : "",
+                                 info.waits_for[0] ? ", waits for " : "", info.waits_for);
     }
 }
 
@@ -696,6 +772,11 @@ static void begin(struct world *w)
     for (int i = 0; i < FAULT_LONG_AWAY; i++)
         w->fault_weight[i] = (unsigned)below(w, 4);
     w->fault_weight[below(w, FAULT_LONG_AWAY)]++;
+    /* In some, hardly anything happens before the mediator is lost: the members agree on going on without. */
+    if (chance(w, 1, 2)) {
+        w->fault_weight[FAULT_MEDIATOR_LOST] += 12;
+        w->fault_every = 30;
+    }
     w->fault_weight[FAULT_LONG_AWAY] = long_away ? 12 : 0;
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
@@ -810,6 +891,9 @@ const char *sim_mutation_name(enum replica_mutation mutation)
         "lease-from-receipt",
         "no-margin",
         "without-swap",
+        "ignore-votes",
+        "bound-obeys",
+        "bind-while-asking",
     };
     return names[mutation];
 }

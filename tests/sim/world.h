@@ -35,6 +35,7 @@ enum event_kind {
     EVENT_START,
     EVENT_HOST,
     EVENT_FAULT,
+    EVENT_SECOND_FAULT, /* while the mediator is lost; `what` says which */
 };
 
 enum fault_kind {
@@ -44,6 +45,7 @@ enum fault_kind {
     FAULT_ALONE, /* all links of a node */
     FAULT_PAUSE,
     FAULT_MEDIATOR,
+    FAULT_MEDIATOR_LOST, /* so long that the members go on without it, and something else then */
     FAULT_SLOW_DISK,
     FAULT_CLOGGED,
     FAULT_SWITCH_OVER,
@@ -149,6 +151,7 @@ struct world {
     struct mediator_core *mediator;
     bool mediator_up;
     uint64_t mediator_until;
+    uint64_t quiet_until; /* no other faults than those that go with the loss of the mediator */
     struct configuration mediator_before; /* SIM_FORGET_VERDICT */
 
     struct host hosts[HOSTS];

@@ -45,6 +45,9 @@ static struct replica_state_msg some_state(void)
         .free_bytes = 1ull << 40,
         .log_open = true,
         .mediator_ok = true,
+        .bind = REPLICA_BOUND,
+        .heir = id(3),
+        .nonce = UINT64_MAX - 1,
     };
     for (uint32_t i = 0; i < REPLICA_TAIL_MAX; i++)
         s.tail[i] = log_id_of(41 + i);
@@ -192,6 +195,12 @@ static void what_has_no_form_is_refused(void **state)
     state_to_message(&s, &m);
     m.configuration.message.n_members = 0;
     REFUSED("member");
+    state_to_message(&s, &m);
+    m.message.heir = (ProtobufCBinaryData){0};
+    REFUSED("the heir is missing");
+    state_to_message(&s, &m);
+    m.message.bind = (Pstorage__V1__BindState)7;
+    REFUSED("unknown bind 7");
 #undef REFUSED
     struct replica_ack_msg k = {.pod = id(1), .store = id(2)};
     struct ack_message km;
