@@ -48,14 +48,23 @@ static bool may_read(void *user)
 
 /* ---- streams */
 
+static struct stream *find_stream(struct member_pod *m, const struct uuid *to)
+{
+    for (int i = 0; i < REPLICA_PEERS_MAX; i++)
+        if (m->streams[i].used && uuid_equal(&m->streams[i].to, to))
+            return &m->streams[i];
+    return NULL;
+}
+
+/* A stream that is told to send nothing holds nothing: its place may go to another member. */
 static struct stream *stream_to(struct member_pod *m, const struct uuid *to)
 {
-    struct stream *free_one = NULL;
+    struct stream *free_one = find_stream(m, to);
+    if (free_one)
+        return free_one;
     for (int i = 0; i < REPLICA_PEERS_MAX; i++) {
         struct stream *s = &m->streams[i];
-        if (s->used && uuid_equal(&s->to, to))
-            return s;
-        if (!s->used && !s->reading)
+        if (!s->reading && (!s->used || (!free_one && s->upto == 0)))
             free_one = s;
     }
     if (free_one)
@@ -133,7 +142,7 @@ static void ship(void *user, const struct uuid *to, const struct replica_append_
                  uint64_t upto)
 {
     struct member_pod *m = user;
-    struct stream *s = stream_to(m, to);
+    struct stream *s = upto < from ? find_stream(m, to) : stream_to(m, to);
     if (!s)
         return;
     if (upto < from) {
@@ -495,7 +504,7 @@ bool member_append(struct member_pod *m, uint64_t now_ns, const struct replica_a
 
 void member_ack(struct member_pod *m, uint64_t now_ns, const struct replica_ack_msg *in)
 {
-    struct stream *s = in->status ? NULL : stream_to(m, &in->store);
+    struct stream *s = in->status ? NULL : find_stream(m, &in->store);
     m->again = true;
     if (s && s->envelope.epoch == in->epoch && s->envelope.stream == in->stream && in->end.seq > s->acked) {
         s->acked = in->end.seq;
@@ -507,7 +516,7 @@ void member_ack(struct member_pod *m, uint64_t now_ns, const struct replica_ack_
 
 void member_peer_lost(struct member_pod *m, uint64_t now_ns, const struct uuid *store)
 {
-    struct stream *s = stream_to(m, store);
+    struct stream *s = find_stream(m, store);
     m->again = true;
     if (s)
         s->upto = 0;

@@ -6,12 +6,16 @@
  * configuration alone, until the mediator is back and holds exactly what is in force. Then it gives the right
  * back, durably, and only then releases the others.
  *
- *   bound   binds itself for one bid only, with no ask open: the mediator can't grant it anything any more
- *   nonces  grow with each bid of a store, over its restarts. "All bids up to this one are over" stays true
- * once it is, so states may come late, twice or out of order relay   whoever adopts a configuration of the
- * heir from a third one is bound as that one is void    a later configuration that names another primary: the
- * heir's authority has ended before it was made. One that names the heir proves nothing: it may be what it
- * made alone
+ * A member binds itself for one bid only, and with no ask open: the mediator can't grant it anything any
+ * more.
+ *
+ * Nonces grow with each bid of a store, over its restarts. "All bids up to this one are over" stays true once
+ * it is, so states may come late, twice or out of order.
+ *
+ * Whoever adopts a configuration of the heir from a third one is bound as that one is.
+ *
+ * A bond is void when a later configuration names another primary: the heir's authority ended before it was
+ * made. One that names the heir proves nothing: it may be what it made alone.
  *
  * The heir is the primary that is; nobody switches over to the preferred one before. */
 #include "node/replication/replica_impl.h"

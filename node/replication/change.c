@@ -88,6 +88,9 @@ static void keep_peers(struct replica *r)
             if (uuid_equal(&old[k].store, &p->store))
                 *p = old[k];
     }
+    for (uint32_t k = 0; k < count; k++)
+        if (!peer_find(r, &old[k].store)) /* not a member any more: it is sent nothing */
+            r->effects->ship(r->user, &old[k].store, NULL, 1, 0);
 }
 
 /* A configuration that is not ours to lead is obeyed at once: fencing needs no durable state. */

@@ -34,6 +34,7 @@ struct rig {
     struct replica_state_msg told; /* last heartbeat */
     uint64_t committed, truncated_to;
     bool truncates;
+    struct uuid stopped; /* told last to be sent nothing any more */
 };
 
 static struct uuid store(int n)
@@ -65,7 +66,9 @@ static void send_begin(void *user, const struct uuid *to, const struct replica_b
 static void ship(void *user, const struct uuid *to, const struct replica_append_msg *envelope, uint64_t from,
                  uint64_t upto)
 {
-    (void)user, (void)to, (void)envelope, (void)from, (void)upto;
+    (void)envelope;
+    if (upto < from)
+        ((struct rig *)user)->stopped = *to;
 }
 static void send_ack(void *user, const struct uuid *to, const struct replica_ack_msg *msg)
 {
@@ -422,6 +425,21 @@ static void the_loser_of_a_swap_fences_itself(void **state)
     turn(&g, g.now);
     persisted(&g);
     assert_int_equal(role_of(&g), REPLICA_RETURNING);
+    end(&g);
+}
+
+static void who_is_no_member_any_more_is_sent_nothing(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
+    const struct uuid c = store(C);
+    start(&g, A, 2, 10 * SECOND, &d, 5);
+    struct configuration without = configuration(2, A, 1 << A);
+    without.count = C - 1;
+    mediator_answers(&g, &without);
+    assert_true(uuid_equal(&g.stopped, &c));
     end(&g);
 }
 
@@ -911,6 +929,7 @@ int main(void)
         cmocka_unit_test(an_ask_is_durable_before_it_is_sent),
         cmocka_unit_test(a_joiner_counts_until_its_ask_is_settled_also_after_a_restart),
         cmocka_unit_test(the_loser_of_a_swap_fences_itself),
+        cmocka_unit_test(who_is_no_member_any_more_is_sent_nothing),
         cmocka_unit_test(a_member_keeps_what_the_primary_has_and_drops_the_rest),
         cmocka_unit_test(a_refusal_of_an_ended_stream_does_not_end_the_next_one),
         cmocka_unit_test(a_begin_that_rests_on_an_old_report_is_refused),
