@@ -37,6 +37,7 @@ struct node {
     struct cluster *cluster; /* NULL: the node stands alone, as is the member's pod then */
     struct member_pod *member;
     struct primary_gate gate;
+    struct host_images *images; /* in a cluster */
     struct rpc_transport *transport;
     struct rpc_server *rpc;
     struct services *services;
@@ -93,6 +94,8 @@ int start_cluster_key(struct node *node, struct ps_error *err);
 void stop_cluster_key(struct node *node);
 int start_transport(struct node *node, struct ps_error *err);
 void stop_transport(struct node *node);
+int start_images(struct node *node, struct ps_error *err);
+void stop_images(struct node *node);
 int start_rpc(struct node *node, struct ps_error *err);
 void stop_rpc(struct node *node);
 int start_nbd(struct node *node, struct ps_error *err);

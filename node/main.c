@@ -128,13 +128,14 @@ static const struct step steps[] = {
     {"pod", start_pod, stop_pod},
     {"catalog comparison", start_comparison, stop_comparison},
     /* Up to here without a way in: all that --rebuild-catalog needs. */
+    {"hosts' images", start_images, stop_images},
     {"RPC", start_rpc, stop_rpc},
     {"NBD", start_nbd, stop_nbd},
 };
 
 enum {
     STEPS = sizeof steps / sizeof steps[0],
-    SERVING_STEPS = 2 /* the last ones */
+    SERVING_STEPS = 3 /* the last ones */
 };
 
 static void stop_steps(struct node *node, unsigned started)
