@@ -167,6 +167,16 @@ static uint64_t link_now(void *user)
     return now(user);
 }
 
+static bool link_exchange(void *user, uint64_t now_ns, const struct replica_view *view,
+                          struct replica_heard *heard)
+{
+    (void)user;
+    (void)now_ns;
+    (void)view;
+    (void)heard;
+    return false;
+}
+
 const struct member_links cluster_links = {
     .state = link_state,
     .begin = link_begin,
@@ -179,6 +189,7 @@ const struct member_links cluster_links = {
     .decided = link_decided,
     .changed = link_changed,
     .now_ns = link_now,
+    .exchange = link_exchange,
 };
 
 /* ---- what peers and mediator answer */
@@ -313,12 +324,12 @@ static void serve_hello(void *user, const struct replication_hello *in, struct r
     cluster_own_hello(c, out);
 }
 
-static void serve_state(void *user, const struct replica_state_msg *in, struct replica_state_msg *out)
+static bool serve_state(void *user, const struct replica_state_msg *in, struct replica_state_msg *out)
 {
     struct cluster *c = user;
     note_run(c, &in->store, in->run);
-    member_state(c->member, now(c), in, out);
     wake(c);
+    return member_state(c->member, now(c), in, out);
 }
 
 static bool serve_begin(void *user, const struct replica_begin_msg *in, struct replica_ack_msg *refusal)
