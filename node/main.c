@@ -131,6 +131,7 @@ static const struct step steps[] = {
     {"hosts' images", start_images, stop_images},
     {"RPC", start_rpc, stop_rpc},
     {"NBD", start_nbd, stop_nbd},
+    {"heartbeats", start_heartbeat, stop_heartbeat},
 };
 
 enum {
