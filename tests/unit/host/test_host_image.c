@@ -209,10 +209,11 @@ static int teardown(void **state)
         host_images_close(world->nodes[n].images, set, &closed[n]);
     run(50);
     assert(closed[0] && closed[1]);
+    for (int n = 0; n < 2; n++)
+        if (world->nodes[n].server)
+            stop_serving(&world->nodes[n]);
     for (int n = 0; n < 2; n++) {
         struct node *node = &world->nodes[n];
-        if (node->server)
-            stop_serving(node);
         pod_destroy(node->pod);
         rpc_mem_transport_destroy(node->transport);
     }
