@@ -24,10 +24,10 @@
  * out, because no primary was to be found. Otherwise, when the connection to the node, or the node's to the
  * primary, was lost before the answer, it fails with PSTORAGE_EUNAVAILABLE, and it is unknown whether it took
  * effect. It is never repeated here: whoever repeats it decides so. If it was the node that answered
- * PSTORAGE_EUNAVAILABLE, a request that has not taken effect by then never will. If it was the connection to the
- * node that was lost, or after PSTORAGE_EDEADLINE or PSTORAGE_ECANCELLED, a node that stands still at that moment
- * may carry it out when it goes on, after what was sent elsewhere meanwhile: who can't have that waits until
- * the node answers again, or has been replaced as primary, before writing there anew.
+ * PSTORAGE_EUNAVAILABLE, a request that has not taken effect by then never will. If it was the connection to
+ * the node that was lost, or after PSTORAGE_EDEADLINE or PSTORAGE_ECANCELLED, a node that stands still at
+ * that moment may carry it out when it goes on, after what was sent elsewhere meanwhile: who can't have that
+ * waits until the node answers again, or has been replaced as primary, before writing there anew.
  *
  * A flush is sent again. After a connection was lost with answered but unflushed writes to a volume with a
  * write cache it fails once with PSTORAGE_EDATALOSS, as they may be gone.

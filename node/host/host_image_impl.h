@@ -93,6 +93,11 @@ void remote_end_waiting(struct remote_image *image, int status);
 /* The first opening is through. */
 void remote_opened(struct remote_image *image, int status, const char *detail);
 void remote_make_ready(struct remote_image *image);
+/* The pod here is not to be asked any more. */
+void remote_leave_pod(struct remote_image *image);
+/* Moves it on; `through`: the pod here has given back all that it had of the time when it led. True:
+ * something of it waits. It may be closed when this returns. */
+bool remote_turn(struct remote_image *image, uint64_t now_ns, bool through);
 
 /* host_image_remote.c */
 /* Sends what may be sent. */
