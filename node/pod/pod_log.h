@@ -17,7 +17,8 @@
 
 enum {
     POD_LOG_PROTOCOL_MAX = 1536, /* bytes that pod_log_protocol_write keeps */
-    POD_LOG_APPENDS_MAX = 8,     /* appended batches on their way to flash */
+    POD_LOG_SEALED_MAX = 3,      /* own batches that are not applied: two in flight, one being delivered */
+    POD_LOG_APPENDS_MAX = 16,    /* appended batches that are not applied */
     POD_COPY_PIECES = 2,         /* of a copy on their way to flash */
     POD_COPY_DESCRIPTION_BYTES = 4160,
     POD_COPY_READ_BYTES = 4096 + 512 * 1024, /* the buffer for a piece */
@@ -92,6 +93,10 @@ void pod_lead_epoch(struct pod *pod, uint64_t epoch);
 /* Writes are admitted as if no more than this were free above the reserve: the least over all sync members.
  * UINT64_MAX: no limit. */
 void pod_log_limit_free(struct pod *pod, uint64_t bytes);
+
+/* Requests that change something are begun only in what these thousandths leave of the time; 0 when the pod
+ * begins to lead. */
+void pod_slow(struct pod *pod, uint32_t permille);
 
 /* ---- reading the log, for members that lag */
 

@@ -3,6 +3,9 @@
 
 #include "node/pod/pod_impl.h"
 
+/* Long beside the timers' milliseconds, short beside what hosts wait for. */
+#define SLOW_PERIOD_NS 40000000ull
+
 void pod_log_identity(const struct pod *pod, struct pod_log_identity *out)
 {
     memcpy(out->store, pod->label.store, sizeof out->store);
@@ -57,6 +60,7 @@ void pod_lead(struct pod *pod, uint64_t epoch)
     pod->epoch = epoch;
     pod->commit_seq = pod->applied_seq; /* what was said ahead of the log was not about own batches */
     pod->role = POD_LEADING;
+    pod->slow_permille = 0;
     pod->events++;
     pod->again = true;
 }
@@ -98,6 +102,20 @@ void role_turn(struct pod *pod)
         else
             read_accept(pod, io);
     }
+}
+
+uint64_t role_slow_until(const struct pod *pod)
+{
+    const uint64_t held = SLOW_PERIOD_NS / 1000 * pod->slow_permille, at = pod->now_ns % SLOW_PERIOD_NS;
+    return pod->role == POD_LEADING && at < held ? pod->now_ns - at + held : 0;
+}
+
+void pod_slow(struct pod *pod, uint32_t permille)
+{
+    assert(permille < 1000);
+    pod->slow_permille = permille;
+    pod->events++;
+    pod->again = true;
 }
 
 void pod_hold(struct pod *pod, bool hold)

@@ -99,6 +99,8 @@ static void step_aside(struct replica *r, const struct configuration *c)
     decide(r, "fence", "epoch %llu names %.40s primary: stops serving", (unsigned long long)c->epoch,
            peer_name(r, &c->primary));
     copy_stop(r);
+    r->pace = (struct pace){0};
+    r->slow_told = 0;
     if (r->role == REPLICA_LEADING) {
         r->log_open = false;
         r->effects->stand_down(r->user);

@@ -122,6 +122,7 @@ void replica_look(const struct replica *r, uint64_t now_ns, struct replica_info 
         .mediator_ok = mediator_is_ok(r),
         .asking = ask_is_open(r) || r->want.configuration.epoch != in_force(r)->epoch,
         .switching = !uuid_is_none(&r->switching),
+        .slowed_permille = r->slow_told,
         .mediator = r->durable.mediator,
         .alone = r->durable.self != 0,
         .heir = r->durable.bound.heir,

@@ -489,6 +489,35 @@ static void limit_free(struct replica *r)
     r->effects->limit_free(r->user, least);
 }
 
+/* Batches that it lacks. Asynchronous members slow nobody, and a full copy leaves room for the log behind it.
+ */
+static uint64_t gap_of(const struct replica *r, const struct peer *p)
+{
+    const uint64_t end = log_end(r).seq, at = most_of(p->matched_seq, p->told.end.seq);
+    if (counts(r, p) || p->async || !can_stream(r, p) || p->trouble != REPLICA_PEER_AWAY || at >= end)
+        return 0;
+    return end - at > r->config.options.join_batches ? end - at : 0;
+}
+
+static uint64_t pace_turn(struct replica *r)
+{
+    uint64_t gap = 0;
+    for (uint32_t i = 0; i < r->peer_count && r->role == REPLICA_LEADING; i++)
+        gap = most_of(gap, gap_of(r, &r->peers[i]));
+    const uint32_t slowed = pace_look(&r->pace, r->now_ns, gap);
+    if ((slowed == 0) != (r->slow_told == 0))
+        decide(r, "pace",
+               slowed
+                   ? "a member does not catch up, it lacks %llu batches: hosts are slowed, by 28 %% at most"
+                   : "hosts are not slowed any more: the farthest member lacks %llu batches",
+               (unsigned long long)gap);
+    if (slowed != r->slow_told) {
+        r->slow_told = slowed;
+        r->effects->slow(r->user, slowed);
+    }
+    return gap ? r->pace.at_ns + PACE_EVERY_NS : UINT64_MAX;
+}
+
 uint64_t primary_turn(struct replica *r)
 {
     uint64_t next = UINT64_MAX;
@@ -510,6 +539,7 @@ uint64_t primary_turn(struct replica *r)
     join_turn(r);
     next = least_of(next, copy_turn(r));
     next = least_of(next, switch_turn(r));
+    next = least_of(next, pace_turn(r));
     limit_free(r);
     return next;
 }

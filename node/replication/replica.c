@@ -170,6 +170,8 @@ void replica_applied(struct replica *r, const struct log_id *applied)
     memmove(r->tail, r->tail + gone, (r->tail_count - gone) * sizeof r->tail[0]);
     r->tail_count -= gone;
     r->applied = *applied;
+    if (gone && !is_primary(r))
+        acknowledge_applied(r);
 }
 
 void replica_free_bytes(struct replica *r, uint64_t bytes)

@@ -18,6 +18,7 @@
 enum {
     REPLICA_PEERS_MAX = CONFIGURATION_MEMBERS_MAX - 1,
     REPLICA_TAIL_MAX = 16,          /* ids in a STATE; a tail is never longer than the batches in flight */
+    REPLICA_AHEAD = 3,              /* a member acknowledges no more than that beyond what it has applied */
     REPLICA_DECISIONS = 256,        /* kept in memory for `why` */
     REPLICA_STATE_BYTES_MAX = 1536, /* durable state, encoded */
 };
@@ -184,6 +185,9 @@ struct replica_effects {
     /* Leading: take in no new requests (they wait), or go on: around a switchover. */
     void (*hold)(void *user, bool hold);
     void (*limit_free)(void *user, uint64_t bytes);
+    /* Leading: for so many thousandths of the time nothing that changes something is begun, so that a member
+     * can catch up. */
+    void (*slow)(void *user, uint32_t permille);
     /* What is at `seq` in the log: 0 or PS_ENOTFOUND. */
     int (*id_at)(void *user, uint64_t seq, struct log_id *out);
     uint64_t (*log_first)(void *user);
@@ -336,8 +340,9 @@ struct replica_info {
     struct log_id applied, end;
     uint64_t commit_seq;
     bool lease_held, mediator_ok, asking, switching;
-    bool alone;       /* may change the configuration without the mediator */
-    struct uuid heir; /* who may, as far as this member has bound itself; none: nobody */
+    uint32_t slowed_permille; /* by so much hosts are slowed for a member that catches up */
+    bool alone;               /* may change the configuration without the mediator */
+    struct uuid heir;         /* who may, as far as this member has bound itself; none: nobody */
     struct uuid mediator;
     struct replica_peer_info peers[REPLICA_PEERS_MAX];
     uint32_t peer_count;

@@ -8,6 +8,7 @@
  *   primary.c   streams to members, commit, removal, joining
  *   follower.c  what a member takes from its primary
  *   copy.c      full copies, at both ends
+ *   pace.c      how much hosts are slowed for a member that catches up
  *   look.c      decisions, states for people */
 #ifndef PS_NODE_REPLICATION_REPLICA_IMPL_H
 #define PS_NODE_REPLICATION_REPLICA_IMPL_H
@@ -17,6 +18,7 @@
 
 #include "common/prng.h"
 #include "node/replication/mutation.h"
+#include "node/replication/pace.h"
 #include "node/replication/replica.h"
 
 enum ask_reason {
@@ -116,6 +118,7 @@ struct replica {
     /* As member. */
     uint64_t stream_epoch, stream_run; /* whose batches follow our end */
     uint64_t stream_number;            /* the last one that was begun */
+    uint64_t acked_seq;                /* of it */
     bool being_filled;                 /* with a full copy */
     bool begin_waits, truncating;
     uint64_t truncating_to;
@@ -128,6 +131,8 @@ struct replica {
     uint64_t streams;  /* begun so far */
     uint64_t base_seq; /* end of what was inherited */
     uint64_t limit_told;
+    struct pace pace; /* for the member that catches up */
+    uint32_t slow_told;
     struct uuid copying; /* who is given a full copy */
     uint64_t copies, copy_permille, copy_bytes;
     uint64_t leading_epoch; /* last one told to the pod */
@@ -253,6 +258,8 @@ void break_stream(struct replica *r, struct peer *p);
 uint64_t follower_turn(struct replica *r);
 void follower_reset(struct replica *r);
 void acknowledge(struct replica *r);
+/* More is applied: what waited for it is acknowledged. */
+void acknowledge_applied(struct replica *r);
 
 /* copy.c */
 uint64_t copy_turn(struct replica *r);

@@ -34,6 +34,7 @@ struct rig {
     struct replica_state_msg told; /* last heartbeat */
     uint64_t committed, truncated_to;
     bool truncates;
+    uint32_t slowed;
     struct uuid stopped; /* told last to be sent nothing any more */
 };
 
@@ -137,6 +138,10 @@ static uint64_t log_first(void *user)
 {
     return ((struct rig *)user)->end ? 1 : 0;
 }
+static void slow(void *user, uint32_t permille)
+{
+    ((struct rig *)user)->slowed = permille;
+}
 static bool log_searching(void *user)
 {
     (void)user;
@@ -164,10 +169,10 @@ static void on_copy_stop(void *user)
 }
 
 static const struct replica_effects effects = {
-    send_state,   send_begin,   ship,    send_ack,  ask_mediator,  report_mediator,
-    persist,      truncate_log, commit,  lead,      lead_epoch,    stand_down,
-    hold,         limit_free,   id_at,   log_first, log_searching, on_copy_start,
-    on_copy_stop, decided,      changed,
+    send_state,    send_begin,   ship,    send_ack, ask_mediator, report_mediator,
+    persist,       truncate_log, commit,  lead,     lead_epoch,   stand_down,
+    hold,          limit_free,   slow,    id_at,    log_first,    log_searching,
+    on_copy_start, on_copy_stop, decided, changed,
 };
 
 /* ---- the rig */
@@ -335,6 +340,68 @@ static void a_promise_outlives_the_lease_that_rests_on_it(void **state)
     assert_true(b.led);
     end(&a);
     end(&b);
+}
+
+static void hosts_are_slowed_while_a_member_does_not_catch_up(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(3, A, 1 << A), .mediator = mediator, .highest_epoch = 3};
+    start(&g, A, 2, 10 * SECOND, &d, 5000);
+    turn(&g, g.now + 1100 * MS);
+    hears(&g, B, 1, 3, 100);
+    acks(&g, B, 2, 3, 100);
+    for (uint64_t i = 1; i <= 40; i++) {
+        g.now += 250 * MS;
+        hears(&g, B, 1, 3, 100 + i);
+        acks(&g, B, 2, 3, 100 + i);
+    }
+    assert_int_equal(g.slowed, PACE_MOST);
+    /* It is there: nobody is slowed. */
+    hears(&g, B, 1, 3, 4995);
+    acks(&g, B, 2, 3, 4995);
+    assert_int_equal(g.slowed, 0);
+    end(&g);
+}
+
+/* So a primary can't fill a member that applies slowly with what it can't hold. */
+static void a_member_acknowledges_little_more_than_it_has_applied(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(3, A, 1 << A), .mediator = mediator, .highest_epoch = 3};
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    const struct replica_begin_msg begin = {.pod = pod,
+                                            .store = store(A),
+                                            .run = 2,
+                                            .epoch = 3,
+                                            .stream = 1,
+                                            .after = id_of(5),
+                                            .commit_seq = 30};
+    struct replica_ack_msg refusal;
+    assert_true(replica_begin(g.r, g.now, &begin, &refusal));
+    turn(&g, g.now);
+    assert_int_equal(g.ack.end.seq, 5);
+    for (uint64_t seq = 6; seq <= 15; seq++) {
+        const struct replica_append_msg append = {.pod = pod,
+                                                  .store = store(A),
+                                                  .run = 2,
+                                                  .epoch = 3,
+                                                  .stream = 1,
+                                                  .id = id_of(seq),
+                                                  .commit_seq = 30};
+        const struct log_id before = id_of(seq - 1), id = id_of(seq);
+        bool fresh;
+        assert_true(replica_append(g.r, g.now, &append, &before, &fresh, &refusal) && fresh);
+        replica_durable(g.r, &id);
+    }
+    assert_int_equal(g.ack.end.seq, 5 + REPLICA_AHEAD);
+    const struct log_id applied = id_of(9);
+    replica_applied(g.r, &applied);
+    assert_int_equal(g.ack.end.seq, 9 + REPLICA_AHEAD);
+    end(&g);
 }
 
 static void an_ask_is_durable_before_it_is_sent(void **state)
@@ -926,6 +993,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_acknowledgement_for_an_older_run_or_epoch_does_not_count),
         cmocka_unit_test(a_promise_outlives_the_lease_that_rests_on_it),
+        cmocka_unit_test(hosts_are_slowed_while_a_member_does_not_catch_up),
+        cmocka_unit_test(a_member_acknowledges_little_more_than_it_has_applied),
         cmocka_unit_test(an_ask_is_durable_before_it_is_sent),
         cmocka_unit_test(a_joiner_counts_until_its_ask_is_settled_also_after_a_restart),
         cmocka_unit_test(the_loser_of_a_swap_fences_itself),
