@@ -6,6 +6,7 @@
 
 #include "client/cli/table.h"
 #include "client/cli/text.h"
+#include "common/sizes.h"
 
 enum {
     KIND_COLUMNS = 12
@@ -31,6 +32,8 @@ static cJSON *member_json(const struct pstorage_member *m)
         return o;
     show_json_number(o, "log_end", m->log_end);
     show_json_number(o, "lag_batches", m->lag_batches);
+    show_json_number(o, "lag_bytes", m->lag_bytes);
+    show_json_number(o, "lag_ms", m->lag_ms);
     show_json_number(o, "heard_ms_ago", m->heard_ms_ago);
     show_json_number(o, "lease_left_ms", m->lease_left_ms);
     return o;
@@ -53,6 +56,7 @@ cJSON *show_json_pod(const struct pstorage_pod_view *v)
     show_json_number(o, "committed", v->committed);
     (void)cJSON_AddBoolToObject(o, "lease_held", v->lease_held);
     (void)cJSON_AddBoolToObject(o, "changing", v->changing);
+    show_json_number(o, "slowed_permille", v->slowed_permille);
     (void)cJSON_AddStringToObject(o, "cluster", v->cluster);
     (void)cJSON_AddStringToObject(o, "mediator", v->mediator);
     (void)cJSON_AddBoolToObject(o, "mediator_ok", v->mediator_ok);
@@ -62,11 +66,24 @@ cJSON *show_json_pod(const struct pstorage_pod_view *v)
     return o;
 }
 
+/* Bytes and time: the primary's view, of those that lack something. */
+static void add_lag(struct table *t, const struct pstorage_member *m)
+{
+    char size[SIZE_TEXT_MAX], text[SHOW_TEXT_MAX];
+    if (m->lag_batches) {
+        table_add(t, "%s", size_format_human(m->lag_bytes, size));
+        table_add(t, "%s", show_duration(m->lag_ms * 1000000, text));
+    } else {
+        table_add(t, "-");
+        table_add(t, "-");
+    }
+}
+
 static void print_members(struct cli *cli, const struct pstorage_pod_view *v)
 {
     static const struct table_column columns[] = {{"NODE", false}, {"ROLE", false}, {"STATE", false},
-                                                  {"BATCH", true}, {"LAG", true},   {"HEARD", true},
-                                                  {"STORE", false}};
+                                                  {"BATCH", true}, {"LAG", true},   {"BYTES", true},
+                                                  {"SINCE", true}, {"HEARD", true}, {"STORE", false}};
     struct table *t = table_create(columns, sizeof columns / sizeof columns[0]);
     for (uint32_t i = 0; i < v->nmembers; i++) {
         const struct pstorage_member *m = &v->members[i];
@@ -80,6 +97,7 @@ static void print_members(struct cli *cli, const struct pstorage_pod_view *v)
             table_add(t, "-");
             table_add(t, "-");
         }
+        add_lag(t, m);
         if (m->known && !m->self)
             table_add(t, "%" PRIu64 " ms", m->heard_ms_ago);
         else
@@ -179,6 +197,31 @@ int cmd_pod_add_member(struct cli *cli)
                                        .pod = cli->in->operands[0],
                                        .node = cli->in->operands[1],
                                        .async = cli_flag(cli->in, "async")};
+    return run_order(cli, &order);
+}
+
+int cmd_pod_promote(struct cli *cli)
+{
+    struct pstorage_pod_order order = {.op = PSTORAGE_POD_PROMOTE,
+                                       .pod = cli->in->operands[0],
+                                       .node = cli->in->operands[1],
+                                       .accept_data_loss = cli_flag(cli->in, "accept-data-loss"),
+                                       .old_primary_is_off = cli_flag(cli->in, "old-primary-is-off")};
+    if (!order.accept_data_loss)
+        return cli_fail(
+            cli, PSTORAGE_EINVAL,
+            "what other members hold beyond this one's log is lost by that: say --accept-data-loss");
+    return run_order(cli, &order);
+}
+
+int cmd_pod_set(struct cli *cli)
+{
+    const struct cli_value *preferred = cli_option_value(cli->in, "preferred");
+    if (preferred->given == cli_flag(cli->in, "no-preferred"))
+        return cli_fail(cli, PSTORAGE_EINVAL, "say either --preferred NODE or --no-preferred");
+    struct pstorage_pod_order order = {.op = PSTORAGE_POD_PREFER,
+                                       .pod = cli->in->operands[0],
+                                       .node = preferred->given ? preferred->text : NULL};
     return run_order(cli, &order);
 }
 

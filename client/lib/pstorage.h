@@ -410,10 +410,10 @@ enum pstorage_role {
 struct pstorage_member {
     char node[64], store[40]; /* UUID */
     enum pstorage_role role;
-    char state[32]; /* as the answering node sees it; a word for people */
+    char state[256]; /* as the answering node sees it; a word for people */
     bool self;      /* the answering node */
     bool known;     /* the numbers are */
-    uint64_t log_end, lag_batches, heard_ms_ago, lease_left_ms;
+    uint64_t log_end, lag_batches, lag_bytes, lag_ms, heard_ms_ago, lease_left_ms;
 };
 
 /* A pod as the answering node sees it. */
@@ -428,6 +428,7 @@ struct pstorage_pod_view {
     uint32_t nmembers;
     uint64_t applied, log_end, committed; /* batches */
     bool lease_held, changing;
+    uint32_t slowed_permille; /* hosts, for a member that does not catch up */
     char cluster[64], mediator[256];
     bool mediator_ok;
 };
@@ -437,6 +438,8 @@ enum pstorage_pod_op {
     PSTORAGE_POD_SWITCH_OVER,   /* node: who is to lead; NULL: the preferred, or the only other one in sync */
     PSTORAGE_POD_ADD_MEMBER,    /* node, async */
     PSTORAGE_POD_REMOVE_MEMBER, /* node */
+    PSTORAGE_POD_PROMOTE,       /* node: the one that is asked, or NULL; accept_data_loss, old_primary_is_off */
+    PSTORAGE_POD_PREFER,        /* node: who shall lead whenever it is in sync; NULL: nobody */
 };
 
 struct pstorage_pod_order {
@@ -444,7 +447,7 @@ struct pstorage_pod_order {
     enum pstorage_pod_op op;
     const char *pod;  /* NULL: the default one */
     const char *node; /* must stay until the callback */
-    bool async;
+    bool async, accept_data_loss, old_primary_is_off;
     struct pstorage_pod_view view; /* result: after the change */
 };
 

@@ -259,6 +259,11 @@ static void commit(void *user, uint64_t seq)
     m->again = true;
 }
 
+static void forget_commit(void *user)
+{
+    pod_log_forget_commit(((struct member_pod *)user)->pod);
+}
+
 static void lead(void *user, uint64_t epoch)
 {
     struct member_pod *m = user;
@@ -342,6 +347,7 @@ static const struct replica_effects effects = {
     .persist = persist,
     .truncate = truncate_log,
     .commit = commit,
+    .forget_commit = forget_commit,
     .lead = lead,
     .lead_epoch = lead_epoch,
     .stand_down = stand_down,

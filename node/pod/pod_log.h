@@ -72,6 +72,9 @@ int pod_log_append(struct pod *pod, const void *batch, uint32_t bytes, struct ps
  * knows that what is here up to `seq` is the primary's log: nothing compares it any more. */
 void pod_log_commit(struct pod *pod, uint64_t seq);
 
+/* What was said about batches that are not applied yet was said of another log. */
+void pod_log_forget_commit(struct pod *pod);
+
 /* On standby: drops the batches after `seq`, which is not below the applied end. Durable when `cb` runs: no
  * restart brings them back. No append meanwhile. A `seq` at or behind the end drops nothing but restarts the
  * log all the same. PS_EPRECONDITION: below what is applied, or not on standby; PS_ELIMIT: one is under way;
@@ -121,6 +124,9 @@ int pod_log_read(struct pod *pod, struct pod_log_read *read);
 /* The oldest batch that can be read; its successors up to the durable end can be read too. 0 while there is
  * none. After a start it goes back further when the search for older ones is through. */
 uint64_t pod_log_first(struct pod *pod);
+/* Of the batches behind `seq`, as far as the index of the log knows them: what a member that stands there
+ * lacks, at least. */
+uint64_t pod_log_bytes_after(const struct pod *pod, uint64_t seq);
 /* A start looks through the log in flash for batches before those that it replayed: what is not retained now
  * may be found yet. */
 bool pod_log_searching(const struct pod *pod);
