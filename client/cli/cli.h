@@ -44,6 +44,7 @@ int cmd_pod_add_member(struct cli *cli);
 int cmd_pod_remove_member(struct cli *cli);
 int cmd_pod_promote(struct cli *cli);
 int cmd_pod_set(struct cli *cli);
+int cmd_pod_snapshot(struct cli *cli);
 int cmd_why(struct cli *cli);
 int cmd_node_list(struct cli *cli);
 int cmd_node_show(struct cli *cli);

@@ -1,4 +1,5 @@
-/* pstorage pod list, show, switchover, add-member, remove-member; why; node list, show */
+/* pstorage pod list, show, switchover, add-member, remove-member, promote, set, snapshot; why; node list,
+ * show */
 #include "client/cli/show.h"
 
 #include <inttypes.h>
@@ -230,6 +231,28 @@ int cmd_pod_remove_member(struct cli *cli)
     struct pstorage_pod_order order = {
         .op = PSTORAGE_POD_REMOVE_MEMBER, .pod = cli->in->operands[0], .node = cli->in->operands[1]};
     return run_order(cli, &order);
+}
+
+int cmd_pod_snapshot(struct cli *cli)
+{
+    char pod[PSTORAGE_NAME_MAX + 1];
+    const char *operand = cli->in->operands[0], *sign = strchr(operand, '@');
+    if (!sign || sign == operand || !sign[1] || (size_t)(sign - operand) >= sizeof pod)
+        return cli_fail(cli, PSTORAGE_EINVAL, "'%s' is not POD@NAME", operand);
+    memcpy(pod, operand, (size_t)(sign - operand));
+    pod[sign - operand] = '\0';
+    struct pstorage_manage m = {.op = PSTORAGE_SNAPSHOT_ALL, .pod = pod, .name = sign + 1};
+    const int rc = pstorage_manage_run(cli->client, &m);
+    if (rc)
+        return cli_fail_request(cli, &m.request, rc);
+    if (cli->in->json) {
+        cJSON *json = cJSON_CreateObject();
+        (void)cJSON_AddStringToObject(json, "name", m.name);
+        show_json_number(json, "count", m.count);
+        return cli_print_json(cli, json);
+    }
+    (void)fprintf(cli->out, "Snapshots %s of %" PRIu32 " volumes created\n", m.name, m.count);
+    return PSTORAGE_OK;
 }
 
 /* ---- why */

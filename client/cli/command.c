@@ -331,6 +331,15 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
              {.name = "no-preferred", .kind = CLI_FLAG, .help = "Whoever leads goes on"}},
     },
     {
+        .id = CLI_POD_SNAPSHOT,
+        .noun = "pod",
+        .verb = "snapshot",
+        .summary = "Take a snapshot of each volume of a pod, all of the same instant",
+        .details = "Each is an ordinary snapshot, VOLUME@NAME. All are taken or none.",
+        .example = "pstorage pod snapshot default@before-upgrade",
+        .operands = {OPERAND("POD@NAME", CLI_TEXT, "Pod and name of the snapshots")},
+    },
+    {
         .id = CLI_WHY,
         .noun = "why",
         .summary = "Tell what was decided about a pod, when, and why",

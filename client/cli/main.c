@@ -33,6 +33,7 @@ static const cli_run commands[CLI_COMMAND_COUNT] = {
     [CLI_POD_REMOVE_MEMBER] = cmd_pod_remove_member,
     [CLI_POD_PROMOTE] = cmd_pod_promote,
     [CLI_POD_SET] = cmd_pod_set,
+    [CLI_POD_SNAPSHOT] = cmd_pod_snapshot,
     [CLI_WHY] = cmd_why,
     [CLI_NODE_LIST] = cmd_node_list,
     [CLI_NODE_SHOW] = cmd_node_show,

@@ -941,6 +941,49 @@ static void a_follower_without_room_says_so(void **state)
     group_create(g, 0, DEVICE, 1); /* for the teardown */
 }
 
+/* ---- snapshots of all volumes */
+
+static void a_snapshot_of_the_pod_is_one_instant_of_all_its_volumes_on_each_member(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2);
+    char name[16];
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_ALL, "s", NULL, 0), PS_ENOTFOUND);
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "v%d", i);
+        assert_int_equal(rig_create_volume(&a->rig, name, MIB), 0);
+        write_noise(a, name, 0, 64 * KIB, (uint64_t)i + 1);
+    }
+    const uint64_t before = applied_of(a);
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_ALL, "s", NULL, 0), 0);
+    assert_int_equal(applied_of(a), before + 1);
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "v%d", i);
+        write_noise(a, name, 0, 64 * KIB, 100);
+        snprintf(name, sizeof name, "v%d@s", i);
+        assert_noise(a, name, 0, 64 * KIB, (uint64_t)i + 1);
+    }
+    group_check(g);
+    /* All or none. */
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_CREATE, "v2@t", NULL, 0), 0);
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_ALL, "t", NULL, 0), PS_EEXISTS);
+    struct pod_image_info info;
+    assert_int_equal(pod_image_by_name(a->rig.pod, "v0@t", &info), PS_ENOTFOUND);
+    for (int i = 3; i < 100; i++) {
+        snprintf(name, sizeof name, "v%d", i);
+        assert_int_equal(rig_create_volume(&a->rig, name, MIB), 0);
+    }
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_ALL, "u", NULL, 0), PS_ELIMIT);
+    assert_int_equal(pod_image_by_name(a->rig.pod, "v0@u", &info), PS_ENOTFOUND);
+    for (int i = 80; i < 100; i++) {
+        snprintf(name, sizeof name, "v%d", i);
+        assert_int_equal(rig_named(&a->rig, POD_VOLUME_DELETE, name, NULL, 0), 0);
+    }
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_ALL, "u", NULL, 0), 0);
+    assert_int_equal(pod_image_by_name(a->rig.pod, "v79@u", &info), 0);
+    group_check(g);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -970,6 +1013,7 @@ int main(void)
         TEST(log_is_kept_for_a_member_that_lags_while_there_is_space),
         TEST(a_restarted_leader_knows_the_log_that_lies_in_its_flash),
         TEST(a_follower_without_room_says_so),
+        TEST(a_snapshot_of_the_pod_is_one_instant_of_all_its_volumes_on_each_member),
     };
     return cmocka_run_group_tests_name("pod_log", tests, NULL, NULL);
 }
