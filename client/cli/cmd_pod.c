@@ -19,6 +19,21 @@ static const char *role_name(enum pstorage_role role)
     return names[role];
 }
 
+enum {
+    EPOCH_TEXT_MAX = 24
+};
+
+/* "7", or "2.7": lineage 2, after people promoted members twice. */
+static const char *epoch_text(uint64_t epoch, char text[EPOCH_TEXT_MAX])
+{
+    const uint32_t lineage = (uint32_t)(epoch >> 32), number = (uint32_t)epoch;
+    if (lineage)
+        (void)snprintf(text, EPOCH_TEXT_MAX, "%" PRIu32 ".%" PRIu32, lineage, number);
+    else
+        (void)snprintf(text, EPOCH_TEXT_MAX, "%" PRIu32, number);
+    return text;
+}
+
 /* ---- pods */
 
 static cJSON *member_json(const struct pstorage_member *m)
@@ -111,15 +126,16 @@ static void print_members(struct cli *cli, const struct pstorage_pod_view *v)
 
 void show_pod_lines(struct cli *cli, const struct pstorage_pod_view *v)
 {
+    char epoch[EPOCH_TEXT_MAX];
     if (v->cluster[0])
         (void)fprintf(cli->out, "Cluster %s, mediator %s %s\n", v->cluster, v->mediator,
                       v->mediator_ok ? "answers" : "does not answer");
     if (v->cluster[0] && !v->epoch)
         (void)fprintf(cli->out, "Pod %s is not formed yet\n", v->name);
     else if (v->cluster[0])
-        (void)fprintf(cli->out, "Pod %s, epoch %" PRIu64 ": primary %s%s%s; this node is %s%s\n", v->name,
-                      v->epoch, v->primary, v->primary_address[0] ? " at " : "", v->primary_address, v->role,
-                      v->serving ? " and serves hosts" : "");
+        (void)fprintf(cli->out, "Pod %s, epoch %s: primary %s%s%s; this node is %s%s\n", v->name,
+                      epoch_text(v->epoch, epoch), v->primary, v->primary_address[0] ? " at " : "",
+                      v->primary_address, v->role, v->serving ? " and serves hosts" : "");
     else
         (void)fprintf(cli->out, "Pod %s is not replicated\n", v->name);
     if (v->waits_for[0]) {
@@ -165,11 +181,12 @@ int cmd_pod_list(struct cli *cli)
                                                   {"WAITS FOR", false}};
     struct table *t = table_create(columns, sizeof columns / sizeof columns[0]);
     uint32_t in_sync = 0;
+    char epoch[EPOCH_TEXT_MAX];
     for (uint32_t i = 0; i < v->nmembers; i++)
         in_sync += v->members[i].role <= PSTORAGE_ROLE_SYNC;
     table_add(t, "%s", v->name);
     table_add(t, "%s", v->primary[0] ? v->primary : "-");
-    table_add(t, "%" PRIu64, v->epoch);
+    table_add(t, "%s", epoch_text(v->epoch, epoch));
     table_add(t, "%" PRIu32, v->nmembers);
     table_add(t, "%" PRIu32, in_sync);
     table_add(t, "%s", v->role);
@@ -259,9 +276,9 @@ int cmd_pod_snapshot(struct cli *cli)
 
 static void print_decision(struct cli *cli, const struct pstorage_decision *d)
 {
-    char when[SHOW_TEXT_MAX];
-    (void)fprintf(cli->out, "%s.%03u  epoch %-3" PRIu64 " ", show_time(d->time_unix_ns, when),
-                  (unsigned)(d->time_unix_ns / 1000000 % 1000), d->epoch);
+    char when[SHOW_TEXT_MAX], epoch[EPOCH_TEXT_MAX];
+    (void)fprintf(cli->out, "%s.%03u  epoch %-3s ", show_time(d->time_unix_ns, when),
+                  (unsigned)(d->time_unix_ns / 1000000 % 1000), epoch_text(d->epoch, epoch));
     text_put_left(cli->out, d->kind, KIND_COLUMNS);
     (void)fputs("  ", cli->out);
     text_put(cli->out, d->text);

@@ -313,6 +313,10 @@ static void changed(void *user)
     list_for_each_safe(node, next, &s->orders)
     {
         struct pod_order *o = container_of(node, struct pod_order, link);
+        /* So that the answer tells whether it serves, or for whom it waits. */
+        if (o->kind == ORDER_PROMOTE && in_force(o, &info.configuration) && info.role != REPLICA_LEADING &&
+            info.role != REPLICA_INHERITING)
+            continue;
         if (in_force(o, &info.configuration))
             reply_view(end_order(o), s);
         else if (info.configuration.epoch > o->epoch && !info.asking && !info.switching)

@@ -71,9 +71,9 @@ static bool has_voted(const struct replica *r, const struct peer *p)
     return p->told.bind == REPLICA_BOUND && is_self(r, &p->told.heir) && p->told.nonce == r->bid;
 }
 
-bool mediator_is_lost(const struct replica *r)
+bool mediator_is_lost(const struct replica *r, uint64_t for_ns)
 {
-    return r->now_ns - most_of(r->mediator_ns, r->started_ns) >= r->config.options.mediator_lost_ns;
+    return r->now_ns - most_of(r->mediator_ns, r->started_ns) >= for_ns;
 }
 
 /* The mediator is lost to all that count, and nobody is about to change anything. */
@@ -82,7 +82,7 @@ static bool may_bid(const struct replica *r)
     const struct configuration *c = in_force(r);
     if (r->role != REPLICA_LEADING || (c->count < 2 && !r->mediator_differs) ||
         c->epoch != r->want.configuration.epoch || ask_is_open(r) || !uuid_is_none(&r->switching) ||
-        is_bound(r) || !mediator_is_lost(r))
+        is_bound(r) || !mediator_is_lost(r, r->config.options.mediator_lost_ns))
         return false;
     for (uint32_t i = 0; i < r->peer_count; i++) {
         const struct peer *p = &r->peers[i];

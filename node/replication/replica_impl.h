@@ -238,8 +238,8 @@ bool is_bound(const struct replica *r);
 bool is_alone(const struct replica *r);
 /* Somebody can be asked to change the configuration: the mediator, or nobody needs to be. */
 bool may_propose(const struct replica *r);
-/* It has not answered for so long that it counts as lost. */
-bool mediator_is_lost(const struct replica *r);
+/* It has not answered for so long. */
+bool mediator_is_lost(const struct replica *r, uint64_t for_ns);
 /* Changes the configuration alone, or asks. */
 void propose(struct replica *r, enum ask_reason reason, struct configuration *next);
 /* What of it goes into a state. */

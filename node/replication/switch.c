@@ -74,11 +74,18 @@ static bool is_stable(const struct replica *r, const struct peer *p)
            heard_lately(r, p, r->config.options.silence_ns);
 }
 
+/* For so long that a member that says it reaches the mediator had an answer after our last one: one that lost
+ * it with us would have noticed, too. Asked in vain it could not give its right away any more. */
+static bool lost_to_us_alone(const struct replica *r)
+{
+    return !mediator_is_ok(r) && mediator_is_lost(r, 2 * r->config.options.mediator_lost_ns);
+}
+
 /* Of those that may get it the first by rank; NULL: nobody. */
 static const struct peer *heir_apparent(const struct replica *r)
 {
     const struct peer *best = NULL;
-    const bool yields = !mediator_is_ok(r) && mediator_is_lost(r);
+    const bool yields = lost_to_us_alone(r);
     for (uint32_t i = 0; i < r->peer_count; i++) {
         const struct peer *p = &r->peers[i];
         if (is_stable(r, p) && (yields || uuid_equal(&p->store, &in_force(r)->preferred)) &&
@@ -164,7 +171,8 @@ void switch_hear(struct replica *r, const struct replica_state_msg *in)
 {
     if (!is_self(r, &in->yields_to) || in->epoch != in_force(r)->epoch ||
         in->epoch != r->want.configuration.epoch || !uuid_equal(&in->store, &in_force(r)->primary) ||
-        r->role != REPLICA_FOLLOWING || !r->log_open || r->log_failed || is_bound(r) || !mediator_is_ok(r))
+        r->role != REPLICA_FOLLOWING || !r->log_open || r->log_failed || is_bound(r) || !mediator_is_ok(r) ||
+        r->now_ns - r->mediator_ns >= 2 * r->config.options.report_ns)
         return;
     r->invited_ns = r->now_ns;
     if (!ask_is_open(r))

@@ -1338,13 +1338,21 @@ static void a_primary_that_alone_lacks_the_mediator_yields(void **state)
 {
     (void)state;
     struct rig g;
+    const struct configuration now = configuration(4, A, 1 << A | 1 << B | 1 << C);
     leads_two(&g, 0);
+    for (int i = 0; i < 50; i++) {
+        mediator_answers(&g, &now);
+        beat(&g, 1 << B | 1 << C);
+    }
+    const uint64_t last = g.now - 250 * MS;
     for (int i = 0; i < 60 && uuid_is_none(&g.told.yields_to); i++)
         beat(&g, 1 << C);
     const struct uuid c = store(C);
     assert_true(uuid_equal(&g.told.yields_to, &c));
     assert_int_equal(g.asks, 0);
     assert_int_equal(role_of(&g), REPLICA_LEADING);
+    /* Not before who lost it with us would have noticed. */
+    assert_true(g.now - last >= 2 * replica_defaults.mediator_lost_ns);
     /* It does not come about: hosts go on, and it is not tried again at once. */
     for (int i = 0; i < 12; i++)
         beat(&g, 1 << C);
