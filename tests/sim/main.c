@@ -135,6 +135,7 @@ int main(int argc, char **argv)
         total.crashes += r.crashes;
         total.cuts += r.cuts;
         total.pauses += r.pauses;
+        total.stalls += r.stalls;
         total.mediator_outages += r.mediator_outages;
         total.elections += r.elections;
         total.alone += r.alone;
@@ -148,12 +149,13 @@ int main(int argc, char **argv)
     const double cpu = (double)(clock() - begin) / CLOCKS_PER_SEC;
     (void)printf("%" PRIu64 " seeds, %.0f cluster-seconds, %" PRIu64 " events in %.1f s of CPU: %" PRIu64
                  " writes, %" PRIu64 " reads, %" PRIu64 " unanswered; %" PRIu64 " primaries, %" PRIu64
-                 " crashes, %" PRIu64 " cuts, %" PRIu64 " pauses, %" PRIu64 " mediator outages, %" PRIu64
-                 " pre-elections, %" PRIu64 " changes without mediator; %" PRIu64 " full copies; %" PRIu64
-                 " promotions, %" PRIu64 " primaries that yielded, %" PRIu64
-                 " moves to the preferred, %" PRIu64 " mediators replaced; %" PRIu64 " failed\n",
+                 " crashes, %" PRIu64 " cuts, %" PRIu64 " pauses, %" PRIu64 " stalls, %" PRIu64
+                 " mediator outages, %" PRIu64 " pre-elections, %" PRIu64
+                 " changes without mediator; %" PRIu64 " full copies; %" PRIu64 " promotions, %" PRIu64
+                 " primaries that yielded, %" PRIu64 " moves to the preferred, %" PRIu64
+                 " mediators replaced; %" PRIu64 " failed\n",
                  runs, (double)total.virtual_ns / 1e9, total.events, cpu, total.writes, total.reads,
-                 total.unanswered, total.leads, total.crashes, total.cuts, total.pauses,
+                 total.unanswered, total.leads, total.crashes, total.cuts, total.pauses, total.stalls,
                  total.mediator_outages, total.elections, total.alone, total.copies, total.promotions,
                  total.yields, total.moves, total.mediators, failed);
     return expect ? failed == 0 : failed != 0;

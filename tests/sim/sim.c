@@ -214,6 +214,8 @@ static void node_start(struct node *n)
         .user = n,
     };
     person_sets(w, &config.options);
+    heartbeat_init(&n->heartbeat, &config.options);
+    at(w, w->now, EVENT_BEAT, n->index, n->life, NULL);
     static struct ps_error errors[SIM_NODES_MAX];
     (void)err;
     if (member_open(&config, clock_of(n), opened, n, &errors[n->index], &n->member))
@@ -246,7 +248,7 @@ static void node_crash(struct node *n)
         n->last_epoch = info.configuration.epoch;
     }
     w->result->crashes++;
-    n->paused_until = 0;
+    n->paused_until = n->stalled_until = 0;
     blkdev_mem_power_cut(n->disk, &w->prng, cuts[below(w, 4)]);
     node_destroy(n);
 }
@@ -381,6 +383,13 @@ static void fault(struct world *w)
         n->paused_until = w->now + ns;
         w->result->pauses++;
         break;
+    case FAULT_STALL: {
+        const uint64_t stall = 20 * MS + below(w, 2 * SECOND);
+        trace(w, "%s's reactor has no turn for %llu ms", n->name, (unsigned long long)(stall / MS));
+        n->stalled_until = w->now + stall;
+        w->result->stalls++;
+        break;
+    }
     case FAULT_MEDIATOR:
         trace(w, "mediator is down for %llu ms", (unsigned long long)(ns / MS));
         w->mediator_up = false;
@@ -472,7 +481,7 @@ static void heal(struct world *w)
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
         n->off = false;
-        n->paused_until = n->disk_slow_until = 0;
+        n->paused_until = n->stalled_until = n->disk_slow_until = 0;
         if (!n->up)
             node_start(n);
         wake(n);
@@ -491,6 +500,15 @@ static void expire(struct world *w)
 
 /* ---- running */
 
+/* A pause holds up all of a node, a stall what its reactor does. */
+static bool is_deferred(const struct node *n, const struct event *e)
+{
+    if (e->kind == EVENT_START || e->kind == EVENT_CRASH)
+        return false;
+    const bool of_beats = e->kind == EVENT_BEAT || (e->kind == EVENT_MESSAGE && is_beat(e->what));
+    return n->paused_until > n->w->now || (n->stalled_until > n->w->now && !of_beats);
+}
+
 static void happen(struct world *w, const struct event *e)
 {
     struct node *n = e->kind == EVENT_HOST || e->kind == EVENT_FAULT || e->kind == EVENT_SECOND_FAULT ||
@@ -498,15 +516,22 @@ static void happen(struct world *w, const struct event *e)
                          ? NULL
                          : &w->nodes[e->node];
     w->result->events++;
-    if (n && n->paused_until > w->now && e->kind != EVENT_START && e->kind != EVENT_CRASH) {
+    if (n && is_deferred(n, e)) {
+        const uint64_t until = n->paused_until > n->stalled_until ? n->paused_until : n->stalled_until;
         const uint64_t again = w->now + 10 * MS; /* it may be let go on earlier */
-        at(w, n->paused_until < again ? n->paused_until : again, e->kind, e->node, e->life, e->what);
+        at(w, until < again ? until : again, e->kind, e->node, e->life, e->what);
         return;
     }
     switch (e->kind) {
     case EVENT_TURN:
         if (n->up && e->life == n->life && e->at >= n->turn_at)
             node_turn(n);
+        break;
+    case EVENT_BEAT:
+        if (!n->up || e->life != n->life)
+            break;
+        send_beats(n);
+        at(w, w->now + replica_defaults.heartbeat_ns, EVENT_BEAT, n->index, n->life, NULL);
         break;
     case EVENT_DISK:
         if (n->up && e->life == n->life) {
@@ -905,6 +930,7 @@ const char *sim_mutation_name(enum replica_mutation mutation)
         "ignore-votes",
         "bound-obeys",
         "bind-while-asking",
+        "deaf",
     };
     return names[mutation];
 }

@@ -12,6 +12,7 @@
 #include "mediator/mediator_store_mem.h"
 #include "node/pod/member.h"
 #include "node/replication/batch.h"
+#include "node/replication/heartbeat.h"
 #include "tests/sim/history.h"
 #include "tests/sim/sim.h"
 
@@ -28,6 +29,7 @@ enum {
 
 enum event_kind {
     EVENT_TURN,
+    EVENT_BEAT, /* the heartbeats' thread */
     EVENT_DISK,
     EVENT_MESSAGE,
     EVENT_LOST, /* a connection is found broken */
@@ -45,6 +47,7 @@ enum fault_kind {
     FAULT_CUT,   /* one link, in one direction or both */
     FAULT_ALONE, /* all links of a node */
     FAULT_PAUSE,
+    FAULT_STALL, /* the reactor has no turn, heartbeats go on */
     FAULT_MEDIATOR,
     FAULT_MEDIATOR_LOST, /* so long that the members go on without it, and something else then */
     FAULT_SLOW_DISK,
@@ -58,6 +61,8 @@ enum fault_kind {
 enum message_kind {
     MESSAGE_STATE,
     MESSAGE_STATE_ANSWER,
+    MESSAGE_BEAT,
+    MESSAGE_BEAT_ANSWER,
     MESSAGE_BEGIN,
     MESSAGE_APPEND,
     MESSAGE_ACK,
@@ -75,6 +80,7 @@ struct message {
     uint64_t to_life;   /* 0: whichever lives */
     union {
         struct replica_state_msg state;
+        struct heartbeat_msg beat;
         struct replica_begin_msg begin;
         struct replica_append_msg append;
         struct replica_ack_msg ack;
@@ -107,7 +113,8 @@ struct node {
     uint64_t last_epoch; /* in force there when it crashed */
     bool off;            /* a person says so: it does not start before all is well */
     uint64_t turn_at;
-    uint64_t paused_until;
+    uint64_t paused_until, stalled_until;
+    struct heartbeat heartbeat;
     uint64_t disk_slow_until;
     int64_t drift_ppm;
     uint64_t clock_base; /* what its clock showed at time 0 */
@@ -181,6 +188,11 @@ void fail(struct world *w, const char *format, ...) __attribute__((format(printf
 void trace(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 uint64_t clock_of(const struct node *n);
 struct node *node_of(struct world *w, const struct uuid *store);
+/* Its reactor does nothing now. */
+static inline bool stands_still(const struct node *n)
+{
+    return n->paused_until > n->w->now || n->stalled_until > n->w->now;
+}
 static inline uint64_t below(struct world *w, uint64_t n)
 {
     return prng_below(&w->prng, n);
@@ -193,6 +205,13 @@ static inline bool chance(struct world *w, uint64_t num, uint64_t den)
 /* network.c */
 extern const struct member_links sim_links;
 void message_arrived(struct world *w, struct message *m);
+/* Heartbeats of the node to the others. */
+void send_beats(struct node *n);
+/* The message needs no reactor. */
+static inline bool is_beat(const struct message *m)
+{
+    return m->kind == MESSAGE_BEAT || m->kind == MESSAGE_BEAT_ANSWER;
+}
 void mediator_restart(struct world *w);
 /* The first configuration of the pod. */
 void found(struct world *w);
