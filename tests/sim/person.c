@@ -1,5 +1,6 @@
 /* What people do to a cluster, in some seeds: they promote a member that is bound to one that is gone, prefer
- * a member, and put an empty mediator in the place of one whose disk was lost.
+ * a member, and put an empty mediator in the place of one whose disk was lost. Primaries lose the mediator
+ * alone there, too.
  *
  * A promotion may lose what was acknowledged; histories could not be judged then. So here it is given only to
  * who has all of it: a member that was in sync in the configuration that the heir had when it crashed. A
@@ -41,6 +42,21 @@ void person_sets(const struct world *w, struct replica_options *options)
         return;
     options->stable_heartbeats = 4;
     options->move_again_ns = 3000000000;
+    options->mediator_lost_ns = 1500000000; /* few cuts last so long that a primary yields */
+}
+
+/* The primary alone loses the mediator, for long enough to yield. */
+static void part_leader(struct world *w)
+{
+    for (unsigned i = 0; i < w->node_count; i++) {
+        struct replica_info info;
+        if (!look(&w->nodes[i], &info) || info.role != REPLICA_LEADING)
+            continue;
+        trace(w, "%s does not reach the mediator for a while", w->nodes[i].name);
+        w->cut[i][MEDIATOR] = w->cut[MEDIATOR][i] = true;
+        w->cut_until[i][MEDIATOR] = w->cut_until[MEDIATOR][i] = w->now + 5 * SECOND;
+        return;
+    }
 }
 
 void person_promotes(struct world *w)
@@ -48,6 +64,8 @@ void person_promotes(struct world *w)
     const bool off = chance(w, 1, 2);
     if (!w->faults)
         return;
+    if (chance(w, 1, 2))
+        part_leader(w);
     for (unsigned i = 0; i < w->node_count; i++) {
         struct replica_info info;
         struct ps_error err = {0};
