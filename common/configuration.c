@@ -200,6 +200,29 @@ static int may_take_over(const struct configuration *now, const struct configura
     return 0;
 }
 
+static int may_begin_lineage(const struct configuration *now, const struct configuration *next,
+                             const struct uuid *requester, struct ps_error *err)
+{
+    if (epoch_lineage(next->epoch) != epoch_lineage(now->epoch) + 1)
+        return ps_error_set(err, PS_EINVAL, "lineage %llu does not follow %llu",
+                            (unsigned long long)epoch_lineage(next->epoch),
+                            (unsigned long long)epoch_lineage(now->epoch));
+    if (!uuid_equal(&next->primary, requester) || !configuration_has(now, requester))
+        return ps_error_set(err, PS_EPERM, "a lineage is begun by a member that becomes its primary");
+    struct configuration same = *now;
+    for (uint32_t i = 0; i < same.count; i++) {
+        same.members[i].in_sync = uuid_equal(&same.members[i].store, requester);
+        if (same.members[i].in_sync)
+            same.members[i].mode = MEMBER_SYNC;
+    }
+    same.primary = *requester;
+    same.epoch = next->epoch;
+    return configuration_equal(&same, next)
+               ? 0
+               : ps_error_set(err, PS_EPERM,
+                              "whoever begins a lineage is the only one in sync, and changes nothing else");
+}
+
 int configuration_may_follow(const struct configuration *now, const struct configuration *next,
                              const struct uuid *requester, struct ps_error *err)
 {
@@ -212,6 +235,8 @@ int configuration_may_follow(const struct configuration *now, const struct confi
     if (next->epoch <= epoch)
         return ps_error_set(err, PS_EINVAL, "epoch %llu is not higher than the present %llu",
                             (unsigned long long)next->epoch, (unsigned long long)epoch);
+    if (now && epoch_lineage(next->epoch) != epoch_lineage(epoch))
+        return may_begin_lineage(now, next, requester, err);
     if (!now)
         return uuid_equal(&next->primary, requester)
                    ? 0

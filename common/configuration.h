@@ -22,6 +22,18 @@ enum {
     UUID_TEXT_BYTES = 37,          /* 8-4-4-4-12 hexadecimal digits and a terminating 0 */
 };
 
+/* The upper half of an epoch is its lineage: how often a person gave up what other members may have held
+ * (`pod promote --accept-data-loss`). A configuration of a later lineage outranks all of the earlier ones,
+ * also those that nobody told of. */
+static inline uint64_t epoch_lineage(uint64_t epoch)
+{
+    return epoch >> 32;
+}
+static inline uint64_t epoch_in_lineage(uint64_t epoch)
+{
+    return epoch & 0xffffffff;
+}
+
 struct uuid {
     uint8_t bytes[16];
 };
@@ -81,7 +93,8 @@ int configuration_decode(const void *data, size_t bytes, struct configuration *o
  * is right in itself; its epoch is higher; the pod is the same; the primary may change anything (to name
  * another primary, that one must be in sync before and after); any other requester must be in sync now, names
  * itself primary, and only takes members out of the sync set: they stay members, and names, modes and the
- * preferred member stay what they are. The first configuration comes from its primary. */
+ * preferred member stay what they are. The first configuration comes from its primary. The next lineage may
+ * be begun by any member, in sync or not, as the only one in sync; only its own mode may change by that. */
 int configuration_may_follow(const struct configuration *now, const struct configuration *next,
                              const struct uuid *requester, struct ps_error *err);
 

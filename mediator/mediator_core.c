@@ -370,14 +370,19 @@ static void tell_grant(struct mediator_verdict_pod *v, const struct configuratio
             n += snprintf(v->text + n, sizeof v->text - (size_t)n, "%s %s", before, next->members[i].node);
             before = "";
         }
+    if (now && epoch_lineage(next->epoch) > epoch_lineage(now->epoch) && n < MEDIATOR_TEXT_MAX)
+        (void)snprintf(v->text + n, sizeof v->text - (size_t)n,
+                       "; a person gave up what the others alone may have held");
 }
 
 /* A higher epoch than the one here is in force somewhere. Its holder is the primary that is on
- * record here (only it can have become the elected one), and only with what it holds may it come. */
+ * record here (only it can have become the elected one), and only with what it holds may it come; or a person
+ * gives it up. */
 static bool registers(const struct mediator_pod *pod, const struct configuration *next,
                       const struct uuid *requester)
 {
-    return uuid_equal(&pod->configuration.primary, requester) && next->epoch >= pod->reported_epoch;
+    return (uuid_equal(&pod->configuration.primary, requester) && next->epoch >= pod->reported_epoch) ||
+           epoch_lineage(next->epoch) > epoch_lineage(pod->reported_epoch);
 }
 
 static void judge(const struct mediator_core *core, const struct mediator_change *request, size_t index,

@@ -1,4 +1,5 @@
-/* pstorage pod list, show, switchover, add-member, remove-member; why; node list, show */
+/* pstorage pod list, show, switchover, add-member, remove-member, promote, set, snapshot; why; node list,
+ * show */
 #include "client/cli/show.h"
 
 #include <inttypes.h>
@@ -6,6 +7,7 @@
 
 #include "client/cli/table.h"
 #include "client/cli/text.h"
+#include "common/sizes.h"
 
 enum {
     KIND_COLUMNS = 12
@@ -15,6 +17,21 @@ static const char *role_name(enum pstorage_role role)
 {
     static const char *const names[] = {"", "alone", "primary", "sync", "behind", "async"};
     return names[role];
+}
+
+enum {
+    EPOCH_TEXT_MAX = 24
+};
+
+/* "7", or "2.7": lineage 2, after people promoted members twice. */
+static const char *epoch_text(uint64_t epoch, char text[EPOCH_TEXT_MAX])
+{
+    const uint32_t lineage = (uint32_t)(epoch >> 32), number = (uint32_t)epoch;
+    if (lineage)
+        (void)snprintf(text, EPOCH_TEXT_MAX, "%" PRIu32 ".%" PRIu32, lineage, number);
+    else
+        (void)snprintf(text, EPOCH_TEXT_MAX, "%" PRIu32, number);
+    return text;
 }
 
 /* ---- pods */
@@ -31,6 +48,8 @@ static cJSON *member_json(const struct pstorage_member *m)
         return o;
     show_json_number(o, "log_end", m->log_end);
     show_json_number(o, "lag_batches", m->lag_batches);
+    show_json_number(o, "lag_bytes", m->lag_bytes);
+    show_json_number(o, "lag_ms", m->lag_ms);
     show_json_number(o, "heard_ms_ago", m->heard_ms_ago);
     show_json_number(o, "lease_left_ms", m->lease_left_ms);
     return o;
@@ -53,6 +72,7 @@ cJSON *show_json_pod(const struct pstorage_pod_view *v)
     show_json_number(o, "committed", v->committed);
     (void)cJSON_AddBoolToObject(o, "lease_held", v->lease_held);
     (void)cJSON_AddBoolToObject(o, "changing", v->changing);
+    show_json_number(o, "slowed_permille", v->slowed_permille);
     (void)cJSON_AddStringToObject(o, "cluster", v->cluster);
     (void)cJSON_AddStringToObject(o, "mediator", v->mediator);
     (void)cJSON_AddBoolToObject(o, "mediator_ok", v->mediator_ok);
@@ -62,11 +82,24 @@ cJSON *show_json_pod(const struct pstorage_pod_view *v)
     return o;
 }
 
+/* Bytes and time: the primary's view, of those that lack something. */
+static void add_lag(struct table *t, const struct pstorage_member *m)
+{
+    char size[SIZE_TEXT_MAX], text[SHOW_TEXT_MAX];
+    if (m->lag_batches) {
+        table_add(t, "%s", size_format_human(m->lag_bytes, size));
+        table_add(t, "%s", show_duration(m->lag_ms * 1000000, text));
+    } else {
+        table_add(t, "-");
+        table_add(t, "-");
+    }
+}
+
 static void print_members(struct cli *cli, const struct pstorage_pod_view *v)
 {
     static const struct table_column columns[] = {{"NODE", false}, {"ROLE", false}, {"STATE", false},
-                                                  {"BATCH", true}, {"LAG", true},   {"HEARD", true},
-                                                  {"STORE", false}};
+                                                  {"BATCH", true}, {"LAG", true},   {"BYTES", true},
+                                                  {"SINCE", true}, {"HEARD", true}, {"STORE", false}};
     struct table *t = table_create(columns, sizeof columns / sizeof columns[0]);
     for (uint32_t i = 0; i < v->nmembers; i++) {
         const struct pstorage_member *m = &v->members[i];
@@ -80,6 +113,7 @@ static void print_members(struct cli *cli, const struct pstorage_pod_view *v)
             table_add(t, "-");
             table_add(t, "-");
         }
+        add_lag(t, m);
         if (m->known && !m->self)
             table_add(t, "%" PRIu64 " ms", m->heard_ms_ago);
         else
@@ -92,15 +126,16 @@ static void print_members(struct cli *cli, const struct pstorage_pod_view *v)
 
 void show_pod_lines(struct cli *cli, const struct pstorage_pod_view *v)
 {
+    char epoch[EPOCH_TEXT_MAX];
     if (v->cluster[0])
         (void)fprintf(cli->out, "Cluster %s, mediator %s %s\n", v->cluster, v->mediator,
                       v->mediator_ok ? "answers" : "does not answer");
     if (v->cluster[0] && !v->epoch)
         (void)fprintf(cli->out, "Pod %s is not formed yet\n", v->name);
     else if (v->cluster[0])
-        (void)fprintf(cli->out, "Pod %s, epoch %" PRIu64 ": primary %s%s%s; this node is %s%s\n", v->name,
-                      v->epoch, v->primary, v->primary_address[0] ? " at " : "", v->primary_address, v->role,
-                      v->serving ? " and serves hosts" : "");
+        (void)fprintf(cli->out, "Pod %s, epoch %s: primary %s%s%s; this node is %s%s\n", v->name,
+                      epoch_text(v->epoch, epoch), v->primary, v->primary_address[0] ? " at " : "",
+                      v->primary_address, v->role, v->serving ? " and serves hosts" : "");
     else
         (void)fprintf(cli->out, "Pod %s is not replicated\n", v->name);
     if (v->waits_for[0]) {
@@ -146,11 +181,12 @@ int cmd_pod_list(struct cli *cli)
                                                   {"WAITS FOR", false}};
     struct table *t = table_create(columns, sizeof columns / sizeof columns[0]);
     uint32_t in_sync = 0;
+    char epoch[EPOCH_TEXT_MAX];
     for (uint32_t i = 0; i < v->nmembers; i++)
         in_sync += v->members[i].role <= PSTORAGE_ROLE_SYNC;
     table_add(t, "%s", v->name);
     table_add(t, "%s", v->primary[0] ? v->primary : "-");
-    table_add(t, "%" PRIu64, v->epoch);
+    table_add(t, "%s", epoch_text(v->epoch, epoch));
     table_add(t, "%" PRIu32, v->nmembers);
     table_add(t, "%" PRIu32, in_sync);
     table_add(t, "%s", v->role);
@@ -182,6 +218,31 @@ int cmd_pod_add_member(struct cli *cli)
     return run_order(cli, &order);
 }
 
+int cmd_pod_promote(struct cli *cli)
+{
+    struct pstorage_pod_order order = {.op = PSTORAGE_POD_PROMOTE,
+                                       .pod = cli->in->operands[0],
+                                       .node = cli->in->operands[1],
+                                       .accept_data_loss = cli_flag(cli->in, "accept-data-loss"),
+                                       .old_primary_is_off = cli_flag(cli->in, "old-primary-is-off")};
+    if (!order.accept_data_loss)
+        return cli_fail(
+            cli, PSTORAGE_EINVAL,
+            "what other members hold beyond this one's log is lost by that: say --accept-data-loss");
+    return run_order(cli, &order);
+}
+
+int cmd_pod_set(struct cli *cli)
+{
+    const struct cli_value *preferred = cli_option_value(cli->in, "preferred");
+    if (preferred->given == cli_flag(cli->in, "no-preferred"))
+        return cli_fail(cli, PSTORAGE_EINVAL, "say either --preferred NODE or --no-preferred");
+    struct pstorage_pod_order order = {.op = PSTORAGE_POD_PREFER,
+                                       .pod = cli->in->operands[0],
+                                       .node = preferred->given ? preferred->text : NULL};
+    return run_order(cli, &order);
+}
+
 int cmd_pod_remove_member(struct cli *cli)
 {
     struct pstorage_pod_order order = {
@@ -189,13 +250,35 @@ int cmd_pod_remove_member(struct cli *cli)
     return run_order(cli, &order);
 }
 
+int cmd_pod_snapshot(struct cli *cli)
+{
+    char pod[PSTORAGE_NAME_MAX + 1];
+    const char *operand = cli->in->operands[0], *sign = strchr(operand, '@');
+    if (!sign || sign == operand || !sign[1] || (size_t)(sign - operand) >= sizeof pod)
+        return cli_fail(cli, PSTORAGE_EINVAL, "'%s' is not POD@NAME", operand);
+    memcpy(pod, operand, (size_t)(sign - operand));
+    pod[sign - operand] = '\0';
+    struct pstorage_manage m = {.op = PSTORAGE_SNAPSHOT_ALL, .pod = pod, .name = sign + 1};
+    const int rc = pstorage_manage_run(cli->client, &m);
+    if (rc)
+        return cli_fail_request(cli, &m.request, rc);
+    if (cli->in->json) {
+        cJSON *json = cJSON_CreateObject();
+        (void)cJSON_AddStringToObject(json, "name", m.name);
+        show_json_number(json, "count", m.count);
+        return cli_print_json(cli, json);
+    }
+    (void)fprintf(cli->out, "Snapshots %s of %" PRIu32 " volumes created\n", m.name, m.count);
+    return PSTORAGE_OK;
+}
+
 /* ---- why */
 
 static void print_decision(struct cli *cli, const struct pstorage_decision *d)
 {
-    char when[SHOW_TEXT_MAX];
-    (void)fprintf(cli->out, "%s.%03u  epoch %-3" PRIu64 " ", show_time(d->time_unix_ns, when),
-                  (unsigned)(d->time_unix_ns / 1000000 % 1000), d->epoch);
+    char when[SHOW_TEXT_MAX], epoch[EPOCH_TEXT_MAX];
+    (void)fprintf(cli->out, "%s.%03u  epoch %-3s ", show_time(d->time_unix_ns, when),
+                  (unsigned)(d->time_unix_ns / 1000000 % 1000), epoch_text(d->epoch, epoch));
     text_put_left(cli->out, d->kind, KIND_COLUMNS);
     (void)fputs("  ", cli->out);
     text_put(cli->out, d->text);

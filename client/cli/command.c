@@ -253,7 +253,9 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .summary = "Show a pod's members, their states and how far behind they are",
         .details =
             "As the node that answers sees it (marked *): the primary knows most. BATCH is the last batch "
-            "of the log that a member has, LAG how many it lacks, HEARD how long ago it was heard.",
+            "of the log that a member has, LAG how many it lacks and their bytes, SINCE for how long it has "
+            "not had all, "
+            "HEARD how long ago it was heard.",
         .operands = {{"POD", CLI_TEXT, "Pod; the default one if none is named", .optional = true}},
     },
     {
@@ -289,6 +291,53 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .summary = "Take a node's copy out of the pod; not the primary's",
         .details = "Its data stays on its flash devices, but is not kept up to date any more.",
         .operands = {OPERAND("POD", CLI_TEXT, "Pod"), OPERAND("NODE", CLI_TEXT, "Node to remove")},
+    },
+    {
+        .id = CLI_POD_PROMOTE,
+        .noun = "pod",
+        .verb = "promote",
+        .summary = "Go on with what one node has, when the others are gone for good",
+        .details = "For an asynchronous member whose primary is lost, or one that gave the right to go on to "
+                   "a node that "
+                   "will not come back. Asked of that node itself. What others hold beyond its log is given "
+                   "up: when they "
+                   "come back they are filled anew, and nothing of it is kept. It serves when the former "
+                   "primary has said "
+                   "that it has stopped.",
+        .example = "pstorage --endpoint tcp://10.0.0.2:9500 pod promote default node2 --accept-data-loss",
+        .operands = {OPERAND("POD", CLI_TEXT, "Pod"),
+                     {"NODE", CLI_TEXT, "Node that is asked, to be sure", .optional = true}},
+        .options =
+            {{.name = "accept-data-loss",
+              .kind = CLI_FLAG,
+              .help = "You accept that what this node lacks is lost"},
+             {.name = "old-primary-is-off",
+              .kind = CLI_FLAG,
+              .help =
+                  "You know that the former primary does not run, and will not be started cut off from the "
+                  "others: it is not waited for"}},
+    },
+    {
+        .id = CLI_POD_SET,
+        .noun = "pod",
+        .verb = "set",
+        .summary = "Say which node shall lead a pod",
+        .details =
+            "The pod moves to it by a switchover as soon as it is in sync, and whenever it comes back.",
+        .example = "pstorage pod set default --preferred node1",
+        .operands = {OPERAND("POD", CLI_TEXT, "Pod")},
+        .options =
+            {{.name = "preferred", .kind = CLI_TEXT, .metavar = "NODE", .help = "Node that shall lead"},
+             {.name = "no-preferred", .kind = CLI_FLAG, .help = "Whoever leads goes on"}},
+    },
+    {
+        .id = CLI_POD_SNAPSHOT,
+        .noun = "pod",
+        .verb = "snapshot",
+        .summary = "Take a snapshot of each volume of a pod, all of the same instant",
+        .details = "Each is an ordinary snapshot, VOLUME@NAME. All are taken or none.",
+        .example = "pstorage pod snapshot default@before-upgrade",
+        .operands = {OPERAND("POD@NAME", CLI_TEXT, "Pod and name of the snapshots")},
     },
     {
         .id = CLI_WHY,

@@ -31,6 +31,9 @@
     X(POD_SWITCHOVER)                                                                                        \
     X(POD_ADD_MEMBER)                                                                                        \
     X(POD_REMOVE_MEMBER)                                                                                     \
+    X(POD_PROMOTE)                                                                                           \
+    X(POD_SET)                                                                                               \
+    X(POD_SNAPSHOT)                                                                                          \
     X(WHY) X(NODE_LIST) X(NODE_SHOW) X(KEY_CREATE) X(STATUS) X(METRICS) X(EVENTS) X(COMPLETION) X(HELP)
 
 enum cli_command_id {

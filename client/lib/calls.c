@@ -194,6 +194,21 @@ static int take_snapshot(struct call *call, const struct rpc_reply *reply)
     return take_info(call, ((const Pstorage__V1__SnapshotResponse *)(const void *)reply->message)->image);
 }
 
+static int send_snapshot_all(struct call *call)
+{
+    Pstorage__V1__CreateAllSnapshotsRequest m = PSTORAGE__V1__CREATE_ALL_SNAPSHOTS_REQUEST__INIT;
+    m.pod = text(manage_of(call)->pod);
+    m.name = text(manage_of(call)->name);
+    return send_change(call, &pstorage__v1__snapshots__descriptor, "CreateAll", &m.base);
+}
+
+static int take_snapshot_all(struct call *call, const struct rpc_reply *reply)
+{
+    const Pstorage__V1__SnapshotResponse *m = (const void *)reply->message;
+    manage_of(call)->count = m->count;
+    return take_info(call, m->image);
+}
+
 static int take_clone(struct call *call, const struct rpc_reply *reply)
 {
     return take_info(call, ((const Pstorage__V1__CreateCloneResponse *)(const void *)reply->message)->volume);
@@ -212,6 +227,7 @@ const struct request_kind *kind_of_manage(enum pstorage_manage_op op)
         [PSTORAGE_SNAPSHOT_DELETE] = {send_snapshot_delete, take_snapshot, NULL, true},
         [PSTORAGE_SNAPSHOT_RESTORE] = {send_snapshot_restore, take_snapshot, NULL, true},
         [PSTORAGE_CLONE_CREATE] = {send_clone, take_clone, NULL, true},
+        [PSTORAGE_SNAPSHOT_ALL] = {send_snapshot_all, take_snapshot_all, NULL, true},
     };
     const size_t i = (size_t)op;
     return i < sizeof kinds / sizeof kinds[0] && kinds[i].send ? &kinds[i] : NULL;

@@ -40,6 +40,8 @@ static bool take_member(const Pstorage__V1__PodMember *m, struct pstorage_member
     out->known = m->known != 0;
     out->log_end = m->log_end;
     out->lag_batches = m->lag_batches;
+    out->lag_bytes = m->lag_bytes;
+    out->lag_ms = m->lag_ms;
     out->heard_ms_ago = m->heard_ms_ago;
     out->lease_left_ms = m->lease_left_ms;
     return COPY(out->node, m->node) && COPY(out->store, m->store) && COPY(out->state, m->state);
@@ -57,6 +59,7 @@ static bool take_view(const Pstorage__V1__PodView *m, struct pstorage_pod_view *
         .committed = m->committed,
         .lease_held = m->lease_held != 0,
         .changing = m->changing != 0,
+        .slowed_permille = m->slowed_permille,
         .mediator_ok = m->mediator_ok != 0,
     };
     if (m->n_members > sizeof out->members / sizeof out->members[0])
@@ -107,6 +110,24 @@ static int send_remove_member(struct call *call)
     return call_send(call, &pstorage__v1__pods__descriptor, "RemoveMember", &m.base);
 }
 
+static int send_promote(struct call *call)
+{
+    Pstorage__V1__PromoteRequest m = PSTORAGE__V1__PROMOTE_REQUEST__INIT;
+    m.pod = text(order_of(call)->pod);
+    m.node = text(order_of(call)->node);
+    m.accept_data_loss = order_of(call)->accept_data_loss;
+    m.old_primary_is_off = order_of(call)->old_primary_is_off;
+    return call_send(call, &pstorage__v1__pods__descriptor, "Promote", &m.base);
+}
+
+static int send_prefer(struct call *call)
+{
+    Pstorage__V1__SetPodRequest m = PSTORAGE__V1__SET_POD_REQUEST__INIT;
+    m.pod = text(order_of(call)->pod);
+    m.preferred = text(order_of(call)->node);
+    return call_send(call, &pstorage__v1__pods__descriptor, "SetPod", &m.base);
+}
+
 static int take_order(struct call *call, const struct rpc_reply *reply)
 {
     const Pstorage__V1__GetPodMembersResponse *m = (const void *)reply->message;
@@ -122,6 +143,8 @@ int pstorage_pod_order_submit(struct pstorage_client *client, struct pstorage_po
         [PSTORAGE_POD_SWITCH_OVER] = {send_switch_over, take_order, NULL, false},
         [PSTORAGE_POD_ADD_MEMBER] = {send_add_member, take_order, NULL, false},
         [PSTORAGE_POD_REMOVE_MEMBER] = {send_remove_member, take_order, NULL, false},
+        [PSTORAGE_POD_PROMOTE] = {send_promote, take_order, NULL, false},
+        [PSTORAGE_POD_PREFER] = {send_prefer, take_order, NULL, false},
     };
     const size_t i = (size_t)o->op;
     struct ps_error *err = (struct ps_error *)(void *)&o->request.error;

@@ -189,6 +189,7 @@ enum pstorage_manage_op {
     PSTORAGE_SNAPSHOT_DELETE,  /* name, force */
     PSTORAGE_SNAPSHOT_RESTORE, /* name: its volume becomes what it holds */
     PSTORAGE_CLONE_CREATE,     /* name: volume@snapshot, new_name */
+    PSTORAGE_SNAPSHOT_ALL,     /* pod, name: "snapshot", of all its volumes at one instant */
 };
 
 /* Every change is durable when its status is 0. */
@@ -204,6 +205,7 @@ struct pstorage_manage {
     uint8_t operation_id[16];
     /* Result: the image made, changed or asked for; a deleted one as it was last. */
     struct pstorage_info info;
+    uint32_t count; /* PSTORAGE_SNAPSHOT_ALL: snapshots taken; info is the last; 0: not known, a repetition */
 };
 
 PSTORAGE_API int pstorage_manage_submit(struct pstorage_client *client, struct pstorage_manage *manage,
@@ -418,10 +420,10 @@ enum pstorage_role {
 struct pstorage_member {
     char node[64], store[40]; /* UUID */
     enum pstorage_role role;
-    char state[32]; /* as the answering node sees it; a word for people */
-    bool self;      /* the answering node */
-    bool known;     /* the numbers are */
-    uint64_t log_end, lag_batches, heard_ms_ago, lease_left_ms;
+    char state[256]; /* as the answering node sees it; a word for people */
+    bool self;       /* the answering node */
+    bool known;      /* the numbers are */
+    uint64_t log_end, lag_batches, lag_bytes, lag_ms, heard_ms_ago, lease_left_ms;
 };
 
 /* A pod as the answering node sees it. */
@@ -436,6 +438,7 @@ struct pstorage_pod_view {
     uint32_t nmembers;
     uint64_t applied, log_end, committed; /* batches */
     bool lease_held, changing;
+    uint32_t slowed_permille; /* hosts, for a member that does not catch up */
     char cluster[64], mediator[256];
     bool mediator_ok;
 };
@@ -445,6 +448,8 @@ enum pstorage_pod_op {
     PSTORAGE_POD_SWITCH_OVER,   /* node: who is to lead; NULL: the preferred, or the only other one in sync */
     PSTORAGE_POD_ADD_MEMBER,    /* node, async */
     PSTORAGE_POD_REMOVE_MEMBER, /* node */
+    PSTORAGE_POD_PROMOTE, /* node: the one that is asked, or NULL; accept_data_loss, old_primary_is_off */
+    PSTORAGE_POD_PREFER,  /* node: who shall lead whenever it is in sync; NULL: nobody */
 };
 
 struct pstorage_pod_order {
@@ -452,7 +457,7 @@ struct pstorage_pod_order {
     enum pstorage_pod_op op;
     const char *pod;  /* NULL: the default one */
     const char *node; /* must stay until the callback */
-    bool async;
+    bool async, accept_data_loss, old_primary_is_off;
     struct pstorage_pod_view view; /* result: after the change */
 };
 

@@ -797,6 +797,17 @@ int cluster_add_member(struct cluster *c, unsigned peer, bool async, struct ps_e
     return asked(c, replica_add_member(member_replica(c->member), now(c), &m, err));
 }
 
+int cluster_promote(struct cluster *c, bool old_primary_is_off, struct uuid *store, struct ps_error *err)
+{
+    *store = c->store;
+    return asked(c, replica_promote(member_replica(c->member), now(c), old_primary_is_off, err));
+}
+
+int cluster_prefer(struct cluster *c, const struct uuid *store, struct ps_error *err)
+{
+    return asked(c, replica_prefer(member_replica(c->member), now(c), store, err));
+}
+
 int cluster_remove_member(struct cluster *c, const struct uuid *store, struct ps_error *err)
 {
     return asked(c, replica_remove_member(member_replica(c->member), now(c), store, err));

@@ -91,5 +91,10 @@ void cluster_watch(struct cluster *cluster, void (*changed)(void *user), void *u
 int cluster_switch_over(struct cluster *cluster, const struct uuid *store, struct ps_error *err);
 int cluster_add_member(struct cluster *cluster, unsigned peer, bool async, struct ps_error *err);
 int cluster_remove_member(struct cluster *cluster, const struct uuid *store, struct ps_error *err);
+/* Whoever shall lead whenever it is in sync; none: nobody. */
+int cluster_prefer(struct cluster *cluster, const struct uuid *store, struct ps_error *err);
+/* This node; `*store` gets its store. */
+int cluster_promote(struct cluster *cluster, bool old_primary_is_off, struct uuid *store,
+                    struct ps_error *err);
 
 #endif

@@ -26,7 +26,7 @@ static void found(const struct formation_input *in, bool all_in_sync, struct for
     struct configuration *c = &out->configuration;
     *c = (struct configuration){.pod = in->self.pod, .epoch = 1};
     (void)snprintf(c->pod_name, sizeof c->pod_name, "%s", in->pod_name);
-    c->primary = c->preferred = in->self.store;
+    c->primary = in->self.store;
     c->members[c->count++] = (struct member){.store = in->self.store, .mode = MEMBER_SYNC, .in_sync = true};
     memcpy(c->members[0].node, in->self.name, sizeof c->members[0].node);
     for (unsigned i = 0; i < in->peer_count; i++) {

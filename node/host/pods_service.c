@@ -82,8 +82,11 @@ static void fill_member(struct pod_view *v, const struct pods_service *s, uint32
         out->state = v->states[i];
         out->known = p->heard_ns_ago != UINT64_MAX;
         out->log_end = p->end_seq;
-        if (leads && v->info.end.seq > p->matched_seq)
+        if (leads && v->info.end.seq > p->matched_seq) {
             out->lag_batches = v->info.end.seq - p->matched_seq;
+            out->lag_bytes = pod_log_bytes_after(s->config.pod, p->matched_seq);
+            out->lag_ms = p->lag_ns / 1000000;
+        }
         out->heard_ms_ago = out->known ? p->heard_ns_ago / 1000000 : 0;
         out->lease_left_ms = p->lease_left_ns / 1000000;
     } else {
@@ -159,6 +162,7 @@ static void fill_replicated(struct pod_view *v, const struct pods_service *s)
     v->view.mediator = text_of(settings->mediator);
     v->view.mediator_ok = c->epoch ? v->info.mediator_ok : cluster_mediator_connected(cluster);
     v->view.changing = v->info.asking;
+    v->view.slowed_permille = v->info.slowed_permille;
 }
 
 /* It points into itself: don't copy. */
@@ -256,7 +260,9 @@ static void why(void *user, struct rpc_call *call, const ProtobufCMessage *messa
 enum order_kind {
     ORDER_SWITCH_OVER,
     ORDER_ADD,
-    ORDER_REMOVE
+    ORDER_REMOVE,
+    ORDER_PREFER,
+    ORDER_PROMOTE,
 };
 
 struct pod_order {
@@ -285,7 +291,10 @@ static bool in_force(const struct pod_order *o, const struct configuration *c)
 {
     switch (o->kind) {
     case ORDER_SWITCH_OVER:
+    case ORDER_PROMOTE:
         return uuid_equal(&c->primary, &o->store);
+    case ORDER_PREFER:
+        return uuid_equal(&c->preferred, &o->store);
     case ORDER_ADD:
         return configuration_has(c, &o->store);
     case ORDER_REMOVE:
@@ -304,11 +313,18 @@ static void changed(void *user)
     list_for_each_safe(node, next, &s->orders)
     {
         struct pod_order *o = container_of(node, struct pod_order, link);
+        /* So that the answer tells whether it serves, or for whom it waits. */
+        if (o->kind == ORDER_PROMOTE && in_force(o, &info.configuration) && info.role != REPLICA_LEADING &&
+            info.role != REPLICA_INHERITING)
+            continue;
         if (in_force(o, &info.configuration))
             reply_view(end_order(o), s);
         else if (info.configuration.epoch > o->epoch && !info.asking && !info.switching)
             rpc_call_fail(end_order(o), PS_EABORTED,
                           "another change of the pod came first: look at the pod, and ask again");
+        else if (o->kind == ORDER_PROMOTE && !info.asking)
+            rpc_call_fail(end_order(o), PS_EABORTED,
+                          "the mediator refused the promotion: `pstorage why` tells the reason");
         else if (o->kind == ORDER_SWITCH_OVER && !info.switching && !info.asking)
             rpc_call_fail(end_order(o), PS_EABORTED,
                           "the switchover did not come about in time: nothing changed");
@@ -444,6 +460,61 @@ static void remove_member(void *user, struct rpc_call *call, const ProtobufCMess
     end_ordering(s, call, ORDER_REMOVE, &store, info.configuration.epoch, &err);
 }
 
+static void promote(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct pods_service *s = user;
+    const Pstorage__V1__PromoteRequest *request = (const void *)message;
+    struct replica_info info;
+    struct ps_error err = {0};
+    struct uuid store = {0};
+    if (!check_pod(s, call, request->pod))
+        return;
+    if (!s->config.cluster)
+        (void)ps_error_set(&err, PS_EPRECONDITION,
+                           "this node is not part of a cluster (PSTORAGE_CLUSTER_ENABLED)");
+    else if (request->node[0] && strcmp(request->node, s->config.node_name) != 0)
+        (void)ps_error_set(
+            &err, PS_EPRECONDITION,
+            "this is %.63s: the node that is to be promoted has to be asked itself (--endpoint)",
+            s->config.node_name);
+    else if (!request->accept_data_loss)
+        (void)ps_error_set(
+            &err, PS_EPRECONDITION,
+            "what other members hold beyond this one's log would be lost: that has to be accepted");
+    if (err.status) {
+        rpc_call_fail(call, err.status, err.detail);
+        return;
+    }
+    cluster_look(s->config.cluster, &info);
+    if (cluster_promote(s->config.cluster, request->old_primary_is_off, &store, &err) == 0 &&
+        uuid_equal(&info.configuration.primary, &store))
+        reply_view(call, s); /* it was, and waits no more */
+    else
+        end_ordering(s, call, ORDER_PROMOTE, &store, info.configuration.epoch, &err);
+}
+
+static void set_pod(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct pods_service *s = user;
+    const Pstorage__V1__SetPodRequest *request = (const void *)message;
+    struct replica_info info;
+    struct ps_error err = {0};
+    struct uuid store = {0};
+    if (!may_order(s, call, request->pod, "SetPod", message, &info))
+        return;
+    const struct configuration *c = &info.configuration;
+    const int at = request->preferred[0] ? find_member(c, request->preferred, &err) : -1;
+    if (at >= 0)
+        store = c->members[at].store;
+    if (err.status == 0 && uuid_equal(&store, &c->preferred)) {
+        reply_view(call, s);
+        return;
+    }
+    if (err.status == 0)
+        (void)cluster_prefer(s->config.cluster, &store, &err);
+    end_ordering(s, call, ORDER_PREFER, &store, c->epoch, &err);
+}
+
 /* ---- nodes */
 
 struct node_row {
@@ -522,6 +593,8 @@ static const struct rpc_method methods[] = {
     {.name = "SwitchOver", .handler = switch_over},
     {.name = "AddMember", .handler = add_member},
     {.name = "RemoveMember", .handler = remove_member},
+    {.name = "Promote", .handler = promote},
+    {.name = "SetPod", .handler = set_pod},
 };
 
 static const struct rpc_method node_methods[] = {

@@ -156,6 +156,9 @@ void state_to_message(const struct replica_state_msg *s, struct state_message *o
     if (s->bind == REPLICA_BOUND)
         m->heir = uuid_to_message(&s->heir);
     m->nonce = s->nonce;
+    m->mediator = uuid_to_message(&s->mediator);
+    m->mediator_number = s->mediator_number;
+    m->yields_to = uuid_to_message(&s->yields_to);
 }
 
 int state_from_message(const Pstorage__V1__ReplicationState *m, struct replica_state_msg *out,
@@ -173,6 +176,7 @@ int state_from_message(const Pstorage__V1__ReplicationState *m, struct replica_s
         .log_open = m->log_open != 0,
         .mediator_ok = m->mediator_ok != 0,
         .being_filled = m->being_filled != 0,
+        .mediator_number = m->mediator_number,
     };
     int rc = ids_from_message(m->pod, m->store, &s.pod, &s.store, err);
     if (rc == 0 && m->configuration)
@@ -188,6 +192,10 @@ int state_from_message(const Pstorage__V1__ReplicationState *m, struct replica_s
         rc = log_ids_from_message(m->n_tail, m->tail, s.tail, &s.tail_count, err);
     if (rc == 0)
         rc = bind_from_message(m, &s, err);
+    if (rc == 0)
+        rc = uuid_from_message(m->mediator, UUID_OR_NONE, "the mediator's store", &s.mediator, err);
+    if (rc == 0)
+        rc = uuid_from_message(m->yields_to, UUID_OR_NONE, "the successor", &s.yields_to, err);
     if (rc == 0)
         *out = s;
     return rc;

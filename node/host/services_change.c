@@ -64,6 +64,19 @@ bool change_snapshot(struct change *change, const char *name)
     return true;
 }
 
+bool change_snapshot_of_all(struct change *change, const char *name)
+{
+    struct ps_error err;
+    char full[POD_FULL_NAME_MAX + 2], volume[POD_NAME_MAX + 1], snapshot[POD_NAME_MAX + 1];
+    (void)snprintf(full, sizeof full, "v@%.*s", POD_NAME_MAX + 1, name);
+    if (pod_check_snapshot_name(full, volume, snapshot, &err)) {
+        fail(change, err.status, err.detail);
+        return false;
+    }
+    (void)snprintf(change->req.name, sizeof change->req.name, "%s", name);
+    return true;
+}
+
 static void done(struct pod_manage *req, int status)
 {
     struct change *change = container_of(req, struct change, req);
@@ -73,7 +86,10 @@ static void done(struct pod_manage *req, int status)
     }
     struct image_row row;
     image_row_fill(&row, change->services, &req->image);
-    change->reply(change->call, &row.image);
+    if (change->reply_all)
+        change->reply_all(change->call, &row.image, req->count);
+    else
+        change->reply(change->call, &row.image);
     free(change);
 }
 

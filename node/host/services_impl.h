@@ -61,6 +61,7 @@ struct change {
     struct services *services;
     struct rpc_call *call;
     void (*reply)(struct rpc_call *call, Pstorage__V1__Image *image);
+    void (*reply_all)(struct rpc_call *call, Pstorage__V1__Image *last, uint32_t count); /* in its place */
 };
 /* NULL: the call has ended (no memory). `op`, time and operation id are set. */
 struct change *change_new(struct services *s, struct rpc_call *call, enum pod_manage_op op,
@@ -69,6 +70,7 @@ struct change *change_new(struct services *s, struct rpc_call *call, enum pod_ma
 bool change_volume(struct change *change, const char *name);
 bool change_new_volume(struct change *change, const char *name);
 bool change_snapshot(struct change *change, const char *name);
+bool change_snapshot_of_all(struct change *change, const char *name); /* "snapshot", without a volume */
 void change_submit(struct change *change);
 
 /* Ends the call with a status of the pod. One that came because this node is not, or no longer, the primary,

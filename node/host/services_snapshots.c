@@ -23,6 +23,28 @@ static void create(void *user, struct rpc_call *call, const ProtobufCMessage *me
         change_submit(change);
 }
 
+static void reply_all(struct rpc_call *call, Pstorage__V1__Image *last, uint32_t count)
+{
+    Pstorage__V1__SnapshotResponse response = PSTORAGE__V1__SNAPSHOT_RESPONSE__INIT;
+    response.image = last;
+    response.count = count;
+    rpc_call_reply(call, &response.base);
+}
+
+static void create_all(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Pstorage__V1__CreateAllSnapshotsRequest *request = (const void *)message;
+    if (!check_pod(user, call, request->pod) ||
+        is_forwarded(user, call, &pstorage__v1__snapshots__descriptor, "CreateAll", message))
+        return;
+    struct change *change = change_new(user, call, POD_SNAPSHOT_ALL, NULL);
+    if (!change)
+        return;
+    change->reply_all = reply_all;
+    if (change_snapshot_of_all(change, request->name))
+        change_submit(change);
+}
+
 /* "volume@", before all its snapshots; "" for all volumes. False: the call has ended. */
 static bool prefix_of(const struct services *s, struct rpc_call *call, const char *volume,
                       char out[POD_FULL_NAME_MAX + 1])
@@ -93,9 +115,8 @@ static void restore(void *user, struct rpc_call *call, const ProtobufCMessage *m
 }
 
 static const struct rpc_method methods[] = {
-    {.name = "Create", .handler = create},
-    {.name = "List", .handler = list},
-    {.name = "Delete", .handler = delete_snapshot},
+    {.name = "Create", .handler = create},   {.name = "CreateAll", .handler = create_all},
+    {.name = "List", .handler = list},       {.name = "Delete", .handler = delete_snapshot},
     {.name = "Restore", .handler = restore},
 };
 

@@ -271,6 +271,7 @@ void batch_ship(struct pod *pod)
     h->previous = pod->sealed_hash;
     h->watermark = pod->applied_seq;
     h->next_segment = pod->tail.next;
+    h->floor = pod->durable.seq;
     pod->next_named = pod->tail.next != SEGMENT_NONE;
     batch_seal(h, b->start);
     pod->sealed_seq = h->seq;

@@ -1,8 +1,9 @@
 /* Following: batches made by another member are appended to the log as they come and
  * applied, in order, when they are durable here and known to be committed.
  *
- * A batch that says "committed up to W" reaches flash only when W is durable here: recovery takes it for the
- * proof that W was. Batches that are on their way at once are therefore not yet committed ones. */
+ * What came while flash was busy is written at once, so that a member that catches up needs fewer flushes
+ * than its primary did. Such a write may be torn anywhere: each batch says up to where the log was durable
+ * here when it was written (its floor), so recovery knows a torn end from a damaged log. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,12 +27,19 @@ void follow_init(struct pod *pod)
         assert(a->buf && "out of memory at start");
         list_push_back(&f->free, &a->link);
     }
+    for (int i = 0; i < IN_FLIGHT_MAX; i++) {
+        f->writes[i].pod = pod;
+        f->writes[i].buf = aligned_alloc(BLKDEV_ALIGN, BATCH_MAX_BYTES);
+        assert(f->writes[i].buf && "out of memory at start");
+    }
 }
 
 void follow_free(struct pod *pod)
 {
     for (int i = 0; i < POD_LOG_APPENDS_MAX; i++)
         free(pod->follow.slots[i].buf);
+    for (int i = 0; i < IN_FLIGHT_MAX; i++)
+        free(pod->follow.writes[i].buf);
     free(pod->follow.tail_buf);
 }
 
@@ -64,7 +72,10 @@ void follow_drop(struct pod *pod, uint64_t seq)
 
 bool follow_is_quiet(const struct pod *pod)
 {
-    return pod->follow.writing == 0 && !pod->follow.tail_busy;
+    for (int i = 0; i < IN_FLIGHT_MAX; i++)
+        if (pod->follow.writes[i].last)
+            return false;
+    return !pod->follow.tail_busy;
 }
 
 /* ---- to flash */
@@ -78,43 +89,81 @@ void tell_durable(struct pod *pod, const struct batch_header *h)
 
 static void append_done(struct blkdev_req *req, int status);
 
-static void submit_appended(struct pod *pod)
+static struct append_write *idle_write(struct pod *pod)
 {
+    for (int i = 0; i < IN_FLIGHT_MAX; i++)
+        if (!pod->follow.writes[i].last)
+            return &pod->follow.writes[i];
+    return NULL;
+}
+
+static bool lies_behind(const struct appended *a, const struct appended *before)
+{
+    return a->at.segment == before->at.segment &&
+           a->at.offset == before->at.offset + before->header.total_bytes;
+}
+
+/* The first one that waits and those that follow it in flash, as far as one write may go. */
+static void gather(struct pod *pod, struct append_write *w)
+{
+    const struct appended *last = NULL;
     list_for_each(node, &pod->follow.appended)
     {
         struct appended *a = container_of(node, struct appended, link);
         if (a->submitted)
             continue;
-        if (pod->failed || a->header.watermark > pod->durable.seq)
+        if (last && (!lies_behind(a, last) || w->req.length + a->header.total_bytes > BATCH_MAX_BYTES))
             return;
-        a->submitted = true;
-        a->req = (struct blkdev_req){
-            .op = BLKDEV_WRITE,
-            .flags = BLKDEV_FUA,
-            .offset = segment_addr(pod, a->at.segment) + a->at.offset,
-            .length = a->header.total_bytes,
-            .buf = a->buf,
-        };
-        const int rc = blkdev_submit(pod->dev, &a->req, append_done);
-        if (rc) {
-            pod_fail(pod, "the device refused a log write: %s", ps_status_text(rc));
-            return;
+        batch_restamp(a->buf, pod->generation, a->header.next_segment, pod->durable.seq);
+        if (!last)
+            w->req = (struct blkdev_req){.op = BLKDEV_WRITE,
+                                         .flags = BLKDEV_FUA,
+                                         .offset = segment_addr(pod, a->at.segment) + a->at.offset,
+                                         .buf = a->buf};
+        else if (w->req.buf != w->buf) {
+            memcpy(w->buf, w->req.buf, w->req.length);
+            w->req.buf = w->buf;
         }
-        pod->follow.writing++;
+        if (last)
+            memcpy(w->buf + w->req.length, a->buf, a->header.total_bytes);
+        w->req.length += a->header.total_bytes;
+        w->last = a->header.seq;
+        a->submitted = true;
+        last = a;
+    }
+}
+
+static void submit_appended(struct pod *pod)
+{
+    for (struct append_write *w; !pod->failed && (w = idle_write(pod));) {
+        gather(pod, w);
+        if (!w->last)
+            return;
+        const int rc = blkdev_submit(pod->dev, &w->req, append_done);
+        if (rc) {
+            w->last = 0;
+            pod_fail(pod, "the device refused a log write: %s", ps_status_text(rc));
+        }
     }
 }
 
 static void append_done(struct blkdev_req *req, int status)
 {
-    struct appended *a = container_of(req, struct appended, req);
-    struct pod *pod = a->pod;
-    pod->follow.writing--;
+    struct append_write *w = container_of(req, struct append_write, req);
+    struct pod *pod = w->pod;
+    const uint64_t first_address = req->offset, end_address = req->offset + req->length;
+    w->last = 0;
     pod->again = true;
     if (status) {
         pod_fail(pod, "writing the log failed: %s", ps_status_text(status));
         return;
     }
-    a->done = true;
+    list_for_each(node, &pod->follow.appended)
+    {
+        struct appended *a = container_of(node, struct appended, link);
+        const uint64_t address = segment_addr(pod, a->at.segment) + a->at.offset;
+        a->done |= a->submitted && address >= first_address && address < end_address;
+    }
     /* Whoever is told may append. */
     for (struct appended *next; (next = follow_find(pod, pod->durable.seq + 1)) && next->done;)
         tell_durable(pod, &next->header);
@@ -199,7 +248,6 @@ int pod_log_append(struct pod *pod, const void *batch, uint32_t bytes, struct ps
     memcpy(a->buf, batch, bytes);
     a->at = log_place(pod, bytes);
     a->after = pod->tail;
-    batch_restamp(a->buf, pod->generation, pod->tail.next);
     h.generation = pod->generation;
     h.next_segment = pod->tail.next;
     a->header = h;

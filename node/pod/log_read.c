@@ -133,6 +133,18 @@ uint64_t pod_log_first(struct pod *pod)
     return first && first <= pod->durable.seq ? first : 0;
 }
 
+uint64_t pod_log_bytes_after(const struct pod *pod, uint64_t seq)
+{
+    uint64_t bytes = 0;
+    assert(pod_is_replicated(pod));
+    const uint64_t first = log_index_first(pod->log_index);
+    for (seq = seq + 1 < first ? first : seq + 1; seq <= pod->sealed_seq; seq++) {
+        const struct log_entry *e = log_index_get(pod->log_index, seq);
+        bytes += e ? e->bytes : 0;
+    }
+    return bytes;
+}
+
 int pod_log_id_at(struct pod *pod, uint64_t seq, struct log_id *out)
 {
     assert(pod_is_replicated(pod));

@@ -175,7 +175,7 @@ static void write_next(struct pod *pod)
     r->at = log_place(pod, h.total_bytes);
     if (pod->tail.next == SEGMENT_NONE && pod->tail.offset + BATCH_MAX_BYTES > pod->segment_bytes)
         pod->tail.next = segments_take(pod->segments, SEGMENT_LOG);
-    batch_restamp(r->buf, pod->generation, pod->tail.next);
+    batch_restamp(r->buf, pod->generation, pod->tail.next, r->next - 1);
     h.generation = pod->generation;
     h.next_segment = pod->tail.next;
     pod->next_named = pod->tail.next != SEGMENT_NONE;

@@ -327,15 +327,11 @@ static int plan_delete(struct pod *pod, struct pod_manage *req)
     return 0;
 }
 
-static int plan_snapshot(struct pod *pod, struct pod_manage *req)
+/* The snapshot takes over what the volume owns and becomes its parent. */
+static void take_snapshot(struct pod *pod, struct pod_manage *req, const struct image *image,
+                          const char *name)
 {
-    char volume[POD_NAME_MAX + 1], snapshot[POD_NAME_MAX + 1];
-    int rc = pod_check_snapshot_name(req->name, volume, snapshot, &req->error);
-    struct image *image = rc ? NULL : must_find(pod, req, volume, IMAGE_VOLUME, &rc);
-    if (!image || (rc = check_unused(pod, req, req->name)))
-        return rc;
-    /* The snapshot takes over what the volume owns and becomes its parent. */
-    struct image taken = make(pod, req, IMAGE_SNAPSHOT, snapshot);
+    struct image taken = make(pod, req, IMAGE_SNAPSHOT, name);
     taken.depth = image->depth;
     taken.size_bytes = image->size_bytes;
     taken.planned_root = image->planned_root;
@@ -348,6 +344,54 @@ static int plan_snapshot(struct pod *pod, struct pod_manage *req)
     next.parent_id = taken.id;
     log_image(pod, &next, false);
     req->image.id = taken.id;
+}
+
+static int plan_snapshot(struct pod *pod, struct pod_manage *req)
+{
+    char volume[POD_NAME_MAX + 1], snapshot[POD_NAME_MAX + 1];
+    int rc = pod_check_snapshot_name(req->name, volume, snapshot, &req->error);
+    const struct image *image = rc ? NULL : must_find(pod, req, volume, IMAGE_VOLUME, &rc);
+    if (!image || (rc = check_unused(pod, req, req->name)))
+        return rc;
+    take_snapshot(pod, req, image, snapshot);
+    return 0;
+}
+
+static const struct image *volume_after(const struct pod *pod, const char *after)
+{
+    const struct image *image = images_after(pod->images, after);
+    while (image && image->kind != IMAGE_VOLUME)
+        image = images_after(pod->images, image->full_name);
+    return image;
+}
+
+/* One batch holds all of them or none is taken: what a batch can't hold is refused. */
+static int plan_snapshot_all(struct pod *pod, struct pod_manage *req)
+{
+    enum {
+        CHANGE_MAX = IMAGE_RECORD_MAX + 64, /* of an image, with its counts */
+        SPARE = 4096                        /* what a batch ends with */
+    };
+    const size_t most = (changes_room(pod->open->plan.changes) - SPARE) / (2 * CHANGE_MAX);
+    size_t volumes = 0;
+    char full[POD_FULL_NAME_MAX + 1];
+    for (const struct image *v = volume_after(pod, ""); v; v = volume_after(pod, v->full_name)) {
+        const int n = snprintf(full, sizeof full, "%s@%s", v->full_name, req->name);
+        assert(n > 0 && (size_t)n < sizeof full && "both names were checked");
+        const int rc = check_unused(pod, req, full);
+        if (rc)
+            return rc;
+        volumes++;
+    }
+    if (volumes == 0)
+        return ps_error_set(&req->error, PS_ENOTFOUND, "the pod has no volume");
+    if (volumes > most)
+        return ps_error_set(&req->error, PS_ELIMIT,
+                            "the pod has %zu volumes; a snapshot of all at once takes at most %zu", volumes,
+                            most);
+    for (const struct image *v = volume_after(pod, ""); v; v = volume_after(pod, v->full_name))
+        take_snapshot(pod, req, v, req->name);
+    req->count = (uint32_t)volumes;
     return 0;
 }
 
@@ -415,6 +459,7 @@ static int plan_operation(struct pod *pod, struct pod_manage *req)
         [POD_VOLUME_DELETE] = plan_delete,
         [POD_VOLUME_SET] = plan_set,
         [POD_SNAPSHOT_CREATE] = plan_snapshot,
+        [POD_SNAPSHOT_ALL] = plan_snapshot_all,
         [POD_SNAPSHOT_DELETE] = plan_snapshot_delete,
         [POD_SNAPSHOT_RESTORE] = plan_restore,
         [POD_CLONE_CREATE] = plan_clone,

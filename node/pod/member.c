@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/container.h"
 #include "node/replication/batch.h"
 
 enum {
@@ -56,6 +57,14 @@ static struct stream *find_stream(struct member_pod *m, const struct uuid *to)
     return NULL;
 }
 
+static bool is_reading(const struct stream *s)
+{
+    bool any = false;
+    for (int i = 0; i < STREAM_READS; i++)
+        any |= s->reads[i].busy;
+    return any;
+}
+
 /* A stream that is told to send nothing holds nothing: its place may go to another member. */
 static struct stream *stream_to(struct member_pod *m, const struct uuid *to)
 {
@@ -64,11 +73,16 @@ static struct stream *stream_to(struct member_pod *m, const struct uuid *to)
         return free_one;
     for (int i = 0; i < REPLICA_PEERS_MAX; i++) {
         struct stream *s = &m->streams[i];
-        if (!s->reading && (!s->used || (!free_one && s->upto == 0)))
+        if (!is_reading(s) && (!s->used || (!free_one && s->upto == 0)))
             free_one = s;
     }
-    if (free_one)
-        *free_one = (struct stream){.m = m, .to = *to, .used = true, .read.buf = free_one->read.buf};
+    if (free_one) {
+        free_one->m = m;
+        free_one->to = *to;
+        free_one->used = true;
+        free_one->envelope = (struct replica_append_msg){0};
+        free_one->next = free_one->upto = free_one->acked = 0;
+    }
     return free_one;
 }
 
@@ -81,44 +95,69 @@ static void send(struct stream *s, const struct log_id *id, const void *batch, u
     m->config.links->append(m->config.user, &s->to, &msg, batch, bytes);
 }
 
-static void pump(struct stream *s);
+static bool is_for_now(const struct stream_read *r)
+{
+    return r->stream_number == r->stream->envelope.stream && r->read.seq >= r->stream->next;
+}
 
 static void read_done(struct pod_log_read *read, int status)
 {
-    struct stream *s = read->user;
-    s->reading = false;
-    s->m->again = true;
-    if (!s->used || s->reading_for != s->envelope.stream || read->seq != s->next)
-        return; /* another stream by now */
-    if (status == 0)
-        send(s, &read->id, read->buf, read->bytes);
-    else
-        s->upto = 0; /* not retained any more, or damaged: it begins again, and says what it finds then */
+    struct stream_read *r = container_of(read, struct stream_read, read);
+    r->busy = false;
+    r->ready = status == 0;
+    r->stream->m->again = true;
+    /* Not retained any more, or damaged: it begins again, and says what it finds then. */
+    if (status && is_for_now(r))
+        r->stream->upto = 0;
 }
 
-/* Sends what the window allows: from memory what is not applied yet, the rest from flash. */
+static bool in_memory(const struct member_pod *m, uint64_t seq)
+{
+    struct log_id applied;
+    pod_log_ends(m->pod, &applied, NULL);
+    return seq > applied.seq && m->sealed[seq % SEALED_MAX].id.seq == seq &&
+           m->sealed[seq % SEALED_MAX].batch;
+}
+
+/* The read of `seq` is under way or done; false: it can't be, now. */
+static bool read_ahead(struct stream *s, uint64_t seq)
+{
+    struct stream_read *r = &s->reads[seq % STREAM_READS];
+    if (r->busy || (r->ready && r->read.seq == seq && is_for_now(r)))
+        return true;
+    if (!r->read.buf)
+        r->read.buf = aligned_alloc(BLKDEV_ALIGN, BATCH_MAX_BYTES);
+    if (!r->read.buf)
+        return false;
+    r->stream = s;
+    r->stream_number = s->envelope.stream;
+    r->read = (struct pod_log_read){.seq = seq, .buf = r->read.buf, .cb = read_done};
+    r->ready = false;
+    r->busy = pod_log_read(s->m->pod, &r->read) == 0;
+    return r->busy;
+}
+
+/* Sends what the window allows: from memory what is not applied yet, the rest from flash, read ahead. */
 static void pump(struct stream *s)
 {
     struct member_pod *m = s->m;
-    struct log_id applied;
-    pod_log_ends(m->pod, &applied, NULL);
-    while (s->used && s->upto && !s->reading && s->next <= s->upto && s->next <= s->acked + MEMBER_WINDOW) {
+    const uint64_t last = s->upto < s->acked + MEMBER_WINDOW ? s->upto : s->acked + MEMBER_WINDOW;
+    while (s->upto && s->next <= last) {
         const uint64_t seq = s->next;
-        if (seq > applied.seq && m->sealed[seq % SEALED_MAX].id.seq == seq &&
-            m->sealed[seq % SEALED_MAX].batch) {
+        struct stream_read *r = &s->reads[seq % STREAM_READS];
+        if (in_memory(m, seq)) {
             send(s, &m->sealed[seq % SEALED_MAX].id, m->sealed[seq % SEALED_MAX].batch,
                  m->sealed[seq % SEALED_MAX].bytes);
-            continue;
+        } else if (r->ready && r->read.seq == seq && is_for_now(r)) {
+            r->ready = false;
+            send(s, &r->read.id, r->read.buf, r->read.bytes);
+        } else {
+            break;
         }
-        if (!s->read.buf)
-            s->read.buf = aligned_alloc(BLKDEV_ALIGN, BATCH_MAX_BYTES);
-        if (!s->read.buf)
-            return;
-        s->read = (struct pod_log_read){.seq = seq, .buf = s->read.buf, .cb = read_done, .user = s};
-        s->reading_for = s->envelope.stream;
-        s->reading = pod_log_read(m->pod, &s->read) == 0;
-        return;
     }
+    for (uint64_t seq = s->next; s->upto && seq <= s->upto && seq < s->next + STREAM_READS; seq++)
+        if (in_memory(m, seq) || !read_ahead(s, seq))
+            return;
 }
 
 /* ---- what the replica wants */
@@ -220,6 +259,11 @@ static void commit(void *user, uint64_t seq)
     m->again = true;
 }
 
+static void forget_commit(void *user)
+{
+    pod_log_forget_commit(((struct member_pod *)user)->pod);
+}
+
 static void lead(void *user, uint64_t epoch)
 {
     struct member_pod *m = user;
@@ -244,6 +288,13 @@ static void hold(void *user, bool held)
 static void limit_free(void *user, uint64_t bytes)
 {
     pod_log_limit_free(((struct member_pod *)user)->pod, bytes);
+}
+
+static void slow(void *user, uint32_t permille)
+{
+    struct member_pod *m = user;
+    pod_slow(m->pod, permille);
+    m->again = true;
 }
 
 static int id_at(void *user, uint64_t seq, struct log_id *out)
@@ -303,11 +354,13 @@ static const struct replica_effects effects = {
     .persist = persist,
     .truncate = truncate_log,
     .commit = commit,
+    .forget_commit = forget_commit,
     .lead = lead,
     .lead_epoch = lead_epoch,
     .stand_down = stand_down,
     .hold = hold,
     .limit_free = limit_free,
+    .slow = slow,
     .id_at = id_at,
     .log_first = log_first,
     .log_searching = log_searching,
@@ -412,7 +465,8 @@ void member_destroy(struct member_pod *m)
         replica_destroy(m->replica);
     pod_destroy(m->pod);
     for (int i = 0; i < REPLICA_PEERS_MAX; i++)
-        free(m->streams[i].read.buf);
+        for (int k = 0; k < STREAM_READS; k++)
+            free(m->streams[i].reads[k].read.buf);
     free(m->out.read.buf);
     free(m);
 }

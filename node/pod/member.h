@@ -10,7 +10,9 @@
 #include "node/replication/replica.h"
 
 enum {
-    MEMBER_WINDOW = POD_LOG_APPENDS_MAX - 2, /* batches sent to a member and not acknowledged */
+    /* Batches sent to a member and not acknowledged: with those acknowledged and not applied there it can
+     * hold them all. */
+    MEMBER_WINDOW = POD_LOG_APPENDS_MAX - REPLICA_AHEAD,
 };
 
 struct member_links {

@@ -6,6 +6,19 @@
 
 enum {
     SEALED_MAX = REPLICA_TAIL_MAX,
+    STREAM_READS = 8, /* of the log, for one member, under way or waiting for their turn: 1 MiB each */
+};
+_Static_assert((int)REPLICA_AHEAD >= (int)POD_LOG_SEALED_MAX, "a member acknowledges all that waits for it");
+_Static_assert((int)POD_LOG_APPENDS_MAX <= (int)REPLICA_TAIL_MAX,
+               "the replica knows all that is not applied");
+
+struct stream;
+
+struct stream_read {
+    struct stream *stream;
+    uint64_t stream_number; /* that asked for it */
+    bool busy, ready;
+    struct pod_log_read read; /* `buf` is allocated when first used */
 };
 
 /* Batches to one member, in order. */
@@ -16,9 +29,7 @@ struct stream {
     struct replica_append_msg envelope;
     uint64_t next, upto; /* batches; upto 0: none */
     uint64_t acked;
-    bool reading;
-    uint64_t reading_for; /* the stream that asked for it */
-    struct pod_log_read read;
+    struct stream_read reads[STREAM_READS]; /* by seq */
 };
 
 enum copy_to_state {

@@ -694,8 +694,8 @@ static void after_log(struct pod *pod)
     pod->again = true;
 }
 
-/* A batch further on that was sealed after one that is missing here had been
- * committed proves that this is damage, not the torn end of the log. */
+/* A batch further on that was written when one that is missing here was durable
+ * proves that this is damage, not the torn end of the log. */
 static void step_after_log(struct pod *pod)
 {
     struct open_state *o = pod->opening;
@@ -714,10 +714,10 @@ static void step_after_log(struct pod *pod)
         if (rc == 1 || o->step != OPEN_AFTER_LOG)
             return;
         if (rc == 0 && h.generation == pod->generation && h.pod == get_le64(pod->anchor.pod) &&
-            h.seq > o->walked.seq && h.watermark > o->walked.seq) {
+            h.seq > o->walked.seq && h.floor > o->walked.seq) {
             (void)ps_error_set(&o->local, PS_EDATALOSS,
                                "%s: batch %" PRIu64 " of the log is damaged in segment %u; batch %" PRIu64
-                               " says that it was committed",
+                               " says that it was durable",
                                pod->dev->name, o->walked.seq + 1, o->at.segment, h.seq);
             finish(pod, PS_EDATALOSS);
             return;

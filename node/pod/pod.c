@@ -522,7 +522,10 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
     if (pod->again && pod->state != POD_CLOSED)
         return now_ns;
     /* Nothing tells when reads may be answered again. */
-    const uint64_t ask = list_empty(&pod->parked) ? UINT64_MAX : now_ns + MAY_READ_RETRY_NS;
+    uint64_t ask = list_empty(&pod->parked) ? UINT64_MAX : now_ns + MAY_READ_RETRY_NS;
+    const uint64_t slow = list_empty(&pod->waiting) ? 0 : role_slow_until(pod);
+    if (slow && slow < ask)
+        ask = slow;
     if (pod->state != POD_SERVING || pod->failed || pod->log_bytes == 0)
         return ask;
     /* The idle checkpoint; one that is due but held up is looked at again, not waited for in a loop. */

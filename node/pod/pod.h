@@ -152,6 +152,7 @@ enum pod_manage_op {
     POD_VOLUME_DELETE,    /* name; with_snapshots, force */
     POD_VOLUME_SET,       /* name, write_cache */
     POD_SNAPSHOT_CREATE,  /* name = "volume@snapshot" */
+    POD_SNAPSHOT_ALL,     /* name = "snapshot": of each volume, all at one position of the log */
     POD_SNAPSHOT_DELETE,  /* name = "volume@snapshot"; force */
     POD_SNAPSHOT_RESTORE, /* name = "volume@snapshot": the volume becomes what the snapshot holds */
     POD_CLONE_CREATE,     /* name = "volume@snapshot", new_name */
@@ -170,6 +171,7 @@ struct pod_manage {
     /* Results. */
     struct ps_error error;       /* detail when status is not 0 */
     struct pod_image_info image; /* the image made or changed; its last state when deleted */
+    uint32_t count;              /* of the images made by POD_SNAPSHOT_ALL; 0 when it is a repetition */
     pod_manage_cb cb;
     void *user;
     /* The pod's own. */

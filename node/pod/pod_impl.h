@@ -43,9 +43,9 @@ enum {
     PIECES = 512,
     RANGE_PIECES = 32, /* of them for trims and zeroes at once */
     PASS_OVER_MAX = 64,
-    BOUNCES = 32,      /* buffers for unaligned writes */
-    BATCHES = 4,       /* open, two in flight, and the one being delivered */
-    IN_FLIGHT_MAX = 2, /* batches on their way to flash */
+    BOUNCES = 32,                     /* buffers for unaligned writes */
+    BATCHES = POD_LOG_SEALED_MAX + 1, /* and the open one */
+    IN_FLIGHT_MAX = 2,                /* batches on their way to flash */
     READ_AHEAD_BYTES = 2 << 20,
     READ_AHEAD_LEAST = 32 * 1024, /* smaller reads in a row are served by their groups' neighbours */
     FETCHES = 192,                /* record reads in flight */
@@ -60,7 +60,7 @@ enum {
     CHECKPOINT_CHUNK = 256 * 1024,
     CHECKPOINT_SEGMENTS = 3,
     RESTART_SEGMENTS = 2,        /* more of them in a replicated pod: the uncommitted end is written anew */
-    LOG_INDEX_BATCHES = 1 << 16, /* whose places are known, at most */
+    LOG_INDEX_BATCHES = 1 << 18, /* whose places are known, at most: 12 MiB when all are */
     OPENING_RUNS = 8,            /* kept when a pool is opened; more are written as one */
     BAD_PAGES = 64,
     COPY_SPARE_SEGMENTS = 8, /* left for the log of a member that has fewer than the one it is a copy of */
@@ -253,14 +253,21 @@ struct appended {
     uint8_t *buf;
     struct batch_header header;
     struct position at, after;
-    struct blkdev_req req;
     bool submitted, done;
+};
+
+/* Appended batches that lie side by side, on their way to flash. */
+struct append_write {
+    struct pod *pod;
+    struct blkdev_req req;
+    uint64_t last; /* the last of them; 0: no write */
+    uint8_t *buf;  /* where several are put together */
 };
 
 struct follow {
     struct appended slots[POD_LOG_APPENDS_MAX];
     struct list_node free, appended;
-    unsigned writing; /* appended batches on their way to flash */
+    struct append_write writes[IN_FLIGHT_MAX];
     /* One of the uncommitted end that an opening found: read back when it is to be applied. */
     uint8_t *tail_buf;
     uint64_t tail_seq; /* in tail_buf; 0: none */
@@ -432,6 +439,7 @@ struct pod {
     struct list_node parked; /* reads that may not be answered now */
     bool abandoned;
     bool held; /* nothing that changes anything is begun */
+    uint32_t slow_permille;
     uint64_t openings;
     void (*reopened)(void *user, int status);
     void *reopened_user;
@@ -534,6 +542,8 @@ bool anchor_writer_is_idle(const struct pod *pod);
 /* role.c */
 void role_park(struct pod *pod, struct pod_io *io);
 void role_turn(struct pod *pod);
+/* Not 0: until then nothing that changes something is begun. */
+uint64_t role_slow_until(const struct pod *pod);
 bool role_may_read(const struct pod *pod);
 
 /* commit.c */

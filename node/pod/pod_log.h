@@ -17,7 +17,8 @@
 
 enum {
     POD_LOG_PROTOCOL_MAX = 1536, /* bytes that pod_log_protocol_write keeps */
-    POD_LOG_APPENDS_MAX = 8,     /* appended batches on their way to flash */
+    POD_LOG_SEALED_MAX = 3,      /* own batches that are not applied: two in flight, one being delivered */
+    POD_LOG_APPENDS_MAX = 16,    /* appended batches that are not applied */
     POD_COPY_PIECES = 2,         /* of a copy on their way to flash */
     POD_COPY_DESCRIPTION_BYTES = 4160,
     POD_COPY_READ_BYTES = 4096 + 512 * 1024, /* the buffer for a piece */
@@ -71,6 +72,9 @@ int pod_log_append(struct pod *pod, const void *batch, uint32_t bytes, struct ps
  * knows that what is here up to `seq` is the primary's log: nothing compares it any more. */
 void pod_log_commit(struct pod *pod, uint64_t seq);
 
+/* What was said about batches that are not applied yet was said of another log. */
+void pod_log_forget_commit(struct pod *pod);
+
 /* On standby: drops the batches after `seq`, which is not below the applied end. Durable when `cb` runs: no
  * restart brings them back. No append meanwhile. A `seq` at or behind the end drops nothing but restarts the
  * log all the same. PS_EPRECONDITION: below what is applied, or not on standby; PS_ELIMIT: one is under way;
@@ -92,6 +96,10 @@ void pod_lead_epoch(struct pod *pod, uint64_t epoch);
 /* Writes are admitted as if no more than this were free above the reserve: the least over all sync members.
  * UINT64_MAX: no limit. */
 void pod_log_limit_free(struct pod *pod, uint64_t bytes);
+
+/* Requests that change something are begun only in what these thousandths leave of the time; 0 when the pod
+ * begins to lead. */
+void pod_slow(struct pod *pod, uint32_t permille);
 
 /* ---- reading the log, for members that lag */
 
@@ -116,6 +124,9 @@ int pod_log_read(struct pod *pod, struct pod_log_read *read);
 /* The oldest batch that can be read; its successors up to the durable end can be read too. 0 while there is
  * none. After a start it goes back further when the search for older ones is through. */
 uint64_t pod_log_first(struct pod *pod);
+/* Of the batches behind `seq`, as far as the index of the log knows them: what a member that stands there
+ * lacks, at least. */
+uint64_t pod_log_bytes_after(const struct pod *pod, uint64_t seq);
 /* A start looks through the log in flash for batches before those that it replayed: what is not retained now
  * may be found yet. */
 bool pod_log_searching(const struct pod *pod);

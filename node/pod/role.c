@@ -1,7 +1,11 @@
 /* What a replicated pod is: on standby, leading, abandoned. */
 #include <string.h>
 
+#include "common/configuration.h"
 #include "node/pod/pod_impl.h"
+
+/* Long beside the timers' milliseconds, short beside what hosts wait for. */
+#define SLOW_PERIOD_NS 40000000ull
 
 void pod_log_identity(const struct pod *pod, struct pod_log_identity *out)
 {
@@ -35,12 +39,14 @@ uint64_t pod_log_free_bytes(const struct pod *pod)
  * batches. If one of those was committed, the log here has it and `next` lies behind: a primary's first batch
  * tells where its range begins. If none was, its epoch is later than the last batch's, and not later than
  * this one; it counted from the same `next`, because whoever leads has all that was committed before; so its
- * range is lower by its epoch, or in the same epoch, which has one primary, by its run. (Runs count modulo
- * LEAD_RUNS: one lost range in so many starts may lie above, and be reached. What that can spoil are hints of
- * the dedup index, which are compared.) */
+ * range is lower by its epoch, or in the same epoch, which has one primary, by its run. Whoever holds batches
+ * of a lineage that was given up is filled anew before it takes part again: its ids matter no more. (Runs
+ * count modulo LEAD_RUNS: one lost range in so many starts may lie above, and be reached. What that can spoil
+ * are hints of the dedup index, which are compared.) */
 static uint64_t lead_from(const struct pod *pod, uint64_t next, uint64_t epoch)
 {
-    const uint64_t epochs = epoch > pod->applied_epoch ? epoch - pod->applied_epoch : 0;
+    const uint64_t now = epoch_in_lineage(epoch), last = epoch_in_lineage(pod->applied_epoch);
+    const uint64_t epochs = now > last ? now - last : 0;
     const uint64_t steps = epochs * LEAD_RUNS + pod->run % LEAD_RUNS + 1;
     return (next + LEAD_STEP - 1) / LEAD_STEP * LEAD_STEP + steps * LEAD_STEP;
 }
@@ -57,6 +63,7 @@ void pod_lead(struct pod *pod, uint64_t epoch)
     pod->epoch = epoch;
     pod->commit_seq = pod->applied_seq; /* what was said ahead of the log was not about own batches */
     pod->role = POD_LEADING;
+    pod->slow_permille = 0;
     pod->events++;
     pod->again = true;
 }
@@ -98,6 +105,25 @@ void role_turn(struct pod *pod)
         else
             read_accept(pod, io);
     }
+}
+
+uint64_t role_slow_until(const struct pod *pod)
+{
+    const uint64_t held = SLOW_PERIOD_NS / 1000 * pod->slow_permille, at = pod->now_ns % SLOW_PERIOD_NS;
+    return pod->role == POD_LEADING && at < held ? pod->now_ns - at + held : 0;
+}
+
+void pod_slow(struct pod *pod, uint32_t permille)
+{
+    assert(permille < 1000);
+    pod->slow_permille = permille;
+    pod->events++;
+    pod->again = true;
+}
+
+void pod_log_forget_commit(struct pod *pod)
+{
+    pod->commit_seq = pod->applied_seq;
 }
 
 void pod_hold(struct pod *pod, bool hold)

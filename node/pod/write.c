@@ -665,7 +665,7 @@ void write_turn(struct pod *pod)
         fail_all(pod, pod_end_status(pod));
     } else {
         cut_all(pod);
-        if (!manage_blocks_writes(pod) && !pod->held)
+        if (!manage_blocks_writes(pod) && !pod->held && !role_slow_until(pod))
             bind_all(pod);
     }
     finish_flushes(pod);

@@ -17,7 +17,14 @@
  * A bond is void when a later configuration names another primary: the heir's authority ended before it was
  * made. One that names the heir proves nothing: it may be what it made alone.
  *
- * The heir is the primary that is; nobody switches over to the preferred one before. */
+ * The heir is the primary that is. It switched over to the preferred member before the mediator was lost, if
+ * that one was in sync for long enough.
+ *
+ * A mediator whose records were lost comes back with another store id, and is one that nobody knows: it
+ * counts as lost like one that is silent. Who may go on alone registers with it what is in force; from then
+ * on it is the pod's mediator, with a number higher than that of the one before. Members take that over from
+ * whoever knows a higher number, at once with the end of their bond: so none of them asks the former one any
+ * more, should it turn up again. */
 #include "node/replication/replica_impl.h"
 
 enum {
@@ -64,17 +71,18 @@ static bool has_voted(const struct replica *r, const struct peer *p)
     return p->told.bind == REPLICA_BOUND && is_self(r, &p->told.heir) && p->told.nonce == r->bid;
 }
 
-static bool mediator_is_lost(const struct replica *r)
+bool mediator_is_lost(const struct replica *r, uint64_t for_ns)
 {
-    return r->now_ns - most_of(r->mediator_ns, r->started_ns) >= r->config.options.mediator_lost_ns;
+    return r->now_ns - most_of(r->mediator_ns, r->started_ns) >= for_ns;
 }
 
 /* The mediator is lost to all that count, and nobody is about to change anything. */
 static bool may_bid(const struct replica *r)
 {
     const struct configuration *c = in_force(r);
-    if (r->role != REPLICA_LEADING || c->count < 2 || c->epoch != r->want.configuration.epoch ||
-        ask_is_open(r) || !uuid_is_none(&r->switching) || is_bound(r) || !mediator_is_lost(r))
+    if (r->role != REPLICA_LEADING || (c->count < 2 && !r->mediator_differs) ||
+        c->epoch != r->want.configuration.epoch || ask_is_open(r) || !uuid_is_none(&r->switching) ||
+        is_bound(r) || !mediator_is_lost(r, r->config.options.mediator_lost_ns))
         return false;
     for (uint32_t i = 0; i < r->peer_count; i++) {
         const struct peer *p = &r->peers[i];
@@ -111,27 +119,37 @@ static void bid_turn(struct replica *r)
            configuration_sync_count(in_force(r)));
 }
 
-/* What is in force is put on record. An expected epoch that is not the mediator's is answered by that one. */
+static bool stranger_answers(const struct replica *r)
+{
+    return r->mediator_differs && r->now_ns - r->stranger_ns < r->config.options.mediator_lost_ns;
+}
+
+/* What is in force is put on record; where the pod is not known yet, as its first configuration. An expected
+ * epoch that is not the mediator's is answered by that one. */
 static uint64_t register_turn(struct replica *r)
 {
     const struct configuration *c = in_force(r);
-    if (!mediator_is_ok(r) || c->epoch != r->want.configuration.epoch)
+    const bool first = stranger_answers(r);
+    if ((!mediator_is_ok(r) && !first) || c->epoch != r->want.configuration.epoch)
         return UINT64_MAX;
-    const bool same =
-        r->registration.epoch == c->epoch && r->registration.expected_epoch == r->mediator_epoch;
+    const struct uuid *with = first ? &r->stranger : &r->durable.mediator;
+    const uint64_t expected = first ? r->stranger_epoch : r->mediator_epoch;
+    const bool same = r->registration.epoch == c->epoch && r->registration.expected_epoch == expected &&
+                      uuid_equal(&r->registration.mediator, with);
     const uint64_t again = r->registration.sent_ns + r->config.options.resend_ns;
     if (same && r->now_ns < again)
         return again;
     if (!same) {
         new_request(r, &r->registration.request);
         r->registration.epoch = c->epoch;
-        r->registration.expected_epoch = r->mediator_epoch;
+        r->registration.expected_epoch = expected;
+        r->registration.mediator = *with;
     }
     r->registration.sent_ns = r->now_ns;
-    const struct replica_cas cas = {.mediator = r->durable.mediator,
+    const struct replica_cas cas = {.mediator = *with,
                                     .request = r->registration.request,
                                     .requester = r->config.store,
-                                    .expected_epoch = r->mediator_epoch,
+                                    .expected_epoch = expected,
                                     .next = *c};
     r->effects->ask_mediator(r->user, &cas);
     return r->now_ns + r->config.options.resend_ns;
@@ -169,8 +187,58 @@ static void hear_record(struct replica *r, const struct replica_verdict *v)
            (unsigned long long)v->now.epoch);
 }
 
+void authority_stranger(struct replica *r, const struct replica_verdict *v)
+{
+    if (!is_alone(r) || !uuid_equal(&v->mediator, &r->registration.mediator) || !v->now.epoch ||
+        !uuid_equal(&v->now.pod, &r->config.pod) || in_force(r)->epoch != r->want.configuration.epoch)
+        return;
+    if (epoch_lineage(v->now.epoch) > epoch_lineage(in_force(r)->epoch)) {
+        adopt(r, &v->now, "a new mediator, where a person began a lineage");
+        return;
+    }
+    r->stranger_epoch = v->now.epoch; /* an answer was lost, and the configuration has changed since */
+    if (!nobody_joins(r) || !configuration_equal(&v->now, in_force(r)))
+        return;
+    r->want.mediator = v->mediator;
+    r->want.mediator_number++;
+    r->want.self = 0;
+    r->mediator_differs = false;
+    r->mediator_ns = r->now_ns;
+    r->record = v->now;
+    r->mediator_epoch = v->now.epoch;
+    decide(r, "registered",
+           "a new mediator holds epoch %llu in the place of the one that is lost: the right to go on "
+           "alone is given back",
+           (unsigned long long)v->now.epoch);
+}
+
+void authority_mediator(struct replica *r, const struct replica_state_msg *in)
+{
+    /* The holder of the authority says itself with whom it registers. */
+    if (in->mediator_number <= r->want.mediator_number || uuid_is_none(&in->mediator) || r->want.self ||
+        r->durable.self)
+        return;
+    r->want.mediator = in->mediator;
+    r->want.mediator_number = in->mediator_number;
+    r->record = (struct configuration){0};
+    r->mediator_differs = false;
+    r->mediator_ns = 0;
+    decide(r, "mediator", "%.40s tells that another mediator has taken the place of the one that was lost",
+           peer_name(r, &in->store));
+}
+
+/* A person's decision outranks what the members agreed on. */
+static bool is_a_persons(const struct replica *r, const struct replica_verdict *v)
+{
+    const bool later = v->now.epoch && uuid_equal(&v->now.pod, &r->config.pod) &&
+                       epoch_lineage(v->now.epoch) > epoch_lineage(r->want.configuration.epoch);
+    return later || (r->want.ask.reason == ASK_PROMOTE && uuid_equal(&v->request, &r->want.ask.request));
+}
+
 bool authority_verdict(struct replica *r, const struct replica_verdict *v)
 {
+    if (is_a_persons(r, v))
+        return false;
     if (r->want.self || r->durable.self) {
         hear_record(r, v);
         return true;

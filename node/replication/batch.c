@@ -3,14 +3,15 @@
  * Header, 160 bytes: 0 magic u32, 4 version u16, 6 header bytes u16, 8 pod, 16
  * epoch, 24 run, 32 seq, 40 generation, 48 previous, 56 watermark u64, 64 total bytes,
  * 68 changes bytes, 72 directory bytes, 76 payload offset, 80 payload bytes u32, 84 records u16, 86
- * fingerprint bytes u8, 87 zero, 88 first group, 96 time in ns since 1970 u64, 104 next segment u32, 108 to
- * 143 zero, 144 meta checksum, 152 chain checksum. Directory: records × {units of 64 bytes u16, group less
- * first group u16, blocks u8, zero u8[3]}, then the blocks' fingerprints in the same order.
+ * fingerprint bytes u8, 87 zero, 88 first group, 96 time in ns since 1970 u64, 104 next segment u32, 108 zero
+ * u32, 112 floor u64, 120 to 143 zero, 144 meta checksum, 152 chain checksum. Directory: records × {units of
+ * 64 bytes u16, group less first group u16, blocks u8, zero u8[3]}, then the blocks' fingerprints in the same
+ * order.
  *
- * Generation and next segment are each member's own. The chain checksum leaves
+ * Generation, next segment and floor are each member's own. The chain checksum leaves
  * them out, so it is the same wherever the batch lies: XXH3-64 of {XXH3-64 of the header with generation,
- * next segment and both checksums 0, XXH3-64 of all that follows}. The meta checksum has them in: XXH3-64 of
- * {XXH3-64 of the header with this field 0, XXH3-64 of changes and directory}. */
+ * next segment, floor and both checksums 0, XXH3-64 of all that follows}. The meta checksum has them in:
+ * XXH3-64 of {XXH3-64 of the header with this field 0, XXH3-64 of changes and directory}. */
 #include "node/replication/batch.h"
 
 #include <assert.h>
@@ -25,6 +26,7 @@ enum {
     VERSION = 2,
     GENERATION = 40,
     NEXT_SEGMENT = 104,
+    FLOOR = 112,
     META_CHECKSUM = 144,
     CHECKSUM = 152,
     LINE = BATCH_LINE_BYTES,
@@ -53,6 +55,7 @@ static uint64_t chain_checksum(const uint8_t *b, uint32_t total)
     memcpy(header, b, sizeof header);
     put_le64(header + GENERATION, 0);
     put_le32(header + NEXT_SEGMENT, 0);
+    put_le64(header + FLOOR, 0);
     put_le64(header + META_CHECKSUM, 0);
     put_le64(header + CHECKSUM, 0);
     return pair(checksum_bytes(header, sizeof header),
@@ -90,16 +93,18 @@ void batch_seal(struct batch_header *h, void *batch)
     put_le64(b + 88, h->first_group);
     put_le64(b + 96, h->unix_ns);
     put_le32(b + NEXT_SEGMENT, h->next_segment);
+    put_le64(b + FLOOR, h->floor);
     h->checksum = chain_checksum(b, h->total_bytes);
     put_le64(b + CHECKSUM, h->checksum);
     put_le64(b + META_CHECKSUM, meta_checksum(b, h->changes_bytes, h->directory_bytes));
 }
 
-void batch_restamp(void *batch, uint64_t generation, uint32_t next_segment)
+void batch_restamp(void *batch, uint64_t generation, uint32_t next_segment, uint64_t floor)
 {
     uint8_t *b = batch;
     put_le64(b + GENERATION, generation);
     put_le32(b + NEXT_SEGMENT, next_segment);
+    put_le64(b + FLOOR, floor);
     put_le64(b + META_CHECKSUM, meta_checksum(b, get_le32(b + 68), get_le32(b + 72)));
 }
 
@@ -128,6 +133,7 @@ int batch_peek(const void *batch, size_t available, struct batch_header *out)
         .first_group = get_le64(b + 88),
         .unix_ns = get_le64(b + 96),
         .next_segment = get_le32(b + NEXT_SEGMENT),
+        .floor = get_le64(b + FLOOR),
         .checksum = get_le64(b + CHECKSUM),
     };
     if (get_le16(b + 6) != BATCH_HEADER_BYTES || h.total_bytes > BATCH_MAX_BYTES ||

@@ -38,6 +38,7 @@ struct batch_header {
     uint64_t first_group;      /* its records' groups are numbered from here */
     uint64_t unix_ns;
     uint32_t next_segment; /* where the log goes on when this segment is full: each member's own */
+    uint64_t floor;        /* durable here when this was written, all up to this one: each member's own */
     uint64_t checksum;     /* of everything but the members' own; set by batch_seal and batch_parse */
 };
 
@@ -56,7 +57,7 @@ void batch_seal(struct batch_header *header, void *batch);
 
 /* Makes a parsed batch one of another member's log, or of another generation of the same: its checksum stays.
  * Hashes header, changes and directory only. */
-void batch_restamp(void *batch, uint64_t generation, uint32_t next_segment);
+void batch_restamp(void *batch, uint64_t generation, uint32_t next_segment, uint64_t floor);
 
 /* What the first BATCH_HEADER_BYTES say, if they can be a batch's: 0, PS_ENOTFOUND (no batch here),
  * PS_EVERSION. Nothing is verified but that lengths are possible. */

@@ -11,8 +11,9 @@ enum {
     IDLE_LEASES = 4, /* that a primary may be there without serving */
 };
 
-static const char *const ask_names[ASK_REASONS] = {"nothing", "take-over",   "remove member",     "join",
-                                                   "members", "switch over", "first registration"};
+static const char *const ask_names[ASK_REASONS] = {
+    "nothing", "take-over",   "remove member",      "join",
+    "members", "switch over", "first registration", "promotion by a person"};
 
 bool mediator_is_ok(const struct replica *r)
 {
@@ -99,6 +100,8 @@ static void step_aside(struct replica *r, const struct configuration *c)
     decide(r, "fence", "epoch %llu names %.40s primary: stops serving", (unsigned long long)c->epoch,
            peer_name(r, &c->primary));
     copy_stop(r);
+    r->pace = (struct pace){0};
+    r->slow_told = 0;
     if (r->role == REPLICA_LEADING) {
         r->log_open = false;
         r->effects->stand_down(r->user);
@@ -113,6 +116,7 @@ void adopt(struct replica *r, const struct configuration *c, const char *from)
         return;
     if (!uuid_equal(&c->primary, &r->want.configuration.primary))
         r->primary_ns = r->now_ns;
+    promote_adopt(r, c);
     r->want.configuration = *c;
     if (r->want.highest_epoch < c->epoch)
         r->want.highest_epoch = c->epoch;
@@ -132,6 +136,7 @@ void adopt(struct replica *r, const struct configuration *c, const char *from)
     place_peers(r);
     if (!uuid_is_none(&r->switching)) {
         r->switching = (struct uuid){{0}};
+        r->yielding = false;
         if (r->role == REPLICA_LEADING)
             r->effects->hold(r->user, false);
     }
@@ -157,12 +162,19 @@ void replica_verdict(struct replica *r, uint64_t now_ns, const struct replica_ve
             decide(r, "refuse",
                    "another mediator answers than the one that holds this pod: its word does not count");
         r->mediator_differs = true;
+        if (!uuid_equal(&r->stranger, &v->mediator))
+            r->stranger_epoch = 0;
+        r->stranger = v->mediator;
+        r->stranger_ns = now_ns;
+        authority_stranger(r, v);
         return;
     }
     r->mediator_differs = false;
     if (!r->mediator_ns || !mediator_is_ok(r))
         r->effects->changed(r->user);
     r->mediator_ns = now_ns;
+    if (v->now.epoch && uuid_equal(&v->now.pod, &r->config.pod))
+        r->record = v->now;
     if (authority_verdict(r, v))
         return;
     const bool ours = ask_is_open(r) && uuid_equal(&v->request, &r->want.ask.request);
@@ -177,11 +189,13 @@ void replica_verdict(struct replica *r, uint64_t now_ns, const struct replica_ve
             r->want.highest_epoch = v->now.epoch;
         adopt(r, &v->now, "the mediator");
     }
+    if (ours && v->status && ask_is_open(r) && r->want.ask.reason == ASK_PROMOTE)
+        promote_refused(r, v);
 }
 
 /* ---- when a member takes over */
 
-static uint32_t rank_of(const struct replica *r, const struct uuid *store)
+uint32_t rank_of(const struct replica *r, const struct uuid *store)
 {
     const struct configuration *c = in_force(r);
     if (uuid_equal(store, &c->preferred))
@@ -211,7 +225,7 @@ static uint64_t take_over_due(const struct replica *r)
            rank_of(r, &r->config.store) * o->rank_ns;
 }
 
-static void take_over(struct replica *r)
+void take_over(struct replica *r, bool keep)
 {
     struct configuration next = *in_force(r);
     const struct uuid old = next.primary;
@@ -219,15 +233,18 @@ static void take_over(struct replica *r)
     for (uint32_t i = 0; i < next.count; i++) {
         struct member *m = &next.members[i];
         const struct peer *p = is_self(r, &m->store) ? NULL : peer_find(r, &m->store);
-        if (p && (uuid_equal(&m->store, &old) || !heard_lately(r, p, r->config.options.lease_ns)))
+        if (p && ((uuid_equal(&m->store, &old) && !keep) || !heard_lately(r, p, r->config.options.lease_ns)))
             m->in_sync = false;
     }
     const struct peer *p = peer_find(r, &old);
-    decide(r, "take-over", "%.40s is silent for %llu ms%s", peer_name(r, &old),
-           p && p->heard_ns ? (unsigned long long)((r->now_ns - p->heard_ns) / 1000000) : 0ull,
-           p && p->dead       ? ", its process has ended"
-           : p && p->heard_ns ? ""
-                              : " (never heard since this start)");
+    if (keep)
+        decide(r, "take-over", "%.40s does not reach the mediator and asks for it", peer_name(r, &old));
+    else
+        decide(r, "take-over", "%.40s is silent for %llu ms%s", peer_name(r, &old),
+               p && p->heard_ns ? (unsigned long long)((r->now_ns - p->heard_ns) / 1000000) : 0ull,
+               p && p->dead       ? ", its process has ended"
+               : p && p->heard_ns ? ""
+                                  : " (never heard since this start)");
     if (BROKEN(REPLICA_SILENCE_GRANTS)) {
         next.epoch++;
         adopt(r, &next, "silence");
@@ -262,7 +279,7 @@ static uint64_t take_over_turn(struct replica *r)
         return due;
     if (!mediator_is_ok(r) && !BROKEN(REPLICA_SILENCE_GRANTS))
         return UINT64_MAX; /* asked once it answers again, if the primary is silent then */
-    take_over(r);
+    take_over(r, false);
     return UINT64_MAX;
 }
 
@@ -275,7 +292,7 @@ uint64_t change_turn(struct replica *r)
     const struct ask *a = &r->durable.ask;
     const bool same = a->reason != ASK_NONE && uuid_equal(&a->request, &r->want.ask.request);
     /* A take-over is not repeated while the old primary serves; it stays open. */
-    const bool pointless = same && a->reason == ASK_TAKE_OVER && primary_is_back(r);
+    const bool pointless = same && a->reason == ASK_TAKE_OVER && primary_is_back(r) && !is_invited(r);
     if (same && !pointless && (!r->ask_sent_ns || r->now_ns - r->ask_sent_ns >= o->resend_ns)) {
         const struct replica_cas cas = {.mediator = r->durable.mediator,
                                         .request = a->request,

@@ -139,6 +139,7 @@ void replica_copy_taken(struct replica *r, const struct replica_copy_msg *in)
 void replica_copy_filling(struct replica *r, bool filling)
 {
     r->being_filled = filling;
+    r->commit_seq = 0; /* what was told before was of another log, maybe */
     r->applied = (struct log_id){0};
     r->tail_count = 0;
     r->durable_seq = 0;

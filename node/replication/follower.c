@@ -1,10 +1,14 @@
 /* What a member takes from its primary. Batches come in envelopes of its own epoch, in order and without
- * gaps; what it acknowledges is durable here and equal to the primary's log up to there. */
+ * gaps; what it acknowledges is durable here and equal to the primary's log up to there.
+ *
+ * No primary has more than REPLICA_AHEAD batches that are not applied, and a batch comes with the word what
+ * is committed before it. So an acknowledgement that waits until the log is applied that far holds up no
+ * commit; it holds up a primary that sends faster than this member applies. */
 #include "node/replication/replica_impl.h"
 
 void follower_reset(struct replica *r)
 {
-    r->stream_epoch = r->stream_run = 0;
+    r->stream_epoch = r->stream_run = r->acked_seq = 0;
     r->begin_waits = false;
 }
 
@@ -21,8 +25,10 @@ static struct replica_ack_msg make_ack(const struct replica *r, uint64_t run, ui
         .free_bytes = r->free_bytes,
         .status = status,
     };
-    for (uint32_t i = 0;
-         i < r->tail_count && (r->tail[i].seq <= r->durable_seq || BROKEN(REPLICA_ACK_UNFLUSHED)); i++)
+    const uint64_t far = r->applied.seq + REPLICA_AHEAD;
+    for (uint32_t i = 0; i < r->tail_count && ((r->tail[i].seq <= r->durable_seq && r->tail[i].seq <= far) ||
+                                               BROKEN(REPLICA_ACK_UNFLUSHED));
+         i++)
         ack.end = r->tail[i];
     return ack;
 }
@@ -33,7 +39,14 @@ void acknowledge(struct replica *r)
     if (!r->stream_epoch || r->stream_epoch != in_force(r)->epoch || r->truncating)
         return;
     const struct replica_ack_msg ack = make_ack(r, r->stream_run, r->stream_epoch, r->stream_number, 0);
+    r->acked_seq = ack.end.seq;
     r->effects->send_ack(r->user, &in_force(r)->primary, &ack);
+}
+
+void acknowledge_applied(struct replica *r)
+{
+    if (r->stream_epoch && least_of(r->durable_seq, r->applied.seq + REPLICA_AHEAD) > r->acked_seq)
+        acknowledge(r);
 }
 
 static bool is_from_primary(const struct replica *r, const struct uuid *pod, const struct uuid *store,

@@ -164,7 +164,10 @@ static void fill_state(const struct replica *r, const struct peer *to, struct re
         .being_filled = r->being_filled,
         .mediator_ok = mediator_is_ok(r),
     };
+    msg->mediator = r->durable.mediator;
+    msg->mediator_number = r->durable.mediator_number;
     authority_fill(r, msg);
+    switch_fill(r, msg);
     if (!to || to->told.epoch < c->epoch)
         msg->configuration = *c;
     for (uint32_t i = 0; i < r->tail_count && r->tail[i].seq <= r->durable_seq; i++) {
@@ -218,6 +221,7 @@ static void hear(struct replica *r, const struct replica_state_msg *in)
         return; /* said before it started anew */
     p->heard_ns = p->told_ns = r->now_ns;
     p->dead = false;
+    promote_hear(r, in);
     if (in->ready) {
         p->ready_ns = r->now_ns;
         p->lapsed = false;
@@ -235,7 +239,9 @@ static void learn(struct replica *r, const struct replica_state_msg *in)
         adopt(r, &in->configuration, peer_name(r, &in->store));
         authority_inherit(r, in);
     }
+    authority_mediator(r, in);
     authority_hear(r, in);
+    switch_hear(r, in);
 }
 
 static bool may_grant(const struct replica *r, const struct replica_state_msg *in)

@@ -82,6 +82,11 @@ static void waits_for(const struct replica *r, char *out, size_t size)
         (void)snprintf(out, size, "its log, which is being opened");
     else if (r->role == REPLICA_UNCONFIGURED)
         (void)snprintf(out, size, "the pod's first configuration");
+    else if (r->role == REPLICA_INHERITING && promote_waits(r))
+        (void)snprintf(
+            out, size,
+            "%.40s to say that it has stopped; if it is off for good: pod promote … --old-primary-is-off",
+            peer_name(r, &r->want.fence));
     else if (r->role == REPLICA_INHERITING && r->now_ns < r->promise_until_ns)
         (void)snprintf(out, size, "the end of the promise given to %.40s, %llu ms",
                        peer_name(r, &r->promised_store),
@@ -122,6 +127,7 @@ void replica_look(const struct replica *r, uint64_t now_ns, struct replica_info 
         .mediator_ok = mediator_is_ok(r),
         .asking = ask_is_open(r) || r->want.configuration.epoch != in_force(r)->epoch,
         .switching = !uuid_is_none(&r->switching),
+        .slowed_permille = r->slow_told,
         .mediator = r->durable.mediator,
         .alone = r->durable.self != 0,
         .heir = r->durable.bound.heir,
@@ -137,6 +143,7 @@ void replica_look(const struct replica *r, uint64_t now_ns, struct replica_info 
             .heard_ns_ago = p->heard_ns ? now_ns - p->heard_ns : UINT64_MAX,
             .matched_seq = p->matched_seq,
             .end_seq = p->told.end.seq,
+            .lag_ns = is_primary(r) ? now_ns - most_of(p->synced_ns, r->primary_ns) : 0,
             .lease_left_ns = p->lease_until_ns > now_ns ? p->lease_until_ns - now_ns : 0,
         };
         struct replica_peer_info *info = &out->peers[out->peer_count - 1];

@@ -7,7 +7,7 @@ void primary_reset_streams(struct replica *r)
     for (uint32_t i = 0; i < r->peer_count; i++) {
         struct peer *p = &r->peers[i];
         p->stream = STREAM_NONE;
-        p->matched_seq = p->shipped_seq = p->behind_ns = p->begin_ns = 0;
+        p->matched_seq = p->shipped_seq = p->behind_ns = p->begin_ns = p->mark_seq = 0;
         p->trouble = REPLICA_PEER_AWAY;
         if (!is_primary(r))
             p->lease_until_ns = 0;
@@ -40,13 +40,10 @@ static bool find_common(struct replica *r, struct peer *p, struct log_id *common
         }
     }
     const struct log_id *applied = &p->told.applied;
-    if (applied->seq > end) {
-        p->trouble = REPLICA_PEER_DIVERGED;
-        return false;
-    }
-    const bool known = known_id(r, applied->seq, &mine) == 0;
-    if (known && !log_id_equal(applied, &mine)) {
-        p->trouble = REPLICA_PEER_DIVERGED;
+    const bool known = applied->seq <= end && known_id(r, applied->seq, &mine) == 0;
+    if (applied->seq > end || (known && !log_id_equal(applied, &mine))) {
+        p->given_up = holds_what_was_given_up(r, applied);
+        p->trouble = p->given_up ? REPLICA_PEER_TOO_OLD : REPLICA_PEER_DIVERGED;
         return false;
     }
     if (r->effects->log_searching(r->user))
@@ -80,12 +77,15 @@ static void begin(struct replica *r, struct peer *p)
     if (p->trouble == REPLICA_PEER_FULL && p->told.free_bytes == 0)
         return;
     p->trouble = REPLICA_PEER_AWAY;
+    p->given_up = false;
     if (!find_common(r, p, &common)) {
         if (before != p->trouble && p->trouble != REPLICA_PEER_AWAY)
             decide(r, "stop", "%.40s, at batch %llu, %s", peer_name(r, &p->store),
                    (unsigned long long)p->told.applied.seq,
                    p->trouble == REPLICA_PEER_DIVERGED
                        ? "holds committed batches that this log does not have: a person must decide"
+                   : p->given_up
+                       ? "holds what a person gave up when this lineage was begun: it is filled anew"
                        : "is too far back for the log that is kept");
         return;
     }
@@ -162,6 +162,23 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
     p->stream_from = most_of(p->stream_from, p->matched_seq + 1);
 }
 
+/* Up to when it has all. */
+static void note_lag(struct replica *r, struct peer *p)
+{
+    const uint64_t end = log_end(r).seq;
+    const bool reached = p->mark_seq && p->matched_seq >= p->mark_seq;
+    if (p->matched_seq >= end)
+        p->synced_ns = r->now_ns;
+    else if (reached)
+        p->synced_ns = p->mark_ns;
+    if (p->matched_seq >= end || reached)
+        p->mark_seq = 0;
+    if (p->mark_seq == 0 && p->matched_seq < end) {
+        p->mark_seq = end;
+        p->mark_ns = r->now_ns;
+    }
+}
+
 static void stream_turn(struct replica *r, struct peer *p)
 {
     const uint64_t heartbeat = r->config.options.heartbeat_ns;
@@ -182,6 +199,7 @@ static void stream_turn(struct replica *r, struct peer *p)
             begin(r, p);
     }
     ship(r, p);
+    note_lag(r, p);
     /* Since when it owes us batches. */
     if (p->matched_seq >= log_end(r).seq)
         p->behind_ns = 0;
@@ -223,7 +241,7 @@ void try_to_lead(struct replica *r)
     hear_beats(r);
     if (!r->log_open || r->log_failed || r->truncating || in_force(r)->epoch != r->want.configuration.epoch ||
         (r->now_ns < r->promise_until_ns && !BROKEN(REPLICA_SKIP_LEASE)) || commit_index(r) < r->base_seq ||
-        r->applied.seq < end.seq || ask_may_empower(r))
+        r->applied.seq < end.seq || ask_may_empower(r) || promote_waits(r))
         return;
     r->role = REPLICA_LEADING;
     r->leading_epoch = in_force(r)->epoch;
@@ -362,7 +380,7 @@ static void join_turn(struct replica *r)
 
 /* ---- what people ask for */
 
-static int may_change(const struct replica *r, struct ps_error *err)
+int may_change(const struct replica *r, struct ps_error *err)
 {
     if (r->role != REPLICA_LEADING)
         return ps_error_set(err, PS_EPRECONDITION, "this node is not the primary of the pod");
@@ -444,50 +462,6 @@ int replica_rename_member(struct replica *r, uint64_t now_ns, const struct membe
     return rc;
 }
 
-int replica_switch_over(struct replica *r, uint64_t now_ns, const struct uuid *successor,
-                        struct ps_error *err)
-{
-    r->now_ns = now_ns;
-    const int rc = may_change(r, err);
-    if (rc)
-        return rc;
-    const struct peer *p = peer_find(r, successor);
-    if (is_self(r, successor))
-        return ps_error_set(err, PS_EPRECONDITION, "it is the primary already");
-    if (!p || !configuration_in_sync(in_force(r), successor) || p->stream != STREAM_FLOWING ||
-        !heard_lately(r, p, r->config.options.silence_ns))
-        return ps_error_set(err, PS_EPRECONDITION, "%.40s is not in sync", peer_name(r, successor));
-    if (!mediator_is_ok(r) || r->want.self)
-        return ps_error_set(err, PS_EPRECONDITION,
-                            "the mediator is not to be reached, or does not hold the pod again yet");
-    r->switching = *successor;
-    r->switching_until_ns = now_ns + 2 * r->config.options.lease_ns;
-    decide(r, "switch over", "to %.40s: new requests wait until all batches are committed",
-           peer_name(r, successor));
-    r->effects->hold(r->user, true);
-    return 0;
-}
-
-static uint64_t switch_turn(struct replica *r)
-{
-    if (uuid_is_none(&r->switching) || r->role != REPLICA_LEADING)
-        return UINT64_MAX;
-    const struct peer *p = peer_find(r, &r->switching);
-    if (r->now_ns >= r->switching_until_ns || !p) {
-        /* An answer that comes later still counts: the ask stays open, under our lease. */
-        decide(r, "go on", "the switchover did not come about in time");
-        r->switching = (struct uuid){{0}};
-        r->effects->hold(r->user, false);
-        return UINT64_MAX;
-    }
-    if (!ask_is_open(r) && p->matched_seq == log_end(r).seq && r->applied.seq == log_end(r).seq) {
-        struct configuration next = *in_force(r);
-        next.primary = r->switching;
-        ask(r, ASK_SWITCH_OVER, &next);
-    }
-    return r->switching_until_ns;
-}
-
 uint64_t replica_needed(const struct replica *r)
 {
     uint64_t seq = r->applied.seq;
@@ -511,6 +485,35 @@ static void limit_free(struct replica *r)
     r->effects->limit_free(r->user, least);
 }
 
+/* Batches that it lacks. Asynchronous members slow nobody, and a full copy leaves room for the log behind it.
+ */
+static uint64_t gap_of(const struct replica *r, const struct peer *p)
+{
+    const uint64_t end = log_end(r).seq, at = most_of(p->matched_seq, p->told.end.seq);
+    if (counts(r, p) || p->async || !can_stream(r, p) || p->trouble != REPLICA_PEER_AWAY || at >= end)
+        return 0;
+    return end - at > r->config.options.join_batches ? end - at : 0;
+}
+
+static uint64_t pace_turn(struct replica *r)
+{
+    uint64_t gap = 0;
+    for (uint32_t i = 0; i < r->peer_count && r->role == REPLICA_LEADING; i++)
+        gap = most_of(gap, gap_of(r, &r->peers[i]));
+    const uint32_t slowed = pace_look(&r->pace, r->now_ns, gap);
+    if ((slowed == 0) != (r->slow_told == 0))
+        decide(r, "pace",
+               slowed
+                   ? "a member does not catch up, it lacks %llu batches: hosts are slowed, by 28 %% at most"
+                   : "hosts are not slowed any more: the farthest member lacks %llu batches",
+               (unsigned long long)gap);
+    if (slowed != r->slow_told) {
+        r->slow_told = slowed;
+        r->effects->slow(r->user, slowed);
+    }
+    return gap ? r->pace.at_ns + PACE_EVERY_NS : UINT64_MAX;
+}
+
 uint64_t primary_turn(struct replica *r)
 {
     uint64_t next = UINT64_MAX;
@@ -532,6 +535,7 @@ uint64_t primary_turn(struct replica *r)
     join_turn(r);
     next = least_of(next, copy_turn(r));
     next = least_of(next, switch_turn(r));
+    next = least_of(next, pace_turn(r));
     limit_free(r);
     return next;
 }

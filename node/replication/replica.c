@@ -21,6 +21,8 @@ const struct replica_options replica_defaults = {
     .stuck_ns = 3000000000,
     .clean_heartbeats = 10,
     .join_batches = 8,
+    .stable_heartbeats = 40,
+    .move_again_ns = 30000000000,
 };
 
 struct peer *peer_find(struct replica *r, const struct uuid *store)
@@ -171,6 +173,8 @@ void replica_applied(struct replica *r, const struct log_id *applied)
     memmove(r->tail, r->tail + gone, (r->tail_count - gone) * sizeof r->tail[0]);
     r->tail_count -= gone;
     r->applied = *applied;
+    if (gone && !is_primary(r))
+        acknowledge_applied(r);
 }
 
 void replica_free_bytes(struct replica *r, uint64_t bytes)
@@ -216,8 +220,9 @@ void replica_persisted(struct replica *r, uint64_t now_ns, int status)
 static bool state_differs(const struct durable *a, const struct durable *b)
 {
     return a->configuration.epoch != b->configuration.epoch || a->highest_epoch != b->highest_epoch ||
-           !uuid_equal(&a->mediator, &b->mediator) || a->ask.reason != b->ask.reason ||
-           !uuid_equal(&a->ask.request, &b->ask.request) || right_differs(a, b);
+           !uuid_equal(&a->mediator, &b->mediator) || a->mediator_number != b->mediator_number ||
+           a->ask.reason != b->ask.reason || !uuid_equal(&a->ask.request, &b->ask.request) ||
+           !uuid_equal(&a->fence, &b->fence) || right_differs(a, b);
 }
 
 static void persist(struct replica *r)

@@ -18,24 +18,27 @@
 enum {
     REPLICA_PEERS_MAX = CONFIGURATION_MEMBERS_MAX - 1,
     REPLICA_TAIL_MAX = 16,          /* ids in a STATE; a tail is never longer than the batches in flight */
+    REPLICA_AHEAD = 3,              /* a member acknowledges no more than that beyond what it has applied */
     REPLICA_DECISIONS = 256,        /* kept in memory for `why` */
     REPLICA_STATE_BYTES_MAX = 1536, /* durable state, encoded */
 };
 
 struct replica_options {
-    uint64_t heartbeat_ns;     /* 250 ms */
-    uint64_t lease_ns;         /* 1 s: what a primary may rely on, from its own stamp */
-    uint64_t margin_ns;        /* 100 ms: how much longer a member keeps its promise */
-    uint64_t early_ns;         /* 200 ms: a take-over is asked for that much before the promise ends */
-    uint64_t rank_ns;          /* 100 ms: and later by this for each member of better rank */
-    uint64_t silence_ns;       /* 750 ms: a silent member is removed */
-    uint64_t unacked_ns;       /* 1.5 s: one that does not make batches durable, too */
-    uint64_t resend_ns;        /* 500 ms: an open ask */
-    uint64_t report_ns;        /* 1 s: epoch to the mediator */
-    uint64_t mediator_lost_ns; /* 3 s without an answer */
-    uint64_t stuck_ns;         /* 3 s: a reactor that has no turn, or a flush that does not end, is silent */
-    uint32_t clean_heartbeats; /* 10 before a member may join */
-    uint32_t join_batches;     /* 8: nearer to the end than this is near */
+    uint64_t heartbeat_ns;      /* 250 ms */
+    uint64_t lease_ns;          /* 1 s: what a primary may rely on, from its own stamp */
+    uint64_t margin_ns;         /* 100 ms: how much longer a member keeps its promise */
+    uint64_t early_ns;          /* 200 ms: a take-over is asked for that much before the promise ends */
+    uint64_t rank_ns;           /* 100 ms: and later by this for each member of better rank */
+    uint64_t silence_ns;        /* 750 ms: a silent member is removed */
+    uint64_t unacked_ns;        /* 1.5 s: one that does not make batches durable, too */
+    uint64_t resend_ns;         /* 500 ms: an open ask */
+    uint64_t report_ns;         /* 1 s: epoch to the mediator */
+    uint64_t mediator_lost_ns;  /* 3 s without an answer */
+    uint64_t stuck_ns;          /* 3 s: a reactor that has no turn, or a flush that does not end, is silent */
+    uint32_t clean_heartbeats;  /* 10 before a member may join */
+    uint32_t join_batches;      /* 8: nearer to the end than this is near */
+    uint32_t stable_heartbeats; /* 40 before the pod moves to a member without a person's order */
+    uint64_t move_again_ns;     /* 30 s: between two such moves */
 };
 extern const struct replica_options replica_defaults;
 
@@ -69,8 +72,11 @@ struct replica_state_msg {
     bool being_filled; /* with a full copy: it has no log */
     bool mediator_ok;  /* it had an answer of the mediator lately */
     enum replica_bind bind;
-    struct uuid heir; /* BOUND: to whom; else none */
-    uint64_t nonce;   /* of the bid; UNBOUND: all bids of the sender up to this one are over */
+    struct uuid heir;         /* BOUND: to whom; else none */
+    uint64_t nonce;           /* of the bid; UNBOUND: all bids of the sender up to this one are over */
+    struct uuid mediator;     /* its store, as the sender knows it durably */
+    uint64_t mediator_number; /* mediators that the pod has had before that one: the higher one counts */
+    struct uuid yields_to;    /* a primary that reaches no mediator asks this member to take over; or none */
 };
 
 /* Primary to member: what follows `after`, which both have, comes next. `follows` are the ids of the first
@@ -211,6 +217,8 @@ struct replica_effects {
     /* The pod's log: replica_truncated follows. */
     void (*truncate)(void *user, uint64_t seq);
     void (*commit)(void *user, uint64_t seq);
+    /* What was told to be committed and is not applied is not: it was of a lineage that was given up. */
+    void (*forget_commit)(void *user);
     /* Take requests as primary of this epoch from now on; the log is applied to its end. */
     void (*lead)(void *user, uint64_t epoch);
     void (*lead_epoch)(void *user, uint64_t epoch);
@@ -220,6 +228,9 @@ struct replica_effects {
     /* Leading: take in no new requests (they wait), or go on: around a switchover. */
     void (*hold)(void *user, bool hold);
     void (*limit_free)(void *user, uint64_t bytes);
+    /* Leading: for so many thousandths of the time nothing that changes something is begun, so that a member
+     * can catch up. */
+    void (*slow)(void *user, uint32_t permille);
     /* What is at `seq` in the log: 0 or PS_ENOTFOUND. */
     int (*id_at)(void *user, uint64_t seq, struct log_id *out);
     uint64_t (*log_first)(void *user);
@@ -339,6 +350,15 @@ int replica_rename_member(struct replica *replica, uint64_t now_ns, const struct
                           struct ps_error *err);
 int replica_switch_over(struct replica *replica, uint64_t now_ns, const struct uuid *successor,
                         struct ps_error *err);
+/* Who shall lead whenever it is in sync: a member, or none. */
+int replica_prefer(struct replica *replica, uint64_t now_ns, const struct uuid *store, struct ps_error *err);
+
+/* A person makes this member primary whatever it lacks: a new lineage of the pod, in which it is alone in
+ * sync. What others hold beyond its log is given up; they are filled anew. It takes over when the mediator
+ * has put that on record, and serves when the former primary has said that it has stopped, unless a person
+ * knows that it is off. Asked again with `old_primary_is_off` it waits no more. PS_EPRECONDITION with a
+ * detail. */
+int replica_promote(struct replica *replica, uint64_t now_ns, bool old_primary_is_off, struct ps_error *err);
 
 /* ---- looking */
 
@@ -372,6 +392,8 @@ struct replica_peer_info {
     uint64_t heard_ns_ago;
     uint64_t matched_seq, end_seq; /* durable and known to be equal; this member's log end */
     uint64_t lease_left_ns;        /* that it gave us */
+    uint64_t
+        lag_ns; /* as primary: it has all that was here so long ago; since we lead, if it was never heard */
     char copy[160]; /* of a full copy: how far it is, or why there is none; empty: nothing to say */
 };
 
@@ -381,8 +403,9 @@ struct replica_info {
     struct log_id applied, end;
     uint64_t commit_seq;
     bool lease_held, mediator_ok, asking, switching;
-    bool alone;       /* may change the configuration without the mediator */
-    struct uuid heir; /* who may, as far as this member has bound itself; none: nobody */
+    uint32_t slowed_permille; /* by so much hosts are slowed for a member that catches up */
+    bool alone;               /* may change the configuration without the mediator */
+    struct uuid heir;         /* who may, as far as this member has bound itself; none: nobody */
     struct uuid mediator;
     struct replica_peer_info peers[REPLICA_PEERS_MAX];
     uint32_t peer_count;

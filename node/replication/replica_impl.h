@@ -9,6 +9,9 @@
  *   primary.c   streams to members, commit, removal, joining
  *   follower.c  what a member takes from its primary
  *   copy.c      full copies, at both ends
+ *   promote.c   a person's decision to go on with what is here
+ *   switch.c    switchover: ordered, to the preferred member, or to one that reaches the mediator
+ *   pace.c      how much hosts are slowed for a member that catches up
  *   look.c      decisions, states for people */
 #ifndef PS_NODE_REPLICATION_REPLICA_IMPL_H
 #define PS_NODE_REPLICATION_REPLICA_IMPL_H
@@ -18,6 +21,7 @@
 
 #include "common/prng.h"
 #include "node/replication/mutation.h"
+#include "node/replication/pace.h"
 #include "node/replication/replica.h"
 
 enum ask_reason {
@@ -27,7 +31,8 @@ enum ask_reason {
     ASK_JOIN,
     ASK_MEMBERS, /* a person's or the cluster's change of the list */
     ASK_SWITCH_OVER,
-    ASK_FIRST, /* the pod is not known to the mediator yet */
+    ASK_FIRST,   /* the pod is not known to the mediator yet */
+    ASK_PROMOTE, /* a person's: a new lineage */
     ASK_REASONS,
 };
 
@@ -48,11 +53,13 @@ struct bound {
 /* What must survive a restart. */
 struct durable {
     struct configuration configuration;
-    struct uuid mediator;   /* store id of the mediator that granted it */
-    uint64_t highest_epoch; /* seen or proposed */
+    struct uuid mediator;     /* store id of the mediator that granted it */
+    uint64_t mediator_number; /* of those that were lost before */
+    uint64_t highest_epoch;   /* seen or proposed */
     struct ask ask;
     struct bound bound;
-    uint64_t self; /* the bid that all members in sync answered: changes alone are allowed; 0: none is */
+    uint64_t self;     /* the bid that all members in sync answered: changes alone are allowed; 0: none is */
+    struct uuid fence; /* promoted by a person: who has to say first that it has stopped; or none */
 };
 
 size_t durable_encode(const struct durable *state, void *out); /* at most REPLICA_STATE_BYTES_MAX */
@@ -83,12 +90,15 @@ struct peer {
     uint64_t broken_ns;   /* when the last stream ended: what was told before is old */
     uint64_t matched_seq; /* acknowledged in this epoch, to this run */
     uint64_t shipped_seq;
-    uint64_t behind_ns; /* since when it is not at our end; 0: it is */
-    bool joining;       /* counts already, though the configuration doesn't say so yet */
+    uint64_t behind_ns;         /* since when it is not at our end; 0: it is */
+    uint64_t synced_ns;         /* it has all that was here then; 0: not known */
+    uint64_t mark_seq, mark_ns; /* our end some time ago, which it had not reached; 0: none */
+    bool joining;               /* counts already, though the configuration doesn't say so yet */
     uint64_t join_seq;
     uint64_t copy_seq;               /* it has, or is given, a copy up to this batch */
     uint64_t copy_after_ns;          /* when the next one may begin */
     char copy_text[160];             /* what came of the last one */
+    bool given_up;                   /* it holds committed batches of a lineage that a person gave up */
     enum replica_peer_state trouble; /* TOO_OLD, DIVERGED or FULL; else AWAY */
 };
 
@@ -118,6 +128,7 @@ struct replica {
     /* As member. */
     uint64_t stream_epoch, stream_run; /* whose batches follow our end */
     uint64_t stream_number;            /* the last one that was begun */
+    uint64_t acked_seq;                /* of it */
     bool being_filled;                 /* with a full copy */
     bool begin_waits, truncating;
     uint64_t truncating_to;
@@ -130,11 +141,15 @@ struct replica {
     uint64_t streams;  /* begun so far */
     uint64_t base_seq; /* end of what was inherited */
     uint64_t limit_told;
+    struct pace pace; /* for the member that catches up */
+    uint32_t slow_told;
     struct uuid copying; /* who is given a full copy */
     uint64_t copies, copy_permille, copy_bytes;
-    uint64_t leading_epoch; /* last one told to the pod */
-    struct uuid switching;  /* successor of a switchover under way */
-    uint64_t switching_until_ns;
+    uint64_t leading_epoch;                /* last one told to the pod */
+    struct uuid switching;                 /* successor of a switchover under way */
+    bool yielding;                         /* it asks the mediator itself, which we don't reach */
+    uint64_t switching_until_ns, moved_ns; /* moved: when it was tried last without a person's order */
+    uint64_t invited_ns;                   /* as member: when the primary asked us last to take over */
 
     /* Mediator. */
     uint64_t ask_sent_ns, report_ns, mediator_ns; /* last sent, sent, answered; 0: never */
@@ -142,10 +157,14 @@ struct replica {
 
     /* Pre-election, as primary. */
     uint64_t started_ns;
-    uint64_t bid, bids;      /* that members are asked to answer, 0: none; made by this run */
-    uint64_t mediator_epoch; /* on record there, as far as it was told; 0: not known */
+    uint64_t bid, bids;          /* that members are asked to answer, 0: none; made by this run */
+    uint64_t mediator_epoch;     /* on record there, as far as it was told; 0: not known */
+    struct configuration record; /* same; epoch 0: not known */
+    struct uuid stranger; /* the store of a mediator that answers and is not ours, when `mediator_differs` */
+    uint64_t stranger_ns; /* its last answer */
+    uint64_t stranger_epoch; /* on record there, as far as it was told */
     struct {
-        struct uuid request;
+        struct uuid request, mediator;
         uint64_t epoch, expected_epoch, sent_ns;
     } registration; /* the last one that was sent */
 
@@ -211,6 +230,10 @@ bool ask_is_open(const struct replica *r);
 void new_request(struct replica *r, struct uuid *id);
 void adopt(struct replica *r, const struct configuration *configuration, const char *from);
 uint64_t change_turn(struct replica *r);
+/* Asks for the pod; `keep`: the primary stays in sync. */
+void take_over(struct replica *r, bool keep);
+/* Order in which members take over: 0 first. */
+uint32_t rank_of(const struct replica *r, const struct uuid *store);
 /* Somebody else could be primary if the open ask was granted without our knowing. */
 bool ask_may_empower(const struct replica *r);
 
@@ -220,6 +243,8 @@ bool is_bound(const struct replica *r);
 bool is_alone(const struct replica *r);
 /* Somebody can be asked to change the configuration: the mediator, or nobody needs to be. */
 bool may_propose(const struct replica *r);
+/* It has not answered for so long. */
+bool mediator_is_lost(const struct replica *r, uint64_t for_ns);
 /* Changes the configuration alone, or asks. */
 void propose(struct replica *r, enum ask_reason reason, struct configuration *next);
 /* What of it goes into a state. */
@@ -233,6 +258,10 @@ void authority_adopt(struct replica *r, const struct configuration *c);
 /* True: the mediator's word counts for nothing else. */
 bool authority_verdict(struct replica *r, const struct replica_verdict *v);
 uint64_t authority_turn(struct replica *r);
+/* The mediator that answers is not ours: it may be the one to register with. */
+void authority_stranger(struct replica *r, const struct replica_verdict *v);
+/* Who speaks knows a later mediator than we do. */
+void authority_mediator(struct replica *r, const struct replica_state_msg *in);
 
 /* lease.c */
 uint64_t lease_turn(struct replica *r);
@@ -252,14 +281,41 @@ void expect_all(struct replica *r);
 /* primary.c */
 void primary_reset_streams(struct replica *r);
 uint64_t primary_turn(struct replica *r);
+/* 0, or PS_EPRECONDITION: not the primary, or another change is under way. */
+int may_change(const struct replica *r, struct ps_error *err);
 void try_to_lead(struct replica *r);
 /* It begins again when the member has told where it stands, which it is asked now. */
 void break_stream(struct replica *r, struct peer *p);
 
-/* member.c */
+/* switch.c */
+uint64_t switch_turn(struct replica *r);
+/* Whom the members are told to take over. */
+void switch_fill(const struct replica *r, struct replica_state_msg *msg);
+void switch_hear(struct replica *r, const struct replica_state_msg *in);
+/* The primary asked us lately. */
+bool is_invited(const struct replica *r);
+
+/* follower.c */
 uint64_t follower_turn(struct replica *r);
 void follower_reset(struct replica *r);
 void acknowledge(struct replica *r);
+/* More is applied: what waited for it is acknowledged. */
+void acknowledge_applied(struct replica *r);
+
+/* promote.c */
+/* A configuration of a later lineage than ours is adopted, or one that ends the question. */
+void promote_adopt(struct replica *r, const struct configuration *c);
+/* The mediator did not grant it. */
+void promote_refused(struct replica *r, const struct replica_verdict *v);
+/* Somebody is heard. */
+void promote_hear(struct replica *r, const struct replica_state_msg *in);
+/* Serving waits for the former primary to have stopped. */
+static inline bool promote_waits(const struct replica *r)
+{
+    return !uuid_is_none(&r->want.fence);
+}
+/* This member holds batches that a person gave up. */
+bool holds_what_was_given_up(const struct replica *r, const struct log_id *applied);
 
 /* copy.c */
 uint64_t copy_turn(struct replica *r);

@@ -128,6 +128,10 @@ int main(int argc, char **argv)
         total.unanswered += r.unanswered;
         total.leads += r.leads;
         total.copies += r.copies;
+        total.promotions += r.promotions;
+        total.yields += r.yields;
+        total.moves += r.moves;
+        total.mediators += r.mediators;
         total.crashes += r.crashes;
         total.cuts += r.cuts;
         total.pauses += r.pauses;
@@ -147,9 +151,12 @@ int main(int argc, char **argv)
                  " writes, %" PRIu64 " reads, %" PRIu64 " unanswered; %" PRIu64 " primaries, %" PRIu64
                  " crashes, %" PRIu64 " cuts, %" PRIu64 " pauses, %" PRIu64 " stalls, %" PRIu64
                  " mediator outages, %" PRIu64 " pre-elections, %" PRIu64
-                 " changes without mediator; %" PRIu64 " full copies; %" PRIu64 " failed\n",
+                 " changes without mediator; %" PRIu64 " full copies; %" PRIu64 " promotions, %" PRIu64
+                 " primaries that yielded, %" PRIu64 " moves to the preferred, %" PRIu64
+                 " mediators replaced; %" PRIu64 " failed\n",
                  runs, (double)total.virtual_ns / 1e9, total.events, cpu, total.writes, total.reads,
                  total.unanswered, total.leads, total.crashes, total.cuts, total.pauses, total.stalls,
-                 total.mediator_outages, total.elections, total.alone, total.copies, failed);
+                 total.mediator_outages, total.elections, total.alone, total.copies, total.promotions,
+                 total.yields, total.moves, total.mediators, failed);
     return expect ? failed == 0 : failed != 0;
 }

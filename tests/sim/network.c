@@ -146,6 +146,9 @@ static void link_decided(void *user, const struct replica_decision *d)
     n->w->result->leads += strcmp(d->kind, "lead") == 0;
     n->w->result->elections += strcmp(d->kind, "elected") == 0;
     n->w->result->alone += strcmp(d->kind, "alone") == 0;
+    n->w->result->yields += strcmp(d->kind, "take-over") == 0 && strstr(d->text, "asks for it");
+    n->w->result->moves += strcmp(d->kind, "switch over") == 0 && strstr(d->text, "which is preferred");
+    n->w->result->mediators += strcmp(d->kind, "registered") == 0 && strstr(d->text, "a new mediator");
 }
 
 static void link_changed(void *user)
@@ -410,6 +413,7 @@ void found(struct world *w)
         (void)snprintf(c.members[i].node, sizeof c.members[i].node, "%s", w->nodes[i].name);
     }
     struct ps_error err = {0};
+    person_prefers(w, &c);
     const int rc = replica_found(member_replica(w->nodes[0].member), clock_of(&w->nodes[0]), &c, &err);
     if (rc)
         fail(w, "the pod can't be founded: %s", err.detail);

@@ -213,6 +213,7 @@ static void node_start(struct node *n)
         .links = &sim_links,
         .user = n,
     };
+    person_sets(w, &config.options);
     heartbeat_init(&n->heartbeat, &config.options);
     at(w, w->now, EVENT_BEAT, n->index, n->life, NULL);
     static struct ps_error errors[SIM_NODES_MAX];
@@ -241,6 +242,11 @@ static void node_crash(struct node *n)
     if (!n->up)
         return;
     trace(w, "%s: crashes", n->name);
+    if (n->opened) {
+        struct replica_info info;
+        replica_look(member_replica(n->member), clock_of(n), &info);
+        n->last_epoch = info.configuration.epoch;
+    }
     w->result->crashes++;
     n->paused_until = n->stalled_until = 0;
     blkdev_mem_power_cut(n->disk, &w->prng, cuts[below(w, 4)]);
@@ -422,6 +428,9 @@ static void fault(struct world *w)
             wake(n);
         }
         break;
+    case FAULT_PERSON:
+        person_promotes(w);
+        break;
     case FAULTS:
         break;
     }
@@ -468,10 +477,10 @@ static void heal(struct world *w)
     w->faults = false;
     w->clogged = false;
     memset(w->cut, 0, sizeof w->cut);
-    w->mediator_up = true;
-    mediator_restart(w);
+    mediator_returns(w);
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
+        n->off = false;
         n->paused_until = n->stalled_until = n->disk_slow_until = 0;
         if (!n->up)
             node_start(n);
@@ -485,10 +494,8 @@ static void expire(struct world *w)
         for (unsigned b = 0; b < ENDS; b++)
             if (w->cut[a][b] && w->now >= w->cut_until[a][b])
                 w->cut[a][b] = false;
-    if (!w->mediator_up && w->now >= w->mediator_until) {
-        w->mediator_up = true;
-        mediator_restart(w);
-    }
+    if (!w->mediator_up && w->now >= w->mediator_until)
+        mediator_returns(w);
 }
 
 /* ---- running */
@@ -549,11 +556,14 @@ static void happen(struct world *w, const struct event *e)
         at(w, w->now + below(w, 300 * MS), EVENT_START, n->index, 0, NULL);
         break;
     case EVENT_START:
-        if (!n->up)
+        if (!n->up && !n->off)
             node_start(n);
         break;
     case EVENT_HOST:
         host_turn(&w->hosts[e->node], e->life);
+        break;
+    case EVENT_PERSON:
+        person_promotes(w);
         break;
     case EVENT_SECOND_FAULT:
         if (w->faults)
@@ -803,6 +813,7 @@ static void begin(struct world *w)
         w->fault_every = 30;
     }
     w->fault_weight[FAULT_LONG_AWAY] = long_away ? 12 : 0;
+    person_begins(w);
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
         const struct blkdev_mem_options disk = {.size_bytes = disk_bytes, .max_io_bytes = 1 << 20};

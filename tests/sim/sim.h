@@ -36,7 +36,10 @@ struct sim_result {
     uint64_t writes, reads, unanswered; /* answered ones; the others */
     uint64_t copies;                    /* members that were given a full copy */
     uint64_t leads, crashes, cuts, pauses, stalls, mediator_outages;
-    uint64_t elections, alone;  /* a primary might go on without the mediator; changes that it made so */
+    uint64_t elections, alone; /* a primary might go on without the mediator; changes that it made so */
+    uint64_t promotions, yields, moves,
+        mediators;              /* by persons; to who reaches the mediator; to the preferred
+                                   member; that took the place of one that was lost */
     uint64_t longest_outage_ns; /* without an answered write, in the phase with faults */
 };
 

@@ -37,6 +37,7 @@ enum event_kind {
     EVENT_START,
     EVENT_HOST,
     EVENT_FAULT,
+    EVENT_PERSON,
     EVENT_SECOND_FAULT, /* while the mediator is lost; `what` says which */
 };
 
@@ -53,6 +54,7 @@ enum fault_kind {
     FAULT_CLOGGED,
     FAULT_SWITCH_OVER,
     FAULT_LONG_AWAY, /* longer than a small disk keeps the log for it */
+    FAULT_PERSON,    /* no fault: somebody promotes a member whose heir is gone */
     FAULTS,
 };
 
@@ -107,7 +109,9 @@ struct node {
     struct blkdev *disk;
     struct member_pod *member;
     bool up, opened;
-    uint64_t life; /* counts its starts */
+    uint64_t life;       /* counts its starts */
+    uint64_t last_epoch; /* in force there when it crashed */
+    bool off;            /* a person says so: it does not start before all is well */
     uint64_t turn_at;
     uint64_t paused_until, stalled_until;
     struct heartbeat heartbeat;
@@ -169,6 +173,8 @@ struct world {
     uint64_t make_life;
     unsigned make_node;
     bool faults, stopping;
+    bool persons;       /* somebody promotes members, and mediators lose their records */
+    uint64_t mediators; /* that there were */
     unsigned fault_every, fault_weight[FAULTS];
     uint64_t last_write_ns;
 };
@@ -209,6 +215,14 @@ static inline bool is_beat(const struct message *m)
 void mediator_restart(struct world *w);
 /* The first configuration of the pod. */
 void found(struct world *w);
+
+/* person.c */
+void person_begins(struct world *w);
+void person_promotes(struct world *w);
+void person_prefers(struct world *w, struct configuration *first);
+void person_sets(const struct world *w, struct replica_options *options);
+/* The mediator comes back: with its records, or without if the members can do without them. */
+void mediator_returns(struct world *w);
 
 /* host.c */
 /* `serial`: of the request that it stops waiting for, if it still does; 0: does what it does next. */

@@ -752,6 +752,26 @@ static int snapshot_create(struct pod *pod, struct pod_manage *req, struct image
     return 0;
 }
 
+/* Snapshots are found behind their volumes, and skipped then. */
+static int snapshot_all(struct pod *pod, struct pod_manage *req, struct image **out)
+{
+    struct pod_manage one = *req;
+    char volume[POD_NAME_MAX + 1];
+    for (size_t i = 0; i < pod->nimages; i++) {
+        if (pod->images[i]->info.kind != POD_VOLUME)
+            continue;
+        (void)snprintf(volume, sizeof volume, "%.*s", POD_NAME_MAX, pod->images[i]->info.name);
+        (void)snprintf(one.name, sizeof one.name, "%s@%.*s", volume, POD_NAME_MAX, req->name);
+        const int status = snapshot_create(pod, &one, out);
+        if (status) {
+            req->error = one.error;
+            return status;
+        }
+        req->count++;
+    }
+    return req->count ? 0 : PS_ENOTFOUND;
+}
+
 static int snapshot_delete(struct pod *pod, struct pod_manage *req)
 {
     struct image *snapshot;
@@ -822,6 +842,9 @@ static int manage_now(struct pod *pod, struct pod_manage *req)
         break;
     case POD_SNAPSHOT_CREATE:
         status = snapshot_create(pod, req, &image);
+        break;
+    case POD_SNAPSHOT_ALL:
+        status = snapshot_all(pod, req, &image);
         break;
     case POD_SNAPSHOT_DELETE:
         status = snapshot_delete(pod, req);

@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     put_le64(buf + CHECKSUM,
              pair(checksum_bytes(header, sizeof header),
                   checksum_bytes(buf + BATCH_HEADER_BYTES, h.total_bytes - BATCH_HEADER_BYTES)));
-    batch_restamp(buf, h.generation, h.next_segment);
+    batch_restamp(buf, h.generation, h.next_segment, h.floor);
     uint8_t *exact = malloc(h.total_bytes); /* so that a read past the end is seen */
     memcpy(exact, buf, h.total_bytes);
     assert(batch_parse(exact, h.total_bytes, &again) == 0);

@@ -457,6 +457,35 @@ static void wrong_contents_under_a_right_sum_are_refused(void **state)
     }
 }
 
+static void a_member_begins_the_next_lineage_alone_and_changes_nothing_else(void **state)
+{
+    (void)state;
+    const struct configuration now = some_configuration();
+    for (uint32_t who = 1; who < now.count; who++) { /* in sync, behind, asynchronous */
+        struct configuration next = now;
+        next.epoch += 1 + (1ull << 32);
+        next.primary = now.members[who].store;
+        for (uint32_t i = 0; i < next.count; i++)
+            next.members[i].in_sync = i == who;
+        next.members[who].mode = MEMBER_SYNC;
+        expect_granted(&now, &next, who + 1);
+        expect_refusal(&now, &next, 1, PS_EPERM, "becomes its primary");
+        struct configuration other = next;
+        other.epoch += 1ull << 32;
+        expect_refusal(&now, &other, who + 1, PS_EINVAL, "lineage 2 does not follow 0");
+        other = next;
+        other.members[0].in_sync = true;
+        expect_refusal(&now, &other, who + 1, PS_EPERM, "changes nothing else");
+        other = next;
+        other.preferred = store(1);
+        expect_refusal(&now, &other, who + 1, PS_EPERM, "changes nothing else");
+    }
+    /* The primary does not leave its lineage by the way. */
+    struct configuration jump = now;
+    jump.epoch += 1ull << 32;
+    expect_refusal(&now, &jump, 1, PS_EPERM, "changes nothing else");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +497,7 @@ int main(void)
         cmocka_unit_test(the_epoch_must_grow),
         cmocka_unit_test(a_configuration_that_is_wrong_in_itself_follows_nothing),
         cmocka_unit_test(a_configuration_of_another_pod_does_not_follow),
+        cmocka_unit_test(a_member_begins_the_next_lineage_alone_and_changes_nothing_else),
         cmocka_unit_test(the_primary_may_remove_add_rename_and_prefer),
         cmocka_unit_test(the_primary_may_hand_over_to_a_member_in_sync_only),
         cmocka_unit_test(a_member_in_sync_may_take_over_with_a_smaller_sync_set),

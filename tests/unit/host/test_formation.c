@@ -75,7 +75,7 @@ static void the_node_with_the_least_name_founds_with_all_in_sync(void **state)
     assert_int_equal(configuration_check(&a.configuration, NULL), 0);
     assert_true(uuid_equal(&a.configuration.pod, &in.self.pod));
     assert_true(uuid_equal(&a.configuration.primary, &in.self.store));
-    assert_true(uuid_equal(&a.configuration.preferred, &in.self.store));
+    assert_true(uuid_is_none(&a.configuration.preferred));
     assert_int_equal(a.configuration.count, 2);
     assert_int_equal(configuration_sync_count(&a.configuration), 2);
     assert_string_equal(a.configuration.members[1].node, "n2");

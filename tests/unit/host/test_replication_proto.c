@@ -48,6 +48,9 @@ static struct replica_state_msg some_state(void)
         .bind = REPLICA_BOUND,
         .heir = id(3),
         .nonce = UINT64_MAX - 1,
+        .mediator = id(4),
+        .mediator_number = 7,
+        .yields_to = id(5),
     };
     for (uint32_t i = 0; i < REPLICA_TAIL_MAX; i++)
         s.tail[i] = log_id_of(41 + i);

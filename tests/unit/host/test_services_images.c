@@ -404,10 +404,37 @@ static void every_change_is_sent_on_to_the_primary_and_every_look_is_answered_he
     assert_int_equal(a.status, PS_ENOTFOUND);
 }
 
+static void a_snapshot_of_the_pod_is_made_of_each_volume_and_told_by_their_number(void **state)
+{
+    struct services_world *w = *state;
+    char v[] = "v", u[] = "u", name[] = "now", wrong[] = "v@now", pod[] = "elsewhere", empty[] = "";
+    Pstorage__V1__CreateAllSnapshotsRequest request = PSTORAGE__V1__CREATE_ALL_SNAPSHOTS_REQUEST__INIT;
+    (void)create(w, v, GIB);
+    (void)create(w, u, GIB);
+    answer_free(&a);
+    request.name = wrong;
+    (void)call(w, &a, SNAPSHOTS, "CreateAll", &request.base);
+    assert_int_equal(a.status, PS_EINVAL);
+    answer_free(&a);
+    request.name = name;
+    request.pod = pod;
+    (void)call(w, &a, SNAPSHOTS, "CreateAll", &request.base);
+    assert_int_equal(a.status, PS_ENOTFOUND);
+    answer_free(&a);
+    request.pod = empty;
+    const Pstorage__V1__SnapshotResponse *made = call(w, &a, SNAPSHOTS, "CreateAll", &request.base);
+    assert_int_equal(a.status, PS_OK);
+    assert_int_equal(made->count, 2);
+    struct pod_image_info info;
+    assert_int_equal(pod_image_by_name(w->pod, "v@now", &info), PS_OK);
+    assert_int_equal(pod_image_by_name(w->pod, "u@now", &info), PS_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_WORLD(a_volume_is_made_as_asked),
+        IN_WORLD(a_snapshot_of_the_pod_is_made_of_each_volume_and_told_by_their_number),
         IN_WORLD(a_bad_name_or_size_is_refused_with_what_is_wrong),
         IN_WORLD(a_change_that_is_sent_again_gives_the_first_result),
         IN_WORLD(a_pod_that_is_not_here_is_not_found),

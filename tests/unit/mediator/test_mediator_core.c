@@ -388,6 +388,22 @@ static void what_nodes_told_survives_a_restart(void **state)
     assert_int_equal(rig_change(r, 2, 0x20, 1, &take_over), MEDIATOR_HIGHER_EPOCH);
 }
 
+/* A person gives up the one that made it. */
+static void the_next_lineage_is_granted_to_a_member_though_a_higher_epoch_was_told(void **state)
+{
+    struct rig *r = *state;
+    rig_register(r, POD);
+    uint64_t epoch = 0;
+    assert_int_equal(report(r, "c", 3, &epoch), 0);
+    const struct configuration promoted = rig_configuration(POD, 4 + (1ull << 32), 2, "2");
+    assert_int_equal(rig_change(r, 2, 0x20, 1, &promoted), MEDIATOR_GRANTED);
+    says(r, "a person gave up what the others alone may have held");
+    assert_int_equal(rig_epoch(r, POD), 4 + (1ull << 32));
+    /* The one that was given up can't register what it made any more. */
+    const struct configuration made_alone = rig_configuration(POD, 3, 1, "1");
+    assert_int_equal(rig_change(r, 1, 0x10, 1, &made_alone), MEDIATOR_EPOCH_MOVED);
+}
+
 static void a_report_of_what_is_known_writes_nothing(void **state)
 {
     struct rig *r = *state;
@@ -761,6 +777,7 @@ int main(void)
         T(an_old_request_id_does_not_grant_something_else),
         T(a_refusal_that_is_repeated_does_not_fill_the_history),
         T(told_of_a_higher_epoch_nobody_but_the_holder_is_granted_anything),
+        T(the_next_lineage_is_granted_to_a_member_though_a_higher_epoch_was_told),
         T(the_holder_registers_exactly_what_it_holds_and_all_goes_on),
         T(what_nodes_told_survives_a_restart),
         T(a_report_of_what_is_known_writes_nothing),

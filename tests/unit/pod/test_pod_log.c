@@ -274,7 +274,9 @@ static void appends_beyond_what_is_committed_are_bounded(void **state)
     steps(b, 100);
     assert_int_equal(b->durable.seq, POD_LOG_APPENDS_MAX);
     assert_int_equal(applied_of(b), 0);
-    assert_int_equal(pod_log_append(b->rig.pod, g->log.at[9].data, g->log.at[9].bytes, &err), PS_ELIMIT);
+    assert_int_equal(pod_log_append(b->rig.pod, g->log.at[POD_LOG_APPENDS_MAX + 1].data,
+                                    g->log.at[POD_LOG_APPENDS_MAX + 1].bytes, &err),
+                     PS_ELIMIT);
     pod_log_commit(b->rig.pod, 1000); /* ahead of what is here */
     for (uint64_t seq = POD_LOG_APPENDS_MAX + 1; seq <= g->log.end; seq++)
         assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
@@ -502,9 +504,10 @@ static void a_torn_end_is_dropped_and_damage_before_it_is_found_out(void **state
     assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
     for (uint64_t i = 0; i < 5; i++)
         write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
-    for (uint64_t seq = 1; seq <= 5; seq++)
+    for (uint64_t seq = 1; seq <= 5; seq++) { /* each when the one before is durable */
         assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
-    steps(b, 60);
+        steps(b, 60);
+    }
     assert_int_equal(b->durable.seq, 5);
     struct blkdev_mem_options options = {.size_bytes = DEVICE, .max_io_bytes = MIB};
     struct blkdev *copy = blkdev_mem_create(&options);
@@ -512,13 +515,13 @@ static void a_torn_end_is_dropped_and_damage_before_it_is_found_out(void **state
     blkdev_mem_peek(b->rig.mem, 0, all, DEVICE, true);
     blkdev_mem_poke(copy, 0, all, DEVICE);
     free(all);
-    spoil(b, 5); /* nobody says that it was committed */
+    spoil(b, 5); /* nobody says that it was durable */
     const uint64_t at = segment_addr(b->rig.pod, log_index_get(b->rig.pod->log_index, 3)->segment) +
                         log_index_get(b->rig.pod->log_index, 3)->offset;
     member_crash(b, BLKDEV_MEM_LOSE);
     assert_int_equal(member_open(b), 0);
     assert_int_equal(b->durable.seq, 4);
-    /* The same with one that a later one says was committed. */
+    /* The same with one that a later one says was durable. */
     member_crash(b, BLKDEV_MEM_LOSE);
     blkdev_destroy(b->rig.mem);
     b->rig.mem = b->rig.dev = copy;
@@ -528,6 +531,60 @@ static void a_torn_end_is_dropped_and_damage_before_it_is_found_out(void **state
     blkdev_mem_poke(copy, at, block, BLOCK);
     assert_int_equal(member_open(b), PS_EDATALOSS);
     assert_non_null(strstr(b->rig.error.detail, "batch 3 "));
+}
+
+/* A member that catches up needs fewer flushes than its primary did; what such a write leaves when it is cut
+ * short is a torn end, whatever its batches say that was committed. */
+static void what_comes_while_flash_is_busy_is_written_at_once(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2), *b = &g->members[1];
+    struct blkdev_health before, after;
+    b->away = true;
+    assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
+    for (uint64_t i = 0; i < 11; i++)
+        write_noise(a, "v", i * BLOCK, BLOCK, i);
+    blkdev_health(b->rig.dev, &before);
+    for (uint64_t seq = 1; seq <= 12; seq++)
+        assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
+    steps(b, 60);
+    blkdev_health(b->rig.dev, &after);
+    assert_int_equal(b->durable.seq, 12);
+    assert_int_equal(after.write_ops - before.write_ops, 3);
+    spoil(b, 7);
+    member_crash(b, BLKDEV_MEM_LOSE);
+    assert_int_equal(member_open(b), 0);
+    assert_int_equal(b->durable.seq, 6);
+    for (uint64_t seq = 7; seq <= 12; seq++)
+        assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
+    pod_log_commit(b->rig.pod, g->log.end);
+    member_wait_applied(b, g->log.end);
+    b->away = false;
+    group_check(g);
+}
+
+static void hosts_that_are_slowed_wait_for_their_part_of_the_time(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 1);
+    static struct pending p;
+    const uint64_t ms = 1000000;
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    rig_settle(&a->rig);
+    pod_slow(a->rig.pod, 250);
+    a->rig.now_ns = (a->rig.now_ns / (40 * ms) + 1) * 40 * ms;
+    submit(a, &p, POD_WRITE, 0, BLOCK);
+    steps(a, 50);
+    assert_false(p.done);
+    assert_int_equal(pod_turn(a->rig.pod, a->rig.now_ns) % (40 * ms), 10 * ms);
+    a->rig.now_ns = a->rig.now_ns / (40 * ms) * 40 * ms + 10 * ms;
+    steps(a, 50);
+    assert_true(p.done && p.status == 0);
+    pod_image_close(p.image);
+    submit(a, &p, POD_WRITE, 0, BLOCK);
+    steps(a, 50);
+    assert_true(p.done && p.status == 0);
+    pod_image_close(p.image);
 }
 
 /* ---- reads */
@@ -897,6 +954,49 @@ static void a_follower_without_room_says_so(void **state)
     group_create(g, 0, DEVICE, 1); /* for the teardown */
 }
 
+/* ---- snapshots of all volumes */
+
+static void a_snapshot_of_the_pod_is_one_instant_of_all_its_volumes_on_each_member(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2);
+    char name[16];
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_ALL, "s", NULL, 0), PS_ENOTFOUND);
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "v%d", i);
+        assert_int_equal(rig_create_volume(&a->rig, name, MIB), 0);
+        write_noise(a, name, 0, 64 * KIB, (uint64_t)i + 1);
+    }
+    const uint64_t before = applied_of(a);
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_ALL, "s", NULL, 0), 0);
+    assert_int_equal(applied_of(a), before + 1);
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "v%d", i);
+        write_noise(a, name, 0, 64 * KIB, 100);
+        snprintf(name, sizeof name, "v%d@s", i);
+        assert_noise(a, name, 0, 64 * KIB, (uint64_t)i + 1);
+    }
+    group_check(g);
+    /* All or none. */
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_CREATE, "v2@t", NULL, 0), 0);
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_ALL, "t", NULL, 0), PS_EEXISTS);
+    struct pod_image_info info;
+    assert_int_equal(pod_image_by_name(a->rig.pod, "v0@t", &info), PS_ENOTFOUND);
+    for (int i = 3; i < 100; i++) {
+        snprintf(name, sizeof name, "v%d", i);
+        assert_int_equal(rig_create_volume(&a->rig, name, MIB), 0);
+    }
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_ALL, "u", NULL, 0), PS_ELIMIT);
+    assert_int_equal(pod_image_by_name(a->rig.pod, "v0@u", &info), PS_ENOTFOUND);
+    for (int i = 80; i < 100; i++) {
+        snprintf(name, sizeof name, "v%d", i);
+        assert_int_equal(rig_named(&a->rig, POD_VOLUME_DELETE, name, NULL, 0), 0);
+    }
+    assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_ALL, "u", NULL, 0), 0);
+    assert_int_equal(pod_image_by_name(a->rig.pod, "v79@u", &info), 0);
+    group_check(g);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -915,6 +1015,8 @@ int main(void)
         TEST(what_was_truncated_stays_away_and_what_was_kept_stays),
         TEST(a_dropped_batch_that_lies_behind_the_end_is_not_taken),
         TEST(a_torn_end_is_dropped_and_damage_before_it_is_found_out),
+        TEST(what_comes_while_flash_is_busy_is_written_at_once),
+        TEST(hosts_that_are_slowed_wait_for_their_part_of_the_time),
         TEST(reads_wait_until_they_may),
         TEST(an_abandoned_pod_has_all_that_was_durable),
         TEST(a_closed_member_opens_without_anything_to_replay),
@@ -924,6 +1026,7 @@ int main(void)
         TEST(log_is_kept_for_a_member_that_lags_while_there_is_space),
         TEST(a_restarted_leader_knows_the_log_that_lies_in_its_flash),
         TEST(a_follower_without_room_says_so),
+        TEST(a_snapshot_of_the_pod_is_one_instant_of_all_its_volumes_on_each_member),
     };
     return cmocka_run_group_tests_name("pod_log", tests, NULL, NULL);
 }

@@ -220,14 +220,14 @@ static void a_batch_stamped_anew_keeps_its_checksum(void **state)
         make(rig, seed, (unsigned)(seed * 7 % 300), BATCH_PAYLOAD_MAX);
         batch_seal(&rig->h, rig->buf);
         memcpy(before, rig->buf, BATCH_MAX_BYTES);
-        batch_restamp(rig->buf, seed * 1000, (uint32_t)seed + 5);
+        batch_restamp(rig->buf, seed * 1000, (uint32_t)seed + 5, seed + 7);
         assert_int_equal(batch_parse(rig->buf, rig->h.total_bytes, &h), 0);
         assert_int_equal(batch_parse_directory(rig->buf, rig->h.total_bytes, &directory), 0);
         assert_true(h.generation == seed * 1000 && h.next_segment == seed + 5);
         assert_int_equal(h.checksum, rig->h.checksum);
         assert_same(&h, &directory);
         /* And back: it is what it was, byte for byte. */
-        batch_restamp(rig->buf, rig->h.generation, rig->h.next_segment);
+        batch_restamp(rig->buf, rig->h.generation, rig->h.next_segment, rig->h.floor);
         assert_memory_equal(rig->buf, before, rig->h.total_bytes);
         /* Its own fields are as well protected as the rest. */
         put_le64(rig->buf + 40, 1);

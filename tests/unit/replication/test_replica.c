@@ -35,6 +35,8 @@ struct rig {
     struct replica_state_msg told; /* last heartbeat */
     uint64_t committed, truncated_to;
     bool truncates;
+    uint32_t slowed;
+    unsigned copies;         /* begun */
     struct uuid stopped;     /* told last to be sent nothing any more */
     struct heartbeat *beats; /* NULL: it has none but its states */
     bool beats_between;      /* they are asked for a lease after each exchange */
@@ -109,6 +111,10 @@ static void commit(void *user, uint64_t seq)
 {
     ((struct rig *)user)->committed = seq;
 }
+static void forget_commit(void *user)
+{
+    ((struct rig *)user)->committed = 0;
+}
 static void lead(void *user, uint64_t epoch)
 {
     (void)epoch;
@@ -141,6 +147,10 @@ static uint64_t log_first(void *user)
 {
     return ((struct rig *)user)->end ? 1 : 0;
 }
+static void slow(void *user, uint32_t permille)
+{
+    ((struct rig *)user)->slowed = permille;
+}
 static bool log_searching(void *user)
 {
     (void)user;
@@ -157,7 +167,7 @@ static void changed(void *user)
 
 static void on_copy_start(void *user, const struct uuid *to, const struct replica_copy_msg *envelope)
 {
-    (void)user;
+    ((struct rig *)user)->copies++;
     (void)to;
     (void)envelope;
 }
@@ -189,10 +199,30 @@ static bool exchange(void *user, uint64_t now_ns, const struct replica_view *vie
 }
 
 static const struct replica_effects effects = {
-    send_state,   send_begin,   ship,    send_ack,  ask_mediator,  report_mediator,
-    persist,      truncate_log, commit,  lead,      lead_epoch,    stand_down,
-    hold,         limit_free,   id_at,   log_first, log_searching, on_copy_start,
-    on_copy_stop, decided,      changed, exchange,
+    .send_state = send_state,
+    .send_begin = send_begin,
+    .ship = ship,
+    .send_ack = send_ack,
+    .ask_mediator = ask_mediator,
+    .report_mediator = report_mediator,
+    .persist = persist,
+    .truncate = truncate_log,
+    .commit = commit,
+    .forget_commit = forget_commit,
+    .lead = lead,
+    .lead_epoch = lead_epoch,
+    .stand_down = stand_down,
+    .hold = hold,
+    .limit_free = limit_free,
+    .slow = slow,
+    .id_at = id_at,
+    .log_first = log_first,
+    .log_searching = log_searching,
+    .copy_start = on_copy_start,
+    .copy_stop = on_copy_stop,
+    .decided = decided,
+    .changed = changed,
+    .exchange = exchange,
 };
 
 /* ---- the rig */
@@ -360,6 +390,69 @@ static void a_promise_outlives_the_lease_that_rests_on_it(void **state)
     assert_true(b.led);
     end(&a);
     end(&b);
+}
+
+static void hosts_are_slowed_while_a_member_does_not_catch_up(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(3, A, 1 << A), .mediator = mediator, .highest_epoch = 3};
+    start(&g, A, 2, 10 * SECOND, &d, 5000);
+    turn(&g, g.now + 1100 * MS);
+    hears(&g, B, 1, 3, 100);
+    acks(&g, B, 2, 3, 100);
+    for (uint64_t i = 1; i <= 40; i++) {
+        g.now += 250 * MS;
+        mediator_answers(&g, &d.configuration);
+        hears(&g, B, 1, 3, 100 + i);
+        acks(&g, B, 2, 3, 100 + i);
+    }
+    assert_int_equal(g.slowed, PACE_MOST);
+    /* It is there: nobody is slowed. */
+    hears(&g, B, 1, 3, 4995);
+    acks(&g, B, 2, 3, 4995);
+    assert_int_equal(g.slowed, 0);
+    end(&g);
+}
+
+/* So a primary can't fill a member that applies slowly with what it can't hold. */
+static void a_member_acknowledges_little_more_than_it_has_applied(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(3, A, 1 << A), .mediator = mediator, .highest_epoch = 3};
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    const struct replica_begin_msg begin = {.pod = pod,
+                                            .store = store(A),
+                                            .run = 2,
+                                            .epoch = 3,
+                                            .stream = 1,
+                                            .after = id_of(5),
+                                            .commit_seq = 30};
+    struct replica_ack_msg refusal;
+    assert_true(replica_begin(g.r, g.now, &begin, &refusal));
+    turn(&g, g.now);
+    assert_int_equal(g.ack.end.seq, 5);
+    for (uint64_t seq = 6; seq <= 15; seq++) {
+        const struct replica_append_msg append = {.pod = pod,
+                                                  .store = store(A),
+                                                  .run = 2,
+                                                  .epoch = 3,
+                                                  .stream = 1,
+                                                  .id = id_of(seq),
+                                                  .commit_seq = 30};
+        const struct log_id before = id_of(seq - 1), id = id_of(seq);
+        bool fresh;
+        assert_true(replica_append(g.r, g.now, &append, &before, &fresh, &refusal) && fresh);
+        replica_durable(g.r, &id);
+    }
+    assert_int_equal(g.ack.end.seq, 5 + REPLICA_AHEAD);
+    const struct log_id applied = id_of(9);
+    replica_applied(g.r, &applied);
+    assert_int_equal(g.ack.end.seq, 9 + REPLICA_AHEAD);
+    end(&g);
 }
 
 static void an_ask_is_durable_before_it_is_sent(void **state)
@@ -973,6 +1066,475 @@ static void a_joiner_is_let_in_alone_when_it_has_bound_itself(void **state)
     end(&g);
 }
 
+/* ---- promotion by a person */
+
+#define LINEAGE (1ull << 32)
+
+/* B is bound to A, which is gone; the mediator is back. */
+static struct durable bound_to_a(void)
+{
+    return (struct durable){.configuration = configuration(4, A, 1 << A | 1 << B),
+                            .mediator = mediator,
+                            .highest_epoch = 4,
+                            .bound = {.heir = store(A), .epoch = 4, .nonce = 9}};
+}
+
+static void grant(struct rig *g)
+{
+    const struct replica_verdict v = {
+        .mediator = g->cas.mediator, .request = g->cas.request, .now = g->cas.next};
+    replica_verdict(g->r, g->now, &v);
+    turn(g, g->now);
+    persisted(g);
+}
+
+static void a_person_frees_who_is_bound_to_a_primary_that_is_gone(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct ps_error err = {0};
+    const struct durable d = bound_to_a();
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    assert_int_equal(replica_promote(g.r, g.now, true, &err), PS_EPRECONDITION);
+    assert_non_null(strstr(err.detail, "no mediator answers"));
+    /* The mediator has an older configuration on record than what the heir made alone. */
+    const struct configuration recorded = configuration(3, A, 1 << A | 1 << B | 1 << C);
+    mediator_answers(&g, &recorded);
+    turn(&g, g.now + 5 * SECOND);
+    mediator_answers(&g, &recorded);
+    assert_int_equal(g.asks, 0);
+    assert_int_equal(replica_promote(g.r, g.now, true, &err), 0);
+    turn(&g, g.now);
+    assert_int_equal(g.asks, 0);
+    persisted(&g);
+    assert_int_equal(g.asks, 1);
+    assert_int_equal(g.cas.expected_epoch, 3);
+    assert_int_equal(g.cas.next.epoch, LINEAGE + 5);
+    assert_int_equal(configuration_sync_count(&g.cas.next), 1);
+    assert_int_equal(configuration_may_follow(&recorded, &g.cas.next, &g.cas.requester, &err), 0);
+    grant(&g);
+    assert_true(g.led);
+    struct replica_info info;
+    replica_look(g.r, g.now, &info);
+    assert_true(uuid_is_none(&info.heir));
+    /* The heir comes back with what it made alone: it is told, and gets no part of the log before it obeys.
+     */
+    struct replica_state_msg heir = state_of(A, 2, 9, 8);
+    heir.configuration = configuration(9, A, 1 << A);
+    heir.bind = REPLICA_ALONE;
+    heir.nonce = 9;
+    hears_state(&g, &heir);
+    assert_int_equal(role_of(&g), REPLICA_LEADING);
+    assert_int_equal(g.begins, 0);
+    end(&g);
+}
+
+static void the_former_primary_obeys_a_later_lineage_whatever_it_made_alone(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct durable d = {.configuration = configuration(9, A, 1 << A),
+                        .mediator = mediator,
+                        .highest_epoch = 9,
+                        .self = 1ull << 32};
+    start(&g, A, 2, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 2 * SECOND);
+    assert_true(g.led);
+    const struct configuration next = configuration(LINEAGE + 5, B, 1 << B);
+    mediator_answers(&g, &next);
+    turn(&g, g.now);
+    assert_true(g.stood_down);
+    assert_int_equal(role_of(&g), REPLICA_RETURNING);
+    assert_false(replica_may_read(g.r, g.now));
+    end(&g);
+}
+
+static void a_promoted_member_waits_until_the_former_primary_has_stopped(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct ps_error err = {0};
+    const struct durable d = bound_to_a();
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 2 * SECOND);
+    mediator_answers(&g, &d.configuration);
+    assert_int_equal(replica_promote(g.r, g.now, false, &err), 0);
+    turn(&g, g.now);
+    persisted(&g);
+    grant(&g);
+    assert_false(g.led);
+    assert_int_equal(role_of(&g), REPLICA_INHERITING);
+    /* Also after a restart. */
+    struct durable granted;
+    assert_int_equal(durable_decode(g.state, g.state_bytes, &granted, &err), 0);
+    assert_int_equal(granted.configuration.epoch, LINEAGE + 5);
+    end(&g);
+    start(&g, B, 2, 20 * SECOND, &granted, 5);
+    turn(&g, g.now + 2 * SECOND);
+    assert_false(g.led);
+    hears(&g, A, 1, 4, 9); /* it goes on */
+    assert_false(g.led);
+    assert_int_equal(replica_promote(g.r, g.now, true, &err), PS_EPRECONDITION);
+    assert_non_null(strstr(err.detail, "it is heard"));
+    hears(&g, A, 1, LINEAGE + 5, 9);
+    assert_true(g.led);
+    end(&g);
+    /* Or until somebody knows that it is off. */
+    start(&g, B, 2, 20 * SECOND, &granted, 5);
+    turn(&g, g.now + 2 * SECOND);
+    assert_false(g.led);
+    assert_int_equal(replica_promote(g.r, g.now, true, &err), 0);
+    turn(&g, g.now);
+    assert_true(g.led);
+    end(&g);
+}
+
+static void what_a_person_gave_up_is_filled_anew_and_not_merged(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {.configuration = configuration(LINEAGE + 5, B, 1 << B),
+                              .mediator = mediator,
+                              .highest_epoch = LINEAGE + 5};
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 2 * SECOND);
+    assert_true(g.led);
+    hears(&g, A, 1, LINEAGE + 5, 9); /* batches up to 9, of epoch 1 */
+    turn(&g, g.now);
+    assert_int_equal(g.begins, 0);
+    assert_int_equal(g.copies, 1);
+    end(&g);
+    /* In its own lineage nobody decided that: a person has to. */
+    const struct durable first = {
+        .configuration = configuration(5, B, 1 << B), .mediator = mediator, .highest_epoch = 5};
+    start(&g, B, 1, 10 * SECOND, &first, 5);
+    turn(&g, g.now + 2 * SECOND);
+    hears(&g, A, 1, 5, 9);
+    turn(&g, g.now);
+    assert_int_equal(g.copies, 0);
+    end(&g);
+}
+
+/* What the former primary called committed was said of its own log. */
+static void what_was_said_of_the_former_lineage_commits_nothing_of_the_next(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(3, A, 1 << A), .mediator = mediator, .highest_epoch = 3};
+    start(&g, C, 1, 10 * SECOND, &d, 5);
+    const struct replica_begin_msg begin = {.pod = pod,
+                                            .store = store(A),
+                                            .run = 2,
+                                            .epoch = 3,
+                                            .stream = 1,
+                                            .after = id_of(5),
+                                            .commit_seq = 30};
+    struct replica_ack_msg refusal;
+    assert_true(replica_begin(g.r, g.now, &begin, &refusal));
+    turn(&g, g.now);
+    assert_int_equal(g.committed, 30);
+    struct replica_state_msg told = state_of(B, 1, LINEAGE + 5, 7);
+    told.configuration = configuration(LINEAGE + 5, B, 1 << B);
+    told.ready = true;
+    hears_state(&g, &told);
+    assert_int_equal(g.committed, 0);
+    persisted(&g);
+    turn(&g, g.now + SECOND);
+    assert_int_equal(g.told.commit_seq, 5);
+    end(&g);
+}
+
+static void nobody_is_promoted_while_the_primary_serves(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct ps_error err = {0};
+    const struct durable d = {
+        .configuration = configuration(3, A, 1 << A), .mediator = mediator, .highest_epoch = 3};
+    start(&g, C, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 2 * SECOND);
+    mediator_answers(&g, &d.configuration);
+    struct replica_state_msg told = state_of(A, 1, 3, 7);
+    told.ready = true;
+    hears_state(&g, &told);
+    assert_int_equal(replica_promote(g.r, g.now, true, &err), PS_EPRECONDITION);
+    assert_non_null(strstr(err.detail, "serves"));
+    end(&g);
+}
+
+/* ---- another mediator */
+
+static const struct uuid new_mediator = {{6}};
+
+static void who_may_go_on_alone_registers_with_a_mediator_that_knows_nothing(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct durable d = {.configuration = configuration(4, A, 1 << A | 1 << B),
+                        .mediator = mediator,
+                        .highest_epoch = 4,
+                        .self = 1ull << 32};
+    start(&g, A, 2, 10 * SECOND, &d, 5);
+    turn(&g, g.now + SECOND);
+    const struct replica_verdict there = {.mediator = new_mediator};
+    replica_verdict(g.r, g.now, &there);
+    turn(&g, g.now);
+    hears(&g, B, 1, 4, 5);
+    assert_int_equal(g.asks, 1);
+    assert_true(uuid_equal(&g.cas.mediator, &new_mediator));
+    assert_int_equal(g.cas.expected_epoch, 0);
+    assert_true(configuration_equal(&g.cas.next, &d.configuration));
+    /* The answer to what was granted was lost, and there is another configuration by now: it is known. */
+    struct configuration older = d.configuration;
+    older.epoch = 3;
+    struct replica_verdict v = {
+        .mediator = new_mediator, .request = g.cas.request, .status = PS_EABORTED, .now = older};
+    replica_verdict(g.r, g.now, &v);
+    turn(&g, g.now);
+    assert_int_equal(g.cas.expected_epoch, 3);
+    v = (struct replica_verdict){.mediator = new_mediator, .request = g.cas.request, .now = d.configuration};
+    replica_verdict(g.r, g.now, &v);
+    turn(&g, g.now);
+    struct durable now;
+    struct ps_error err;
+    assert_true(g.persists);
+    assert_int_equal(durable_decode(g.state, g.state_bytes, &now, &err), 0);
+    assert_true(uuid_equal(&now.mediator, &new_mediator));
+    assert_int_equal(now.mediator_number, 1);
+    assert_int_equal(now.self, 0);
+    end(&g);
+}
+
+static void a_member_takes_over_the_new_mediator_at_once_with_the_end_of_its_bond(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = bound_to_a();
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    const struct replica_verdict there = {.mediator = new_mediator};
+    replica_verdict(g.r, g.now, &there);
+    struct replica_state_msg told = state_of(A, 2, 4, 5);
+    told.bind = REPLICA_UNBOUND;
+    told.nonce = 9;
+    told.mediator = new_mediator;
+    told.mediator_number = 1;
+    hears_state(&g, &told);
+    struct durable now;
+    struct ps_error err;
+    assert_true(g.persists);
+    assert_int_equal(durable_decode(g.state, g.state_bytes, &now, &err), 0);
+    assert_true(uuid_is_none(&now.bound.heir));
+    assert_true(uuid_equal(&now.mediator, &new_mediator));
+    persisted(&g);
+    /* What was said before comes late. */
+    told.mediator = mediator;
+    told.mediator_number = 0;
+    hears_state(&g, &told);
+    assert_false(g.persists);
+    assert_true(uuid_equal(&g.told.mediator, &new_mediator));
+    end(&g);
+}
+
+static void a_person_may_promote_with_a_mediator_that_knows_nothing(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct ps_error err = {0};
+    const struct durable d = bound_to_a();
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 2 * SECOND);
+    const struct replica_verdict there = {.mediator = new_mediator};
+    replica_verdict(g.r, g.now, &there);
+    assert_int_equal(replica_promote(g.r, g.now, true, &err), 0);
+    turn(&g, g.now);
+    persisted(&g);
+    assert_true(uuid_equal(&g.cas.mediator, &new_mediator));
+    assert_int_equal(g.cas.expected_epoch, 0);
+    grant(&g);
+    assert_true(g.led);
+    end(&g);
+}
+
+/* ---- the pod moves without an order */
+
+/* B and C answer; who of them reaches the mediator. */
+static void members_answer(struct rig *g, int mediator_ok)
+{
+    for (int who = B; who <= C; who++) {
+        struct replica_state_msg answer = state_of(who, 1, 4, 5);
+        answer.stamp = g->told.stamp;
+        answer.stream_epoch = 4;
+        answer.stream_run = 2;
+        answer.mediator_ok = (mediator_ok & 1 << who) != 0;
+        replica_state_answer(g->r, g->now, &answer);
+    }
+    turn(g, g->now + 250 * MS);
+}
+
+static void leads_two(struct rig *g, int preferred)
+{
+    struct durable d = {.configuration = configuration(4, A, 1 << A | 1 << B | 1 << C),
+                        .mediator = mediator,
+                        .highest_epoch = 4};
+    if (preferred)
+        d.configuration.preferred = store(preferred);
+    start(g, A, 2, 10 * SECOND, &d, 5);
+    turn(g, g->now + 1100 * MS);
+    for (int who = B; who <= C; who++) {
+        hears(g, who, 1, 4, 5);
+        acks(g, who, 2, 4, 5);
+    }
+    assert_true(g->led);
+}
+
+static void a_primary_that_alone_lacks_the_mediator_yields(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration now = configuration(4, A, 1 << A | 1 << B | 1 << C);
+    leads_two(&g, 0);
+    for (int i = 0; i < 50; i++) {
+        mediator_answers(&g, &now);
+        members_answer(&g, 1 << B | 1 << C);
+    }
+    const uint64_t last = g.now - 250 * MS;
+    for (int i = 0; i < 60 && uuid_is_none(&g.told.yields_to); i++)
+        members_answer(&g, 1 << C);
+    const struct uuid c = store(C);
+    assert_true(uuid_equal(&g.told.yields_to, &c));
+    assert_int_equal(g.asks, 0);
+    assert_int_equal(role_of(&g), REPLICA_LEADING);
+    /* Not before who lost it with us would have noticed. */
+    assert_true(g.now - last >= 2 * replica_defaults.mediator_lost_ns);
+    /* It does not come about: hosts go on, and it is not tried again at once. */
+    for (int i = 0; i < 12; i++)
+        members_answer(&g, 1 << C);
+    assert_true(uuid_is_none(&g.told.yields_to));
+    end(&g);
+    /* Nobody reaches it: there is nobody to yield to, the members go on without. */
+    leads_two(&g, 0);
+    for (int i = 0; i < 60; i++) {
+        members_answer(&g, 0);
+        assert_true(uuid_is_none(&g.told.yields_to));
+    }
+    assert_int_equal(g.told.bind, REPLICA_BIDS);
+    end(&g);
+}
+
+static void an_invited_member_asks_for_the_pod_and_keeps_its_primary_in_sync(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration c = configuration(4, A, 1 << A | 1 << B | 1 << C);
+    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 4};
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    struct replica_state_msg told = state_of(A, 2, 4, 5), other = state_of(C, 1, 4, 5);
+    told.ready = true;
+    told.stamp = 77;
+    mediator_answers(&g, &c);
+    hears_state(&g, &other);
+    hears_state(&g, &told);
+    assert_false(g.persists);
+    told.yields_to = store(C);
+    hears_state(&g, &told);
+    assert_false(g.persists);
+    told.yields_to = store(B);
+    hears_state(&g, &told);
+    persisted(&g);
+    assert_int_equal(g.asks, 1); /* though its promise lasts */
+    assert_true(uuid_equal(&g.cas.next.primary, &g.cas.requester));
+    assert_int_equal(configuration_sync_count(&g.cas.next), 3);
+    struct ps_error err;
+    assert_int_equal(configuration_may_follow(&c, &g.cas.next, &g.cas.requester, &err), 0);
+    /* It serves when the former one holds the new configuration. */
+    grant(&g);
+    acks(&g, C, 1, g.cas.next.epoch, 5);
+    assert_false(g.led);
+    hears(&g, C, 1, g.cas.next.epoch, 5);
+    acks(&g, C, 1, g.cas.next.epoch, 5);
+    hears(&g, A, 2, g.cas.next.epoch, 5);
+    acks(&g, A, 1, g.cas.next.epoch, 5);
+    assert_true(g.led);
+    end(&g);
+}
+
+static void the_pod_moves_to_the_preferred_member_when_that_one_is_stable(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration c = configuration(4, A, 1 << A | 1 << B | 1 << C);
+    leads_two(&g, C);
+    for (uint32_t i = 0; i < 60 && !g.persists; i++) {
+        mediator_answers(&g, &c);
+        members_answer(&g, 1 << B | 1 << C);
+        assert_true(!g.persists || i + 1 >= replica_defaults.stable_heartbeats);
+    }
+    persisted(&g);
+    const struct uuid preferred = store(C);
+    assert_int_equal(g.asks, 1);
+    assert_true(uuid_equal(&g.cas.next.primary, &preferred));
+    assert_int_equal(configuration_sync_count(&g.cas.next), 3);
+    end(&g);
+    /* Nobody is preferred: whoever leads goes on. */
+    leads_two(&g, 0);
+    for (int i = 0; i < 100; i++) {
+        mediator_answers(&g, &c);
+        members_answer(&g, 1 << B | 1 << C);
+    }
+    assert_false(g.persists);
+    end(&g);
+}
+
+/* Who orders a switchover wants it to last. */
+static void an_ordered_switchover_moves_the_preference_along(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct ps_error err;
+    leads_two(&g, A);
+    struct configuration c = configuration(4, A, 1 << A | 1 << B | 1 << C);
+    const struct uuid b = store(B), none = {{0}};
+    mediator_answers(&g, &c);
+    assert_int_equal(replica_switch_over(g.r, g.now, &b, &err), 0);
+    members_answer(&g, 1 << B | 1 << C);
+    persisted(&g);
+    assert_true(uuid_equal(&g.cas.next.preferred, &b));
+    end(&g);
+    leads_two(&g, A);
+    mediator_answers(&g, &c);
+    assert_int_equal(replica_prefer(g.r, g.now, &none, &err), 0);
+    turn(&g, g.now);
+    persisted(&g);
+    assert_true(uuid_is_none(&g.cas.next.preferred));
+    end(&g);
+}
+
+static void how_far_a_member_lags_is_told_in_time(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct replica_info info;
+    leads_two(&g, 0);
+    members_answer(&g, 0);
+    replica_look(g.r, g.now, &info);
+    assert_true(info.peers[0].lag_ns <= 250 * MS);
+    const struct log_id next = id_of(6);
+    replica_sealed(g.r, &next);
+    replica_durable(g.r, &next);
+    g.end = 6;
+    turn(&g, g.now);
+    acks(&g, C, 2, 4, 6);
+    turn(&g, g.now + 400 * MS);
+    replica_look(g.r, g.now, &info);
+    assert_int_equal(info.peers[0].lag_ns, 400 * MS);
+    assert_int_equal(info.peers[1].lag_ns, 0);
+    acks(&g, B, 2, 4, 6);
+    replica_look(g.r, g.now, &info);
+    assert_int_equal(info.peers[0].lag_ns, 0);
+    end(&g);
+}
+
 static void a_promise_of_the_heartbeats_thread_is_kept_by_a_reactor_that_was_held_up(void **state)
 {
     (void)state;
@@ -1175,6 +1737,22 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_acknowledgement_for_an_older_run_or_epoch_does_not_count),
         cmocka_unit_test(a_promise_outlives_the_lease_that_rests_on_it),
+        cmocka_unit_test(hosts_are_slowed_while_a_member_does_not_catch_up),
+        cmocka_unit_test(a_member_acknowledges_little_more_than_it_has_applied),
+        cmocka_unit_test(a_person_frees_who_is_bound_to_a_primary_that_is_gone),
+        cmocka_unit_test(the_former_primary_obeys_a_later_lineage_whatever_it_made_alone),
+        cmocka_unit_test(a_promoted_member_waits_until_the_former_primary_has_stopped),
+        cmocka_unit_test(what_a_person_gave_up_is_filled_anew_and_not_merged),
+        cmocka_unit_test(what_was_said_of_the_former_lineage_commits_nothing_of_the_next),
+        cmocka_unit_test(nobody_is_promoted_while_the_primary_serves),
+        cmocka_unit_test(who_may_go_on_alone_registers_with_a_mediator_that_knows_nothing),
+        cmocka_unit_test(a_member_takes_over_the_new_mediator_at_once_with_the_end_of_its_bond),
+        cmocka_unit_test(a_person_may_promote_with_a_mediator_that_knows_nothing),
+        cmocka_unit_test(a_primary_that_alone_lacks_the_mediator_yields),
+        cmocka_unit_test(an_invited_member_asks_for_the_pod_and_keeps_its_primary_in_sync),
+        cmocka_unit_test(the_pod_moves_to_the_preferred_member_when_that_one_is_stable),
+        cmocka_unit_test(an_ordered_switchover_moves_the_preference_along),
+        cmocka_unit_test(how_far_a_member_lags_is_told_in_time),
         cmocka_unit_test(an_ask_is_durable_before_it_is_sent),
         cmocka_unit_test(a_joiner_counts_until_its_ask_is_settled_also_after_a_restart),
         cmocka_unit_test(the_loser_of_a_swap_fences_itself),
