@@ -62,7 +62,8 @@ static void io_done(struct pod_io *io, int status)
     /* What comes too late was not seen; it was done all the same, maybe. */
     if (status == 0 && waits)
         op->is_write ? note_write(op) : note_read(op);
-    else if (status && status != PS_EUNAVAILABLE && status != PS_EFULL && status != PS_ENOTFOUND)
+    else if (status && status != PS_EUNAVAILABLE && status != PS_ENOTPRIMARY && status != PS_EFULL &&
+             status != PS_ENOTFOUND)
         fail(w, "host %u: %s failed with %s", h->index, op->is_write ? "a write" : "a read",
              ps_status_name(status));
     op->host = NULL;
