@@ -296,6 +296,22 @@ struct change {
     uint64_t size;
 };
 
+static unsigned images(const struct model *m)
+{
+    unsigned n = 0;
+    for (int i = 0; i < IMAGES; i++)
+        n += m->images[i].exists;
+    return n;
+}
+
+static unsigned volumes(const struct model *m)
+{
+    unsigned n = 0;
+    for (int i = 0; i < IMAGES; i++)
+        n += m->images[i].exists && !m->images[i].snapshot;
+    return n;
+}
+
 /* False: not possible now. */
 static bool choose_change(struct model *m, struct change *c)
 {
@@ -312,6 +328,10 @@ static bool choose_change(struct model *m, struct change *c)
         if (volume)
             (void)snprintf(c->name, sizeof c->name, "%.60s@%s", volume->name, c->new_name);
         return volume && to;
+    case POD_SNAPSHOT_ALL:
+        c->from = volume;
+        (void)snprintf(c->name, sizeof c->name, "%s", c->new_name);
+        return volume && volumes(m) <= IMAGES - images(m);
     case POD_CLONE_CREATE:
     case POD_SNAPSHOT_RESTORE:
     case POD_SNAPSHOT_DELETE:
@@ -359,6 +379,18 @@ static void copy_image(struct shadow *to, const struct shadow *from, const char 
     (void)snprintf(to->name, sizeof to->name, "%s", name);
 }
 
+static void snapshot_all(struct model *m, const char *name)
+{
+    char full[POD_FULL_NAME_MAX + 1];
+    for (int i = 0; i < IMAGES; i++) {
+        const struct shadow *s = &m->images[i];
+        if (!s->exists || s->snapshot)
+            continue;
+        (void)snprintf(full, sizeof full, "%.60s@%.60s", s->name, name);
+        copy_image(free_image(m), s, full, true);
+    }
+}
+
 static void apply_change(struct model *m, const struct change *c)
 {
     struct shadow *snapshots[IMAGES];
@@ -391,6 +423,9 @@ static void apply_change(struct model *m, const struct change *c)
     case POD_SNAPSHOT_CREATE:
         copy_image(c->to, c->from, c->name, true);
         break;
+    case POD_SNAPSHOT_ALL:
+        snapshot_all(m, c->name);
+        break;
     case POD_SNAPSHOT_DELETE:
         c->from->exists = false;
         break;
@@ -413,6 +448,7 @@ static void apply_change(struct model *m, const struct change *c)
 static bool took_effect(struct model *m, const struct change *c)
 {
     struct pod_image_info info;
+    char full[POD_FULL_NAME_MAX + 1];
     const int there = pod_image_by_name(m->rig.pod, c->name, &info);
     switch (c->op) {
     case POD_VOLUME_CREATE:
@@ -420,6 +456,9 @@ static bool took_effect(struct model *m, const struct change *c)
         return there == 0;
     case POD_CLONE_CREATE:
         return pod_image_by_name(m->rig.pod, c->new_name, &info) == 0;
+    case POD_SNAPSHOT_ALL:
+        (void)snprintf(full, sizeof full, "%.60s@%.60s", c->from->name, c->name);
+        return pod_image_by_name(m->rig.pod, full, &info) == 0;
     case POD_VOLUME_DELETE:
     case POD_SNAPSHOT_DELETE:
     case POD_VOLUME_RENAME:
