@@ -39,6 +39,13 @@ bool replica_may_read(const struct replica *r, uint64_t now_ns)
 
 /* ---- sending */
 
+/* A primary whose store failed can make nothing durable any more: another one that counts shall take over. */
+static bool gives_way(const struct replica *r)
+{
+    return r->log_failed && configuration_sync_count(in_force(r)) > 1 && mediator_is_ok(r) &&
+           r->want.self == 0 && r->durable.self == 0;
+}
+
 static void fill_state(const struct replica *r, const struct peer *to, struct replica_state_msg *msg)
 {
     const struct configuration *c = in_force(r);
@@ -47,7 +54,7 @@ static void fill_state(const struct replica *r, const struct peer *to, struct re
         .store = r->config.store,
         .run = r->config.run,
         .epoch = c->epoch,
-        .ready = r->role == REPLICA_LEADING && is_self(r, &r->want.configuration.primary),
+        .ready = r->role == REPLICA_LEADING && is_self(r, &r->want.configuration.primary) && !gives_way(r),
         .commit_seq = r->commit_seq,
         .applied = r->applied,
         .end = r->applied,
@@ -112,6 +119,8 @@ static void hear(struct replica *r, const struct replica_state_msg *in)
         return; /* said before it started anew */
     p->heard_ns = r->now_ns;
     p->dead = false;
+    if (in->log_open)
+        p->open_ns = r->now_ns;
     if (in->ready) {
         p->ready_ns = r->now_ns;
         p->lapsed = false;
