@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/apart.h"
 
 static const char help[] =
     "Usage: pstorage-sim [OPTION...]\n"
@@ -76,6 +78,7 @@ enum {
 struct arguments {
     uint64_t seed, runs, nodes, seconds;
     const char *file;
+    struct scenario scenario; /* of the file */
     enum replica_mutation mutation;
     bool twice, trace, print, minimise, expect, done;
 };
@@ -248,20 +251,6 @@ static void print_total(uint64_t runs, uint64_t failed, const struct sim_result 
                  failed);
 }
 
-static void run_one(const struct scenario *s, const struct arguments *a, struct sim_result *r)
-{
-    const struct sim_options options = {.scenario = s, .trace = a->trace ? stdout : NULL};
-    struct sim_result again;
-    sim_run_apart(&options, r);
-    if (!a->twice || r->failed)
-        return;
-    sim_run_apart(&options, &again);
-    if (again.trace_hash != r->trace_hash || again.events != r->events) {
-        r->failed = SIM_AGAIN;
-        (void)snprintf(r->why, sizeof r->why, "the second run was another one");
-    }
-}
-
 /* The end of what it does, without what hosts did in vain or without trouble. */
 static void print_tail(const struct scenario *s)
 {
@@ -294,53 +283,97 @@ static void minimise(struct scenario *s, const struct sim_result *r)
     print_tail(s);
 }
 
-/* True: no more of them. */
-static bool run_and_tell(struct scenario *s, const struct arguments *a, struct sim_result *total,
-                         bool *failed)
+/* ---- */
+
+/* The index-th scenario that the command asks for. */
+static void make_scenario(const struct arguments *a, uint64_t index, struct scenario *s)
 {
-    struct sim_result r;
+    if (a->file)
+        scenario_copy(s, &a->scenario);
+    else
+        scenario_draw(s, a->seed + index, (unsigned)a->nodes, a->seconds);
     if (a->mutation)
         s->mutation = a->mutation;
-    if (a->print) {
-        scenario_print(s, stdout);
-        return false;
+}
+
+static void run(void *user, uint64_t index, struct sim_result *r)
+{
+    const struct arguments *a = user;
+    struct scenario s;
+    struct sim_result again;
+    make_scenario(a, index, &s);
+    const struct sim_options options = {.scenario = &s, .trace = a->trace ? stdout : NULL};
+    sim_run(&options, r);
+    if (a->twice && !r->failed) {
+        sim_run(&options, &again);
+        if (again.trace_hash != r->trace_hash || again.events != r->events) {
+            r->failed = SIM_AGAIN;
+            (void)snprintf(r->why, sizeof r->why, "the second run was another one");
+        }
     }
-    run_one(s, a, &r);
-    add(total, &r);
-    *failed = r.failed;
-    if (!r.failed)
-        return false;
+    scenario_free(&s);
+}
+
+static void tell_failure(const struct arguments *a, uint64_t index, const struct sim_result *r)
+{
     if (a->file)
-        (void)printf("%s: %s: %s\n", a->file, sim_check_name(r.failed), r.why);
+        (void)printf("%s: %s: %s\n", a->file, sim_check_name(r->failed), r->why);
     else
-        (void)printf("seed %" PRIu64 ": %s: %s\n", s->seed, sim_check_name(r.failed), r.why);
+        (void)printf("seed %" PRIu64 ": %s: %s\n", a->seed + index, sim_check_name(r->failed), r->why);
     (void)fflush(stdout);
-    if (a->minimise && r.failed != SIM_AGAIN)
-        minimise(s, &r);
-    return a->expect || a->minimise;
+    if (!a->minimise || r->failed == SIM_AGAIN)
+        return;
+    struct scenario s;
+    make_scenario(a, index, &s);
+    minimise(&s, r);
+    scenario_free(&s);
+}
+
+static int run_all(struct arguments *a)
+{
+    struct apart apart = {.run = run, .user = a, .count = a->runs};
+    struct sim_result total = {0}, r;
+    uint64_t failed = 0, runs = 0;
+    while (runs < a->runs && !(failed && (a->expect || a->minimise))) {
+        apart_next(&apart, runs, &r);
+        add(&total, &r);
+        if (r.failed) {
+            failed++;
+            tell_failure(a, runs, &r);
+        }
+        runs++;
+    }
+    apart_stop(&apart);
+    print_total(runs, failed, &total);
+    return a->expect ? failed == 0 : failed != 0;
+}
+
+static void print_all(const struct arguments *a)
+{
+    for (uint64_t i = 0; i < a->runs; i++) {
+        struct scenario s;
+        make_scenario(a, i, &s);
+        scenario_print(&s, stdout);
+        scenario_free(&s);
+    }
 }
 
 int main(int argc, char **argv)
 {
     struct arguments a;
-    struct sim_result total = {0};
-    uint64_t failed = 0, runs = 0;
-    bool over = false;
-    const int rc = read_arguments(argc, argv, &a);
+    int rc = read_arguments(argc, argv, &a);
     if (rc || a.done)
         return rc;
-    for (; runs < a.runs && !over; runs++) {
-        struct scenario s;
-        bool wrong = false;
-        if (!a.file)
-            scenario_draw(&s, a.seed + runs, (unsigned)a.nodes, a.seconds);
-        else if (read_scenario(a.file, &s))
-            return 2;
-        over = run_and_tell(&s, &a, &total, &wrong);
-        failed += wrong;
-        scenario_free(&s);
-    }
-    if (!a.print)
-        print_total(runs, failed, &total);
-    return a.expect ? failed == 0 : failed != 0;
+    /* Nodes that start take what others had: the kernel's pages cost more than all the rest. */
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    (void)mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    if (a.file && read_scenario(a.file, &a.scenario))
+        return 2;
+    if (a.print)
+        print_all(&a);
+    else
+        rc = run_all(&a);
+    if (a.file)
+        scenario_free(&a.scenario);
+    return rc;
 }

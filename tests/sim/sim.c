@@ -1,9 +1,6 @@
 /* A run: the cluster comes up, the scenario's steps, then all is well, then the checks. */
 #include "tests/sim/world.h"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 enum {
     SCRIPT_SECONDS_MAX = 7200,
 };
@@ -248,39 +245,4 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     end(w);
     replica_mutation = REPLICA_HONEST;
     free(w);
-}
-
-void sim_run_apart(const struct sim_options *options, struct sim_result *result)
-{
-    int ends[2];
-    if (fflush(NULL) || pipe(ends)) {
-        perror("pstorage-sim");
-        exit(1);
-    }
-    const pid_t child = fork();
-    if (child < 0) {
-        perror("pstorage-sim");
-        exit(1);
-    }
-    if (child == 0) {
-        (void)close(ends[0]);
-        sim_run(options, result);
-        const bool told = write(ends[1], result, sizeof *result) == (ssize_t)sizeof *result;
-        exit(told ? 0 : 1); /* by way of what looks for leaks */
-    }
-    (void)close(ends[1]);
-    const bool heard = read(ends[0], result, sizeof *result) == (ssize_t)sizeof *result;
-    int status = 0;
-    (void)close(ends[0]);
-    (void)waitpid(child, &status, 0);
-    if (heard && WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return;
-    if (!heard)
-        *result = (struct sim_result){0};
-    result->failed = SIM_ASSERTION;
-    if (WIFSIGNALED(status))
-        (void)snprintf(result->why, sizeof result->why, "the process ended by signal %d", WTERMSIG(status));
-    else
-        (void)snprintf(result->why, sizeof result->why, "the process ended with status %d",
-                       WEXITSTATUS(status));
 }
