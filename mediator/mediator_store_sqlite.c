@@ -1,14 +1,13 @@
 #include "mediator/mediator_store_sqlite.h"
 
 #include <errno.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 
 #include "common/container.h"
+#include "common/statements_sqlite.h"
 
 /* "PSme": says whose file this is. */
 enum {
@@ -76,36 +75,9 @@ static struct file_store *file_of(const struct mediator_store *store)
 
 /* ---- statements */
 
-static int status_of(int rc)
-{
-    switch (rc & 0xff) {
-    case SQLITE_OK:
-    case SQLITE_DONE:
-    case SQLITE_ROW:
-        return 0;
-    case SQLITE_FULL:
-        return PS_EFULL;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-    case SQLITE_SCHEMA:
-        return PS_EDAMAGED;
-    case SQLITE_PERM:
-    case SQLITE_READONLY:
-    case SQLITE_CANTOPEN:
-        return PS_EPERM;
-    case SQLITE_NOMEM:
-        return PS_ENOMEM;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return PS_EPRECONDITION;
-    default:
-        return PS_EIO;
-    }
-}
-
 static int failed(struct file_store *f, int rc, struct ps_error *err)
 {
-    const int status = status_of(rc);
+    const int status = sqlite_status(rc);
     /* After a failed write or sync nobody knows what is on the disk; a later sync may even succeed over pages
      * that were lost. Only an open that reads the file again does. */
     f->failed = f->failed || status == PS_EIO || status == PS_EDAMAGED;
@@ -114,30 +86,12 @@ static int failed(struct file_store *f, int rc, struct ps_error *err)
 
 static sqlite3_stmt *use(struct file_store *f, enum statement which)
 {
-    sqlite3_stmt *s = f->statements[which];
-    (void)sqlite3_reset(s);
-    (void)sqlite3_clear_bindings(s);
-    return s;
-}
-
-static void bind_text(sqlite3_stmt *s, int index, const char *text)
-{
-    (void)sqlite3_bind_text(s, index, text, -1, SQLITE_STATIC);
-}
-
-static void bind_u64(sqlite3_stmt *s, int index, uint64_t v)
-{
-    (void)sqlite3_bind_int64(s, index, (sqlite3_int64)v);
+    return sqlite_fresh(f->statements[which]);
 }
 
 static void bind_uuid(sqlite3_stmt *s, int index, const struct uuid *id)
 {
     (void)sqlite3_bind_blob(s, index, id->bytes, sizeof id->bytes, SQLITE_STATIC);
-}
-
-static uint64_t column_u64(sqlite3_stmt *s, int index)
-{
-    return (uint64_t)sqlite3_column_int64(s, index);
 }
 
 /* False: too long, or none. */
@@ -180,7 +134,8 @@ static int read_pod(struct file_store *f, sqlite3_stmt *s, struct mediator_pod *
 {
     struct uuid id;
     char name[CONFIGURATION_NAME_MAX + 1];
-    *out = (struct mediator_pod){.reported_epoch = column_u64(s, 6), .decisions = column_u64(s, 7)};
+    *out = (struct mediator_pod){.reported_epoch = sqlite_column_u64(s, 6),
+                                 .decisions = sqlite_column_u64(s, 7)};
     const void *form = sqlite3_column_blob(s, 4);
     const int bytes = sqlite3_column_bytes(s, 4);
     const int rc = configuration_decode(form, form ? (size_t)bytes : 0, &out->configuration, err);
@@ -189,7 +144,7 @@ static int read_pod(struct file_store *f, sqlite3_stmt *s, struct mediator_pod *
     if (rc || !column_uuid(s, 0, &id) || !column_text(s, 1, out->cluster, sizeof out->cluster) ||
         !column_text(s, 2, name, sizeof name) || !column_uuid(s, 5, &out->request_id) ||
         !uuid_equal(&id, &out->configuration.pod) || strcmp(name, out->configuration.pod_name) != 0 ||
-        column_u64(s, 3) != out->configuration.epoch)
+        sqlite_column_u64(s, 3) != out->configuration.epoch)
         return damaged(err, f->path, "hold a damaged configuration");
     return 0;
 }
@@ -220,13 +175,13 @@ static int put_pod(struct file_store *f, const struct mediator_pod *pod, struct 
     const size_t bytes = configuration_encode(&pod->configuration, form);
     sqlite3_stmt *s = use(f, POD_PUT);
     bind_uuid(s, 1, &pod->configuration.pod);
-    bind_text(s, 2, pod->cluster);
-    bind_text(s, 3, pod->configuration.pod_name);
-    bind_u64(s, 4, pod->configuration.epoch);
+    sqlite_bind_text(s, 2, pod->cluster);
+    sqlite_bind_text(s, 3, pod->configuration.pod_name);
+    sqlite_bind_u64(s, 4, pod->configuration.epoch);
     (void)sqlite3_bind_blob(s, 5, form, (int)bytes, SQLITE_STATIC);
     bind_uuid(s, 6, &pod->request_id);
-    bind_u64(s, 7, pod->reported_epoch);
-    bind_u64(s, 8, pod->decisions);
+    sqlite_bind_u64(s, 7, pod->reported_epoch);
+    sqlite_bind_u64(s, 8, pod->decisions);
     return run(f, s, err);
 }
 
@@ -234,7 +189,7 @@ static int prune(struct file_store *f, const struct uuid *pod, uint64_t up_to, s
 {
     sqlite3_stmt *s = use(f, DECISIONS_PRUNE);
     bind_uuid(s, 1, pod);
-    bind_u64(s, 2, up_to);
+    sqlite_bind_u64(s, 2, up_to);
     return run(f, s, err);
 }
 
@@ -243,14 +198,14 @@ static int put_decision(struct file_store *f, const struct uuid *pod, const stru
 {
     sqlite3_stmt *s = use(f, DECISION_PUT);
     bind_uuid(s, 1, pod);
-    bind_u64(s, 2, d->number);
-    bind_u64(s, 3, d->time_unix_ns);
-    bind_u64(s, 4, d->expected_epoch);
-    bind_u64(s, 5, d->epoch);
+    sqlite_bind_u64(s, 2, d->number);
+    sqlite_bind_u64(s, 3, d->time_unix_ns);
+    sqlite_bind_u64(s, 4, d->expected_epoch);
+    sqlite_bind_u64(s, 5, d->epoch);
     bind_uuid(s, 6, &d->requester);
     bind_uuid(s, 7, &d->request_id);
-    bind_u64(s, 8, d->verdict);
-    bind_text(s, 9, d->text);
+    sqlite_bind_u64(s, 8, d->verdict);
+    sqlite_bind_text(s, 9, d->text);
     const int rc = run(f, s, err);
     return rc == 0 && d->number > MEDIATOR_HISTORY_MAX ? prune(f, pod, d->number - MEDIATOR_HISTORY_MAX, err)
                                                        : rc;
@@ -295,19 +250,19 @@ static int history(struct mediator_store *store, const struct uuid *pod, uint64_
     size_t n = 0;
     int rc, status = 0;
     bind_uuid(s, 1, pod);
-    bind_u64(s, 2, after < INT64_MAX ? after : INT64_MAX);
-    bind_u64(s, 3, max);
+    sqlite_bind_u64(s, 2, after < INT64_MAX ? after : INT64_MAX);
+    sqlite_bind_u64(s, 3, max);
     while (status == 0 && n < max && (rc = sqlite3_step(s)) != SQLITE_DONE) {
         struct mediator_decision *d = &out[n++];
         if (rc != SQLITE_ROW) {
             status = failed(f, rc, err);
             continue;
         }
-        *d = (struct mediator_decision){.number = column_u64(s, 0),
-                                        .time_unix_ns = column_u64(s, 1),
-                                        .expected_epoch = column_u64(s, 2),
-                                        .epoch = column_u64(s, 3)};
-        const uint64_t verdict = column_u64(s, 6);
+        *d = (struct mediator_decision){.number = sqlite_column_u64(s, 0),
+                                        .time_unix_ns = sqlite_column_u64(s, 1),
+                                        .expected_epoch = sqlite_column_u64(s, 2),
+                                        .epoch = sqlite_column_u64(s, 3)};
+        const uint64_t verdict = sqlite_column_u64(s, 6);
         if (!column_uuid(s, 4, &d->requester) || !column_uuid(s, 5, &d->request_id) ||
             verdict < MEDIATOR_GRANTED || verdict > MEDIATOR_HELD_BACK ||
             !column_text(s, 7, d->text, sizeof d->text))
@@ -352,10 +307,10 @@ static int is_sound(sqlite3 *db, bool *sound)
 
 static int cannot(struct ps_error *err, struct file_store *f, int rc, const char *what)
 {
-    if (status_of(rc) == PS_EDAMAGED)
+    if (sqlite_status(rc) == PS_EDAMAGED)
         return damaged(err, f->path, "are damaged");
-    return ps_error_set(err, status_of(rc), "the mediator's records %.100s can't be %s: %.60s", f->path, what,
-                        sqlite3_errmsg(f->db));
+    return ps_error_set(err, sqlite_status(rc), "the mediator's records %.100s can't be %s: %.60s", f->path,
+                        what, sqlite3_errmsg(f->db));
 }
 
 static int check_version(struct file_store *f, bool *fresh, struct ps_error *err)
@@ -425,23 +380,17 @@ static int set_up(struct file_store *f, bool fresh)
 static int open_file(struct file_store *f, struct ps_error *err)
 {
     bool fresh = false;
-    int rc = sqlite3_open_v2(f->path, &f->db,
-                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    int rc = sqlite_open_own(f->path, &f->db);
     if (rc != SQLITE_OK)
         return cannot(err, f, rc, "opened");
-    (void)chmod(f->path, 0600);
-    (void)sqlite3_busy_timeout(f->db, 1000);
     const int status = check_version(f, &fresh, err);
     if (status)
         return status;
     rc = set_up(f, fresh);
     if (rc != SQLITE_OK)
         return cannot(err, f, rc, "set up");
-    for (int i = 0; i < STATEMENTS; i++)
-        if (sqlite3_prepare_v3(f->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &f->statements[i],
-                               NULL))
-            return damaged(err, f->path, "lack a table");
-    return 0;
+    rc = sqlite_prepare_all(f->db, statement_sql, STATEMENTS, f->statements);
+    return rc == SQLITE_OK ? 0 : damaged(err, f->path, "lack a table");
 }
 
 int mediator_store_sqlite_open(const char *path, struct mediator_store **out, struct ps_error *err)
@@ -465,8 +414,7 @@ int mediator_store_sqlite_open(const char *path, struct mediator_store **out, st
 void mediator_store_sqlite_close(struct mediator_store *store)
 {
     struct file_store *f = file_of(store);
-    for (int i = 0; i < STATEMENTS; i++)
-        (void)sqlite3_finalize(f->statements[i]);
+    sqlite_finalize_all(STATEMENTS, f->statements);
     (void)sqlite3_close(f->db);
     free(f);
 }

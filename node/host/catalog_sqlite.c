@@ -2,14 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/statements_sqlite.h"
 
 /* "PSct": says whose file this is. */
 enum {
@@ -97,61 +96,15 @@ struct catalog {
 
 /* ---- statements */
 
-static int status_of(int rc)
-{
-    switch (rc & 0xff) {
-    case SQLITE_OK:
-    case SQLITE_DONE:
-    case SQLITE_ROW:
-        return 0;
-    case SQLITE_FULL:
-        return PS_EFULL;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-    case SQLITE_SCHEMA:
-        return PS_EDAMAGED;
-    case SQLITE_PERM:
-    case SQLITE_READONLY:
-    case SQLITE_CANTOPEN:
-        return PS_EPERM;
-    case SQLITE_NOMEM:
-        return PS_ENOMEM;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return PS_EPRECONDITION;
-    default:
-        return PS_EIO;
-    }
-}
-
 static int failed(struct catalog *c, int rc)
 {
     log_error("catalog", "catalog can't be used", LOG_S("error", sqlite3_errmsg(c->db)));
-    return status_of(rc);
+    return sqlite_status(rc);
 }
 
 static sqlite3_stmt *use(struct catalog *c, enum statement which)
 {
-    sqlite3_stmt *s = c->statements[which];
-    (void)sqlite3_reset(s);
-    (void)sqlite3_clear_bindings(s);
-    return s;
-}
-
-/* Texts stay the caller's until the statement is run again, which is sooner than they go. */
-static void bind_text(sqlite3_stmt *s, int index, const char *text)
-{
-    (void)sqlite3_bind_text(s, index, text, -1, SQLITE_STATIC);
-}
-
-static void bind_u64(sqlite3_stmt *s, int index, uint64_t v)
-{
-    (void)sqlite3_bind_int64(s, index, (sqlite3_int64)v);
-}
-
-static uint64_t column_u64(sqlite3_stmt *s, int index)
-{
-    return (uint64_t)sqlite3_column_int64(s, index);
+    return sqlite_fresh(c->statements[which]);
 }
 
 static void column_text(sqlite3_stmt *s, int index, char *out, size_t room)
@@ -224,10 +177,10 @@ static int check_version(sqlite3 *db, const char *path, bool *fresh, struct ps_e
         rc = pragma_int(db, "SELECT count(*) FROM sqlite_schema", &tables);
     if (rc == SQLITE_OK && tables > 0 && app == APPLICATION_ID && version == CATALOG_VERSION)
         rc = check_integrity(db, &sound);
-    if (status_of(rc) == PS_EDAMAGED)
+    if (sqlite_status(rc) == PS_EDAMAGED)
         return say(err, PS_EDAMAGED, path, "is damaged");
     if (rc != SQLITE_OK)
-        return ps_error_set(err, status_of(rc), "catalog %.100s can't be opened: %.60s", path,
+        return ps_error_set(err, sqlite_status(rc), "catalog %.100s can't be opened: %.60s", path,
                             sqlite3_errmsg(db));
     *fresh = tables == 0;
     if (*fresh)
@@ -263,27 +216,22 @@ int catalog_open(const char *path, struct catalog **out, struct ps_error *err)
     struct catalog *c = calloc(1, sizeof *c);
     if (!c)
         return ps_error_set(err, PS_ENOMEM, "out of memory");
-    int rc =
-        sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    int rc = sqlite_open_own(path, &c->db);
     bool fresh = false;
     if (rc != SQLITE_OK) {
-        rc = ps_error_set(err, status_of(rc), "catalog %.100s can't be opened: %.60s", path,
+        rc = ps_error_set(err, sqlite_status(rc), "catalog %.100s can't be opened: %.60s", path,
                           c->db ? sqlite3_errmsg(c->db) : "out of memory");
     } else {
-        (void)chmod(path, 0600);
-        (void)sqlite3_busy_timeout(c->db, 1000);
         rc = check_version(c->db, path, &fresh, err);
         if (rc == 0) {
             const int made = set_up(c->db, fresh);
             if (made != SQLITE_OK)
-                rc = ps_error_set(err, status_of(made), "catalog %.100s can't be set up: %.60s", path,
+                rc = ps_error_set(err, sqlite_status(made), "catalog %.100s can't be set up: %.60s", path,
                                   sqlite3_errmsg(c->db));
         }
     }
-    for (int i = 0; rc == 0 && i < STATEMENTS; i++)
-        if (sqlite3_prepare_v3(c->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &c->statements[i],
-                               NULL))
-            rc = say(err, PS_EDAMAGED, path, "lacks a table of ours");
+    if (rc == 0 && sqlite_prepare_all(c->db, statement_sql, STATEMENTS, c->statements) != SQLITE_OK)
+        rc = say(err, PS_EDAMAGED, path, "lacks a table of ours");
     if (rc) {
         catalog_close(c);
         return rc;
@@ -294,8 +242,7 @@ int catalog_open(const char *path, struct catalog **out, struct ps_error *err)
 
 void catalog_close(struct catalog *c)
 {
-    for (int i = 0; i < STATEMENTS; i++)
-        (void)sqlite3_finalize(c->statements[i]);
+    sqlite_finalize_all(STATEMENTS, c->statements);
     (void)sqlite3_close(c->db);
     free(c);
 }
@@ -324,39 +271,39 @@ int catalog_set_aside(const char *path, struct ps_error *err)
 static int put_image(struct catalog *c, const char *pod, const struct pod_image_info *info)
 {
     sqlite3_stmt *s = use(c, IMAGE_PUT);
-    bind_text(s, 1, pod);
-    bind_u64(s, 2, info->id);
-    bind_u64(s, 3, info->kind == POD_SNAPSHOT);
-    bind_text(s, 4, info->name);
-    bind_u64(s, 5, info->size_bytes);
-    bind_u64(s, 6, info->created_unix_ns);
-    bind_u64(s, 7, info->volume_id);
-    bind_u64(s, 8, info->origin_id);
-    bind_u64(s, 9, info->write_cache);
+    sqlite_bind_text(s, 1, pod);
+    sqlite_bind_u64(s, 2, info->id);
+    sqlite_bind_u64(s, 3, info->kind == POD_SNAPSHOT);
+    sqlite_bind_text(s, 4, info->name);
+    sqlite_bind_u64(s, 5, info->size_bytes);
+    sqlite_bind_u64(s, 6, info->created_unix_ns);
+    sqlite_bind_u64(s, 7, info->volume_id);
+    sqlite_bind_u64(s, 8, info->origin_id);
+    sqlite_bind_u64(s, 9, info->write_cache);
     return run(c, s);
 }
 
 static int drop_image(struct catalog *c, const char *pod, uint64_t id)
 {
     sqlite3_stmt *s = use(c, IMAGE_DROP);
-    bind_text(s, 1, pod);
-    bind_u64(s, 2, id);
+    sqlite_bind_text(s, 1, pod);
+    sqlite_bind_u64(s, 2, id);
     return run(c, s);
 }
 
 int catalog_set_stamp(struct catalog *c, const char *pod, uint64_t log_seq)
 {
     sqlite3_stmt *s = use(c, STAMP_SET);
-    bind_text(s, 1, pod);
-    bind_u64(s, 2, log_seq);
+    sqlite_bind_text(s, 1, pod);
+    sqlite_bind_u64(s, 2, log_seq);
     return run(c, s);
 }
 
 uint64_t catalog_stamp(struct catalog *c, const char *pod)
 {
     sqlite3_stmt *s = use(c, STAMP_GET);
-    bind_text(s, 1, pod);
-    const uint64_t seq = sqlite3_step(s) == SQLITE_ROW ? column_u64(s, 0) : 0;
+    sqlite_bind_text(s, 1, pod);
+    const uint64_t seq = sqlite3_step(s) == SQLITE_ROW ? sqlite_column_u64(s, 0) : 0;
     (void)sqlite3_reset(s);
     return seq;
 }
@@ -379,14 +326,14 @@ static int find_surplus(struct catalog *c, const char *pod, const char *after, c
                         size_t *found)
 {
     sqlite3_stmt *s = use(c, IMAGES_BETWEEN);
-    bind_text(s, 1, pod);
-    bind_text(s, 2, after);
+    sqlite_bind_text(s, 1, pod);
+    sqlite_bind_text(s, 2, after);
     if (last_name)
-        bind_text(s, 3, last_name);
+        sqlite_bind_text(s, 3, last_name);
     int rc;
     *found = 0;
     while ((rc = sqlite3_step(s)) == SQLITE_ROW && *found < room) {
-        const uint64_t id = column_u64(s, 0);
+        const uint64_t id = sqlite_column_u64(s, 0);
         bool known = false;
         for (size_t i = 0; i < count && !known; i++)
             known = infos[i].id == id;
@@ -421,13 +368,13 @@ static int select_image(struct catalog *c, sqlite3_stmt *s, struct pod_image_inf
 {
     const int rc = sqlite3_step(s);
     if (rc == SQLITE_ROW) {
-        *out = (struct pod_image_info){.id = column_u64(s, 0),
-                                       .kind = column_u64(s, 1) ? POD_SNAPSHOT : POD_VOLUME,
-                                       .size_bytes = column_u64(s, 3),
-                                       .created_unix_ns = column_u64(s, 4),
-                                       .volume_id = column_u64(s, 5),
-                                       .origin_id = column_u64(s, 6),
-                                       .write_cache = column_u64(s, 7)};
+        *out = (struct pod_image_info){.id = sqlite_column_u64(s, 0),
+                                       .kind = sqlite_column_u64(s, 1) ? POD_SNAPSHOT : POD_VOLUME,
+                                       .size_bytes = sqlite_column_u64(s, 3),
+                                       .created_unix_ns = sqlite_column_u64(s, 4),
+                                       .volume_id = sqlite_column_u64(s, 5),
+                                       .origin_id = sqlite_column_u64(s, 6),
+                                       .write_cache = sqlite_column_u64(s, 7)};
         column_text(s, 2, out->name, sizeof out->name);
     }
     (void)sqlite3_reset(s);
@@ -437,16 +384,16 @@ static int select_image(struct catalog *c, sqlite3_stmt *s, struct pod_image_inf
 int catalog_image_by_id(struct catalog *c, const char *pod, uint64_t id, struct pod_image_info *out)
 {
     sqlite3_stmt *s = use(c, IMAGE_BY_ID);
-    bind_text(s, 1, pod);
-    bind_u64(s, 2, id);
+    sqlite_bind_text(s, 1, pod);
+    sqlite_bind_u64(s, 2, id);
     return select_image(c, s, out);
 }
 
 int catalog_image_after(struct catalog *c, const char *pod, const char *after, struct pod_image_info *out)
 {
     sqlite3_stmt *s = use(c, IMAGE_AFTER);
-    bind_text(s, 1, pod);
-    bind_text(s, 2, after);
+    sqlite_bind_text(s, 1, pod);
+    sqlite_bind_text(s, 2, after);
     return select_image(c, s, out);
 }
 
@@ -455,11 +402,11 @@ int catalog_image_after(struct catalog *c, const char *pod, const char *after, s
 int catalog_add_event(struct catalog *c, struct event *e)
 {
     sqlite3_stmt *s = use(c, EVENT_ADD);
-    bind_u64(s, 1, e->time_unix_ns);
-    bind_text(s, 2, e->pod);
-    bind_text(s, 3, e->kind);
-    bind_u64(s, 4, e->image_id);
-    bind_text(s, 5, e->text);
+    sqlite_bind_u64(s, 1, e->time_unix_ns);
+    sqlite_bind_text(s, 2, e->pod);
+    sqlite_bind_text(s, 3, e->kind);
+    sqlite_bind_u64(s, 4, e->image_id);
+    sqlite_bind_text(s, 5, e->text);
     int rc = run(c, s);
     if (rc)
         return rc;
@@ -467,7 +414,7 @@ int catalog_add_event(struct catalog *c, struct event *e)
     if (e->cursor % PRUNE_EVERY != 0 || e->cursor <= CATALOG_EVENTS_KEPT)
         return 0;
     s = use(c, EVENT_PRUNE);
-    bind_u64(s, 1, e->cursor - CATALOG_EVENTS_KEPT);
+    sqlite_bind_u64(s, 1, e->cursor - CATALOG_EVENTS_KEPT);
     return run(c, s);
 }
 
@@ -477,13 +424,13 @@ int catalog_list_events(struct catalog *c, uint64_t after_cursor, struct event *
     sqlite3_stmt *s = use(c, EVENTS_AFTER);
     size_t n = 0;
     int rc = SQLITE_DONE;
-    bind_u64(s, 1, after_cursor > INT64_MAX ? INT64_MAX : after_cursor);
-    bind_u64(s, 2, max);
+    sqlite_bind_u64(s, 1, after_cursor > INT64_MAX ? INT64_MAX : after_cursor);
+    sqlite_bind_u64(s, 2, max);
     while (n < max && (rc = sqlite3_step(s)) == SQLITE_ROW) {
         struct event *e = &out[n++];
-        e->cursor = column_u64(s, 0);
-        e->time_unix_ns = column_u64(s, 1);
-        e->image_id = column_u64(s, 4);
+        e->cursor = sqlite_column_u64(s, 0);
+        e->time_unix_ns = sqlite_column_u64(s, 1);
+        e->image_id = sqlite_column_u64(s, 4);
         column_text(s, 2, e->pod, sizeof e->pod);
         column_text(s, 3, e->kind, sizeof e->kind);
         column_text(s, 5, e->text, sizeof e->text);
@@ -492,7 +439,7 @@ int catalog_list_events(struct catalog *c, uint64_t after_cursor, struct event *
     if (rc != SQLITE_DONE && rc != SQLITE_ROW)
         return failed(c, rc);
     s = use(c, EVENT_LAST);
-    *last_cursor = sqlite3_step(s) == SQLITE_ROW ? column_u64(s, 0) : 0;
+    *last_cursor = sqlite3_step(s) == SQLITE_ROW ? sqlite_column_u64(s, 0) : 0;
     (void)sqlite3_reset(s);
     *count = n;
     return 0;
@@ -503,9 +450,9 @@ int catalog_list_events(struct catalog *c, uint64_t after_cursor, struct event *
 int catalog_put_node(struct catalog *c, const char *name, const char *version, uint64_t started_unix_ns)
 {
     sqlite3_stmt *s = use(c, NODE_PUT);
-    bind_text(s, 1, name);
-    bind_text(s, 2, version);
-    bind_u64(s, 3, started_unix_ns);
+    sqlite_bind_text(s, 1, name);
+    sqlite_bind_text(s, 2, version);
+    sqlite_bind_u64(s, 3, started_unix_ns);
     return run(c, s);
 }
 
@@ -513,10 +460,10 @@ int catalog_put_device(struct catalog *c, const char *node, const char *name, co
                        uint64_t size_bytes)
 {
     sqlite3_stmt *s = use(c, DEVICE_PUT);
-    bind_text(s, 1, node);
-    bind_text(s, 2, name);
-    bind_text(s, 3, kind);
-    bind_u64(s, 4, size_bytes);
+    sqlite_bind_text(s, 1, node);
+    sqlite_bind_text(s, 2, name);
+    sqlite_bind_text(s, 3, kind);
+    sqlite_bind_u64(s, 4, size_bytes);
     return run(c, s);
 }
 
@@ -526,13 +473,13 @@ int catalog_put_settings(struct catalog *c, const char *node, const char *(*rows
     if (rc)
         return rc;
     sqlite3_stmt *s = use(c, SETTINGS_CLEAR);
-    bind_text(s, 1, node);
+    sqlite_bind_text(s, 1, node);
     rc = run(c, s);
     for (size_t i = 0; rc == 0 && i < count; i++) {
         s = use(c, SETTING_PUT);
-        bind_text(s, 1, node);
+        sqlite_bind_text(s, 1, node);
         for (int column = 0; column < 3; column++)
-            bind_text(s, 2 + column, rows[i][column]);
+            sqlite_bind_text(s, 2 + column, rows[i][column]);
         rc = run(c, s);
     }
     return end(c, rc);

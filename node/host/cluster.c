@@ -443,6 +443,9 @@ static void form(struct cluster *c)
     case FORMATION_REMOVE:
         rc = replica_remove_member(r, now(c), &a.member.store, &err);
         break;
+    case FORMATION_RENAME:
+        rc = replica_rename_member(r, now(c), &a.member, &err);
+        break;
     default:
         break;
     }

@@ -121,8 +121,26 @@ static void decide_alone(const struct formation_input *in, struct formation_acti
 
 /* ---- the primary */
 
+/* A node that was given another name keeps its store, and is the member that it was. */
+static bool decide_rename(const struct formation_input *in, const struct formation_node *n,
+                          struct formation_action *out)
+{
+    const int at = n->answered ? configuration_find(&in->now, &n->store) : -1;
+    if (at < 0 || strcmp(in->now.members[at].node, n->name) == 0 || in->changing)
+        return false;
+    out->member = in->now.members[at];
+    set(out, FORMATION_RENAME, "%.63s is called %.63s now", out->member.node, n->name);
+    memcpy(out->member.node, n->name, sizeof out->member.node);
+    return true;
+}
+
 static void decide_members(const struct formation_input *in, struct formation_action *out)
 {
+    if (decide_rename(in, &in->self, out))
+        return;
+    for (unsigned i = 0; i < in->peer_count; i++)
+        if (decide_rename(in, &in->peers[i], out))
+            return;
     for (unsigned i = 0; i < in->peer_count; i++) {
         const struct formation_node *p = &in->peers[i];
         if (!p->answered || p->epoch || configuration_has(&in->now, &p->store))

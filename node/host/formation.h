@@ -43,6 +43,7 @@ enum formation_kind {
     FORMATION_ADOPT,     /* `configuration`, of this pod, names this store */
     FORMATION_ADD,       /* primary: `member` */
     FORMATION_REMOVE,    /* primary: `member`, whose store is gone */
+    FORMATION_RENAME,    /* primary: `member`'s store belongs to a node of this name now */
 };
 
 struct formation_action {

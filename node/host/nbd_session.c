@@ -126,6 +126,11 @@ bool nbd_session_wants_input(const struct nbd_session *session)
     return session->handshake.state != NBD_HS_LISTING && session->end - session->begin < NBD_SESSION_INPUT;
 }
 
+bool nbd_session_gathers(const struct nbd_session *session)
+{
+    return session->transmit && nbd_transmit_gathers(session->transmit);
+}
+
 size_t nbd_session_room(struct nbd_session *session, void **buf)
 {
     assert(nbd_session_wants_input(session));

@@ -3,7 +3,7 @@
  * Pure: bytes in, bytes out, pod I/O below. The edge that owns the socket
  *
  *   - while nbd_session_wants_input: receives into nbd_session_room and calls
- *     nbd_session_received;
+ *     nbd_session_received; while nbd_session_gathers, it may leave off until the next `ready`;
  *   - after `ready` (called from inside those functions and from pod_turn;
  *     it must only take note): calls nbd_session_resume, then sends what
  *     nbd_session_gather describes and calls nbd_session_sent;
@@ -37,6 +37,8 @@ struct nbd_session *nbd_session_create(const struct nbd_session_config *config);
 void nbd_session_destroy(struct nbd_session *session);
 
 bool nbd_session_wants_input(const struct nbd_session *session);
+/* nbd_transmit_gathers: what comes now is best received all at once, after the next `ready`. */
+bool nbd_session_gathers(const struct nbd_session *session);
 /* Where the next bytes go, and how many at most; only while input is wanted. */
 size_t nbd_session_room(struct nbd_session *session, void **buf);
 void nbd_session_received(struct nbd_session *session, size_t bytes);

@@ -143,6 +143,7 @@ static void on_io(struct pod_io *io, int status)
     struct nbd_request *request = container_of(io, struct nbd_request, io);
     struct nbd_transmit *tx = request->owner;
     tx->in_flight--;
+    tx->writes -= request->command == NBD_CMD_WRITE;
     if (tx->muted) {
         slot_give(request);
     } else if (status == 0 && request->command == NBD_CMD_READ) {
@@ -212,6 +213,7 @@ static void submit(struct nbd_request *request)
         tx->completed(tx->user);
     } else {
         tx->in_flight++;
+        tx->writes += request->command == NBD_CMD_WRITE;
     }
 }
 
@@ -375,6 +377,12 @@ size_t nbd_transmit_direct(const struct nbd_transmit *tx, void **buf)
 void nbd_transmit_direct_received(struct nbd_transmit *tx, size_t bytes)
 {
     payload_received(tx, (uint32_t)bytes);
+}
+
+bool nbd_transmit_gathers(const struct nbd_transmit *tx)
+{
+    return tx->writes >= NBD_GATHER_WRITES && tx->writes == tx->in_flight && !tx->receiving &&
+           tx->payload_bytes < NBD_GATHER_BYTES;
 }
 
 void nbd_transmit_end(struct nbd_transmit *tx)

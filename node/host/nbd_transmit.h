@@ -24,6 +24,8 @@ enum {
     NBD_REQUESTS_MAX = 256,
     NBD_BYTES_MAX = 64 << 20,
     NBD_BYTES_GUARANTEED = 128 * 1024,
+    NBD_GATHER_WRITES = 16, /* see nbd_transmit_gathers */
+    NBD_GATHER_BYTES = 512 * 1024,
     NBD_SMALL_REPLY_MAX = 96, /* longest reply that goes through the ring */
 };
 
@@ -69,6 +71,7 @@ struct nbd_transmit {
     const char *refused_message;   /* that it has sent whole */
     uint32_t busy;                 /* requests not free */
     uint32_t in_flight;            /* of these, at the pod */
+    uint32_t writes;               /* of these, WRITEs */
     uint64_t payload_bytes;        /* buffers held by requests */
     uint64_t payload_max;
     struct list_node free;
@@ -90,6 +93,11 @@ size_t nbd_transmit_feed(struct nbd_transmit *tx, const uint8_t *in, size_t byte
  * payload of a large WRITE. 0 when they are something else. */
 size_t nbd_transmit_direct(const struct nbd_transmit *tx, void **buf);
 void nbd_transmit_direct_received(struct nbd_transmit *tx, size_t bytes);
+
+/* So many small writes, and nothing else, are at the pod that its next batch is better filled with all that
+ * comes until one of them is answered, taken in at once, than request by request: a wake-up for each costs
+ * more than the write. Reads never wait for this, and neither do writes that fill a batch with few. */
+bool nbd_transmit_gathers(const struct nbd_transmit *tx);
 
 /* Parcels that were sent, or never will be (empties the list). */
 void nbd_transmit_release(struct list_node *finished);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "node/host/nbd_listen_uv.h"
 #include "node/host/nbd_session.h"
@@ -190,6 +191,17 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     buf->base = base;
 }
 
+/* Until the next pump. libuv stops reading lazily: the kernel would go on waking the loop once for what it
+ * was told to leave, hence the descriptor is taken out here; uv_read_start puts it back. */
+static void rest_reading(struct connection *conn)
+{
+    (void)uv_read_stop(&conn->socket.stream);
+    conn->reading = false;
+    uv_os_fd_t fd;
+    if (!conn->writing && uv_fileno(&conn->socket.handle, &fd) == 0)
+        (void)epoll_ctl(uv_backend_fd(conn->server->loop), EPOLL_CTL_DEL, fd, NULL);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     (void)buf;
@@ -211,6 +223,8 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         (void)uv_read_stop(stream);
         conn->reading = false;
         connection_pump(conn); /* it may have to wait, or be over */
+    } else if (nbd_session_gathers(conn->session)) {
+        rest_reading(conn);
     }
 }
 

@@ -128,6 +128,7 @@ void batch_store_joint(struct pod *pod, const struct piece *piece, uint32_t firs
     struct batch *b = pod->open;
     const void *blocks[GROUP_BLOCKS] = {0};
     const uint64_t group = pod->next_group++;
+    block_cache_prefetch(pod->cache, record_block_id(group, 0));
     for (uint32_t i = 0; i < n; i++)
         blocks[i] = piece->data + (size_t)(first + i) * POD_BLOCK_BYTES;
     const size_t bytes =
@@ -172,6 +173,7 @@ void batch_store_scattered(struct pod *pod, const struct piece *piece, uint32_t 
     if (b->scatter.blocks == 0) {
         record_scatter_begin(&b->scatter, b->scatter_buf);
         b->scatter_group = pod->next_group++;
+        block_cache_prefetch(pod->cache, record_block_id(b->scatter_group, 0));
     }
     const unsigned slot = b->scatter.blocks;
     const size_t bytes = record_scatter_add(pod->codec, &b->scatter, pod->algorithm, data);

@@ -19,7 +19,9 @@ struct slot {
 };
 _Static_assert(sizeof(struct slot) == 16, "the budget counts 16 bytes a block");
 
-/* The index is open addressing with linear probing, at most half full; the tag saves most looks at slots. */
+/* The index is open addressing with linear probing, at most half full; the tag saves most looks at slots.
+ * Blocks of a group are written, read and evicted together, so their homes are one cache line: they cost one
+ * miss, not eight. */
 struct cell {
     uint32_t tag;
     uint32_t slot_plus_1; /* 0: empty */
@@ -28,6 +30,7 @@ struct cell {
 #define NO_SLOT UINT32_MAX
 
 enum {
+    LINE_CELLS = 64 / sizeof(struct cell),
     CELLS_PER_BLOCK = 2,
     BYTES_PER_BLOCK =
         BLOCK_CACHE_BLOCK_BYTES + (int)sizeof(struct slot) + CELLS_PER_BLOCK * (int)sizeof(struct cell),
@@ -54,9 +57,15 @@ static uint64_t hash_of(uint64_t id)
     return id ^ id >> 33;
 }
 
-static uint32_t home_of(const struct block_cache *cache, uint64_t hash)
+static uint32_t home_of(const struct block_cache *cache, uint64_t id)
 {
-    return (uint32_t)((hash >> 32) * cache->ncells >> 32);
+    const uint64_t line = (hash_of(id / LINE_CELLS) >> 32) * (cache->ncells / LINE_CELLS) >> 32;
+    return (uint32_t)(line * LINE_CELLS + id % LINE_CELLS);
+}
+
+static uint32_t tag_of(uint64_t id)
+{
+    return (uint32_t)(hash_of(id / LINE_CELLS) * LINE_CELLS + id % LINE_CELLS);
 }
 
 static uint32_t cell_after(const struct block_cache *cache, uint32_t cell)
@@ -67,12 +76,11 @@ static uint32_t cell_after(const struct block_cache *cache, uint32_t cell)
 /* The cell that holds `id`, or the empty one where the search ended. */
 static uint32_t find_cell(const struct block_cache *cache, uint64_t id)
 {
-    const uint64_t hash = hash_of(id);
-    uint32_t i = home_of(cache, hash);
+    const uint32_t tag = tag_of(id);
+    uint32_t i = home_of(cache, id);
     for (;; i = cell_after(cache, i)) {
         const struct cell *const cell = &cache->cells[i];
-        if (cell->slot_plus_1 == 0 ||
-            (cell->tag == (uint32_t)hash && cache->slots[cell->slot_plus_1 - 1].id == id))
+        if (cell->slot_plus_1 == 0 || (cell->tag == tag && cache->slots[cell->slot_plus_1 - 1].id == id))
             return i;
     }
 }
@@ -87,7 +95,7 @@ static void index_add(struct block_cache *cache, uint64_t id, uint32_t slot)
 {
     struct cell *const cell = &cache->cells[find_cell(cache, id)];
     assert(cell->slot_plus_1 == 0);
-    *cell = (struct cell){.tag = (uint32_t)hash_of(id), .slot_plus_1 = slot + 1};
+    *cell = (struct cell){.tag = tag_of(id), .slot_plus_1 = slot + 1};
 }
 
 /* Empties the cell and moves back whatever a search would no longer reach
@@ -97,7 +105,7 @@ static void index_remove(struct block_cache *cache, uint64_t id)
     uint32_t hole = find_cell(cache, id);
     assert(cache->cells[hole].slot_plus_1 != 0);
     for (uint32_t i = cell_after(cache, hole); cache->cells[i].slot_plus_1 != 0; i = cell_after(cache, i)) {
-        const uint32_t home = home_of(cache, hash_of(cache->slots[cache->cells[i].slot_plus_1 - 1].id));
+        const uint32_t home = home_of(cache, cache->slots[cache->cells[i].slot_plus_1 - 1].id);
         /* Does the hole lie on the way from home to here, cyclically? */
         const bool reaches = home <= i ? home <= hole && hole < i : home <= hole || hole < i;
         if (reaches) {
@@ -126,7 +134,8 @@ struct block_cache *block_cache_create(const struct block_cache_config *config)
     struct block_cache *cache = calloc(1, sizeof *cache);
     if (!cache)
         return NULL;
-    const size_t capacity = (config->budget_bytes - sizeof *cache) / BYTES_PER_BLOCK;
+    const size_t capacity =
+        (config->budget_bytes - sizeof *cache) / BYTES_PER_BLOCK / LINE_CELLS * LINE_CELLS;
     assert(capacity < UINT32_MAX / CELLS_PER_BLOCK);
     cache->capacity = (uint32_t)capacity;
     cache->ncells = cache->capacity * CELLS_PER_BLOCK;
@@ -158,7 +167,7 @@ void block_cache_destroy(struct block_cache *cache)
 
 void block_cache_prefetch(const struct block_cache *cache, uint64_t id)
 {
-    __builtin_prefetch(&cache->cells[home_of(cache, hash_of(id))]);
+    __builtin_prefetch(&cache->cells[home_of(cache, id)]);
 }
 
 const void *block_cache_peek(const struct block_cache *cache, uint64_t id)

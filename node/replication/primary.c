@@ -424,6 +424,25 @@ int replica_remove_member(struct replica *r, uint64_t now_ns, const struct uuid 
     return 0;
 }
 
+int replica_rename_member(struct replica *r, uint64_t now_ns, const struct member *member,
+                          struct ps_error *err)
+{
+    r->now_ns = now_ns;
+    struct configuration next = *in_force(r);
+    int rc = may_change(r, err);
+    const int at = configuration_find(&next, &member->store);
+    if (rc == 0 && at < 0)
+        rc = ps_error_set(err, PS_ENOTFOUND, "no such member of the pod");
+    if (rc)
+        return rc;
+    memcpy(next.members[at].node, member->node, sizeof next.members[at].node);
+    next.epoch++;
+    rc = configuration_check(&next, err);
+    if (rc == 0)
+        propose(r, ASK_MEMBERS, &next);
+    return rc;
+}
+
 int replica_switch_over(struct replica *r, uint64_t now_ns, const struct uuid *successor,
                         struct ps_error *err)
 {

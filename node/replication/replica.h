@@ -293,6 +293,9 @@ int replica_add_member(struct replica *replica, uint64_t now_ns, const struct me
                        struct ps_error *err);
 int replica_remove_member(struct replica *replica, uint64_t now_ns, const struct uuid *store,
                           struct ps_error *err);
+/* The member with this store bears this node's name from now on. */
+int replica_rename_member(struct replica *replica, uint64_t now_ns, const struct member *member,
+                          struct ps_error *err);
 int replica_switch_over(struct replica *replica, uint64_t now_ns, const struct uuid *successor,
                         struct ps_error *err);
 

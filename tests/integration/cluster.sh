@@ -1,14 +1,14 @@
-# Two nodes and a mediator on this machine, for stories; sourced by those that need them, after lib.sh.
+# Two nodes (a third where a story starts it) and a mediator on this machine, for stories; sourced by those that need them, after lib.sh.
 # shellcheck shell=bash
 
 # shellcheck disable=SC2207
-CLUSTER_PORTS=($(free_ports 7))
+CLUSTER_PORTS=($(free_ports 10))
 MEDIATOR=tcp://127.0.0.1:${CLUSTER_PORTS[0]}
-# By number of the node: 1, 2.
-RPC=(- "tcp://127.0.0.1:${CLUSTER_PORTS[1]}" "tcp://127.0.0.1:${CLUSTER_PORTS[2]}")
-NBD_PORTS=(- "${CLUSTER_PORTS[3]}" "${CLUSTER_PORTS[4]}")
-API_PORTS=(- "${CLUSTER_PORTS[5]}" "${CLUSTER_PORTS[6]}")
-PIDS=(- - -)
+# By number of the node: 1, 2, 3.
+RPC=(- "tcp://127.0.0.1:${CLUSTER_PORTS[1]}" "tcp://127.0.0.1:${CLUSTER_PORTS[2]}" "tcp://127.0.0.1:${CLUSTER_PORTS[7]}")
+NBD_PORTS=(- "${CLUSTER_PORTS[3]}" "${CLUSTER_PORTS[4]}" "${CLUSTER_PORTS[8]}")
+API_PORTS=(- "${CLUSTER_PORTS[5]}" "${CLUSTER_PORTS[6]}" "${CLUSTER_PORTS[9]}")
+PIDS=(- - - -)
 MEDIATOR_PID=
 export PSTORAGE_ENDPOINT="${RPC[1]} ${RPC[2]}"
 

@@ -244,6 +244,25 @@ static void a_new_empty_peer_is_added_by_the_primary_alone(void **state)
     assert_int_equal(decide(&in).kind, FORMATION_NOTHING);
 }
 
+static void a_node_with_another_name_stays_the_member_that_it_was(void **state)
+{
+    (void)state;
+    struct formation_input in = primary();
+    (void)snprintf(in.peers[0].name, sizeof in.peers[0].name, "new");
+    struct formation_action a = decide(&in);
+    assert_int_equal(a.kind, FORMATION_RENAME);
+    assert_true(uuid_equal(&a.member.store, &in.now.members[1].store));
+    assert_string_equal(a.member.node, "new");
+    assert_string_equal(a.text, "n2 is called new now");
+    in.changing = true;
+    assert_int_equal(decide(&in).kind, FORMATION_NOTHING);
+    in = primary();
+    (void)snprintf(in.self.name, sizeof in.self.name, "new");
+    a = decide(&in);
+    assert_int_equal(a.kind, FORMATION_RENAME);
+    assert_true(uuid_equal(&a.member.store, &in.self.store));
+}
+
 static void an_emptied_disk_is_another_member_and_the_former_one_goes_first(void **state)
 {
     (void)state;
@@ -313,6 +332,7 @@ int main(void)
         cmocka_unit_test(without_the_mediator_an_empty_node_takes_the_pod_of_a_peer),
         cmocka_unit_test(with_everybody_in_place_there_is_nothing_to_do),
         cmocka_unit_test(a_new_empty_peer_is_added_by_the_primary_alone),
+        cmocka_unit_test(a_node_with_another_name_stays_the_member_that_it_was),
         cmocka_unit_test(an_emptied_disk_is_another_member_and_the_former_one_goes_first),
         cmocka_unit_test(one_change_at_a_time),
         cmocka_unit_test(whom_a_person_removed_is_not_added_again),

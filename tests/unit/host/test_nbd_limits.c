@@ -179,6 +179,43 @@ static void a_waiting_client_that_vanishes_leaves_the_queue(void **state)
     nbd_buffers_give(&peer->buffers, taken);
 }
 
+static void many_small_writes_at_the_pod_gather_the_next_ones(void **state)
+{
+    struct peer *peer = *state;
+    uint8_t block[4096] = {1};
+    pod_fake_hold(peer->pod, true);
+    unsigned sent = 0;
+    for (; sent < NBD_GATHER_WRITES; sent++) {
+        assert_false(nbd_session_gathers(peer->session));
+        peer_write(peer, 0, sent, sent * sizeof block, sizeof block, block);
+    }
+    assert_true(nbd_session_gathers(peer->session));
+    uint8_t header[NBD_REQUEST_BYTES];
+    peer_header(header, NBD_CMD_WRITE, 0, sent, 0, sizeof block);
+    peer_send(peer, header, sizeof header);
+    assert_false(nbd_session_gathers(peer->session)); /* the payload is on its way */
+    peer_send(peer, block, sizeof block);
+    assert_true(nbd_session_gathers(peer->session));
+    peer_request(peer, NBD_CMD_READ, 0, 99, 0, sizeof block);
+    assert_false(nbd_session_gathers(peer->session)); /* who waits for a read may send more of them */
+    pod_fake_hold(peer->pod, false);
+    peer_run(peer);
+    assert_false(nbd_session_gathers(peer->session));
+}
+
+static void large_writes_do_not_gather(void **state)
+{
+    struct peer *peer = *state;
+    uint8_t *data = calloc(1, 32 * 1024);
+    pod_fake_hold(peer->pod, true);
+    for (unsigned i = 0; i < NBD_GATHER_WRITES; i++)
+        peer_write(peer, 0, i, 0, 32 * 1024, data);
+    assert_false(nbd_session_gathers(peer->session)); /* they fill batches as it is */
+    pod_fake_hold(peer->pod, false);
+    peer_run(peer);
+    free(data);
+}
+
 static void steady_traffic_allocates_nothing_new(void **state)
 {
     struct peer *peer = *state;
@@ -203,6 +240,8 @@ int main(void)
         T(who_waits_for_memory_gets_it_when_it_comes_back),
         T(small_requests_are_served_whatever_others_hold),
         T(a_waiting_client_that_vanishes_leaves_the_queue),
+        T(many_small_writes_at_the_pod_gather_the_next_ones),
+        T(large_writes_do_not_gather),
         T(steady_traffic_allocates_nothing_new),
     };
     return cmocka_run_group_tests_name("nbd_limits", tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -411,6 +412,35 @@ static void an_idle_server_lets_the_loop_sleep(void **state)
     (void)close(fd);
 }
 
+/* While many small writes are at the pod the loop is not woken for more: they come when one is answered. */
+static void requests_behind_many_writes_come_with_the_next_answer(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(start(f, (struct nbd_server_config){0}, NULL), 0);
+    static const char block[4096] = {7};
+    const int fd = attach(f);
+    pod_fake_hold(f->pod, true);
+    for (unsigned i = 0; i < NBD_GATHER_WRITES; i++) {
+        request(f, fd, NBD_CMD_WRITE, i, 0, sizeof block);
+        send_all(f, fd, block, sizeof block);
+    }
+    run_until(f, pod_fake_in_flight(f->pod) == NBD_GATHER_WRITES);
+    for (unsigned i = 0; i < NBD_GATHER_WRITES; i++) {
+        request(f, fd, NBD_CMD_WRITE, 100 + i, 0, sizeof block);
+        send_all(f, fd, block, sizeof block);
+    }
+    struct pollfd poll_fd = {.fd = uv_backend_fd(&f->loop), .events = POLLIN};
+    assert_int_equal(poll(&poll_fd, 1, 0), 0); /* nothing would wake the loop */
+    for (unsigned i = 0; i < 10; i++)
+        (void)uv_run(&f->loop, UV_RUN_NOWAIT);
+    assert_int_equal(pod_fake_in_flight(f->pod), NBD_GATHER_WRITES);
+    pod_fake_hold(f->pod, false);
+    run_until(f, pod_fake_count(f->pod, POD_WRITE) == 2 * NBD_GATHER_WRITES);
+    for (unsigned i = 0; i < 2 * NBD_GATHER_WRITES; i++)
+        expect_reply(f, fd, i < NBD_GATHER_WRITES ? i : 100 + i - NBD_GATHER_WRITES, 0);
+    (void)close(fd);
+}
+
 /* ---- the end of connections and of the server */
 
 static void a_vanished_client_is_forgotten_when_the_pod_lets_go(void **state)
@@ -492,6 +522,7 @@ int main(void)
         T(a_silent_client_loses_its_place),
         T(who_holds_memory_and_does_not_move_goes_when_others_wait),
         T(an_idle_server_lets_the_loop_sleep),
+        T(requests_behind_many_writes_come_with_the_next_answer),
         T(a_vanished_client_is_forgotten_when_the_pod_lets_go),
         T(stopping_answers_what_is_in_flight),
         T(stopping_does_not_wait_for_a_deaf_client),

@@ -429,6 +429,33 @@ static void the_loser_of_a_swap_fences_itself(void **state)
     end(&g);
 }
 
+static void a_node_with_another_name_is_registered_under_it(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 2, 10 * SECOND, &d, 5);
+    mediator_answers(&g, &d.configuration);
+    turn(&g, g.now + 1100 * MS);
+    assert_true(g.led);
+    struct ps_error err = {0};
+    struct member stranger = {.store = {{200}}, .node = "new"};
+    assert_int_equal(replica_rename_member(g.r, g.now, &stranger, &err), PS_ENOTFOUND);
+    struct member taken = d.configuration.members[1];
+    memcpy(taken.node, d.configuration.members[0].node, sizeof taken.node);
+    assert_int_equal(replica_rename_member(g.r, g.now, &taken, &err), PS_EINVAL);
+    struct member b = d.configuration.members[1];
+    (void)snprintf(b.node, sizeof b.node, "new");
+    assert_int_equal(replica_rename_member(g.r, g.now, &b, &err), 0);
+    turn(&g, g.now);
+    persisted(&g);
+    const int at = configuration_find(&g.cas.next, &b.store);
+    assert_string_equal(g.cas.next.members[at].node, "new");
+    assert_int_equal(g.cas.next.count, d.configuration.count);
+    end(&g);
+}
+
 static void who_is_no_member_any_more_is_sent_nothing(void **state)
 {
     (void)state;
@@ -1008,6 +1035,7 @@ int main(void)
         cmocka_unit_test(an_ask_is_durable_before_it_is_sent),
         cmocka_unit_test(a_joiner_counts_until_its_ask_is_settled_also_after_a_restart),
         cmocka_unit_test(the_loser_of_a_swap_fences_itself),
+        cmocka_unit_test(a_node_with_another_name_is_registered_under_it),
         cmocka_unit_test(who_is_no_member_any_more_is_sent_nothing),
         cmocka_unit_test(a_member_keeps_what_the_primary_has_and_drops_the_rest),
         cmocka_unit_test(a_refusal_of_an_ended_stream_does_not_end_the_next_one),

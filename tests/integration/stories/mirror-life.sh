@@ -1,0 +1,113 @@
+# The life of a cluster while hosts write: a third node comes, a node gets another address, one another name, all are
+# restarted one by one as for an update, one leaves for good. Nothing acknowledged is lost on the way.
+. "$HERE/cluster.sh"
+
+peers() # of node N, all others of those named: peers N M...
+{
+    local n=$1 m list=
+    shift
+    for m; do [ "$m" = "$n" ] || list+="${list:+ }${NAMES[$m]}=${RPC[$m]}"; done
+    printf '%s' "$list"
+}
+NAMES=(- n1 n2 n3)
+# start N M...: node N in a cluster of these.
+start() { member_start "$1" "PSTORAGE_NODE_NAME=${NAMES[$1]}" "PSTORAGE_PEERS=$(peers "$@")"; }
+
+SEED=0 LOAD=
+# load_begin N: writes to volume vol at node N until the node goes away.
+load_begin()
+{
+    SEED=$((SEED + 1))
+    background load.txt durability load --uri "$(uri "$1" vol)" --journal journal --writes 1000000 --depth 8 --survive \
+        --seed "$SEED"
+    LOAD=$PID
+    on "$1" --json metrics | field writes >before
+    until_true 20 loaded "$1" || fail "the load does not begin: $(cat load.txt)"
+}
+loaded() { on "$1" --json metrics | field writes >now && [ "$(cat now)" -gt "$(($(cat before) + 200))" ]; }
+# load_went_on N WHAT: node N takes writes after WHAT as before it.
+load_went_on()
+{
+    on "$1" --json metrics | field writes >before
+    until_true 20 loaded "$1" || fail "no writes after $2: $(cat load.txt)"
+}
+# load_end N: it ended because its node went; all that it was told is durable is at node N.
+load_end()
+{
+    reap "$LOAD" || fail "the load failed: $(cat load.txt)"
+    until_true 20 opens "$1" vol || fail "n$1 does not serve vol after 20 s"
+    durability check --uri "$(uri "$1" vol)" --journal journal --durable --atomic
+}
+member_of() # N NODE ROLE STATE: so node N sees it
+{
+    on "$1" --json pod show | /usr/bin/python3 -c '
+import json, sys
+roles = {m["node"]: [m["role"], m["state"]] for m in json.load(sys.stdin)["members"]}
+sys.exit(roles.get(sys.argv[1]) != sys.argv[2:])' "$2" "$3" "$4"
+}
+follows() { [ "$(pod_field "$1" role)" = following ]; }
+# restart N LEADER M...: stops node N and starts it in a cluster of these.
+restart()
+{
+    local n=$1 leader=$2
+    shift 2
+    member_stop "$n"
+    start "$n" "$@"
+    until_true 30 follows "$n" || fail "${NAMES[$n]} does not follow after 30 s: $(on "$leader" pod show)"
+    until_true 30 member_of "$leader" "${NAMES[$n]}" sync "in sync" ||
+        fail "${NAMES[$n]} is not in sync after 30 s: $(on "$leader" pod show)"
+}
+moves() # FROM TO: the pod, planned, under the load at FROM
+{
+    on "$1" pod switchover default "${NAMES[$2]}"
+    load_end "$2"
+}
+
+mediator_start
+start 1 1 2
+start 2 1 2
+until_true 30 in_sync 1 2 || fail "the pod is not formed after 30 s"
+on 1 volume create vol --size 64M
+
+say "== a third node comes: the others learn of it one after the other, then it is added by itself, under load"
+load_begin 1
+restart 2 1 1 2 3
+moves 1 2
+load_begin 2
+restart 1 2 1 2 3
+start 3 1 2 3
+until_true 60 in_sync 2 3 || fail "n3 is not in sync after 60 s: $(on 2 pod show)"
+load_went_on 2 "n3 came"
+
+say "== a node gets another address"
+member_stop 3
+CLUSTER_PORTS[7]=$(free_ports 1)
+RPC[3]=tcp://127.0.0.1:${CLUSTER_PORTS[7]}
+start 3 1 2 3
+restart 1 2 1 2 3
+moves 2 1
+load_begin 1
+restart 2 1 1 2 3
+until_true 30 in_sync 1 3 || fail "n3 is not in sync after 30 s: $(on 1 pod show)"
+
+say "== a node gets another name"
+member_stop 3
+NAMES[3]=n3new
+start 3 1 2 3
+restart 2 1 1 2 3
+moves 1 2
+load_begin 2
+restart 1 2 1 2 3
+until_true 30 member_of 2 n3new sync "in sync" || fail "n3new is not in sync after 30 s: $(on 2 pod show)"
+
+say "== a node leaves for good"
+on 2 pod remove-member default n1
+left() { ! on 2 --json pod show | grep -q '"node": *"n1"'; }
+until_true 10 left || fail "n1 is still a member after 10 s: $(on 2 pod show)"
+member_stop 1
+load_went_on 2 "n1 left"
+say "== and the others still fail over"
+killed=$(now_ms)
+member_kill 2
+load_end 3
+resumes 3 vol "$killed"
