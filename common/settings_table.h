@@ -63,6 +63,8 @@ enum setting_replication {
       "File that holds the cluster's key; without a key only this machine may connect by RPC") \
     X(FAST_FAILOVER, fast_failover, BOOL, 0, "true", 0, 0, NULL,                                                     \
       "Take a peer whose address suddenly refuses connections for ended, and don't wait for its lease to end")       \
+    X(HEARTBEAT_PORT, heartbeat_port, UINT, 0, "0", 0, 65535, NULL,                                                  \
+      "Port for the peers' heartbeats, at the host of PSTORAGE_RPC_LISTEN; 0: any free one")                         \
     X(PEERS, peers, PEERS, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                                     \
       "The other nodes, separated by spaces: name=tcp://host:9500")                                                  \
     X(MEDIATOR, mediator, URL, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                                 \

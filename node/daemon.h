@@ -36,6 +36,7 @@ struct node {
     struct pod *pod;
     struct cluster *cluster; /* NULL: the node stands alone, as is the member's pod then */
     struct member_pod *member;
+    struct heartbeat_uv *heartbeat; /* NULL: no thread for heartbeats */
     struct primary_gate gate;
     struct rpc_transport *transport;
     struct rpc_server *rpc;
@@ -87,6 +88,8 @@ void stop_comparison(struct node *node);
 struct pod_config;
 int start_member(struct node *node, const struct pod_config *config, struct ps_error *err);
 void stop_member(struct node *node);
+int start_heartbeat(struct node *node, struct ps_error *err);
+void stop_heartbeat(struct node *node);
 
 /* start_host.c: the ways in for hosts and people. */
 int start_cluster_key(struct node *node, struct ps_error *err);

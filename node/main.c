@@ -130,11 +130,12 @@ static const struct step steps[] = {
     /* Up to here without a way in: all that --rebuild-catalog needs. */
     {"RPC", start_rpc, stop_rpc},
     {"NBD", start_nbd, stop_nbd},
+    {"heartbeats", start_heartbeat, stop_heartbeat},
 };
 
 enum {
     STEPS = sizeof steps / sizeof steps[0],
-    SERVING_STEPS = 2 /* the last ones */
+    SERVING_STEPS = 3 /* the last ones */
 };
 
 static void stop_steps(struct node *node, unsigned started)

@@ -8,6 +8,7 @@
 #include "node/daemon.h"
 #include "node/host/catalog_uv.h"
 #include "node/host/cluster.h"
+#include "node/host/heartbeat_uv.h"
 #include "node/host/nbd_uv.h"
 #include "node/host/reactor_uv.h"
 
@@ -52,6 +53,27 @@ static void decided(void *user, const struct replica_decision *d)
 static uint64_t turn(void *user, uint64_t now_ns)
 {
     return cluster_turn(user, now_ns);
+}
+
+static bool exchange(void *user, uint64_t now_ns, const struct replica_view *view,
+                     struct replica_heard *heard)
+{
+    struct node *node = user;
+    if (node->heartbeat)
+        heartbeat_uv_exchange(node->heartbeat, now_ns, view, heard);
+    return node->heartbeat != NULL;
+}
+
+static uint16_t heartbeat_port(void *user)
+{
+    const struct node *node = user;
+    return node->heartbeat ? heartbeat_uv_port(node->heartbeat) : 0;
+}
+
+static bool heartbeat_peer(void *user, unsigned peer, const char *endpoint)
+{
+    struct node *node = user;
+    return !node->heartbeat || heartbeat_uv_peer(node->heartbeat, peer, endpoint);
 }
 
 static bool gate_is_open(void *user)
@@ -140,6 +162,9 @@ int start_member(struct node *node, const struct pod_config *pod, struct ps_erro
         .now_ns = clock_monotonic_ns,
         .now_unix_ns = clock_unix_ns,
         .wake = wake,
+        .exchange = exchange,
+        .heartbeat_port = heartbeat_port,
+        .heartbeat_peer = heartbeat_peer,
         .serving = serving,
         .decided = decided,
         .log = line,
@@ -181,4 +206,41 @@ void stop_member(struct node *node)
     node->pod = NULL;
     cluster_destroy(node->cluster);
     node->cluster = NULL;
+}
+
+/* The last step: what it says is for nodes that serve, and it is silent before anything else stops. */
+int start_heartbeat(struct node *node, struct ps_error *err)
+{
+    char listen[300];
+    const char *rpc = node->as.rpc_listen, *colon = strrchr(rpc, ':');
+    struct ps_error reason = {0};
+    if (!node->cluster)
+        return 0;
+    if (strncmp(rpc, "tcp://", 6) != 0) {
+        log_warn("cluster", "no thread for heartbeats: RPC is not served by tcp://", LOG_S("rpc", rpc));
+        return 0;
+    }
+    (void)snprintf(listen, sizeof listen, "%.*s:%u", (int)(colon - rpc), rpc,
+                   (unsigned)node->as.heartbeat_port);
+    struct heartbeat_uv_config config = {
+        .keys = &node->keys,
+        .node_name = node->as.node_name,
+        .cluster_name = node->as.cluster_name,
+        .listen = listen,
+        .options = replica_defaults,
+        .now_ns = clock_monotonic_ns,
+    };
+    const struct peers *peers = cluster_peers(node->cluster);
+    for (unsigned i = 0; i < peers_count(peers); i++)
+        config.peers[config.peer_count++] = peers_name(peers, i);
+    const int rc = heartbeat_uv_start(&config, &node->heartbeat, &reason);
+    return rc ? node_setting_error(node, PSTORAGED_HEARTBEAT_PORT, rc, err, reason.detail) : 0;
+}
+
+void stop_heartbeat(struct node *node)
+{
+    struct heartbeat_uv *heartbeat = node->heartbeat;
+    node->heartbeat = NULL;
+    if (heartbeat)
+        heartbeat_uv_stop(heartbeat);
 }

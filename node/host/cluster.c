@@ -14,11 +14,15 @@
 #define FORMED_NS  (1000 * MS)
 /* What was heard within this is true now. */
 #define FRESH_NS (3000 * MS)
+/* A peer that is there, whose heartbeats' port is not: a person is told. */
+#define NO_BEATS_NS (10000 * MS)
 
 struct known_peer {
     struct replication_hello hello;
     uint64_t hello_ns; /* 0: never */
     uint64_t run;      /* last one heard of `hello.store`, in whatever message */
+    uint64_t beats_ns; /* when its heartbeats' thread was last known to be connected */
+    bool no_beats;     /* for long: it was said */
     bool lost;         /* to be told to the member at the next turn */
 };
 
@@ -167,6 +171,13 @@ static uint64_t link_now(void *user)
     return now(user);
 }
 
+static bool link_exchange(void *user, uint64_t now_ns, const struct replica_view *view,
+                          struct replica_heard *heard)
+{
+    struct cluster *c = user;
+    return c->config.exchange(c->config.user, now_ns, view, heard);
+}
+
 const struct member_links cluster_links = {
     .state = link_state,
     .begin = link_begin,
@@ -179,6 +190,7 @@ const struct member_links cluster_links = {
     .decided = link_decided,
     .changed = link_changed,
     .now_ns = link_now,
+    .exchange = link_exchange,
 };
 
 /* ---- what peers and mediator answer */
@@ -190,6 +202,30 @@ static void note_run(struct cluster *c, const struct uuid *store, uint64_t run)
         c->known[i].run = run;
 }
 
+/* On the host that the peer is reached at, at the port that it names. */
+static void tell_heartbeat(struct cluster *c, unsigned peer)
+{
+    char endpoint[PEERS_ADDRESS_MAX + 8], text[500];
+    struct known_peer *k = &c->known[peer];
+    const char *address = peers_address(c->peers, peer), *colon = strrchr(address, ':');
+    const uint16_t port = k->hello.heartbeat_port;
+    if (!port || !colon || strncmp(address, "tcp://", 6) != 0)
+        return;
+    (void)snprintf(endpoint, sizeof endpoint, "%.*s:%u", (int)(colon - address), address, port);
+    if (c->config.heartbeat_peer(c->config.user, peer, endpoint) || !k->beats_ns) {
+        k->beats_ns = now(c);
+        k->no_beats = false;
+    } else if (now(c) - k->beats_ns >= NO_BEATS_NS && !k->no_beats) {
+        k->no_beats = true;
+        (void)snprintf(
+            text, sizeof text,
+            "no heartbeats with %.63s: it is not reached at %.255s. While that is so, a node that is "
+            "busy for a second may be taken for dead",
+            peers_name(c->peers, peer), endpoint);
+        c->config.warn(c->config.user, text);
+    }
+}
+
 static void on_hello(void *user, unsigned peer, const struct replication_hello *hello)
 {
     struct cluster *c = user;
@@ -199,6 +235,7 @@ static void on_hello(void *user, unsigned peer, const struct replication_hello *
     k->run = same && k->run > hello->run ? k->run : hello->run;
     k->hello = *hello;
     k->hello_ns = now(c);
+    tell_heartbeat(c, peer);
     wake(c);
 }
 
@@ -313,12 +350,12 @@ static void serve_hello(void *user, const struct replication_hello *in, struct r
     cluster_own_hello(c, out);
 }
 
-static void serve_state(void *user, const struct replica_state_msg *in, struct replica_state_msg *out)
+static bool serve_state(void *user, const struct replica_state_msg *in, struct replica_state_msg *out)
 {
     struct cluster *c = user;
     note_run(c, &in->store, in->run);
-    member_state(c->member, now(c), in, out);
     wake(c);
+    return member_state(c->member, now(c), in, out);
 }
 
 static bool serve_begin(void *user, const struct replica_begin_msg *in, struct replica_ack_msg *refusal)
@@ -697,6 +734,7 @@ void cluster_own_hello(const struct cluster *c, struct replication_hello *out)
     pod_log_ends(member_pod(c->member), NULL, &end);
     *out = (struct replication_hello){
         .run = id.run, .epoch = c->info.configuration.epoch, .log_end = end.seq, .software = PS_VERSION};
+    out->heartbeat_port = c->config.heartbeat_port(c->config.user);
     out->store = c->store;
     out->pod = c->pod;
     (void)snprintf(out->node, sizeof out->node, "%s", c->config.node_name);

@@ -24,6 +24,12 @@ struct cluster_config {
     uint64_t (*now_unix_ns)(void);
     /* The cluster is due for a turn. */
     void (*wake)(void *user);
+    /* The heartbeats' thread, which may not run: to the replica, as in struct replica_effects; the port it
+     * listens on, 0: none; where a peer's is, answered by whether it is connected. */
+    bool (*exchange)(void *user, uint64_t now_ns, const struct replica_view *view,
+                     struct replica_heard *heard);
+    uint16_t (*heartbeat_port)(void *user);
+    bool (*heartbeat_peer)(void *user, unsigned peer, const char *endpoint);
     /* From now on, or no longer, this node takes requests of hosts. */
     void (*serving)(void *user, bool serving);
     void (*decided)(void *user, const struct replica_decision *decision);

@@ -79,6 +79,7 @@ void hello_to_message(const struct replication_hello *h, Pstorage__V1__Replicati
     out->log_end = h->log_end;
     out->software = (char *)(uintptr_t)h->software;
     out->rpc_address = (char *)(uintptr_t)h->rpc_address;
+    out->heartbeat_port = h->heartbeat_port;
 }
 
 int hello_from_message(const Pstorage__V1__ReplicationHello *m, struct replication_hello *out,
@@ -96,6 +97,9 @@ int hello_from_message(const Pstorage__V1__ReplicationHello *m, struct replicati
         rc = text_from_message(m->software, "the version", h.software, sizeof h.software, err);
     if (rc == 0)
         rc = text_from_message(m->rpc_address, "the address", h.rpc_address, sizeof h.rpc_address, err);
+    if (rc == 0 && m->heartbeat_port > UINT16_MAX)
+        rc = ps_error_set(err, PS_EINVAL, "the heartbeats' port is %u", m->heartbeat_port);
+    h.heartbeat_port = (uint16_t)m->heartbeat_port;
     if (rc == 0)
         *out = h;
     return rc;
@@ -186,6 +190,28 @@ int state_from_message(const Pstorage__V1__ReplicationState *m, struct replica_s
         rc = bind_from_message(m, &s, err);
     if (rc == 0)
         *out = s;
+    return rc;
+}
+
+/* ---- Beat */
+
+void beat_to_message(const struct heartbeat_msg *b, Pstorage__V1__HeartbeatState *out)
+{
+    pstorage__v1__heartbeat_state__init(out);
+    out->pod = uuid_to_message(&b->pod);
+    out->store = uuid_to_message(&b->store);
+    out->run = b->run;
+    out->epoch = b->epoch;
+    out->ready = b->ready;
+    out->stamp = b->stamp;
+}
+
+int beat_from_message(const Pstorage__V1__HeartbeatState *m, struct heartbeat_msg *out, struct ps_error *err)
+{
+    struct heartbeat_msg b = {.run = m->run, .epoch = m->epoch, .ready = m->ready != 0, .stamp = m->stamp};
+    const int rc = ids_from_message(m->pod, m->store, &b.pod, &b.store, err);
+    if (rc == 0)
+        *out = b;
     return rc;
 }
 

@@ -8,7 +8,7 @@
 #define PS_NODE_HOST_REPLICATION_PROTO_H
 
 #include "common/configuration_proto.h"
-#include "node/replication/replica.h"
+#include "node/replication/heartbeat.h"
 #include "pstorage/v1/replication.pb-c.h"
 
 enum {
@@ -23,6 +23,7 @@ struct replication_hello {
     uint64_t run, epoch, log_end;
     char software[32];
     char rpc_address[HELLO_TEXT_MAX + 1];
+    uint16_t heartbeat_port; /* 0: none */
 };
 
 void hello_to_message(const struct replication_hello *hello, Pstorage__V1__ReplicationHello *out);
@@ -37,6 +38,10 @@ struct state_message {
 void state_to_message(const struct replica_state_msg *msg, struct state_message *out);
 int state_from_message(const Pstorage__V1__ReplicationState *message, struct replica_state_msg *out,
                        struct ps_error *err);
+
+void beat_to_message(const struct heartbeat_msg *msg, Pstorage__V1__HeartbeatState *out);
+int beat_from_message(const Pstorage__V1__HeartbeatState *message, struct heartbeat_msg *out,
+                      struct ps_error *err);
 
 struct begin_message {
     Pstorage__V1__ReplicationBegin message;

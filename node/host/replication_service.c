@@ -148,7 +148,10 @@ static void state(void *user, struct rpc_call *call, const ProtobufCMessage *mes
         rpc_call_fail(call, err.status, err.detail);
         return;
     }
-    s->handler->state(s->user, &in, &out);
+    if (!s->handler->state(s->user, &in, &out)) {
+        rpc_call_fail(call, PS_EUNAVAILABLE, "its flash device does not answer");
+        return;
+    }
     state_to_message(&out, &reply);
     rpc_call_reply(call, &reply.message.base);
 }

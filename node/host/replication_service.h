@@ -18,7 +18,8 @@ struct replication_handler {
     /* The member is open; until then nothing else is called. */
     bool (*is_open)(void *user);
     void (*hello)(void *user, const struct replication_hello *in, struct replication_hello *out);
-    void (*state)(void *user, const struct replica_state_msg *in, struct replica_state_msg *out);
+    /* False: there is no answer. */
+    bool (*state)(void *user, const struct replica_state_msg *in, struct replica_state_msg *out);
     /* True: replication_service_ack answers, maybe at once. */
     bool (*begin)(void *user, const struct replica_begin_msg *in, struct replica_ack_msg *refusal);
     bool (*append)(void *user, const struct replica_append_msg *in, const void *batch, uint32_t bytes,

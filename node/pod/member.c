@@ -273,6 +273,13 @@ static void changed(void *user)
     m->config.links->changed(m->config.user);
 }
 
+static bool exchange(void *user, uint64_t now_ns, const struct replica_view *view,
+                     struct replica_heard *heard)
+{
+    struct member_pod *m = user;
+    return m->config.links->exchange(m->config.user, now_ns, view, heard);
+}
+
 static void reopened(void *user, int status);
 
 static void stand_down(void *user)
@@ -308,6 +315,7 @@ static const struct replica_effects effects = {
     .copy_stop = member_copy_stop,
     .decided = decided,
     .changed = changed,
+    .exchange = exchange,
 };
 
 /* ---- life */
@@ -431,6 +439,9 @@ uint64_t member_turn(struct member_pod *m, uint64_t now_ns)
 {
     uint64_t next = UINT64_MAX;
     m->now_ns = now_ns;
+    /* Reads that wait, or come now, may rest on leases that were granted while nobody had a turn. */
+    if (m->replica && !m->closing)
+        replica_listen(m->replica, now_ns);
     for (int i = 0; i < TURNS; i++) {
         m->again = false;
         next = pod_turn(m->pod, now_ns);
@@ -462,11 +473,11 @@ uint64_t member_turn(struct member_pod *m, uint64_t now_ns)
 
 /* ---- what came in */
 
-void member_state(struct member_pod *m, uint64_t now_ns, const struct replica_state_msg *in,
+bool member_state(struct member_pod *m, uint64_t now_ns, const struct replica_state_msg *in,
                   struct replica_state_msg *answer)
 {
     m->again = true;
-    replica_state(m->replica, now_ns, in, answer);
+    return replica_state(m->replica, now_ns, in, answer);
 }
 
 void member_state_answer(struct member_pod *m, uint64_t now_ns, const struct replica_state_msg *in)

@@ -36,6 +36,9 @@ struct member_links {
     void (*changed)(void *user);
     /* CLOCK_BOOTTIME, ns: read for each read of a host. */
     uint64_t (*now_ns)(void *user);
+    /* With the heartbeats' thread, as in struct replica_effects. */
+    bool (*exchange)(void *user, uint64_t now_ns, const struct replica_view *view,
+                     struct replica_heard *heard);
 };
 
 struct member_config {
@@ -66,7 +69,8 @@ struct pod *member_pod(const struct member_pod *m);
 struct replica *member_replica(const struct member_pod *m);
 
 /* What came in. */
-void member_state(struct member_pod *m, uint64_t now_ns, const struct replica_state_msg *in,
+/* False: nothing is answered. */
+bool member_state(struct member_pod *m, uint64_t now_ns, const struct replica_state_msg *in,
                   struct replica_state_msg *answer);
 void member_state_answer(struct member_pod *m, uint64_t now_ns, const struct replica_state_msg *in);
 /* True: an ack follows by links->ack. False: *refusal is the answer. */

@@ -205,7 +205,7 @@ static uint64_t take_over_due(const struct replica *r)
     if (p && !p->dead && !p->lapsed && p->since_ns) {
         const uint64_t silent = silent_since(p) + promise;
         uint64_t idle = most_of(r->primary_ns, p->ready_ns) + IDLE_LEASES * promise;
-        if (p->heard_ns && !p->told.log_open)
+        if (p->told_ns && !p->told.log_open)
             idle = least_of(idle, most_of(r->primary_ns, p->open_ns) + o->silence_ns);
         due = most_of(due, least_of(silent, idle));
     }

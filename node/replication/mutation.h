@@ -28,6 +28,7 @@ enum replica_mutation {
     REPLICA_IGNORE_VOTES,       /* a primary goes on alone though not all have bound themselves to it */
     REPLICA_BOUND_OBEYS,        /* a bound member asks the mediator and obeys it all the same */
     REPLICA_BIND_WHILE_ASKING,  /* a member binds itself though the mediator may grant what it asked for */
+    REPLICA_DEAF,               /* a member forgets what its heartbeats' thread promised */
     REPLICA_MUTATIONS,
 };
 

@@ -172,14 +172,14 @@ static void stream_turn(struct replica *r, struct peer *p)
             r->effects->ship(r->user, &p->store, NULL, 1, 0);
         p->stream = STREAM_NONE;
     } else if (p->stream == STREAM_NONE) {
-        if (p->heard_ns > p->broken_ns)
+        if (p->told_ns > p->broken_ns)
             begin(r, p);
     } else {
         const bool unanswered = p->stream == STREAM_BEGINNING && r->now_ns - p->begin_ns >= 2 * heartbeat;
         const bool lost =
             p->stream == STREAM_FLOWING &&
             (p->told.stream_epoch != in_force(r)->epoch || p->told.stream_run != r->config.run) &&
-            p->heard_ns > p->begin_ns + heartbeat;
+            p->told_ns > p->begin_ns + heartbeat;
         if (unanswered || lost)
             begin(r, p);
     }
@@ -219,8 +219,11 @@ static void advance_commit(struct replica *r)
 void try_to_lead(struct replica *r)
 {
     const struct log_id end = log_end(r);
-    if (r->role != REPLICA_INHERITING || !r->log_open || r->log_failed || r->truncating ||
-        in_force(r)->epoch != r->want.configuration.epoch ||
+    if (r->role != REPLICA_INHERITING)
+        return;
+    /* No promise is given after this one: the view names us primary. */
+    hear_beats(r);
+    if (!r->log_open || r->log_failed || r->truncating || in_force(r)->epoch != r->want.configuration.epoch ||
         (r->now_ns < r->promise_until_ns && !BROKEN(REPLICA_SKIP_LEASE)) || commit_index(r) < r->base_seq ||
         r->applied.seq < end.seq || ask_may_empower(r))
         return;
@@ -502,7 +505,7 @@ static void limit_free(struct replica *r)
 {
     uint64_t least = UINT64_MAX;
     for (uint32_t i = 0; i < r->peer_count; i++)
-        if (counts(r, &r->peers[i]) && r->peers[i].heard_ns)
+        if (counts(r, &r->peers[i]) && r->peers[i].told_ns)
             least = least_of(least, r->peers[i].told.free_bytes);
     if (least == r->limit_told)
         return;

@@ -18,6 +18,7 @@ const struct replica_options replica_defaults = {
     .resend_ns = 500000000,
     .report_ns = 1000000000,
     .mediator_lost_ns = 3000000000,
+    .stuck_ns = 3000000000,
     .clean_heartbeats = 10,
     .join_batches = 8,
 };
@@ -230,6 +231,7 @@ static void persist(struct replica *r)
         !state_differs(&r->want, &r->durable))
         return;
     r->persisting = true;
+    r->persist_ns = r->now_ns;
     r->writing = r->want;
     r->effects->persist(r->user, data, durable_encode(&r->writing, data));
 }
@@ -264,6 +266,7 @@ uint64_t replica_turn(struct replica *r, uint64_t now_ns)
 {
     uint64_t next = UINT64_MAX;
     r->now_ns = now_ns;
+    hear_beats(r);
     if (r->state_failed)
         return UINT64_MAX;
     /* Stopped for a while: what the others said meanwhile is on its way to us. */

@@ -33,6 +33,7 @@ struct replica_options {
     uint64_t resend_ns;        /* 500 ms: an open ask */
     uint64_t report_ns;        /* 1 s: epoch to the mediator */
     uint64_t mediator_lost_ns; /* 3 s without an answer */
+    uint64_t stuck_ns;         /* 3 s: a reactor that has no turn, or a flush that does not end, is silent */
     uint32_t clean_heartbeats; /* 10 before a member may join */
     uint32_t join_batches;     /* 8: nearer to the end than this is near */
 };
@@ -130,6 +131,41 @@ struct replica_copy_ack {
     char detail[160];
 };
 
+/* ---- the heartbeats' thread (heartbeat.h) */
+
+/* What it may say and promise in the replica's name, until the next one. */
+struct replica_view {
+    struct uuid pod, store;
+    uint64_t run;
+    uint64_t epoch;        /* of the durable configuration */
+    bool ready;            /* it asks for leases */
+    struct uuid grants_to; /* the primary that may be granted one; none: nobody may */
+    bool mute;             /* it says nothing */
+    uint64_t flush_ns;     /* since when a flush of its own has made no progress; 0: none is under way */
+    struct uuid peers[REPLICA_PEERS_MAX];
+    uint32_t peer_count;
+};
+
+struct replica_promise {
+    struct uuid store; /* to whom */
+    uint64_t epoch, run;
+    uint64_t until_ns; /* 0: none was given */
+};
+
+struct replica_heard_peer {
+    struct uuid store;
+    uint64_t run;                /* the last one that was heard; what follows is of it */
+    uint64_t heard_ns;           /* 0: never */
+    uint64_t ready_ns;           /* when it said last that it serves */
+    uint64_t stamp, stamp_epoch; /* the latest of our stamps that it granted a lease for; 0: none */
+};
+
+struct replica_heard {
+    struct replica_heard_peer peers[REPLICA_PEERS_MAX];
+    uint32_t count;
+    struct replica_promise promise; /* the last one since it was taken last */
+};
+
 /* ---- mediator */
 
 struct replica_cas {
@@ -195,6 +231,9 @@ struct replica_effects {
     void (*decided)(void *user, const struct replica_decision *decision);
     /* The configuration or the role changed. */
     void (*changed)(void *user);
+    /* Publishes the view and takes what was heard, in one step. False: no heartbeats but states are sent. */
+    bool (*exchange)(void *user, uint64_t now_ns, const struct replica_view *view,
+                     struct replica_heard *heard);
 };
 
 /* ---- the replica */
@@ -220,6 +259,8 @@ int replica_create(const struct replica_config *config, uint64_t now_ns, struct 
 void replica_destroy(struct replica *replica);
 /* Returns when it wants to run again. */
 uint64_t replica_turn(struct replica *replica, uint64_t now_ns);
+/* Takes in what was heard on the heartbeats' thread, as each turn does: before reads are looked at. */
+void replica_listen(struct replica *replica, uint64_t now_ns);
 
 /* The pod is open on standby: ends of its log, and the ids between them (at most REPLICA_TAIL_MAX). */
 void replica_opened(struct replica *replica, const struct log_id *applied, const struct log_id *tail,
@@ -229,7 +270,8 @@ void replica_opened(struct replica *replica, const struct log_id *applied, const
 void replica_adopt(struct replica *replica, uint64_t now_ns, const struct configuration *configuration);
 
 /* Peers. */
-void replica_state(struct replica *replica, uint64_t now_ns, const struct replica_state_msg *in,
+/* False: a flush of its own is stuck, so nothing is answered. */
+bool replica_state(struct replica *replica, uint64_t now_ns, const struct replica_state_msg *in,
                    struct replica_state_msg *answer);
 void replica_state_answer(struct replica *replica, uint64_t now_ns, const struct replica_state_msg *in);
 /* Its ack follows by send_ack, unless it is refused at once: then *refusal is one. */

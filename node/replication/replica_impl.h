@@ -5,6 +5,7 @@
  *   change.c    asks to the mediator, verdicts, adoption of configurations
  *   authority.c going on without the mediator
  *   lease.c     heartbeats, promises, leases, who was heard when
+ *   heartbeat.c what goes on while the reactor is held up
  *   primary.c   streams to members, commit, removal, joining
  *   follower.c  what a member takes from its primary
  *   copy.c      full copies, at both ends
@@ -65,7 +66,8 @@ enum stream {
 
 struct peer {
     struct uuid store;
-    uint64_t heard_ns;   /* 0: never */
+    uint64_t heard_ns;   /* by state or heartbeat; 0: never */
+    uint64_t told_ns;    /* when `told` came; 0: never */
     uint64_t since_ns;   /* from when on silence counts */
     bool in_sync, async; /* by the configuration in force */
     uint64_t ready_ns;   /* when it said last that it serves */
@@ -151,7 +153,10 @@ struct replica {
 
     uint64_t heartbeat_ns; /* last sent */
     bool hurry;            /* the next one does not wait its turn */
-    uint64_t turn_ns;      /* last one */
+    uint64_t flush_ns; /* since when the log's end has not become durable, nor anything before it; 0: it is */
+    uint64_t flush_seq;  /* how far it was then */
+    uint64_t persist_ns; /* when the state that is being made durable was handed over */
+    uint64_t turn_ns;    /* last one */
     struct replica_decision decisions[REPLICA_DECISIONS];
     uint64_t decision_count;
 };
@@ -233,6 +238,8 @@ uint64_t authority_turn(struct replica *r);
 
 /* lease.c */
 uint64_t lease_turn(struct replica *r);
+/* Takes in what the heartbeats' thread heard and promised, and lets it speak by the state of now. */
+void hear_beats(struct replica *r);
 void send_heartbeats(struct replica *r);
 bool leases_held(const struct replica *r, uint64_t now_ns);
 bool heard_lately(const struct replica *r, const struct peer *p, uint64_t within_ns);
@@ -241,7 +248,7 @@ static inline uint64_t silent_since(const struct peer *p)
 {
     return p->heard_ns > p->since_ns ? p->heard_ns : p->since_ns;
 }
-/* Silence counts from now on. */
+/* Silence, and what is owed, count from now on. */
 void expect_all(struct replica *r);
 
 /* primary.c */

@@ -17,6 +17,7 @@ enum fault_kind {
     FAULT_CUT,
     FAULT_ISOLATE,
     FAULT_PAUSE,
+    FAULT_STALL,
     FAULT_MEDIATOR,
     FAULT_SLOW_DISK,
     FAULT_CLOG,
@@ -196,6 +197,9 @@ static void draw_fault(struct drawing *d)
         break;
     case FAULT_PAUSE:
         add(d, (struct step){.action = ACTION_PAUSE, .who = victim(d), .for_ns = some_time(d)});
+        break;
+    case FAULT_STALL:
+        add(d, (struct step){.action = ACTION_STALL, .who = victim(d), .for_ns = (20 + below(d, 2000)) * MS});
         break;
     case FAULT_MEDIATOR:
         add(d, (struct step){.action = ACTION_STOP, .who = WHO_MEDIATOR, .for_ns = some_time(d)});

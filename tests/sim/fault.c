@@ -114,8 +114,13 @@ static void do_to_node(struct world *w, struct node *n, const struct step *s)
         n->paused_until = until(w, s);
         w->result->pauses++;
         break;
+    case ACTION_STALL:
+        trace(w, "%s's reactor has no turn%s", n->name, for_text(s, time));
+        n->stalled_until = until(w, s);
+        w->result->stalls++;
+        break;
     case ACTION_RESUME:
-        n->paused_until = 0;
+        n->paused_until = n->stalled_until = 0;
         break;
     case ACTION_ISOLATE:
     case ACTION_PART:
@@ -213,7 +218,7 @@ void heal(struct world *w)
     filler_empty(w);
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
-        n->paused_until = n->disk_slow_until = n->disk_fails_until = n->corrupt_writes = 0;
+        n->paused_until = n->stalled_until = n->disk_slow_until = n->disk_fails_until = n->corrupt_writes = 0;
         n->replace = n->damaged; /* one that was not possible yet is left alone */
         if (!n->up && !n->lost)
             node_start(n);

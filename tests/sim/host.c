@@ -117,10 +117,10 @@ void host_node_dies(struct host *h, unsigned node)
     }
 }
 
-static bool serves(const struct world *w, const struct node *n)
+static bool serves(const struct node *n)
 {
     struct replica_info info;
-    if (!n->up || !n->opened || n->paused_until > w->now)
+    if (!n->up || !n->opened || stands_still(n))
         return false;
     (void)look(n, &info);
     return info.role == REPLICA_LEADING;
@@ -131,7 +131,7 @@ struct node *serving_node(struct world *w)
 {
     const unsigned from = (unsigned)prng_below(&w->loads, w->node_count);
     for (unsigned i = 0; i < w->node_count; i++)
-        if (serves(w, &w->nodes[(from + i) % w->node_count]))
+        if (serves(&w->nodes[(from + i) % w->node_count]))
             return &w->nodes[(from + i) % w->node_count];
     return NULL;
 }

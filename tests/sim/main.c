@@ -49,6 +49,7 @@ static const char help[] =
     "Actions:\n"
     "  crash WHO [lose|keep|tear|reorder] [for TIME]   what was not flushed is lost, kept, torn, reordered\n"
     "  restart WHO, pause WHO [for TIME], resume WHO\n"
+    "  stall WHO [for TIME]                            its reactor; heartbeats go on\n"
     "  cut X -> Y [for TIME], cut X <-> Y [for TIME]   ends are nodes and the mediator\n"
     "  isolate WHO [for TIME], part WHO [for TIME]     from all; from the other members\n"
     "  heal [WHO]                                      links\n"
@@ -214,6 +215,7 @@ static void add(struct sim_result *total, const struct sim_result *r)
     total->crashes += r->crashes;
     total->cuts += r->cuts;
     total->pauses += r->pauses;
+    total->stalls += r->stalls;
     total->mediator_outages += r->mediator_outages;
     total->elections += r->elections;
     total->alone += r->alone;
@@ -239,16 +241,16 @@ static double cpu_seconds(void)
 
 static void print_total(uint64_t runs, uint64_t failed, const struct sim_result *t)
 {
-    (void)printf("%" PRIu64 " runs, %.0f cluster-seconds, %" PRIu64 " events in %.1f s of CPU: %" PRIu64
-                 " writes, %" PRIu64 " reads, %" PRIu64 " unanswered; %" PRIu64 " primaries, %" PRIu64
-                 " crashes, %" PRIu64 " cuts, %" PRIu64 " pauses, %" PRIu64 " mediator outages, %" PRIu64
-                 " pre-elections, %" PRIu64 " changes without mediator; %" PRIu64 " full copies, %" PRIu64
-                 " disks replaced, %" PRIu64 " failed, %" PRIu64 " bits rotten (%" PRIu64
-                 " runs lost data to it), %" PRIu64 " times full; %" PRIu64 " failed\n",
-                 runs, (double)t->virtual_ns / 1e9, t->events, cpu_seconds(), t->writes, t->reads,
-                 t->unanswered, t->leads, t->crashes, t->cuts, t->pauses, t->mediator_outages, t->elections,
-                 t->alone, t->copies, t->replaced, t->disk_failures, t->rotten, t->lost_to_damage, t->full,
-                 failed);
+    (void)printf(
+        "%" PRIu64 " runs, %.0f cluster-seconds, %" PRIu64 " events in %.1f s of CPU: %" PRIu64
+        " writes, %" PRIu64 " reads, %" PRIu64 " unanswered; %" PRIu64 " primaries, %" PRIu64
+        " crashes, %" PRIu64 " cuts, %" PRIu64 " pauses, %" PRIu64 " stalls, %" PRIu64
+        " mediator outages, %" PRIu64 " pre-elections, %" PRIu64 " changes without mediator; %" PRIu64
+        " full copies, %" PRIu64 " disks replaced, %" PRIu64 " failed, %" PRIu64 " bits rotten (%" PRIu64
+        " runs lost data to it), %" PRIu64 " times full; %" PRIu64 " failed\n",
+        runs, (double)t->virtual_ns / 1e9, t->events, cpu_seconds(), t->writes, t->reads, t->unanswered,
+        t->leads, t->crashes, t->cuts, t->pauses, t->stalls, t->mediator_outages, t->elections, t->alone,
+        t->copies, t->replaced, t->disk_failures, t->rotten, t->lost_to_damage, t->full, failed);
 }
 
 /* The end of what it does, without what hosts did in vain or without trouble. */

@@ -181,6 +181,13 @@ static uint64_t link_now(void *user)
     return clock_of(user);
 }
 
+static bool link_exchange(void *user, uint64_t now_ns, const struct replica_view *view,
+                          struct replica_heard *heard)
+{
+    heartbeat_exchange(&((struct node *)user)->heartbeat, now_ns, view, heard);
+    return true;
+}
+
 const struct member_links sim_links = {
     .state = link_state,
     .begin = link_begin,
@@ -193,7 +200,37 @@ const struct member_links sim_links = {
     .decided = link_decided,
     .changed = link_changed,
     .now_ns = link_now,
+    .exchange = link_exchange,
 };
+
+/* ---- the heartbeats' thread */
+
+void send_beats(struct node *n)
+{
+    struct heartbeat_msg beat;
+    if (!heartbeat_next(&n->heartbeat, clock_of(n), &beat))
+        return;
+    for (uint32_t i = 0; i < n->heartbeat.view.peer_count; i++) {
+        struct message *m = make_to(n, &n->heartbeat.view.peers[i], MESSAGE_BEAT, 0);
+        if (!m)
+            continue;
+        m->beat = beat;
+        send(n->w, m);
+    }
+}
+
+static void beat_arrived(struct world *w, struct node *n, const struct message *m)
+{
+    struct heartbeat_msg answer;
+    if (m->kind == MESSAGE_BEAT_ANSWER) {
+        heartbeat_answered(&n->heartbeat, clock_of(n), &m->beat);
+    } else if (heartbeat_asked(&n->heartbeat, clock_of(n), &m->beat, &answer)) {
+        struct message *out = make(n, m->from, MESSAGE_BEAT_ANSWER, 0);
+        out->to_life = m->from_life;
+        out->beat = answer;
+        send(w, out);
+    }
+}
 
 /* ---- the mediator */
 
@@ -343,8 +380,10 @@ static void node_message(struct world *w, struct node *n, struct message *m)
     case MESSAGE_STATE: {
         struct message *out = make(n, m->from, MESSAGE_STATE_ANSWER, 0);
         out->to_life = m->from_life;
-        member_state(n->member, now, &m->state, &out->state);
-        send(w, out);
+        if (member_state(n->member, now, &m->state, &out->state))
+            send(w, out);
+        else
+            free(out);
         break;
     }
     case MESSAGE_STATE_ANSWER:
@@ -390,8 +429,12 @@ void message_arrived(struct world *w, struct message *m)
         }
     } else {
         struct node *n = &w->nodes[m->to];
-        if (n->up && n->opened && (!m->to_life || m->to_life == n->life))
-            node_message(w, n, m);
+        if (n->up && n->opened && (!m->to_life || m->to_life == n->life)) {
+            if (is_beat(m))
+                beat_arrived(w, n, m);
+            else
+                node_message(w, n, m);
+        }
     }
     free(m);
 }

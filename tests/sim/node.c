@@ -213,6 +213,8 @@ void node_start(struct node *n)
         .links = &sim_links,
         .user = n,
     };
+    heartbeat_init(&n->heartbeat, &config.options);
+    at(w, w->now, EVENT_BEAT, n->index, n->life, NULL);
     if (member_open(&config, clock_of(n), opened, n, &n->error, &n->member))
         fail(w, SIM_STORE, "%s does not start: %s", n->name, n->error.detail);
     else
@@ -237,7 +239,7 @@ void node_crash(struct node *n, enum blkdev_mem_cut cut)
         return;
     trace(w, "%s: crashes", n->name);
     w->result->crashes++;
-    n->paused_until = 0;
+    n->paused_until = n->stalled_until = 0;
     blkdev_mem_power_cut(n->disk, &w->disks, cut);
     node_destroy(n);
 }

@@ -41,7 +41,7 @@ static void replace(struct world *w, struct node *n)
         blkdev_mem_power_cut(n->disk, &w->disks, BLKDEV_MEM_LOSE);
         node_destroy(n);
     }
-    n->paused_until = 0;
+    n->paused_until = n->stalled_until = 0;
     node_new_disk(n);
     n->replace = false;
     n->blank = true;
@@ -55,7 +55,7 @@ static void tell(struct world *w, struct node *n)
     struct node *first = leader(w);
     struct replica_info info;
     struct ps_error err;
-    if (!first || first == n || first->paused_until > w->now || !n->opened || !look(first, &info))
+    if (!first || first == n || stands_still(first) || !n->opened || !look(first, &info))
         return;
     const struct configuration *c = &info.configuration;
     if (configuration_has(c, &n->store)) {
@@ -79,7 +79,7 @@ static void tell(struct world *w, struct node *n)
 /* A store whose device failed takes no writes until it is opened again. */
 static void restart_failed(struct world *w, struct node *n)
 {
-    if (!n->up || n->lost || w->now < n->disk_fails_until || n->paused_until > w->now)
+    if (!n->up || n->lost || w->now < n->disk_fails_until || stands_still(n))
         return;
     if (n->opened ? !store_failed(n) : n->error.status == 0)
         return;

@@ -44,6 +44,7 @@ static const struct {
     [ACTION_CRASH] = {"crash", FORM_CRASH, "crash WHO [lose|keep|tear|reorder] [for TIME]"},
     [ACTION_RESTART] = {"restart", FORM_WHO_ONLY, "restart WHO"},
     [ACTION_PAUSE] = {"pause", FORM_WHO, "pause WHO [for TIME]"},
+    [ACTION_STALL] = {"stall", FORM_WHO, "stall WHO [for TIME]"},
     [ACTION_RESUME] = {"resume", FORM_WHO_ONLY, "resume WHO"},
     [ACTION_CUT] = {"cut", FORM_CUT, "cut X -> Y [for TIME], cut X <-> Y [for TIME]"},
     [ACTION_ISOLATE] = {"isolate", FORM_WHO, "isolate WHO [for TIME]"},
@@ -115,6 +116,7 @@ const char *scenario_mutation_name(enum replica_mutation mutation)
         "ignore-votes",
         "bound-obeys",
         "bind-while-asking",
+        "deaf",
     };
     return names[mutation];
 }

@@ -54,6 +54,7 @@ enum action {
     ACTION_CRASH,       /* who, cut; for: until it starts again */
     ACTION_RESTART,     /* who */
     ACTION_PAUSE,       /* who; for */
+    ACTION_STALL,       /* who's reactor has no turn, heartbeats go on; for */
     ACTION_RESUME,      /* who */
     ACTION_CUT,         /* who to peer, or both; for */
     ACTION_ISOLATE,     /* who, from all; for */

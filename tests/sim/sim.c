@@ -5,17 +5,33 @@ enum {
     SCRIPT_SECONDS_MAX = 7200,
 };
 
+/* A pause holds up all of a node, a stall what its reactor does. */
+static bool is_deferred(const struct node *n, const struct event *e)
+{
+    if (e->kind == EVENT_START || e->kind == EVENT_CRASH)
+        return false;
+    const bool of_beats = e->kind == EVENT_BEAT || (e->kind == EVENT_MESSAGE && is_beat(e->what));
+    return of_beats ? n->paused_until > n->w->now : stands_still(n);
+}
+
 static void happen_to(struct world *w, struct node *n, const struct event *e)
 {
-    if (n->paused_until > w->now && e->kind != EVENT_START && e->kind != EVENT_CRASH) {
+    if (is_deferred(n, e)) {
+        const uint64_t until = n->paused_until > n->stalled_until ? n->paused_until : n->stalled_until;
         const uint64_t again = w->now + 10 * MS; /* it may be let go on earlier */
-        at(w, n->paused_until < again ? n->paused_until : again, e->kind, e->node, e->life, e->what);
+        at(w, until < again ? until : again, e->kind, e->node, e->life, e->what);
         return;
     }
     switch (e->kind) {
     case EVENT_TURN:
         if (n->up && e->life == n->life && e->at >= n->turn_at)
             node_turn(n);
+        break;
+    case EVENT_BEAT:
+        if (!n->up || e->life != n->life)
+            break;
+        send_beats(n);
+        at(w, w->now + replica_defaults.heartbeat_ns, EVENT_BEAT, n->index, n->life, NULL);
         break;
     case EVENT_DISK:
         if (n->up && e->life == n->life) {

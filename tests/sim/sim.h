@@ -40,7 +40,7 @@ struct sim_result {
     uint64_t virtual_ns, events;
     uint64_t writes, reads, unanswered; /* answered ones; the others */
     uint64_t copies;                    /* members that were given a full copy */
-    uint64_t leads, crashes, cuts, pauses, mediator_outages;
+    uint64_t leads, crashes, cuts, pauses, stalls, mediator_outages;
     uint64_t replaced, disk_failures, rotten, full; /* disks; …; bits; writes refused for want of space */
     uint64_t elections, alone;  /* a primary might go on without the mediator; changes that it made so */
     uint64_t lost_to_damage;    /* runs that ended with damage that nothing can mend: 0 or 1 */

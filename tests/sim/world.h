@@ -24,6 +24,7 @@
 #include "mediator/mediator_store_mem.h"
 #include "node/pod/member.h"
 #include "node/replication/batch.h"
+#include "node/replication/heartbeat.h"
 #include "tests/sim/history.h"
 #include "tests/sim/sim.h"
 
@@ -40,6 +41,7 @@ enum {
 
 enum event_kind {
     EVENT_TURN,
+    EVENT_BEAT, /* the heartbeats' thread */
     EVENT_DISK,
     EVENT_MESSAGE,
     EVENT_LOST, /* a connection is found broken */
@@ -55,6 +57,8 @@ enum event_kind {
 enum message_kind {
     MESSAGE_STATE,
     MESSAGE_STATE_ANSWER,
+    MESSAGE_BEAT,
+    MESSAGE_BEAT_ANSWER,
     MESSAGE_BEGIN,
     MESSAGE_APPEND,
     MESSAGE_ACK,
@@ -72,6 +76,7 @@ struct message {
     uint64_t to_life;   /* 0: whichever lives */
     union {
         struct replica_state_msg state;
+        struct heartbeat_msg beat;
         struct replica_begin_msg begin;
         struct replica_append_msg append;
         struct replica_ack_msg ack;
@@ -107,7 +112,8 @@ struct node {
     bool blank;    /* it was: the cluster is to be told */
     uint64_t life; /* counts its starts */
     uint64_t turn_at;
-    uint64_t paused_until, disk_slow_until, disk_fails_until;
+    uint64_t paused_until, stalled_until, disk_slow_until, disk_fails_until;
+    struct heartbeat heartbeat;
     bool disk_full; /* it fails for want of space */
     uint64_t corrupt_writes;
     uint64_t recent[RECENT_WRITES], recent_count; /* offsets of its last writes */
@@ -219,6 +225,11 @@ void node_new_disk(struct node *n);
 void node_rot(struct node *n, uint64_t bits);
 void disk_done(struct node *n, struct blkdev_req *req);
 void wake(struct node *n);
+/* Its reactor does nothing now: it is paused, or in the middle of something. */
+static inline bool stands_still(const struct node *n)
+{
+    return n->paused_until > n->w->now || n->stalled_until > n->w->now;
+}
 uint64_t clock_of(const struct node *n);
 /* NULL: it was on a disk that is gone. */
 struct node *node_of(struct world *w, const struct uuid *store);
@@ -255,6 +266,13 @@ bool is_damaged(const struct world *w);
 /* network.c */
 extern const struct member_links sim_links;
 void message_arrived(struct world *w, struct message *m);
+/* Heartbeats of the node to the others. */
+void send_beats(struct node *n);
+/* The message needs no reactor. */
+static inline bool is_beat(const struct message *m)
+{
+    return m->kind == MESSAGE_BEAT || m->kind == MESSAGE_BEAT_ANSWER;
+}
 void mediator_restart(struct world *w);
 /* As the mediator has it; NULL: nothing yet. */
 const struct configuration *mediator_configuration(struct world *w);

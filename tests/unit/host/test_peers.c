@@ -23,7 +23,7 @@ struct world {
     struct rpc_server *server;
     struct replication_service service;
     /* What the member there does. */
-    bool open, refuse;
+    bool open, refuse, silent;
     char knows[64];
     unsigned begins, appends;
     uint8_t last_batch[8192];
@@ -60,10 +60,10 @@ static void serve_hello(void *user, const struct replication_hello *in, struct r
     *out = (struct replication_hello){.node = "n2", .store = id(2), .pod = id(9), .run = 5};
 }
 
-static void serve_state(void *user, const struct replica_state_msg *in, struct replica_state_msg *out)
+static bool serve_state(void *user, const struct replica_state_msg *in, struct replica_state_msg *out)
 {
-    (void)user;
     *out = (struct replica_state_msg){.pod = in->pod, .store = id(2), .run = 5, .stamp = in->stamp};
+    return !((struct world *)user)->silent;
 }
 
 static bool serve_begin(void *user, const struct replica_begin_msg *in, struct replica_ack_msg *refusal)
@@ -261,6 +261,17 @@ static void hello_and_state_are_answered_at_once(void **state)
     assert_int_equal(w->states, 1);
 }
 
+static void a_member_that_is_silent_is_not_heard(void **state)
+{
+    struct world *w = *state;
+    const struct replica_state_msg beat = {.pod = id(9), .store = id(1), .stamp = 77};
+    w->silent = true;
+    peers_state(w->peers, 0, &beat);
+    run(w, 5);
+    assert_int_equal(w->states, 0);
+    assert_true(peers_connected(w->peers, 0));
+}
+
 static void one_acknowledgement_answers_all_it_covers(void **state)
 {
     struct world *w = *state;
@@ -447,6 +458,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(hello_and_state_are_answered_at_once),
+        T(a_member_that_is_silent_is_not_heard),
         T(one_acknowledgement_answers_all_it_covers),
         T(the_batch_is_copied),
         T(a_status_answers_all_that_waits),

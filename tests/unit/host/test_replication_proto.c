@@ -143,6 +143,29 @@ static void any_other_status_of_a_log_is_a_failure_of_it(void **state)
     assert_int_equal(k2.status, PS_EIO);
 }
 
+static void a_beat_comes_back_as_it_was(void **state)
+{
+    (void)state;
+    struct heartbeat_msg b = {.pod = id(1),
+                              .store = id(2),
+                              .run = 3,
+                              .epoch = 4,
+                              .ready = true,
+                              .stamp = UINT64_MAX},
+                         back;
+    Pstorage__V1__HeartbeatState m;
+    beat_to_message(&b, &m);
+    Pstorage__V1__HeartbeatState *got = THROUGH_BYTES(heartbeat_state, &m);
+    assert_int_equal(beat_from_message(got, &back, NULL), 0);
+    assert_true(uuid_equal(&back.pod, &b.pod) && uuid_equal(&back.store, &b.store) && back.ready);
+    assert_int_equal(back.run, 3);
+    assert_int_equal(back.epoch, 4);
+    assert_int_equal(back.stamp, UINT64_MAX);
+    got->store.len = 15;
+    assert_int_equal(beat_from_message(got, &back, NULL), PS_EINVAL);
+    pstorage__v1__heartbeat_state__free_unpacked(got, NULL);
+}
+
 static void a_hello_comes_back_as_it_was(void **state)
 {
     (void)state;
@@ -155,13 +178,15 @@ static void a_hello_comes_back_as_it_was(void **state)
                                   .epoch = 4,
                                   .log_end = 5,
                                   .software = "0.1.0",
-                                  .rpc_address = "tcp://127.0.0.1:9500"},
+                                  .rpc_address = "tcp://127.0.0.1:9500",
+                                  .heartbeat_port = 65535},
                              back;
     Pstorage__V1__ReplicationHello m;
     hello_to_message(&h, &m);
     Pstorage__V1__ReplicationHello *got = THROUGH_BYTES(replication_hello, &m);
     assert_int_equal(hello_from_message(got, &back, NULL), 0);
-    assert_memory_equal(&back, &h, sizeof h);
+    assert_memory_equal(&back, &h, offsetof(struct replication_hello, heartbeat_port));
+    assert_int_equal(back.heartbeat_port, 65535);
     pstorage__v1__replication_hello__free_unpacked(got, NULL);
 }
 
@@ -214,6 +239,9 @@ static void what_has_no_form_is_refused(void **state)
     memset(name, 'a', sizeof name);
     name[sizeof name - 1] = '\0';
     hello_to_message(&h, &hm);
+    hm.heartbeat_port = 65536;
+    assert_int_equal(hello_from_message(&hm, &h, &err), PS_EINVAL);
+    hm.heartbeat_port = 0;
     hm.node = name;
     assert_int_equal(hello_from_message(&hm, &h, &err), PS_EINVAL);
     assert_non_null(strstr(err.detail, "longer than 63"));
@@ -278,6 +306,7 @@ int main(void)
         cmocka_unit_test(begin_append_and_ack_come_back_as_they_were),
         cmocka_unit_test(a_copys_steps_and_answers_come_back_as_they_were),
         cmocka_unit_test(any_other_status_of_a_log_is_a_failure_of_it),
+        cmocka_unit_test(a_beat_comes_back_as_it_was),
         cmocka_unit_test(a_hello_comes_back_as_it_was),
         cmocka_unit_test(what_has_no_form_is_refused),
     };

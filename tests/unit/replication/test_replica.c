@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "node/replication/heartbeat.h"
 #include "node/replication/replica_impl.h"
 
 #define MS     1000000ull
@@ -34,7 +35,10 @@ struct rig {
     struct replica_state_msg told; /* last heartbeat */
     uint64_t committed, truncated_to;
     bool truncates;
-    struct uuid stopped; /* told last to be sent nothing any more */
+    struct uuid stopped;     /* told last to be sent nothing any more */
+    struct heartbeat *beats; /* NULL: it has none but its states */
+    bool beats_between;      /* they are asked for a lease after each exchange */
+    uint64_t promised_ns;    /* then: until when */
 };
 
 static struct uuid store(int n)
@@ -164,11 +168,32 @@ static void on_copy_stop(void *user)
     (void)user;
 }
 
+/* B's heartbeats' thread is asked by A's for a lease: the stamp that it grants, 0: none. */
+static uint64_t beat(struct heartbeat *of_b, uint64_t now, uint64_t stamp)
+{
+    const struct heartbeat_msg ask = {
+        .pod = pod, .store = store(A), .run = 1, .epoch = 1, .ready = true, .stamp = stamp};
+    struct heartbeat_msg answer = {.stamp = 0};
+    return heartbeat_asked(of_b, now, &ask, &answer) ? answer.stamp : 0;
+}
+
+static bool exchange(void *user, uint64_t now_ns, const struct replica_view *view,
+                     struct replica_heard *heard)
+{
+    struct rig *g = user;
+    if (!g->beats)
+        return false;
+    heartbeat_exchange(g->beats, now_ns, view, heard);
+    if (g->beats_between && beat(g->beats, now_ns, now_ns - MS))
+        g->promised_ns = now_ns + 1100 * MS;
+    return true;
+}
+
 static const struct replica_effects effects = {
     send_state,   send_begin,   ship,    send_ack,  ask_mediator,  report_mediator,
     persist,      truncate_log, commit,  lead,      lead_epoch,    stand_down,
     hold,         limit_free,   id_at,   log_first, log_searching, on_copy_start,
-    on_copy_stop, decided,      changed,
+    on_copy_stop, decided,      changed, exchange,
 };
 
 /* ---- the rig */
@@ -714,6 +739,7 @@ static void a_member_that_stays_full_and_does_not_count_is_given_a_copy(void **s
     for (int i = 0; i < 39; i++) {
         turn(&g, g.now + 250 * MS);
         hears(&g, B, 1, 1, 5);
+        mediator_answers(&g, &c);
         assert_int_equal(g.copies, 0);
     }
     turn(&g, g.now + 250 * MS);
@@ -1027,6 +1053,194 @@ static void a_joiner_is_let_in_alone_when_it_has_bound_itself(void **state)
     end(&g);
 }
 
+static void a_promise_of_the_heartbeats_thread_is_kept_by_a_reactor_that_was_held_up(void **state)
+{
+    (void)state;
+    struct rig b;
+    struct heartbeat beats;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 1};
+    start(&b, B, 1, 10 * SECOND, &d, 5);
+    heartbeat_init(&beats, &replica_defaults);
+    b.beats = &beats;
+    hears(&b, A, 1, 1, 5);
+    /* Held up for 2 s; the primary is given its lease all the same, last at 11.9 s. */
+    const uint64_t last = 11900 * MS;
+    for (uint64_t t = 10150 * MS; t <= last; t += 250 * MS)
+        assert_int_equal(beat(&beats, t, t - MS), t - MS);
+    /* It wakes up: nobody is silent, nothing is asked. */
+    mediator_answers(&b, &(struct configuration){0});
+    turn(&b, 12 * SECOND);
+    assert_int_equal(b.asks, 0);
+    assert_true(b.r->promise_until_ns >= last + 1000 * MS);
+    /* The mediator names it primary: it waits for the promise to end, and gives no further one. */
+    const struct configuration next = configuration(2, B, 1 << B);
+    const uint64_t until = b.r->promise_until_ns;
+    mediator_answers(&b, &next);
+    turn(&b, b.now);
+    persisted(&b);
+    assert_int_equal(beat(&beats, b.now, b.now - MS), 0);
+    turn(&b, until - 1);
+    assert_false(b.led);
+    turn(&b, until);
+    assert_true(b.led);
+    end(&b);
+}
+
+/* The thread is asked for a lease right after each time that the replica looked. */
+static void no_promise_slips_in_between_the_last_look_and_leading(void **state)
+{
+    (void)state;
+    struct rig b;
+    struct heartbeat beats;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 1};
+    start(&b, B, 1, 10 * SECOND, &d, 5);
+    heartbeat_init(&beats, &replica_defaults);
+    b.beats = &beats;
+    b.beats_between = true;
+    hears(&b, A, 1, 1, 5);
+    turn(&b, 10200 * MS);
+    assert_true(b.promised_ns >= 11300 * MS);
+    const struct configuration next = configuration(2, B, 1 << B);
+    mediator_answers(&b, &next);
+    turn(&b, 10250 * MS);
+    persisted(&b);
+    while (!b.led)
+        turn(&b, b.now + 10 * MS);
+    assert_true(b.now >= b.promised_ns && b.now < 11400 * MS);
+    end(&b);
+}
+
+static void leases_and_silence_are_those_of_the_heartbeats_thread(void **state)
+{
+    (void)state;
+    struct rig a;
+    struct heartbeat beats;
+    struct heartbeat_msg in = {.pod = pod, .store = store(B), .run = 1, .epoch = 1};
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 1};
+    start(&a, A, 1, 10 * SECOND, &d, 5);
+    heartbeat_init(&beats, &replica_defaults);
+    a.beats = &beats;
+    turn(&a, a.now + 1100 * MS);
+    hears(&a, B, 1, 1, 5);
+    acks(&a, B, 1, 1, 5);
+    assert_true(a.led);
+    mediator_answers(&a, &d.configuration);
+    turn(&a, a.now);
+    const uint64_t held_up = a.now;
+    for (in.stamp = held_up; in.stamp < held_up + 2 * SECOND; in.stamp += 250 * MS)
+        heartbeat_answered(&beats, in.stamp + 2 * MS, &in);
+    turn(&a, held_up + 2 * SECOND);
+    assert_int_equal(a.asks, 0);
+    assert_false(a.persists);
+    assert_true(replica_may_read(a.r, held_up + 2750 * MS - 1));
+    assert_false(replica_may_read(a.r, held_up + 2750 * MS));
+    /* Heartbeats end: then it is silent, and removed. */
+    turn(&a, held_up + 2300 * MS);
+    turn(&a, held_up + 2500 * MS);
+    assert_false(a.persists);
+    turn(&a, held_up + 2760 * MS);
+    assert_true(a.persists);
+    end(&a);
+}
+
+/* Its acknowledgement lies in a queue that nobody had the time to look at. */
+static void a_member_owes_nothing_for_the_time_that_the_primary_was_held_up(void **state)
+{
+    (void)state;
+    struct rig a;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 1};
+    start(&a, A, 1, 10 * SECOND, &d, 5);
+    turn(&a, a.now + 1100 * MS);
+    hears(&a, B, 1, 1, 5);
+    acks(&a, B, 1, 1, 5);
+    mediator_answers(&a, &d.configuration);
+    const struct log_id six = id_of(6);
+    a.end = 6;
+    replica_sealed(a.r, &six);
+    replica_durable(a.r, &six);
+    turn(&a, a.now + 10 * MS);
+    uint64_t t = a.now + 2500 * MS;
+    for (turn(&a, t); a.now < t + 1400 * MS;) {
+        mediator_answers(&a, &d.configuration);
+        hears(&a, B, 1, 1, 5);
+        turn(&a, a.now + 100 * MS);
+        assert_false(a.persists);
+    }
+    hears(&a, B, 1, 1, 5);
+    turn(&a, t + 1500 * MS);
+    assert_true(a.persists);
+    end(&a);
+}
+
+/* Another run must introduce itself by its state: its promises are not those of the one that is known. */
+static void a_run_that_is_not_known_is_not_heard_by_heartbeats(void **state)
+{
+    (void)state;
+    struct rig a;
+    struct heartbeat beats;
+    struct heartbeat_msg in = {.pod = pod, .store = store(B), .run = 2, .epoch = 1};
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 1};
+    start(&a, A, 1, 10 * SECOND, &d, 5);
+    heartbeat_init(&beats, &replica_defaults);
+    a.beats = &beats;
+    turn(&a, a.now + 1100 * MS);
+    hears(&a, B, 1, 1, 5);
+    acks(&a, B, 1, 1, 5);
+    in.stamp = a.now;
+    heartbeat_answered(&beats, a.now + MS, &in);
+    turn(&a, a.now + 10 * MS);
+    assert_false(replica_may_read(a.r, a.now));
+    hears(&a, B, 2, 1, 5);
+    turn(&a, a.now + MS);
+    assert_true(replica_may_read(a.r, a.now));
+    end(&a);
+}
+
+static void pass(struct rig *g, uint64_t until)
+{
+    for (; g->now + 250 * MS < until; turn(g, g->now + 250 * MS)) {
+    }
+    turn(g, until);
+}
+
+static void one_whose_flush_does_not_end_says_nothing(void **state)
+{
+    (void)state;
+    struct rig a;
+    struct replica_state_msg answer;
+    const struct replica_state_msg in = state_of(B, 1, 1, 5);
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 1};
+    start(&a, A, 1, 10 * SECOND, &d, 5);
+    turn(&a, a.now + 1100 * MS);
+    hears(&a, B, 1, 1, 5);
+    acks(&a, B, 1, 1, 5);
+    const struct log_id six = id_of(6), seven = id_of(7);
+    a.end = 7;
+    replica_sealed(a.r, &six);
+    replica_sealed(a.r, &seven);
+    const uint64_t since = a.now;
+    pass(&a, since + 2 * SECOND);
+    replica_durable(a.r, &six); /* slow, but it goes on */
+    turn(&a, a.now);
+    pass(&a, since + 5 * SECOND - 1);
+    assert_true(replica_state(a.r, a.now, &in, &answer));
+    a.told.epoch = 0;
+    turn(&a, since + 5 * SECOND);
+    assert_int_equal(a.told.epoch, 0);
+    assert_false(replica_state(a.r, a.now, &in, &answer));
+    replica_durable(a.r, &seven);
+    turn(&a, a.now + 300 * MS);
+    assert_int_equal(a.told.epoch, 1);
+    assert_true(replica_state(a.r, a.now, &in, &answer));
+    end(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1056,6 +1270,12 @@ int main(void)
         cmocka_unit_test(a_bound_member_waits_for_the_heir_though_the_mediator_is_back),
         cmocka_unit_test(only_another_primary_voids_what_binds),
         cmocka_unit_test(a_joiner_is_let_in_alone_when_it_has_bound_itself),
+        cmocka_unit_test(a_promise_of_the_heartbeats_thread_is_kept_by_a_reactor_that_was_held_up),
+        cmocka_unit_test(no_promise_slips_in_between_the_last_look_and_leading),
+        cmocka_unit_test(leases_and_silence_are_those_of_the_heartbeats_thread),
+        cmocka_unit_test(a_member_owes_nothing_for_the_time_that_the_primary_was_held_up),
+        cmocka_unit_test(a_run_that_is_not_known_is_not_heard_by_heartbeats),
+        cmocka_unit_test(one_whose_flush_does_not_end_says_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
