@@ -16,6 +16,7 @@
 enum {
     BEATS_MAX = 3,    /* without an answer; after two the connection is replaced */
     MISSED_MAX = 2,   /* same */
+    ATTEMPT_MAX = 4,  /* heartbeats that a connection may take to come about */
     CONNECTIONS = 16, /* at the listening port */
     ENDPOINT_MAX = 300,
 };
@@ -258,7 +259,7 @@ static void look_after(struct beat_peer *p)
     const struct replica_options *o = &p->h->config.options;
     const bool moved = p->client && strcmp(p->endpoint, p->wanted) != 0;
     const bool hangs = p->client && !p->up && !rpc_client_refused(p->client) &&
-                       p->h->config.now_ns() - p->begun_ns >= MISSED_MAX * o->heartbeat_ns;
+                       p->h->config.now_ns() - p->begun_ns >= ATTEMPT_MAX * o->heartbeat_ns;
     if (moved || hangs || p->missed >= MISSED_MAX)
         hang_up(p);
     else if (!p->client && p->wanted[0])

@@ -50,8 +50,7 @@ static const struct uuid *may_grant_to(const struct replica *r)
 {
     static const struct uuid nobody;
     const struct configuration *c = in_force(r);
-    return c->epoch && c->epoch == r->want.configuration.epoch && !is_self(r, &c->primary) &&
-                   configuration_has(c, &r->config.store)
+    return c->epoch && c->epoch == r->want.configuration.epoch && configuration_has(c, &r->config.store)
                ? &c->primary
                : &nobody;
 }
@@ -259,14 +258,15 @@ bool replica_state(struct replica *r, uint64_t now_ns, const struct replica_stat
 {
     r->now_ns = now_ns;
     hear_beats(r);
-    if (is_stuck(r))
-        return false;
+    const bool answers = !is_stuck(r);
     if (!uuid_equal(&in->pod, &r->config.pod)) {
         fill_state(r, NULL, answer);
-        return true;
+        return answers;
     }
     learn(r, in);
     hear(r, in);
+    if (!answers)
+        return false;
     uint64_t granted = 0;
     if (may_grant(r, in)) {
         const uint64_t margin = BROKEN(REPLICA_NO_MARGIN) ? 0 : r->config.options.margin_ns;

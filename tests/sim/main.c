@@ -246,8 +246,8 @@ static void print_total(uint64_t runs, uint64_t failed, const struct sim_result 
         " writes, %" PRIu64 " reads, %" PRIu64 " unanswered; %" PRIu64 " primaries, %" PRIu64
         " crashes, %" PRIu64 " cuts, %" PRIu64 " pauses, %" PRIu64 " stalls, %" PRIu64
         " mediator outages, %" PRIu64 " pre-elections, %" PRIu64 " changes without mediator; %" PRIu64
-        " full copies, %" PRIu64 " disks replaced, %" PRIu64 " failed, %" PRIu64 " bits rotten (%" PRIu64
-        " runs lost data to it), %" PRIu64 " times full; %" PRIu64 " failed\n",
+        " full copies, %" PRIu64 " disks replaced, %" PRIu64 " disk failures, %" PRIu64
+        " bits rotten (%" PRIu64 " runs lost data to it), %" PRIu64 " times full; %" PRIu64 " failed\n",
         runs, (double)t->virtual_ns / 1e9, t->events, cpu_seconds(), t->writes, t->reads, t->unanswered,
         t->leads, t->crashes, t->cuts, t->pauses, t->stalls, t->mediator_outages, t->elections, t->alone,
         t->copies, t->replaced, t->disk_failures, t->rotten, t->lost_to_damage, t->full, failed);

@@ -1238,6 +1238,15 @@ static void one_whose_flush_does_not_end_says_nothing(void **state)
     turn(&a, a.now + 300 * MS);
     assert_int_equal(a.told.epoch, 1);
     assert_true(replica_state(a.r, a.now, &in, &answer));
+    /* It listens all the same. */
+    const struct log_id eight = id_of(8);
+    struct replica_state_msg later = state_of(B, 1, 2, 5);
+    later.configuration = configuration(2, B, 1 << B);
+    a.end = 8;
+    replica_sealed(a.r, &eight);
+    pass(&a, a.now + 3300 * MS);
+    assert_false(replica_state(a.r, a.now, &later, &answer));
+    assert_true(a.stood_down);
     end(&a);
 }
 
