@@ -100,7 +100,7 @@ static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *ou
 static int list_rules(struct arguments *a)
 {
     for (int i = 1; i < REPLICA_MUTATIONS; i++)
-        (void)printf("%s\n", scenario_mutation_name(i));
+        (void)printf("%s\n", scenario_mutation_name((enum replica_mutation)i));
     a->done = true;
     return 0;
 }

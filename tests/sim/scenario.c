@@ -96,8 +96,8 @@ const char *scenario_mutation_name(enum replica_mutation mutation)
 bool scenario_mutation_parse(const char *text, enum replica_mutation *out)
 {
     for (int i = 0; i < REPLICA_MUTATIONS; i++)
-        if (strcmp(text, scenario_mutation_name(i)) == 0) {
-            *out = i;
+        if (strcmp(text, scenario_mutation_name((enum replica_mutation)i)) == 0) {
+            *out = (enum replica_mutation)i;
             return true;
         }
     return false;
@@ -221,7 +221,9 @@ static void put_condition(struct text *t, const struct step *s)
     put(t, " %s", scenario_conditions[s->condition].word);
     if (scenario_conditions[s->condition].who)
         put(t, " %s", who_text(s->condition_who));
-    if (s->time_ns)
+    /* Without a time one is meant, or none may be left out. */
+    if (s->time_ns || s->kind == STEP_WHEN || s->condition == CONDITION_SERVING ||
+        s->condition == CONDITION_UNSERVED)
         put(t, " %s %s", s->condition == CONDITION_UNSERVED ? "for" : "within", time_text(s->time_ns, time));
 }
 

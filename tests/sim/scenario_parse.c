@@ -140,7 +140,10 @@ static int take_end(struct line *l, uint8_t *out)
 
 static int take_for(struct line *l, uint64_t *out)
 {
-    return take_word(l, "for") ? take_time(l, out) : 0;
+    if (!take_word(l, "for"))
+        return 0;
+    const int rc = take_time(l, out);
+    return rc == 0 && *out == 0 ? wrong(l, "no time at all is nothing: for 1ms and more") : rc;
 }
 
 static int take_cut(struct line *l, struct step *s)
@@ -193,8 +196,8 @@ static int take_form(struct line *l, enum form form, struct step *s)
         return take_for(l, &s->for_ns);
     case FORM_ANSWER:
         s->both = take_word(l, "crash");
-        return take_word(l, "for") ? take_time(l, &s->for_ns)
-                                   : wrong(l, "it takes a time: %s", scenario_actions[s->action].usage);
+        rc = take_for(l, &s->for_ns);
+        return rc || s->for_ns ? rc : wrong(l, "it takes a time: %s", scenario_actions[s->action].usage);
     case FORM_DISK:
         rc = take_who(l, true, &s->who);
         s->both = rc == 0 && take_word(l, "full");

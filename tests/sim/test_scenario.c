@@ -99,6 +99,8 @@ static void what_is_wrong_is_said_with_its_line_and_what_would_be_right(void **s
         {"expect bliss\n",
          "line 1: \"bliss\" is no condition; leads, serving, in-sync, full-copy… are: see --help"},
         {"expect unserved\n", "line 1: it takes a time: unserved for 2s"},
+        {"crash a for 0s\n", "line 1: no time at all is nothing: for 1ms and more"},
+        {"lose-answer crash\n", "line 1: it takes a time: lose-answer [crash] for TIME"},
         {"expect serving\n", "line 1: it takes a time: serving within 2s"},
         {"expect leads a in 3s\n",
          "line 1: \"in\" is too much behind the condition: only \"within TIME\" may follow"},
