@@ -38,6 +38,7 @@ struct node {
     struct member_pod *member;
     struct heartbeat_uv *heartbeat; /* NULL: no thread for heartbeats */
     struct primary_gate gate;
+    struct host_images *images; /* in a cluster */
     struct rpc_transport *transport;
     struct rpc_server *rpc;
     struct services *services;
@@ -96,6 +97,8 @@ int start_cluster_key(struct node *node, struct ps_error *err);
 void stop_cluster_key(struct node *node);
 int start_transport(struct node *node, struct ps_error *err);
 void stop_transport(struct node *node);
+int start_images(struct node *node, struct ps_error *err);
+void stop_images(struct node *node);
 int start_rpc(struct node *node, struct ps_error *err);
 void stop_rpc(struct node *node);
 int start_nbd(struct node *node, struct ps_error *err);

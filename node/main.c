@@ -128,6 +128,7 @@ static const struct step steps[] = {
     {"pod", start_pod, stop_pod},
     {"catalog comparison", start_comparison, stop_comparison},
     /* Up to here without a way in: all that --rebuild-catalog needs. */
+    {"hosts' images", start_images, stop_images},
     {"RPC", start_rpc, stop_rpc},
     {"NBD", start_nbd, stop_nbd},
     {"heartbeats", start_heartbeat, stop_heartbeat},

@@ -9,7 +9,7 @@
 #include "node/host/catalog_uv.h"
 #include "node/host/cluster.h"
 #include "node/host/heartbeat_uv.h"
-#include "node/host/nbd_uv.h"
+#include "node/host/host_image.h"
 #include "node/host/reactor_uv.h"
 
 static void wake(void *user)
@@ -29,15 +29,23 @@ static void warning(void *user, const char *text)
     log_warn("cluster", text);
 }
 
-static void serving(void *user, bool is_serving)
+static void serving(void *user, bool is_serving, bool handed_over)
 {
     struct node *node = user;
     log_info("cluster",
-             is_serving ? "this node is the pod's primary: hosts are served here"
-                        : "this node is not the pod's primary any more: hosts are sent away",
+             is_serving    ? "this node is the pod's primary: hosts are served here"
+             : handed_over ? "this node has handed the pod over: requests of hosts are passed on"
+                           : "this node is not the pod's primary any more: hosts are disconnected",
              LOG_S("pod", node_pod_name));
-    if (!is_serving && node->nbd)
-        nbd_server_drop(node->nbd);
+    if (!is_serving && !handed_over && node->images)
+        host_images_break(node->images);
+}
+
+static void news(void *user)
+{
+    struct node *node = user;
+    if (node->images)
+        host_images_news(node->images);
 }
 
 static void decided(void *user, const struct replica_decision *d)
@@ -90,6 +98,11 @@ static bool gate_forward(void *user, struct rpc_call *call, const ProtobufCServi
                          const char *method, const ProtobufCMessage *message)
 {
     return cluster_forward(user, call, service, method, message);
+}
+
+static bool gate_primary(void *user, struct primary_place *out)
+{
+    return cluster_primary_place(user, &out->node, &out->address);
 }
 
 static void opened(void *user, int status, struct member_pod *member)
@@ -166,6 +179,7 @@ int start_member(struct node *node, const struct pod_config *pod, struct ps_erro
         .heartbeat_port = heartbeat_port,
         .heartbeat_peer = heartbeat_peer,
         .serving = serving,
+        .news = news,
         .decided = decided,
         .log = line,
         .warn = warning,
@@ -175,8 +189,11 @@ int start_member(struct node *node, const struct pod_config *pod, struct ps_erro
     int rc = cluster_create(&config, &node->cluster, &reason);
     if (rc)
         return node_setting_error(node, PSTORAGED_PEERS, rc, err, reason.detail);
-    node->gate = (struct primary_gate){
-        .is_open = gate_is_open, .refusal = gate_refusal, .forward = gate_forward, .user = node->cluster};
+    node->gate = (struct primary_gate){.is_open = gate_is_open,
+                                       .refusal = gate_refusal,
+                                       .forward = gate_forward,
+                                       .primary = gate_primary,
+                                       .user = node->cluster};
     rc = open_member(node, pod, &reason);
     if (rc) {
         close_cluster(node);

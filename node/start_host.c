@@ -50,6 +50,12 @@ static void rpc_line(void *user, const char *line)
     log_info("rpc", line);
 }
 
+static uint64_t now_ns(void *user)
+{
+    (void)user;
+    return clock_monotonic_ns();
+}
+
 static uint64_t now_unix_ns(void *user)
 {
     (void)user;
@@ -60,6 +66,48 @@ static int admit(void *user, const struct rpc_peer *peer, struct ps_error *err)
 {
     const struct node *node = user;
     return node->cluster ? cluster_admit(node->cluster, peer, err) : 0;
+}
+
+/* ---- images while another node may lead */
+
+static void images_wake(void *user)
+{
+    reactor_wake(((struct node *)user)->reactor);
+}
+
+static void images_broken(void *user)
+{
+    struct node *node = user;
+    if (node->nbd)
+        nbd_server_drop(node->nbd);
+}
+
+int start_images(struct node *node, struct ps_error *err)
+{
+    const struct host_images_config config = {
+        .pod = node->pod,
+        .gate = &node->gate,
+        .transport = node->transport,
+        .keys = &node->keys,
+        .node_name = node->as.node_name,
+        .cluster_name = node->as.cluster_name,
+        .wake = images_wake,
+        .broken = images_broken,
+        .log = rpc_line,
+        .user = node,
+    };
+    const int rc = node->cluster ? host_images_create(&config, &node->images) : 0;
+    return rc ? ps_error_set(err, rc, "out of memory") : 0;
+}
+
+void stop_images(struct node *node)
+{
+    struct awaited end = {.node = node};
+    if (!node->images)
+        return;
+    host_images_close(node->images, node_arrived_cb, &end);
+    node->images = NULL;
+    node_wait(&end);
 }
 
 static int register_services(struct node *node)
@@ -74,6 +122,8 @@ static int register_services(struct node *node)
         .ndevices = 1,
         .events = catalog_service_events(node->catalog_service),
         .gate = node->cluster ? &node->gate : NULL,
+        .images = node->images,
+        .now_ns = now_ns,
         .user = node,
     };
     const struct pods_service_config pods = {
@@ -162,10 +212,8 @@ int start_nbd(struct node *node, struct ps_error *err)
 {
     if (node->as.nbd_listen[0] == '\0')
         return 0;
-    const struct nbd_server_config config = {.pod = node->pod,
-                                             .listen = node->as.nbd_listen,
-                                             .log = nbd_log,
-                                             .gate = node->cluster ? &node->gate : NULL};
+    const struct nbd_server_config config = {
+        .pod = node->pod, .listen = node->as.nbd_listen, .log = nbd_log, .images = node->images};
     struct ps_error reason;
     const int rc = nbd_server_start(&node->loop, &config, &node->nbd, &reason);
     if (rc)

@@ -87,6 +87,7 @@ struct call {
     struct pstorage_client *client;
     struct pstorage_request *request;
     uint64_t writes_before; /* FLUSH: image->writes when it was sent */
+    uint64_t handle;        /* of the request's image, when it was sent */
     struct call *next;      /* in the pool */
 };
 
@@ -176,6 +177,8 @@ void image_free(struct pstorage_image *image);
 /* Sends the request, at once or after the image was reopened on this connection. */
 void image_send(struct pstorage_image *image, struct request_state *s);
 void image_connection_lost(struct pstorage_image *image);
+/* The node takes nothing more on this handle: before the next request the image is opened anew. */
+void image_renew(struct pstorage_image *image, uint64_t handle);
 /* Closes on the node if it is open there, and frees. */
 void image_close(struct pstorage_image *image);
 

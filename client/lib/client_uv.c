@@ -131,6 +131,12 @@ static void on_reply(struct rpc_request *rpc, const struct rpc_reply *reply)
         queue_put(c, s);
         client_wake(c);
         return;
+    } else if (status == PS_ENOTPRIMARY && s->image && s->repeats == 0 && c->link == LINK_UP) {
+        /* The only node there is. It may lead by now, or know who does, for an image that is opened now. */
+        s->repeats++;
+        image_renew(s->image, call->handle);
+        call_release(s);
+        queue_put(c, s);
     } else if (connection_lost(c, s, reply)) {
         call_release(s);
         if (s->kind->repeatable && s->repeats < CLIENT_REPEATS_MAX) {
@@ -197,6 +203,7 @@ void client_send(struct request_state *s)
     call->request = request_of(s);
     call->rpc.timeout_ns = s->deadline_ns == UINT64_MAX ? RPC_TIMEOUT_NONE : s->deadline_ns - now;
     call->rpc.on_message = s->kind->on_message;
+    call->handle = s->image ? s->image->handle : 0;
     s->call = call;
     if (!s->kind->on_message)
         c->in_flight++;

@@ -43,6 +43,30 @@ void image_connection_lost(struct pstorage_image *image)
     image->connection = 0;
 }
 
+static void on_forgotten(struct rpc_request *rpc, const struct rpc_reply *reply)
+{
+    (void)reply;
+    free(rpc);
+}
+
+void image_renew(struct pstorage_image *image, uint64_t handle)
+{
+    struct rpc_request *rpc;
+    if (!is_open(image) || image->handle != handle)
+        return;
+    image->connection = 0;
+    rpc = calloc(1, sizeof *rpc);
+    if (!rpc)
+        return; /* it ends with the connection */
+    Pstorage__V1__CloseRequest message = PSTORAGE__V1__CLOSE_REQUEST__INIT;
+    message.handle = handle;
+    rpc->service = &pstorage__v1__block_io__descriptor;
+    rpc->method = "Close";
+    rpc->message = &message.base;
+    if (rpc_client_call(image->client->rpc, rpc, on_forgotten))
+        free(rpc);
+}
+
 static void fail_waiting(struct pstorage_image *image, int status, const char *detail)
 {
     struct list_node failing;

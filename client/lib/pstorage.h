@@ -16,13 +16,21 @@
  * Time. A request's timeout covers everything: waiting for its turn, for a
  * connection, and for the answer.
  *
- * Lost connections. What only reads is asked again elsewhere, within its
- * timeout. So are changes (create, delete, ...), since each carries an
- * operation id by which the array recognises a repetition. A write, trim or
- * write-zeroes is never repeated: it fails with PSTORAGE_EUNAVAILABLE, and may
- * or may not have taken effect. A flush after a connection was lost with
- * answered but unflushed writes to a volume with a write cache fails once with
- * PSTORAGE_EDATALOSS, as they may be gone.
+ * Lost connections. What only reads (reads, extents, lists, status, opening) is asked again, at the next
+ * endpoint that answers, within its timeout. So are changes (create, delete, ...), since each carries an
+ * operation id by which the array recognises a repetition.
+ *
+ * A write, trim or write-zeroes is sent again only when a node has answered that nothing of it was carried
+ * out, because no primary was to be found. Otherwise, when the connection to the node, or the node's to the
+ * primary, was lost before the answer, it fails with PSTORAGE_EUNAVAILABLE, and it is unknown whether it took
+ * effect. It is never repeated here: whoever repeats it decides so. If it was the node that answered
+ * PSTORAGE_EUNAVAILABLE, a request that has not taken effect by then never will. If it was the connection to
+ * the node that was lost, or after PSTORAGE_EDEADLINE or PSTORAGE_ECANCELLED, a node that stands still at
+ * that moment may carry it out when it goes on, after what was sent elsewhere meanwhile: who can't have that
+ * waits until the node answers again, or has been replaced as primary, before writing there anew.
+ *
+ * A flush is sent again. After a connection was lost with answered but unflushed writes to a volume with a
+ * write cache it fails once with PSTORAGE_EDATALOSS, as they may be gone.
  *
  * Names are UTF-8, sizes and offsets bytes, times nanoseconds since 1970 (UTC). */
 #ifndef PSTORAGE_H
@@ -64,7 +72,7 @@ enum pstorage_status_code {
     PSTORAGE_EVERSION = -20,
     PSTORAGE_EREADONLY = -21,
     PSTORAGE_EDAMAGED = -22,
-    PSTORAGE_ENOTPRIMARY = -23, /* the pod is led by another node, whose endpoint is not among those given */
+    PSTORAGE_ENOTPRIMARY = -23, /* no node that leads the pod was found; nothing was carried out */
 };
 
 /* Where the detail of an error is written: a sentence for people. */

@@ -26,6 +26,7 @@ struct rpc_iov {
 };
 
 struct rpc_link;
+struct rpc_transport;
 struct rpc_link_events {
     /* 0 and at least one byte, in the order of the vector; or PS_EUNAVAILABLE: the peer closed or is lost. */
     void (*received)(struct rpc_link *link, int status, size_t bytes);

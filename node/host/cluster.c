@@ -12,6 +12,8 @@
 /* How often peers are asked who they are, and formation is looked at. */
 #define FORMING_NS (250 * MS)
 #define FORMED_NS  (1000 * MS)
+/* Whoever has its turns so closely one after the other has not stood still. */
+#define AWAKE_NS (500 * MS)
 /* What was heard within this is true now. */
 #define FRESH_NS (3000 * MS)
 /* A peer that is there, whose heartbeats' port is not: a person is told. */
@@ -36,8 +38,8 @@ struct cluster {
     struct known_peer known[PEERS_MAX];
     struct replica_info info; /* as of the last change or tick */
     bool changed, serving;
-    struct uuid store, pod; /* own; kept while the pod is opened anew */
-    uint64_t tick_ns;       /* last one */
+    struct uuid store, pod;    /* own; kept while the pod is opened anew */
+    uint64_t tick_ns, turn_ns; /* last ones */
     /* Formation. */
     bool news, adopting, mediator_has;
     uint64_t found_ns;
@@ -507,14 +509,16 @@ static void note_identity(struct cluster *c)
 
 static void refresh(struct cluster *c, uint64_t now_ns)
 {
+    const bool switching = c->info.switching && now_ns - c->turn_ns < AWAKE_NS;
     c->changed = false;
     note_identity(c);
     replica_look(member_replica(c->member), now_ns, &c->info);
     const bool serving = c->info.role == REPLICA_LEADING;
     if (serving != c->serving) {
         c->serving = serving;
-        c->config.serving(c->config.user, serving);
+        c->config.serving(c->config.user, serving, switching);
     }
+    c->config.news(c->config.user);
     if (c->watch)
         c->watch(c->watch_user);
 }
@@ -558,6 +562,7 @@ uint64_t cluster_turn(struct cluster *c, uint64_t now_ns)
     const uint64_t at = member_turn(c->member, now_ns);
     if (c->changed && is_live(c))
         refresh(c, now_ns);
+    c->turn_ns = now_ns;
     return at < next ? at : next;
 }
 
@@ -680,11 +685,27 @@ int cluster_not_primary(const struct cluster *c, struct ps_error *err)
                         i >= 0 ? peers_address(c->peers, (unsigned)i) : "an unknown address");
 }
 
-struct rpc_client *cluster_primary(const struct cluster *c)
+/* -1: this node, or none that is known. */
+static int primary_peer(const struct cluster *c)
 {
     const struct configuration *conf = &c->info.configuration;
     const int at = configuration_find(conf, &conf->primary);
-    const int i = at < 0 || !is_live(c) ? -1 : peers_find(c->peers, conf->members[at].node);
+    return at < 0 || !is_live(c) ? -1 : peers_find(c->peers, conf->members[at].node);
+}
+
+bool cluster_primary_place(const struct cluster *c, const char **node, const char **address)
+{
+    const int i = primary_peer(c);
+    if (i < 0)
+        return false;
+    *node = peers_name(c->peers, (unsigned)i);
+    *address = peers_address(c->peers, (unsigned)i);
+    return true;
+}
+
+struct rpc_client *cluster_primary(const struct cluster *c)
+{
+    const int i = primary_peer(c);
     return i >= 0 ? peers_client(c->peers, (unsigned)i) : NULL;
 }
 

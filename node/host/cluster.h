@@ -30,8 +30,11 @@ struct cluster_config {
                      struct replica_heard *heard);
     uint16_t (*heartbeat_port)(void *user);
     bool (*heartbeat_peer)(void *user, unsigned peer, const char *endpoint);
-    /* From now on, or no longer, this node takes requests of hosts. */
-    void (*serving)(void *user, bool serving);
+    /* From now on, or no longer, this node takes requests of hosts. `handed_over`: it has not lost the role,
+     * but given it to another one, and was there all the time. */
+    void (*serving)(void *user, bool serving, bool handed_over);
+    /* The configuration may have changed. */
+    void (*news)(void *user);
     void (*decided)(void *user, const struct replica_decision *decision);
     rpc_log log;  /* formation and connections, a line each */
     rpc_log warn; /* what a person has to put right */
@@ -62,6 +65,8 @@ bool cluster_is_serving(const struct cluster *cluster);
 /* Writes PS_ENOTPRIMARY and a sentence that names the primary and its address, as far as they are known. */
 int cluster_not_primary(const struct cluster *cluster, struct ps_error *err);
 
+/* Which other node is the primary, and where it listens; valid until the next turn. False: none is known. */
+bool cluster_primary_place(const struct cluster *cluster, const char **node, const char **address);
 /* Connected to the primary, if that is another node; else NULL. */
 struct rpc_client *cluster_primary(const struct cluster *cluster);
 /* forward.c: sends the call on to the primary, which is another node. True: it will be answered. */

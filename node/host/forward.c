@@ -7,9 +7,7 @@
 #include <string.h>
 
 #include "common/rpc/transport.h"
-
-/* Says who passed a call on; such a call goes no further. */
-#define KEY_FORWARDED_BY "forwarded-by"
+#include "node/host/primary_link.h"
 
 struct forwarded {
     struct rpc_request rpc;
@@ -42,12 +40,13 @@ bool cluster_forward(struct cluster *c, struct rpc_call *call, const ProtobufCSe
     const uint64_t deadline = rpc_call_deadline(call), now = rpc_now(settings->transport);
     const uint8_t *id = rpc_call_operation_id(call);
     size_t length;
-    if (!client || rpc_call_metadata(call, KEY_FORWARDED_BY, &length))
+    if (!client || rpc_call_metadata(call, PRIMARY_KEY_FORWARDED_BY, &length))
         return false;
     struct forwarded *f = malloc(sizeof *f);
     if (!f)
         return false;
-    const struct rpc_metadata by = {KEY_FORWARDED_BY, settings->node_name, strlen(settings->node_name)};
+    const struct rpc_metadata by = {PRIMARY_KEY_FORWARDED_BY, settings->node_name,
+                                    strlen(settings->node_name)};
     *f = (struct forwarded){
         .call = call,
         .client = client,

@@ -40,6 +40,20 @@ void nbd_handshake_init(struct nbd_handshake *hs, struct pod *pod, struct nbd_ou
     nbd_output_copy(out, greeting, sizeof greeting);
 }
 
+static void drop_image(struct nbd_handshake *hs)
+{
+    if (hs->image)
+        host_image_close(hs->image);
+    hs->image = NULL;
+    hs->open_name[0] = 0;
+}
+
+void nbd_handshake_fini(struct nbd_handshake *hs)
+{
+    if (hs->state != NBD_HS_DONE)
+        drop_image(hs);
+}
+
 static void fail(struct nbd_handshake *hs, int status, const char *detail)
 {
     hs->state = NBD_HS_FAILED;
@@ -89,43 +103,94 @@ static void reply_server(struct nbd_output *out, const struct option *option,
 
 /* ---- names */
 
-/* Finds the export: 0, or a status with a message for the client. */
-static int find_export(struct nbd_handshake *hs, const uint8_t *name, uint32_t length,
-                       struct pod_image_info *info, struct ps_error *err)
+enum {
+    LATER = 1 /* the primary is asked: nothing was answered, the option comes again */
+};
+
+static int take_name(const uint8_t *name, uint32_t length, char text[POD_FULL_NAME_MAX + 1],
+                     struct ps_error *err)
 {
     if (length == 0)
         return ps_error_set(
             err, PS_ENOTFOUND,
             "there is no default export: add the name of a volume or volume@snapshot to the URI "
             "(`nbdinfo --list` shows them)");
-    char text[POD_FULL_NAME_MAX + 1];
     if (length > POD_FULL_NAME_MAX || memchr(name, 0, length))
         return ps_error_set(err, PS_ENOTFOUND, "no volume or snapshot can have a name like that (%u bytes)",
                             length);
     memcpy(text, name, length);
     text[length] = 0;
-    if (pod_image_by_name(hs->pod, text, info) != 0)
-        return ps_error_set(err, PS_ENOTFOUND, "no volume or snapshot is named '%s'", text);
     return 0;
 }
 
-/* Exports are listed and described everywhere, and opened where the pod is led. */
-static int check_gate(const struct nbd_handshake *hs, struct ps_error *err)
+static void on_opened(void *user, int status, const char *detail)
 {
-    return primary_gate_is_open(hs->gate) ? 0 : hs->gate->refusal(hs->gate->user, err);
+    struct nbd_handshake *hs = user;
+    hs->open_ended = true;
+    hs->open_error = (struct ps_error){0};
+    if (status) {
+        host_image_close(hs->image);
+        hs->image = NULL;
+        (void)ps_error_set(&hs->open_error, status, "%s", detail);
+    }
+    hs->opened(hs->user);
 }
 
-/* Opens it and ends the handshake. */
-static int open_export(struct nbd_handshake *hs, const struct pod_image_info *info, struct ps_error *err)
+/* The image that was opened, or could not be, is the one of this name: what came of it. */
+static int opened_before(struct nbd_handshake *hs, struct pod_image_info *info, struct ps_error *err)
 {
-    const int status = pod_image_open(hs->pod, info->name, &hs->image, err);
+    if (hs->image)
+        return host_image_info(hs->image, info);
+    *err = hs->open_error;
+    hs->open_name[0] = 0; /* the next option may have more luck */
+    return err->status;
+}
+
+/* Opens the export, for options that only ask, too: what another node leads is known there. */
+static int open_named(struct nbd_handshake *hs, const char *name, struct pod_image_info *info,
+                      struct ps_error *err)
+{
+    if (hs->open_name[0] && strcmp(hs->open_name, name) == 0)
+        return opened_before(hs, info, err);
+    drop_image(hs);
+    hs->open_ended = false;
+    const int status = host_image_open(hs->images, hs->pod, name, false, &hs->image, on_opened, hs, err);
+    if (status < 0)
+        return status;
+    memcpy(hs->open_name, name, strlen(name) + 1);
+    if (status == 0)
+        return host_image_info(hs->image, info);
+    hs->state = NBD_HS_OPENING;
+    return LATER;
+}
+
+/* Finds the export: 0; LATER; or a status with a message for the client. */
+static int find_export(struct nbd_handshake *hs, const uint8_t *name, uint32_t length, bool open,
+                       struct pod_image_info *info, struct ps_error *err)
+{
+    char text[POD_FULL_NAME_MAX + 1];
+    *err = (struct ps_error){0};
+    int status = take_name(name, length, text, err);
     if (status)
         return status;
+    if (open || hs->images)
+        status = open_named(hs, text, info, err);
+    else
+        status = pod_image_by_name(hs->pod, text, info);
+    if (status == PS_ENOTFOUND)
+        return ps_error_set(err, PS_ENOTFOUND, "no volume or snapshot is named '%s'", text);
+    if (status < 0 && !err->detail[0])
+        (void)ps_error_set(err, status, "%s", ps_status_text(status));
+    return status;
+}
+
+/* The image is open: ends the handshake. */
+static void finish(struct nbd_handshake *hs, const struct pod_image_info *info)
+{
     hs->info = *info;
     /* A context selected for another export doesn't count. */
     hs->allocation = hs->allocation && strcmp(hs->allocation_name, info->name) == 0;
     hs->state = NBD_HS_DONE;
-    return 0;
 }
 
 /* ---- options, one function each; `out` has ANSWER_ROOM */
@@ -134,15 +199,14 @@ static void on_export_name(struct nbd_handshake *hs, struct nbd_output *out, con
 {
     struct pod_image_info info;
     struct ps_error err;
-    int status = check_gate(hs, &err);
-    if (!status)
-        status = find_export(hs, option->data, option->length, &info, &err);
-    if (!status)
-        status = open_export(hs, &info, &err);
+    const int status = find_export(hs, option->data, option->length, true, &info, &err);
+    if (status == LATER)
+        return;
     if (status) { /* this option has no error reply */
         fail(hs, status, err.detail);
         return;
     }
+    finish(hs, &info);
     uint8_t data[NBD_EXPORT_NAME_REPLY_BYTES + NBD_EXPORT_NAME_PADDING] = {0};
     put_be64(data, info.size_bytes);
     put_be16(data + 8, nbd_transmission_flags(&info, hs->structured));
@@ -186,16 +250,16 @@ static void on_info_or_go(struct nbd_handshake *hs, struct nbd_output *out, cons
     }
     struct pod_image_info info;
     struct ps_error err;
-    int status = option->code == NBD_OPT_GO ? check_gate(hs, &err) : 0;
-    if (!status)
-        status = find_export(hs, data + 4, name, &info, &err);
-    if (!status && option->code == NBD_OPT_GO)
-        status = open_export(hs, &info, &err);
+    const int status = find_export(hs, data + 4, name, option->code == NBD_OPT_GO, &info, &err);
+    if (status == LATER)
+        return;
     if (status) {
         reply_error(out, option, status == PS_ENOTPRIMARY ? NBD_REP_ERR_SHUTDOWN : NBD_REP_ERR_UNKNOWN,
                     err.detail);
         return;
     }
+    if (option->code == NBD_OPT_GO)
+        finish(hs, &info);
     uint8_t export[10];
     put_be64(export, info.size_bytes);
     put_be16(export + 8, nbd_transmission_flags(&info, hs->structured));
@@ -268,7 +332,10 @@ static void on_meta_context(struct nbd_handshake *hs, struct nbd_output *out, co
     }
     struct pod_image_info info;
     struct ps_error err;
-    if (find_export(hs, data + 4, name, &info, &err) != 0) {
+    const int status = find_export(hs, data + 4, name, false, &info, &err);
+    if (status == LATER)
+        return;
+    if (status) {
         reply_error(out, option, NBD_REP_ERR_UNKNOWN, err.detail);
         return;
     }
@@ -358,8 +425,10 @@ static size_t feed_option(struct nbd_handshake *hs, struct nbd_output *out, cons
         fail(hs, PS_ELIMIT, "more than 1024 options");
     if (hs->state == NBD_HS_FAILED || bytes - NBD_OPTION_BYTES < option.length)
         return 0;
-    hs->options++;
     on_option(hs, out, &option);
+    if (hs->state == NBD_HS_OPENING)
+        return 0;
+    hs->options++;
     return NBD_OPTION_BYTES + option.length;
 }
 
@@ -373,6 +442,11 @@ size_t nbd_handshake_feed(struct nbd_handshake *hs, struct nbd_output *out, cons
             go_on_listing(hs, out);
             if (hs->state == NBD_HS_LISTING)
                 return taken;
+        }
+        if (hs->state == NBD_HS_OPENING) {
+            if (!hs->open_ended)
+                return taken;
+            hs->state = NBD_HS_OPTIONS;
         }
         size_t step = 0;
         if (hs->state == NBD_HS_CLIENT_FLAGS)

@@ -39,6 +39,12 @@ static void on_completed(void *user)
     session->config.ready(session->config.user);
 }
 
+static void on_opened(void *user)
+{
+    struct nbd_session *session = user;
+    session->config.ready(session->config.user);
+}
+
 struct nbd_session *nbd_session_create(const struct nbd_session_config *config)
 {
     struct nbd_session *session = malloc(sizeof *session);
@@ -48,7 +54,9 @@ struct nbd_session *nbd_session_create(const struct nbd_session_config *config)
     session->config = *config;
     nbd_output_init(&session->output);
     nbd_handshake_init(&session->handshake, config->pod, &session->output);
-    session->handshake.gate = config->gate;
+    session->handshake.images = config->images;
+    session->handshake.opened = on_opened;
+    session->handshake.user = session;
     return session;
 }
 
@@ -57,6 +65,7 @@ void nbd_session_destroy(struct nbd_session *session)
     assert(nbd_session_idle(session));
     if (session->transmit)
         nbd_transmit_destroy(session->transmit);
+    nbd_handshake_fini(&session->handshake);
     free(session);
 }
 
@@ -69,7 +78,7 @@ static size_t take_handshake(struct nbd_session *session, const uint8_t *in, siz
         session->transmit = nbd_transmit_create(hs, session->config.buffers, &session->output,
                                                 session->config.stats, on_completed, session);
         if (!session->transmit) {
-            pod_image_close(hs->image);
+            host_image_close(hs->image);
             fail(session, &(struct ps_error){PS_ENOMEM, "no memory for a connection's requests"});
         }
         break;
@@ -123,7 +132,8 @@ bool nbd_session_wants_input(const struct nbd_session *session)
     if (session->transmit)
         return session->transmit->state == NBD_TX_RUNNING;
     /* While an answer is longer than the output, the client's next option can wait. */
-    return session->handshake.state != NBD_HS_LISTING && session->end - session->begin < NBD_SESSION_INPUT;
+    return session->handshake.state != NBD_HS_LISTING && session->handshake.state != NBD_HS_OPENING &&
+           session->end - session->begin < NBD_SESSION_INPUT;
 }
 
 bool nbd_session_gathers(const struct nbd_session *session)
@@ -167,13 +177,19 @@ void nbd_session_received(struct nbd_session *session, size_t bytes)
         session->config.ready(session->config.user);
 }
 
+/* The primary is asked, and has not answered yet. */
+static bool is_opening(const struct nbd_session *session)
+{
+    return session->handshake.state == NBD_HS_OPENING && !session->handshake.open_ended;
+}
+
 bool nbd_session_resume(struct nbd_session *session)
 {
     if (session->ending || session->abandoned)
         return false;
-    const bool waiting = session->transmit
-                             ? session->transmit->state == NBD_TX_STALLED
-                             : session->handshake.state == NBD_HS_LISTING || session->begin < session->end;
+    const bool waiting = session->transmit ? session->transmit->state == NBD_TX_STALLED
+                                           : session->handshake.state == NBD_HS_LISTING ||
+                                                 (session->begin < session->end && !is_opening(session));
     return waiting && take_input(session);
 }
 

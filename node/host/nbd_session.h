@@ -29,7 +29,7 @@ struct nbd_session_config {
     struct nbd_transmit_stats *stats;
     void (*ready)(void *user);
     void *user;
-    const struct primary_gate *gate; /* NULL: this node always serves */
+    struct host_images *images; /* NULL: the pod here or none */
 };
 
 /* Queues the greeting (without calling `ready`). NULL: out of memory. */

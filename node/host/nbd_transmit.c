@@ -23,8 +23,6 @@ struct nbd_transmit *nbd_transmit_create(const struct nbd_handshake *hs, struct 
     if (!tx)
         return NULL;
     memset(tx, 0, offsetof(struct nbd_transmit, requests)); /* idle slots stay untouched, hence unbacked */
-    tx->pod = hs->pod;
-    tx->gate = hs->gate;
     tx->image = hs->image;
     tx->buffers = buffers;
     tx->out = out;
@@ -43,7 +41,7 @@ void nbd_transmit_destroy(struct nbd_transmit *tx)
 {
     assert(tx->busy == 0 && tx->in_flight == 0 && tx->payload_bytes == 0);
     list_remove(&tx->waiter);
-    pod_image_close(tx->image);
+    host_image_close(tx->image);
     free(tx);
 }
 
@@ -115,14 +113,16 @@ static void reply_small(struct nbd_transmit *tx, uint64_t cookie, uint32_t error
     nbd_output_copy(tx->out, reply, bytes);
 }
 
-/* The pod is another node's: the host shall connect again, and must not take this for an error of the medium.
- */
+/* Of a pod in a cluster: nobody leads it, or whether the request took effect is not known. The host shall
+ * connect again, and must not take this for an error of the medium. */
 static bool ends_connection(struct nbd_transmit *tx, int status)
 {
-    if (status != PS_EUNAVAILABLE || !tx->gate)
+    if ((status != PS_EUNAVAILABLE && status != PS_ENOTPRIMARY) || !tx->image->images)
         return false;
     if (tx->state != NBD_TX_VIOLATED)
-        (void)ps_error_set(&tx->error, PS_EUNAVAILABLE, "the pod is not served here any more");
+        (void)ps_error_set(&tx->error, status, "%s",
+                           status == PS_ENOTPRIMARY ? "no primary of the pod was found in time"
+                                                    : "the pod's primary was lost before it answered");
     tx->state = NBD_TX_VIOLATED;
     return true;
 }
@@ -142,6 +142,11 @@ static void on_io(struct pod_io *io, int status)
 {
     struct nbd_request *request = container_of(io, struct nbd_request, io);
     struct nbd_transmit *tx = request->owner;
+    if (status && !tx->muted && host_image_again(tx->image, io, status)) {
+        tx->completed(
+            tx->user); /* whoever rests until something has ended goes on, and sees a client that leaves */
+        return;
+    }
     tx->in_flight--;
     tx->writes -= request->command == NBD_CMD_WRITE;
     if (tx->muted) {
@@ -207,7 +212,7 @@ static const char *refusal(const struct nbd_transmit *tx, const struct nbd_reque
 static void submit(struct nbd_request *request)
 {
     struct nbd_transmit *tx = request->owner;
-    const int status = pod_submit(tx->pod, &request->io, on_io);
+    const int status = host_image_submit(tx->image, &request->io, on_io);
     if (status) {
         reply_status(request, status);
         tx->completed(tx->user);
@@ -238,7 +243,6 @@ static void begin(struct nbd_transmit *tx, const struct nbd_request_header *h, s
     io->flags = (h->flags & NBD_CMD_FLAG_FUA ? POD_IO_FUA : 0u) |
                 (h->flags & NBD_CMD_FLAG_NO_HOLE ? POD_IO_NO_HOLE : 0u);
     /* FAST_ZERO needs nothing: zeroes are map entries, never slower than a write. */
-    io->image = tx->image;
     io->offset = h->offset;
     io->length = h->length;
     io->buf = buffer ? buffer->data : NULL;
@@ -381,8 +385,9 @@ void nbd_transmit_direct_received(struct nbd_transmit *tx, size_t bytes)
 
 bool nbd_transmit_gathers(const struct nbd_transmit *tx)
 {
-    return tx->writes >= NBD_GATHER_WRITES && tx->writes == tx->in_flight && !tx->receiving &&
-           tx->payload_bytes < NBD_GATHER_BYTES;
+    /* While requests wait for a primary, a client that leaves is to be noticed: they die with it. */
+    return tx->image->local && tx->writes >= NBD_GATHER_WRITES && tx->writes == tx->in_flight &&
+           !tx->receiving && tx->payload_bytes < NBD_GATHER_BYTES;
 }
 
 void nbd_transmit_end(struct nbd_transmit *tx)
@@ -400,6 +405,7 @@ void nbd_transmit_mute(struct nbd_transmit *tx)
 {
     nbd_transmit_end(tx);
     tx->muted = true;
+    host_image_cancel_all(tx->image);
     struct list_node finished;
     list_init(&finished);
     nbd_output_drop(tx->out, &finished);

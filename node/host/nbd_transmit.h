@@ -18,7 +18,6 @@
 #include "node/host/nbd_buffers.h"
 #include "node/host/nbd_handshake.h"
 #include "node/host/nbd_output.h"
-#include "node/pod/pod.h"
 
 enum {
     NBD_REQUESTS_MAX = 256,
@@ -52,9 +51,7 @@ struct nbd_transmit_stats {
 };
 
 struct nbd_transmit {
-    struct pod *pod;
-    const struct primary_gate *gate;
-    struct pod_image *image; /* owned from nbd_transmit_create on */
+    struct host_image *image; /* owned from nbd_transmit_create on */
     struct nbd_buffers *buffers;
     struct nbd_output *out;
     struct nbd_transmit_stats *stats; /* shared by the connections of a server */
@@ -70,7 +67,7 @@ struct nbd_transmit {
     uint64_t refused_cookie;       /* comes after that: libnbd looks for replies only to requests */
     const char *refused_message;   /* that it has sent whole */
     uint32_t busy;                 /* requests not free */
-    uint32_t in_flight;            /* of these, at the pod */
+    uint32_t in_flight;            /* of these, at the pod, here or elsewhere, or waiting for one */
     uint32_t writes;               /* of these, WRITEs */
     uint64_t payload_bytes;        /* buffers held by requests */
     uint64_t payload_max;

@@ -429,7 +429,7 @@ static struct connection *connection_create(struct listener *listener)
         .stats = &server->stats,
         .ready = on_ready,
         .user = conn,
-        .gate = server->config.gate,
+        .images = server->config.images,
     };
     conn->session = nbd_session_create(&config);
     if (!conn->session) {

@@ -15,7 +15,7 @@
 #include "common/status.h"
 
 struct pod;
-struct primary_gate;
+struct host_images;
 struct nbd_server;
 
 enum nbd_log_level {
@@ -35,7 +35,7 @@ struct nbd_server_config {
     uint32_t linger_ms;            /* for a client to take its last replies when one side is done; 0: 5 s */
     void (*log)(void *user, enum nbd_log_level level, const char *text); /* may be NULL */
     void *user;
-    const struct primary_gate *gate; /* borrowed; NULL: this node always serves */
+    struct host_images *images; /* borrowed; NULL: the pod here or none */
 };
 
 /* Starts to listen. Errors, with a detail: PS_EINVAL (addresses, limits),
@@ -52,8 +52,8 @@ void nbd_server_turn(struct nbd_server *server);
  * gone and `cb` runs, from the loop. */
 void nbd_server_stop(struct nbd_server *server, void (*cb)(void *user), void *user);
 
-/* The pod is another node's now: disconnects everybody who uses an export, without a reply to what is under
- * way, so that hosts connect again and find it. */
+/* Images are broken (host_image.h): disconnects everybody who uses an export, without a reply to what is
+ * under way, so that hosts connect again. */
 void nbd_server_drop(struct nbd_server *server);
 
 /* The index-th address, as bound; false if there are fewer. */

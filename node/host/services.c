@@ -43,7 +43,7 @@ void fail_refused(const struct services *s, struct rpc_call *call, int status, c
 {
     const struct primary_gate *gate = s->config.gate;
     struct ps_error err = {0};
-    if (status != PS_EUNAVAILABLE || !gate) {
+    if ((status != PS_EUNAVAILABLE && status != PS_ENOTPRIMARY) || !gate) {
         rpc_call_fail(call, status, detail);
         return;
     }

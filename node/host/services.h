@@ -11,6 +11,7 @@
 #include "common/blkdev.h"
 #include "common/rpc/server.h"
 #include "node/host/event_source.h"
+#include "node/host/host_image.h"
 #include "node/host/primary_gate.h"
 #include "node/pod/pod.h"
 
@@ -31,6 +32,8 @@ struct services_config {
     size_t ndevices;
     struct event_source *events;
     const struct primary_gate *gate; /* NULL: this node stands alone */
+    struct host_images *images;      /* for block I/O while another node leads; NULL: it is refused then */
+    uint64_t (*now_ns)(void *user);  /* CLOCK_BOOTTIME: what stamps are made of */
     void *user;
 };
 

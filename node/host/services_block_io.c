@@ -2,11 +2,16 @@
  *
  * A handle is a number that grows << 8 | slot in the connection's table, so a
  * stale one is noticed. An image stays open as long as its handle; the handle as
- * long as its connection, which outlives all calls made on it. */
+ * long as its connection, which outlives all calls made on it.
+ *
+ * A client's image goes with the pod, wherever that is led (host_image.h). What another node passes on is
+ * for the pod here alone: on a handle of that kind a request is refused when its stamp is too old or this
+ * node does not lead, and from then on so is every other one. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "node/host/primary_link.h"
 #include "node/host/services_impl.h"
 #include "pstorage/v1/block_io.pb-c.h"
 
@@ -17,9 +22,13 @@ _Static_assert(SERVICES_HANDLES_MAX == 256, "a slot is a handle's low byte");
 
 struct handle {
     uint64_t number; /* 0: free */
-    struct pod_image *image;
+    struct host_image *image;
+    struct rpc_call *opening; /* while the primary is asked */
+    struct services *services;
     uint32_t in_flight;
     bool read_only;
+    /* Another node's, for a host of its own. */
+    bool forwarded, refusing, closing;
 };
 
 struct bio_connection {
@@ -47,41 +56,20 @@ static struct bio_connection **bucket_of(struct services *s, uint64_t connection
 
 /* ---- opening and closing */
 
-static void open_image(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+static void close_handle(struct handle *handle)
 {
-    struct services *s = user;
-    const Pstorage__V1__OpenRequest *request = (const void *)message;
-    struct bio_connection **at = bucket_of(s, rpc_call_connection(call));
-    if (!*at) {
-        *at = calloc(1, sizeof **at);
-        if (!*at) {
-            rpc_call_fail(call, PS_ENOMEM, NULL);
-            return;
-        }
-        (*at)->id = rpc_call_connection(call);
-    }
-    struct bio_connection *conn = *at;
-    unsigned slot = 0;
-    while (slot < SERVICES_HANDLES_MAX && conn->handles[slot].number)
-        slot++;
-    if (slot == SERVICES_HANDLES_MAX) {
-        rpc_call_fail(call, PS_ELIMIT, "256 images are open on this connection");
-        return;
-    }
-    struct ps_error err = {0};
-    struct handle *handle = &conn->handles[slot];
-    struct pod_image *image;
-    const int status = pod_image_open(s->config.pod, request->name, &image, &err);
-    if (status) {
-        fail_refused(s, call, status, err.detail[0] ? err.detail : NULL);
-        return;
-    }
+    assert(handle->in_flight == 0);
+    host_image_close(handle->image);
+    *handle = (struct handle){0};
+}
+
+static void reply_open(const struct services *s, struct rpc_call *call, struct handle *handle)
+{
     struct pod_image_info info;
-    const int found = pod_image_info(image, &info);
+    const int found = host_image_info(handle->image, &info);
     assert(found == PS_OK); /* it was opened a moment ago */
     (void)found;
-    *handle = (struct handle){.number = ++conn->opened << 8 | slot, .image = image};
-    handle->read_only = request->read_only || info.kind == POD_SNAPSHOT;
+    handle->read_only |= info.kind == POD_SNAPSHOT;
 
     struct image_row row;
     image_row_fill(&row, s, &info);
@@ -95,22 +83,80 @@ static void open_image(void *user, struct rpc_call *call, const ProtobufCMessage
     rpc_call_reply(call, &response.base);
 }
 
+/* The primary has answered. */
+static void on_opened(void *user, int status, const char *detail)
+{
+    struct handle *handle = user;
+    struct rpc_call *call = handle->opening;
+    struct services *s = handle->services;
+    handle->opening = NULL;
+    if (status == 0) {
+        reply_open(s, call, handle);
+        return;
+    }
+    close_handle(handle);
+    rpc_call_fail(call, status, detail);
+}
+
+/* A free place in the connection's table; NULL: the call has ended. */
+static struct handle *new_handle(struct services *s, struct rpc_call *call)
+{
+    struct bio_connection **at = bucket_of(s, rpc_call_connection(call));
+    if (!*at) {
+        *at = calloc(1, sizeof **at);
+        if (!*at) {
+            rpc_call_fail(call, PS_ENOMEM, NULL);
+            return NULL;
+        }
+        (*at)->id = rpc_call_connection(call);
+    }
+    struct bio_connection *conn = *at;
+    unsigned slot = 0;
+    while (slot < SERVICES_HANDLES_MAX && conn->handles[slot].number)
+        slot++;
+    if (slot == SERVICES_HANDLES_MAX) {
+        rpc_call_fail(call, PS_ELIMIT, "256 images are open on this connection");
+        return NULL;
+    }
+    conn->handles[slot] = (struct handle){.number = ++conn->opened << 8 | slot, .services = s};
+    return &conn->handles[slot];
+}
+
+static void open_image(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct services *s = user;
+    const Pstorage__V1__OpenRequest *request = (const void *)message;
+    struct handle *handle = new_handle(s, call);
+    size_t length;
+    if (!handle)
+        return;
+    struct ps_error err = {0};
+    handle->read_only = request->read_only;
+    handle->forwarded = rpc_call_metadata(call, PRIMARY_KEY_FORWARDED_BY, &length) != NULL;
+    handle->opening = call;
+    const int status =
+        host_image_open(handle->forwarded ? NULL : s->config.images, s->config.pod, request->name,
+                        request->read_only, &handle->image, on_opened, handle, &err);
+    if (status == HOST_IMAGE_WAITS)
+        return;
+    handle->opening = NULL;
+    if (status) {
+        *handle = (struct handle){0};
+        fail_refused(s, call, status, err.detail[0] ? err.detail : NULL);
+        return;
+    }
+    reply_open(s, call, handle);
+}
+
 /* NULL: the call has ended. */
 static struct handle *find(struct services *s, struct rpc_call *call, uint64_t number)
 {
     struct bio_connection *conn = *bucket_of(s, rpc_call_connection(call));
     struct handle *handle = conn ? &conn->handles[number % SERVICES_HANDLES_MAX] : NULL;
-    if (handle && number != 0 && handle->number == number)
+    if (handle && number != 0 && handle->number == number && !handle->opening && !handle->closing)
         return handle;
     rpc_call_fail(call, PS_ENOTFOUND, "no image is open under this handle on this connection");
     return NULL;
-}
-
-static void close_handle(struct handle *handle)
-{
-    assert(handle->in_flight == 0);
-    pod_image_close(handle->image);
-    *handle = (struct handle){0};
 }
 
 static void reply_empty(struct rpc_call *call)
@@ -125,6 +171,12 @@ static void close_image(void *user, struct rpc_call *call, const ProtobufCMessag
     struct handle *handle = find(user, call, request->handle);
     if (!handle)
         return;
+    /* Another node does not wait for what its host has given up. */
+    if (handle->in_flight > 0 && handle->forwarded) {
+        handle->closing = true;
+        reply_empty(call);
+        return;
+    }
     if (handle->in_flight > 0) {
         rpc_call_fail(call, PS_EPRECONDITION, "requests on this handle are in flight");
         return;
@@ -165,7 +217,7 @@ static void fail_range(const struct services *s, struct rpc_call *call, const st
 {
     struct ps_error err = {0};
     struct pod_image_info info;
-    if (status == PS_ERANGE && pod_image_info(io->image, &info) == PS_OK)
+    if (status == PS_ERANGE && io->image && pod_image_info(io->image, &info) == PS_OK)
         (void)ps_error_set(&err, status,
                            "offset %" PRIu64 " and length %" PRIu64 " end beyond the image's %" PRIu64
                            " bytes",
@@ -181,7 +233,8 @@ static void fail_range(const struct services *s, struct rpc_call *call, const st
 static void recycle(struct bio *bio)
 {
     struct services *s = bio->services;
-    bio->handle->in_flight--;
+    if (--bio->handle->in_flight == 0 && bio->handle->closing)
+        close_handle(bio->handle);
     free(bio->io.extents);
     if (s->nspare < SPARE_MAX) {
         list_push_front(&s->spare, &bio->link);
@@ -191,11 +244,39 @@ static void recycle(struct bio *bio)
     }
 }
 
-static struct bio *prepare(struct services *s, struct rpc_call *call, uint64_t number)
+/* Of a request that another node has passed on: 0, or why it is not taken. All that follows on the handle is
+ * refused, too, or it would overtake. */
+static int check_forwarded(const struct services *s, struct handle *handle, uint64_t stamp,
+                           struct ps_error *err)
+{
+    const struct primary_gate *gate = s->config.gate;
+    const uint64_t now = s->config.now_ns(s->config.user);
+    if (!handle->refusing && primary_gate_is_open(gate) && stamp <= now &&
+        now - stamp <= PRIMARY_STAMP_VALID_NS)
+        return 0;
+    handle->refusing = true;
+    if (!primary_gate_is_open(gate))
+        return gate->refusal(gate->user, err);
+    return ps_error_set(err, PS_EABORTED, "the request was too long on its way");
+}
+
+/* Waits elsewhere than in the pod, which is never told to give up a request. */
+static void cancelled(struct rpc_call *call)
+{
+    struct bio *bio = rpc_call_user(call);
+    host_image_cancel(bio->handle->image, &bio->io);
+}
+
+static struct bio *prepare(struct services *s, struct rpc_call *call, uint64_t number, uint64_t stamp)
 {
     struct handle *handle = find(s, call, number);
+    struct ps_error err = {0};
     if (!handle)
         return NULL;
+    if (handle->forwarded && check_forwarded(s, handle, stamp, &err)) {
+        rpc_call_fail(call, err.status, err.detail);
+        return NULL;
+    }
     struct list_node *node = list_pop_front(&s->spare);
     struct bio *bio = node ? container_of(node, struct bio, link) : malloc(sizeof *bio);
     if (!bio) {
@@ -203,8 +284,10 @@ static struct bio *prepare(struct services *s, struct rpc_call *call, uint64_t n
         return NULL;
     }
     s->nspare -= node != NULL;
-    *bio = (struct bio){.services = s, .call = call, .handle = handle, .io = {.image = handle->image}};
+    *bio = (struct bio){.services = s, .call = call, .handle = handle};
     handle->in_flight++;
+    rpc_call_set_user(call, bio);
+    rpc_call_watch(call, cancelled, NULL);
     return bio;
 }
 
@@ -224,18 +307,33 @@ static void submit(struct bio *bio, enum pod_io_op op, uint64_t offset, uint64_t
     else if (offset > UINT64_MAX - length)
         status = PS_ERANGE;
     else
-        status = pod_submit(bio->services->config.pod, io, cb);
+        status = host_image_submit(bio->handle->image, io, cb);
     if (status) {
+        bio->handle->refusing |= status == PS_EUNAVAILABLE;
         fail_range(bio->services, bio->call, io, status);
         recycle(bio);
     }
 }
 
+static void fail(struct bio *bio, int status)
+{
+    if (status == PS_ENOTPRIMARY) {
+        fail_refused(bio->services, bio->call, status, NULL);
+        return;
+    }
+    rpc_call_fail(bio->call, status,
+                  status == PS_EUNAVAILABLE ? "the pod's primary was lost before it answered; whether the "
+                                              "request took effect is unknown"
+                                            : NULL);
+}
+
 static void io_done(struct pod_io *io, int status)
 {
     struct bio *bio = container_of(io, struct bio, io);
+    if (status && host_image_again(bio->handle->image, io, status))
+        return;
     if (status)
-        rpc_call_fail(bio->call, status, NULL);
+        fail(bio, status);
     else
         reply_empty(bio->call); /* of a read: with the reply buffer */
     recycle(bio);
@@ -244,7 +342,7 @@ static void io_done(struct pod_io *io, int status)
 static void read_image(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__ReadRequest *request = (const void *)message;
-    struct bio *bio = prepare(user, call, request->handle);
+    struct bio *bio = prepare(user, call, request->handle, request->stamp);
     if (!bio)
         return;
     if (request->length > RPC_PAYLOAD_MAX) {
@@ -265,7 +363,7 @@ static void read_image(void *user, struct rpc_call *call, const ProtobufCMessage
 static void write_image(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__WriteRequest *request = (const void *)message;
-    struct bio *bio = prepare(user, call, request->handle);
+    struct bio *bio = prepare(user, call, request->handle, request->stamp);
     size_t length;
     if (!bio)
         return;
@@ -276,7 +374,7 @@ static void write_image(void *user, struct rpc_call *call, const ProtobufCMessag
 static void trim(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__TrimRequest *request = (const void *)message;
-    struct bio *bio = prepare(user, call, request->handle);
+    struct bio *bio = prepare(user, call, request->handle, request->stamp);
     if (bio)
         submit(bio, POD_TRIM, request->offset, request->length, request->fua ? POD_IO_FUA : 0, io_done);
 }
@@ -286,7 +384,7 @@ static void write_zeroes(void *user, struct rpc_call *call, const ProtobufCMessa
     const Pstorage__V1__WriteZeroesRequest *request = (const void *)message;
     const uint32_t flags =
         (request->fua ? (uint32_t)POD_IO_FUA : 0) | (request->no_hole ? (uint32_t)POD_IO_NO_HOLE : 0);
-    struct bio *bio = prepare(user, call, request->handle);
+    struct bio *bio = prepare(user, call, request->handle, request->stamp);
     if (bio)
         submit(bio, POD_WRITE_ZERO, request->offset, request->length, flags, io_done);
 }
@@ -294,7 +392,7 @@ static void write_zeroes(void *user, struct rpc_call *call, const ProtobufCMessa
 static void flush(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__FlushRequest *request = (const void *)message;
-    struct bio *bio = prepare(user, call, request->handle);
+    struct bio *bio = prepare(user, call, request->handle, request->stamp);
     if (bio)
         submit(bio, POD_FLUSH, 0, 0, 0, io_done);
 }
@@ -332,8 +430,10 @@ static void reply_extents(struct rpc_call *call, const struct pod_io *io)
 static void extents_done(struct pod_io *io, int status)
 {
     struct bio *bio = container_of(io, struct bio, io);
+    if (status && host_image_again(bio->handle->image, io, status))
+        return;
     if (status)
-        rpc_call_fail(bio->call, status, NULL);
+        fail(bio, status);
     else
         reply_extents(bio->call, io);
     recycle(bio);
@@ -342,7 +442,7 @@ static void extents_done(struct pod_io *io, int status)
 static void extents(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__ExtentsRequest *request = (const void *)message;
-    struct bio *bio = prepare(user, call, request->handle);
+    struct bio *bio = prepare(user, call, request->handle, request->stamp);
     if (!bio)
         return;
     uint32_t max = request->max_extents;
@@ -358,11 +458,30 @@ static void extents(void *user, struct rpc_call *call, const ProtobufCMessage *m
     submit(bio, POD_EXTENTS, request->offset, request->length, 0, extents_done);
 }
 
+/* ---- stamps */
+
+static void stamp(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct services *s = user;
+    const struct primary_gate *gate = s->config.gate;
+    struct ps_error err = {0};
+    (void)message;
+    if (!primary_gate_is_open(gate)) {
+        (void)gate->refusal(gate->user, &err);
+        rpc_call_fail(call, err.status, err.detail);
+        return;
+    }
+    Pstorage__V1__StampResponse response = PSTORAGE__V1__STAMP_RESPONSE__INIT;
+    response.stamp = s->config.now_ns(s->config.user);
+    rpc_call_reply(call, &response.base);
+}
+
 static const struct rpc_method methods[] = {
     {.name = "Open", .handler = open_image}, {.name = "Close", .handler = close_image},
     {.name = "Read", .handler = read_image}, {.name = "Write", .handler = write_image, .takes_payload = true},
     {.name = "Trim", .handler = trim},       {.name = "WriteZeroes", .handler = write_zeroes},
     {.name = "Flush", .handler = flush},     {.name = "Extents", .handler = extents},
+    {.name = "Stamp", .handler = stamp},
 };
 
 const struct rpc_service services_block_io = {

@@ -319,9 +319,9 @@ struct image *pod_image_target(const struct pod_image *handle)
 
 int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, struct ps_error *err)
 {
-    if (pod->role == POD_STANDBY)
+    if (pod->role == POD_STANDBY || pod->state != POD_SERVING)
         return ps_error_set(err, PS_EUNAVAILABLE, "\"%.130s\": this node is on standby", name);
-    struct image *image = pod->state == POD_SERVING ? images_find(pod->images, name) : NULL;
+    struct image *image = images_find(pod->images, name);
     if (!image)
         return ps_error_set(err, PS_ENOTFOUND, "\"%.130s\" not found", name);
     struct pod_image *handle = malloc(sizeof *handle);

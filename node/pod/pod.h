@@ -79,7 +79,7 @@ int pod_image_after(struct pod *pod, const char *name, struct pod_image_info *ou
 
 /* Opens by full name; snapshots open read-only. An open image can be renamed
  * and resized, not deleted (unless forced: its requests then fail with PS_ENOTFOUND).
- * Errors: PS_ENOTFOUND; PS_EUNAVAILABLE: the pod is on standby. */
+ * Errors: PS_ENOTFOUND; PS_EUNAVAILABLE: the pod is on standby, or ending. */
 int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, struct ps_error *err);
 /* The caller has no request in flight. */
 void pod_image_close(struct pod_image *image);
@@ -114,8 +114,10 @@ struct pod_extent {
 };
 
 struct pod_io;
-/* `status`: 0; PS_ERANGE; PS_EREADONLY; PS_EFULL; PS_EDATALOSS; PS_EIO; PS_EUNAVAILABLE;
- * PS_ENOTFOUND (image deleted); PS_EINVAL (unaligned). */
+/* `status`: 0; PS_ERANGE; PS_EREADONLY; PS_EFULL; PS_EDATALOSS; PS_EIO;
+ * PS_ENOTFOUND (image deleted); PS_EINVAL (unaligned). When the pod's opening ends under the request:
+ * PS_ENOTPRIMARY for a change of which nothing was planned yet, so that it certainly has no effect; else
+ * PS_EUNAVAILABLE, and for a change it is unknown whether it will have been carried out. */
 typedef void (*pod_io_cb)(struct pod_io *io, int status);
 
 struct pod_io {
@@ -129,7 +131,7 @@ struct pod_io {
     uint32_t max_extents, nextents; /* fewer bytes than asked are described when the room is used up */
     pod_io_cb cb;
     void *user;
-    /* The pod's own, from here on. */
+    /* The pod's own, from here on, while it has the request. */
     struct list_node link;
     int status;
     uint32_t pending;

@@ -5,10 +5,16 @@
 #include "node/pod/pod_impl.h"
 #include "node/reduction/pattern.h"
 
+/* Whoever took over may have answered others since. */
+static int abandoned_status(const struct pod_io *io)
+{
+    const bool is_change = io->op == POD_WRITE || io->op == POD_TRIM || io->op == POD_WRITE_ZERO;
+    return is_change && io->seq == 0 ? PS_ENOTPRIMARY : PS_EUNAVAILABLE;
+}
+
 void io_finish(struct pod *pod, struct pod_io *io, int status)
 {
-    /* Whoever took over may have answered others since. */
-    io->status = pod->abandoned ? PS_EUNAVAILABLE : status;
+    io->status = pod->abandoned ? abandoned_status(io) : status;
     list_push_back(&pod->done, &io->link);
     pod->again = true;
 }

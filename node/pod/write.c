@@ -264,6 +264,7 @@ void write_accept(struct pod *pod, struct pod_io *io)
 {
     io->cursor = io->offset;
     io->pending = 1;
+    io->seq = 0; /* no batch has anything of it */
     list_push_back(&pod->submitted, &io->link);
 }
 
@@ -567,6 +568,8 @@ static enum bound bind(struct pod *pod, struct piece *piece)
         return BOUND_LATER;
     }
     plan_piece(pod, piece, image);
+    if (piece->io)
+        piece->io->seq = pod->open->header.seq;
     list_remove(&piece->link);
     list_push_back(&pod->open->pieces, &piece->link);
     piece->state = PIECE_BOUND;

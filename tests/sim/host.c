@@ -63,6 +63,7 @@ static bool is_explained(struct world *w, int status)
         w->last_full_ns = w->now;
         return true;
     case PS_EUNAVAILABLE:
+    case PS_ENOTPRIMARY:
     case PS_ENOTFOUND:
         return true;
     case PS_EIO:

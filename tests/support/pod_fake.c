@@ -32,6 +32,7 @@ struct pod_image {
     struct pod *pod;
     struct image *image;
     uint32_t in_flight;
+    unsigned opening;
 };
 
 enum {
@@ -57,6 +58,8 @@ struct pod {
     struct remembered remembered[REMEMBERED];
     unsigned next_remembered;
     int fail_next;
+    enum pod_role role;
+    unsigned openings;
     bool hold, opening, stopping;
     pod_open_cb open_cb;
     void *open_user;
@@ -347,11 +350,13 @@ int pod_image_after(struct pod *pod, const char *name, struct pod_image_info *ou
 int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, struct ps_error *err)
 {
     struct image *image = find(pod, name);
+    if (pod->role == POD_STANDBY)
+        return ps_error_set(err, PS_EUNAVAILABLE, "\"%s\": this node is on standby", name);
     if (!image)
         return ps_error_set(err, PS_ENOTFOUND, "no volume or snapshot is named '%s'", name);
     struct pod_image *handle = calloc(1, sizeof *handle);
     assert(handle);
-    *handle = (struct pod_image){.pod = pod, .image = image};
+    *handle = (struct pod_image){.pod = pod, .image = image, .opening = pod->openings};
     image->handles++;
     *out = handle;
     return 0;
@@ -404,7 +409,7 @@ static int refusal(const struct pod_io *io)
 int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
 {
     assert(io->image->pod == pod);
-    if (pod->opening || pod->stopping)
+    if (pod->opening || pod->stopping || pod->role == POD_STANDBY || io->image->opening != pod->openings)
         return PS_EUNAVAILABLE;
     const int status = refusal(io);
     if (status)
@@ -881,6 +886,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
         .trims = pod->counts[POD_TRIM],
         .memory_budget = pod->config.memory_budget,
         .log_seq = pod->log_seq,
+        .role = pod->role,
     };
     for (size_t i = 0; i < pod->nimages; i++) {
         const struct pod_image_info *info = &pod->images[i]->info;
@@ -927,7 +933,11 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
     list_splice_back(&managed, &pod->manage);
     while (!list_empty(&pod->queue)) {
         struct list_node *node = list_pop_front(&pod->queue);
-        take_effect(pod, container_of(node, struct pod_io, link));
+        struct pod_io *io = container_of(node, struct pod_io, link);
+        if (io->image->opening == pod->openings)
+            take_effect(pod, io);
+        else
+            io->status = changes(io->op) ? PS_ENOTPRIMARY : PS_EUNAVAILABLE;
         list_push_back(&pod->done, node);
     }
     deliver(pod);
@@ -1018,6 +1028,12 @@ void pod_fake_shuffle(struct pod *pod, uint64_t seed)
 void pod_fake_set_capacity(struct pod *pod, uint64_t bytes)
 {
     pod->capacity = bytes;
+}
+
+void pod_fake_lead(struct pod *pod, bool lead)
+{
+    pod->openings += pod->role == POD_LEADING && !lead;
+    pod->role = lead ? POD_LEADING : POD_STANDBY;
 }
 
 uint32_t pod_fake_in_flight(const struct pod *pod)

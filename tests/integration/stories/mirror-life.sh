@@ -18,8 +18,9 @@ SEED=0 LOAD=
 load_begin()
 {
     SEED=$((SEED + 1))
-    background load.txt durability load --uri "$(uri "$1" vol)" --journal journal --writes 1000000 --depth 8 --survive \
-        --seed "$SEED"
+    # The program itself: it is told to end.
+    background load.txt "$HERE/durability" load --uri "$(uri "$1" vol)" --journal journal --writes 1000000 --depth 8 \
+        --survive --seed "$SEED"
     LOAD=$PID
     on "$1" --json metrics | field writes >before
     until_true 20 loaded "$1" || fail "the load does not begin: $(cat load.txt)"
@@ -60,6 +61,9 @@ restart()
 moves() # FROM TO: the pod, planned, under the load at FROM
 {
     on "$1" pod switchover default "${NAMES[$2]}"
+    until_true 10 serves "$2" || fail "${NAMES[$2]} does not lead after the switchover"
+    load_went_on "$2" "the pod moved from under the host at ${NAMES[$1]}"
+    kill -TERM "$LOAD"
     load_end "$2"
 }
 

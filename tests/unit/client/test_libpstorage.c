@@ -560,6 +560,66 @@ static void a_node_that_is_not_the_primary_is_left_and_nothing_is_done_twice(voi
     fake_node_destroy(primary);
 }
 
+static void what_was_in_flight_at_a_node_that_died_is_asked_of_the_next_one(void **state)
+{
+    struct world *w = *state;
+    char both[300], back[512] = "";
+    struct fake_node *second = fake_node_create();
+    struct pstorage_image *image;
+    struct event event = EVENT_INIT;
+    fake_node_start(second, w->other);
+    fake_node_data(second)[0] = 's';
+    (void)snprintf(both, sizeof both, "%s %s", w->endpoint, w->other);
+    struct pstorage_client *client = client_of(both, 10000, 0);
+    assert_int_equal(pstorage_image_open(client, "vol", false, &image, NULL), 0);
+    struct pstorage_io read = {.op = PSTORAGE_READ, .length = 512, .buffer = back, .request.user = &event};
+    struct pstorage_io flush = {.op = PSTORAGE_FLUSH, .request.user = &event};
+    struct pstorage_list list = {.kind = PSTORAGE_VOLUME, .request.user = &event};
+    struct pstorage_manage create = {
+        .op = PSTORAGE_VOLUME_CREATE, .name = "new", .size_bytes = 4096, .request.user = &event};
+    struct pstorage_report report = {.request.user = &event};
+    const char *const methods[] = {"Read", "Flush", "List", "Create", "GetNode"};
+    for (size_t i = 0; i < 5; i++)
+        fake_node_next(w->node, methods[i], FAKE_HOLD, 0);
+    assert_int_equal(pstorage_io_submit(image, &read, on_done), 0);
+    assert_int_equal(pstorage_io_submit(image, &flush, on_done), 0);
+    assert_int_equal(pstorage_list_submit(client, &list, on_done), 0);
+    assert_int_equal(pstorage_manage_submit(client, &create, on_done), 0);
+    assert_int_equal(pstorage_report_submit(client, &report, on_done), 0);
+    for (size_t i = 0; i < 5; i++)
+        fake_node_await(w->node, methods[i], 1);
+    fake_node_stop(w->node);
+    assert_int_equal(await(&event, 5), 0);
+    assert_int_equal(read.request.error.status, 0);
+    assert_int_equal(flush.request.error.status, 0);
+    assert_int_equal(create.request.error.status, 0);
+    assert_int_equal(report.request.error.status, 0);
+    assert_int_equal(list.request.error.status, 0);
+    assert_int_equal(back[0], 's');
+    assert_int_equal(fake_node_created(second), 1);
+    pstorage_list_clear(&list);
+    pstorage_report_clear(&report);
+    pstorage_image_close(image);
+    pstorage_client_destroy(client);
+    fake_node_stop(second);
+    fake_node_destroy(second);
+    fake_node_start(w->node, w->endpoint);
+}
+
+static void an_image_that_the_only_node_takes_nothing_for_is_opened_anew_once(void **state)
+{
+    struct world *w = *state;
+    struct pstorage_image *image = open_volume(w);
+    struct pstorage_error err;
+    uint8_t data[4096] = {42};
+    fake_node_next(w->node, "Write", FAKE_FAIL, PSTORAGE_ENOTPRIMARY);
+    assert_int_equal(pstorage_write(image, data, sizeof data, 0, &err), 0);
+    assert_int_equal(fake_node_data(w->node)[0], 42);
+    assert_int_equal(fake_node_calls(w->node, "Open"), 2);
+    assert_int_equal(fake_node_calls(w->node, "Write"), 2);
+    pstorage_image_close(image);
+}
+
 static void alone_it_says_who_is_the_primary(void **state)
 {
     struct world *w = *state;
@@ -804,6 +864,8 @@ int main(void)
         T(an_image_does_not_become_another_one_of_its_name),
         T(the_next_endpoint_is_tried_when_one_is_unavailable),
         T(a_node_that_is_not_the_primary_is_left_and_nothing_is_done_twice),
+        T(what_was_in_flight_at_a_node_that_died_is_asked_of_the_next_one),
+        T(an_image_that_the_only_node_takes_nothing_for_is_opened_anew_once),
         T(alone_it_says_who_is_the_primary),
         T(without_patience_requests_fail_when_no_endpoint_answers),
         T(the_cluster_key_opens_and_nothing_else_does),

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/rpc/transport_mem.h"
+
 static void on_ready(void *user)
 {
     ((struct peer *)user)->ready++;
@@ -19,18 +21,57 @@ static int gate_refusal(void *user, struct ps_error *err)
     return ps_error_set(err, PS_ENOTPRIMARY, "not primary: n2 at tcp://b:1");
 }
 
+static bool gate_primary(void *user, struct primary_place *out)
+{
+    (void)user;
+    (void)out;
+    return false;
+}
+
+static void nothing(void *user)
+{
+    (void)user;
+}
+
 void peer_gate(struct peer *peer)
 {
-    peer->gate = (struct primary_gate){.is_open = gate_is_open, .refusal = gate_refusal, .user = peer};
-    peer->gated = true;
+    const struct rpc_mem_config net = {.latency_ns = 1000};
+    peer->gate = (struct primary_gate){
+        .is_open = gate_is_open, .refusal = gate_refusal, .primary = gate_primary, .user = peer};
+    peer->net = rpc_mem_net_create(&net);
+    peer->transport = rpc_mem_transport_create(peer->net, "here");
+    const struct host_images_config config = {.pod = peer->pod,
+                                              .gate = &peer->gate,
+                                              .transport = peer->transport,
+                                              .node_name = "n1",
+                                              .cluster_name = "c",
+                                              .wake = nothing,
+                                              .broken = nothing,
+                                              .user = peer};
+    assert_int_equal(host_images_create(&config, &peer->images), 0);
+    peer_lead(peer, true);
+}
+
+void peer_lead(struct peer *peer, bool lead)
+{
+    peer->elsewhere = !lead;
+    pod_fake_lead(peer->pod, lead);
+    host_images_news(peer->images);
+}
+
+void peer_wait(struct peer *peer, unsigned ms)
+{
+    for (unsigned i = 0; i < ms; i++) {
+        rpc_mem_run(peer->net, rpc_mem_now(peer->net) + 1000000);
+        peer_run(peer);
+    }
 }
 
 static void connect_session(struct peer *peer)
 {
     struct nbd_session_config config = {
         .pod = peer->pod, .buffers = &peer->buffers, .stats = &peer->stats, .ready = on_ready, .user = peer};
-    if (peer->gated)
-        config.gate = &peer->gate;
+    config.images = peer->images;
     peer->session = nbd_session_create(&config);
     assert_non_null(peer->session);
 }
@@ -52,8 +93,11 @@ static void disconnect(struct peer *peer)
 {
     nbd_session_abandon(peer->session);
     pod_fake_hold(peer->pod, false);
-    while (!nbd_session_idle(peer->session))
+    while (!nbd_session_idle(peer->session)) {
         (void)pod_turn(peer->pod, 0);
+        if (peer->net)
+            rpc_mem_run(peer->net, rpc_mem_now(peer->net) + 1000000);
+    }
     nbd_session_destroy(peer->session);
 }
 
@@ -67,6 +111,11 @@ void peer_reconnect(struct peer *peer)
 void peer_destroy(struct peer *peer)
 {
     disconnect(peer);
+    if (peer->images) {
+        host_images_close(peer->images, nothing, NULL);
+        rpc_mem_transport_destroy(peer->transport);
+        rpc_mem_net_destroy(peer->net);
+    }
     nbd_buffers_fini(&peer->buffers);
     pod_destroy(peer->pod);
     free(peer->in);

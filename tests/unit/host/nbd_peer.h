@@ -24,8 +24,12 @@ struct peer {
     struct nbd_buffers buffers;
     struct nbd_transmit_stats stats;
     struct nbd_session *session;
-    struct primary_gate gate; /* asks `elsewhere`; used from the next connection on, if set by peer_gate */
-    bool gated, elsewhere;
+    /* Of a cluster, if set by peer_gate. Nobody leads while `elsewhere`. */
+    struct rpc_mem_net *net;
+    struct rpc_transport *transport;
+    struct host_images *images;
+    struct primary_gate gate;
+    bool elsewhere;
     size_t piece;   /* bytes at most that one receive delivers; 0: any */
     bool deaf;      /* the client doesn't take replies */
     unsigned ready; /* calls */
@@ -36,8 +40,11 @@ struct peer {
 /* A server with a fresh pod and one connection, its greeting not yet read. */
 struct peer *peer_create(uint64_t memory_bytes);
 void peer_destroy(struct peer *peer);
-/* From the next connection on the pod is one of a cluster, led here unless peer->elsewhere. */
+/* From the next connection on the pod is one of a cluster; and whether it is led here. */
 void peer_gate(struct peer *peer);
+void peer_lead(struct peer *peer, bool lead);
+/* Time goes by for those who wait for a primary. */
+void peer_wait(struct peer *peer, unsigned ms);
 /* Replaces the connection by a new one. */
 void peer_reconnect(struct peer *peer);
 

@@ -15,6 +15,11 @@ static uint64_t now_unix_ns(void *user)
     return 1700000000000000000ull + rpc_mem_now(w->net);
 }
 
+static uint64_t now_ns(void *user)
+{
+    return rpc_mem_now(((struct services_world *)user)->net) + 3600000 * MS; /* a clock of its own */
+}
+
 static int list_events(struct event_source *source, struct event_query *query)
 {
     struct services_world *w = container_of(source, struct services_world, events);
@@ -118,6 +123,7 @@ int world_setup(void **state)
         .ndevices = 1,
         .events = &w->events,
         .gate = &w->gate,
+        .now_ns = now_ns,
         .user = w,
     };
     w->gate = (struct primary_gate){

@@ -433,36 +433,66 @@ static void malformed_context_options_are_invalid(void **state)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 /* ---- a node of a cluster */
 
-static void where_the_pod_is_not_led_exports_are_listed_and_described_and_not_opened(void **state)
+static void while_nobody_leads_exports_are_listed_and_an_opening_is_refused_after_a_while(void **state)
 {
     struct peer *peer = *state;
     uint8_t data[300];
     char text[5000];
     peer_gate(peer);
-    peer->elsewhere = true;
+    peer_lead(peer, false);
     peer_reconnect(peer);
     peer_greet(peer, FLAGS);
+    peer_option(peer, NBD_OPT_LIST, NULL, 0);
+    for (int i = 0; i < 3; i++)
+        (void)peer_option_reply(peer, NBD_OPT_LIST, NBD_REP_SERVER, NULL);
+    (void)peer_option_reply(peer, NBD_OPT_LIST, NBD_REP_ACK, NULL);
     const uint32_t bytes = peer_info_data(data, "vol", 0, NULL);
-    peer_option(peer, NBD_OPT_INFO, data, bytes);
-    (void)peer_option_reply(peer, NBD_OPT_INFO, NBD_REP_INFO, NULL);
-    (void)peer_option_reply(peer, NBD_OPT_INFO, NBD_REP_INFO, NULL);
-    (void)peer_option_reply(peer, NBD_OPT_INFO, NBD_REP_ACK, NULL);
     peer_option(peer, NBD_OPT_GO, data, bytes);
+    peer_wait(peer, 2400);
+    peer_expect_silence(peer);
+    assert_false(nbd_session_wants_input(peer->session));
+    peer_wait(peer, 200);
     (void)peer_option_reply(peer, NBD_OPT_GO, NBD_REP_ERR_SHUTDOWN, text);
     assert_non_null(strstr(text, "not primary: n2 at tcp://b:1"));
-    peer->elsewhere = false; /* it takes over */
-    peer_go(peer, "vol");
+    /* It takes over while the client waits. */
+    peer_option(peer, NBD_OPT_GO, data, bytes);
+    peer_wait(peer, 100);
+    peer_expect_silence(peer);
+    peer_lead(peer, true);
+    peer_wait(peer, 20);
+    (void)peer_option_reply(peer, NBD_OPT_GO, NBD_REP_INFO, NULL);
+    (void)peer_option_reply(peer, NBD_OPT_GO, NBD_REP_INFO, NULL);
+    (void)peer_option_reply(peer, NBD_OPT_GO, NBD_REP_ACK, NULL);
+    assert_true(nbd_session_transmitting(peer->session));
 }
 
-static void the_old_option_ends_the_connection_where_the_pod_is_not_led(void **state)
+static void the_old_option_ends_the_connection_when_nobody_leads(void **state)
 {
     struct peer *peer = *state;
     peer_gate(peer);
-    peer->elsewhere = true;
+    peer_lead(peer, false);
     peer_reconnect(peer);
     peer_greet(peer, FLAGS);
     peer_option(peer, NBD_OPT_EXPORT_NAME, "vol", 3);
+    peer_wait(peer, 2600);
     expect_broken(peer, "not primary");
+}
+
+static void a_client_may_go_while_it_waits_for_a_primary(void **state)
+{
+    struct peer *peer = *state;
+    uint8_t data[300];
+    peer_gate(peer);
+    peer_lead(peer, false);
+    peer_reconnect(peer);
+    peer_greet(peer, FLAGS);
+    peer_option(peer, NBD_OPT_GO, data, peer_info_data(data, "vol", 0, NULL));
+    peer_wait(peer, 100);
+    peer_reconnect(peer);
+    peer_lead(peer, true);
+    peer_wait(peer, 100);
+    peer_greet(peer, FLAGS);
+    peer_go(peer, "vol");
 }
 
 int main(void)
@@ -496,8 +526,9 @@ int main(void)
         T(a_later_selection_replaces_an_earlier_one),
         T(a_context_selected_for_another_export_does_not_count),
         T(malformed_context_options_are_invalid),
-        T(where_the_pod_is_not_led_exports_are_listed_and_described_and_not_opened),
-        T(the_old_option_ends_the_connection_where_the_pod_is_not_led),
+        T(while_nobody_leads_exports_are_listed_and_an_opening_is_refused_after_a_while),
+        T(the_old_option_ends_the_connection_when_nobody_leads),
+        T(a_client_may_go_while_it_waits_for_a_primary),
     };
     return cmocka_run_group_tests_name("nbd_handshake", tests, NULL, NULL);
 }

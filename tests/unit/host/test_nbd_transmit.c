@@ -537,19 +537,76 @@ static void half_a_write_changes_nothing(void **state)
 #define T(name, with) cmocka_unit_test_setup_teardown(name, with, teardown)
 /* ---- a node of a cluster */
 
-static void requests_that_end_because_the_pod_is_led_elsewhere_get_no_reply(void **state)
+static void attach_in_cluster(struct peer *peer)
 {
-    struct peer *peer = *state;
     peer_gate(peer);
     peer_reconnect(peer);
     peer_attach(peer, "vol", true);
+}
+
+static void a_write_whose_end_is_unknown_gets_no_reply_and_ends_the_connection(void **state)
+{
+    struct peer *peer = *state;
+    attach_in_cluster(peer);
+    uint8_t data[4096] = {1};
     pod_fake_fail_next(peer->pod, PS_EUNAVAILABLE);
-    peer_request(peer, NBD_CMD_READ, 0, 7, 0, 4096);
+    peer_write(peer, 0, 7, 0, sizeof data, data);
     peer_run(peer);
     peer_expect_silence(peer);
     assert_true(nbd_session_ending(peer->session));
     assert_true(nbd_session_over(peer->session));
-    assert_non_null(strstr(nbd_session_error(peer->session)->detail, "not served here"));
+    assert_non_null(strstr(nbd_session_error(peer->session)->detail, "was lost before it answered"));
+}
+
+static void requests_wait_while_nobody_leads_and_end_well_when_this_node_does(void **state)
+{
+    struct peer *peer = *state;
+    attach_in_cluster(peer);
+    uint8_t data[4096] = {1}, back[4096];
+    pod_fake_hold(peer->pod, true); /* the pod has them, and gives them back */
+    peer_write(peer, 0, 1, 0, sizeof data, data);
+    peer_request(peer, NBD_CMD_READ, 0, 2, 0, 4096);
+    peer_lead(peer, false);
+    pod_fake_hold(peer->pod, false);
+    peer_request(peer, NBD_CMD_FLUSH, 0, 3, 0, 0);
+    peer_wait(peer, 2000);
+    peer_expect_silence(peer);
+    peer_lead(peer, true);
+    peer_wait(peer, 20);
+    assert_int_equal(peer_simple(peer, 1), 0);
+    assert_int_equal(peer_read_reply(peer, 2, 0, 4096, back), 1);
+    assert_memory_equal(back, data, sizeof data);
+    assert_int_equal(peer_simple(peer, 3), 0);
+}
+
+static void requests_that_wait_too_long_for_a_primary_end_the_connection(void **state)
+{
+    struct peer *peer = *state;
+    attach_in_cluster(peer);
+    peer_lead(peer, false);
+    peer_request(peer, NBD_CMD_READ, 0, 7, 0, 4096);
+    peer_wait(peer, 2400);
+    assert_false(nbd_session_ending(peer->session));
+    peer_wait(peer, 200);
+    peer_expect_silence(peer);
+    assert_true(nbd_session_over(peer->session));
+    assert_non_null(strstr(nbd_session_error(peer->session)->detail, "no primary of the pod was found"));
+}
+
+static void what_waits_for_a_primary_dies_with_its_client(void **state)
+{
+    struct peer *peer = *state;
+    attach_in_cluster(peer);
+    uint8_t data[4096] = {1};
+    peer_lead(peer, false);
+    peer_write(peer, 0, 7, 0, sizeof data, data);
+    peer_wait(peer, 100);
+    nbd_session_abandon(peer->session);
+    peer_wait(peer, 2);
+    assert_true(nbd_session_idle(peer->session));
+    peer_lead(peer, true);
+    peer_wait(peer, 100);
+    assert_int_equal(pod_fake_count(peer->pod, POD_WRITE), 0);
 }
 
 static void alone_an_unavailable_pod_is_told(void **state)
@@ -589,7 +646,10 @@ int main(void)
         T(a_disconnect_waits_for_what_is_in_flight, setup),
         T(a_client_that_vanishes_leaves_its_requests_to_end_by_themselves, setup),
         T(half_a_write_changes_nothing, setup),
-        T(requests_that_end_because_the_pod_is_led_elsewhere_get_no_reply, setup),
+        T(a_write_whose_end_is_unknown_gets_no_reply_and_ends_the_connection, setup),
+        T(requests_wait_while_nobody_leads_and_end_well_when_this_node_does, setup),
+        T(requests_that_wait_too_long_for_a_primary_end_the_connection, setup),
+        T(what_waits_for_a_primary_dies_with_its_client, setup),
         T(alone_an_unavailable_pod_is_told, setup),
     };
     return cmocka_run_group_tests_name("nbd_transmit", tests, NULL, NULL);

@@ -337,6 +337,81 @@ static void completions_in_any_order_find_their_calls(void **state)
 
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+/* ---- what another node passes on */
+
+static uint64_t ask_stamp(struct services_world *w)
+{
+    Pstorage__V1__StampRequest request = PSTORAGE__V1__STAMP_REQUEST__INIT;
+    answer_free(&a);
+    const Pstorage__V1__StampResponse *response = call(w, &a, BLOCK_IO, "Stamp", &request.base);
+    return response ? response->stamp : 0;
+}
+
+static uint64_t open_forwarded(struct services_world *w, const char *name)
+{
+    const struct rpc_metadata by = {"forwarded-by", "n2", 2};
+    Pstorage__V1__OpenRequest request = PSTORAGE__V1__OPEN_REQUEST__INIT;
+    char copy[128];
+    strcpy(copy, name);
+    request.name = copy;
+    answer_free(&a);
+    a.request.metadata = &by;
+    a.request.nmetadata = 1;
+    const Pstorage__V1__OpenResponse *response = call(w, &a, BLOCK_IO, "Open", &request.base);
+    return response ? response->handle : 0;
+}
+
+static int write_stamped(struct services_world *w, uint64_t handle, uint64_t stamp)
+{
+    Pstorage__V1__WriteRequest request = PSTORAGE__V1__WRITE_REQUEST__INIT;
+    request.handle = handle;
+    request.stamp = stamp;
+    answer_free(&a);
+    a.request.payload = data;
+    a.request.payload_bytes = 4096;
+    (void)call(w, &a, BLOCK_IO, "Write", &request.base);
+    return a.status;
+}
+
+static void a_request_that_was_too_long_on_its_way_is_refused_and_all_that_follow_it(void **state)
+{
+    struct services_world *w = *state;
+    const uint64_t handle = open_forwarded(w, "v"), old = ask_stamp(w);
+    assert_true(handle && old);
+    world_run(w, 1900);
+    assert_int_equal(write_stamped(w, handle, old), PS_OK);
+    world_run(w, 200);
+    assert_int_equal(write_stamped(w, handle, old), PS_EABORTED);
+    assert_int_equal(write_stamped(w, handle, ask_stamp(w)), PS_EABORTED);
+    assert_int_equal(pod_fake_count(w->pod, POD_WRITE), 1);
+    const uint64_t anew = open_forwarded(w, "v"), fresh = ask_stamp(w);
+    assert_int_equal(write_stamped(w, anew, fresh), PS_OK);
+    assert_int_equal(write_stamped(w, anew, fresh + 1000000000), PS_EABORTED); /* of another's clock */
+    assert_int_equal(write_stamped(w, open_forwarded(w, "v"), 0), PS_EABORTED);
+    assert_int_equal(pod_fake_count(w->pod, POD_WRITE), 2);
+}
+
+static void what_was_passed_on_goes_no_further_and_not_into_another_term(void **state)
+{
+    struct services_world *w = *state;
+    const uint64_t handle = open_forwarded(w, "v"), stamp = ask_stamp(w);
+    w->elsewhere = true;
+    assert_int_equal(write_stamped(w, handle, stamp), PS_ENOTPRIMARY);
+    assert_string_equal(a.detail, "not primary: n2 at tcp://b:1");
+    assert_int_equal(ask_stamp(w), 0);
+    assert_int_equal(a.status, PS_ENOTPRIMARY);
+    w->elsewhere = false; /* it leads again, and the stamp is good still */
+    assert_int_equal(write_stamped(w, handle, stamp), PS_EABORTED);
+    assert_int_equal(pod_fake_count(w->pod, POD_WRITE), 0);
+    /* On standby the pod opens nothing, for nobody. */
+    w->elsewhere = true;
+    pod_fake_lead(w->pod, false);
+    assert_int_equal(open_forwarded(w, "v"), 0);
+    assert_int_equal(a.status, PS_ENOTPRIMARY);
+    pod_fake_lead(w->pod, true);
+    w->elsewhere = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +428,8 @@ int main(void)
         IN_WORLD(an_image_is_not_closed_under_a_request),
         IN_WORLD(a_client_that_vanishes_leaves_no_request_on_freed_memory),
         IN_WORLD(completions_in_any_order_find_their_calls),
+        IN_WORLD(a_request_that_was_too_long_on_its_way_is_refused_and_all_that_follow_it),
+        IN_WORLD(what_was_passed_on_goes_no_further_and_not_into_another_term),
     };
     return cmocka_run_group_tests_name("services: block I/O", tests, NULL, NULL);
 }

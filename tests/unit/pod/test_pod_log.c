@@ -571,9 +571,11 @@ static void an_abandoned_pod_has_all_that_was_durable(void **state)
     struct group *g = *state;
     struct member *a = start(g, 2);
     static struct pending p[6];
+    static uint8_t found[64 * KIB];
+    unsigned refused = 0;
     assert_int_equal(rig_create_volume(&a->rig, "v", 4 * MIB), 0);
     for (uint64_t i = 0; i < 8; i++)
-        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+        write_noise(a, "v", i * 128 * KIB, 128 * KIB, 1000 + i);
     /* Whatever is going on: writes, reads, a checkpoint, at every point of it. */
     for (unsigned at = 0; at < 40; at++) {
         checkpoint_want(a->rig.pod);
@@ -585,7 +587,9 @@ static void an_abandoned_pod_has_all_that_was_durable(void **state)
         const uint64_t durable = a->durable.seq;
         member_abandon(a);
         for (unsigned i = 0; i < 6; i++) {
-            assert_true(p[i].done && (p[i].status == 0 || p[i].status == PS_EUNAVAILABLE));
+            assert_true(p[i].done);
+            assert_true(p[i].status == 0 || p[i].status == PS_EUNAVAILABLE ||
+                        (i < 4 && p[i].status == PS_ENOTPRIMARY));
             free(p[i].image);
         }
         g->hold_ship = true; /* the follower keeps what it has */
@@ -601,7 +605,16 @@ static void an_abandoned_pod_has_all_that_was_durable(void **state)
         member_catch_up(&g->members[1], true);
         g->members[1].away = false;
         group_check(g);
+        /* What was refused was not done. */
+        for (unsigned i = 0; i < 4; i++) {
+            if (p[i].status != PS_ENOTPRIMARY)
+                continue;
+            refused++;
+            assert_int_equal(rig_read(&a->rig, "v", p[i].io.offset, found, sizeof found), 0);
+            assert_memory_not_equal(found, p[i].buf, sizeof found);
+        }
     }
+    assert_true(refused > 0);
 }
 
 static void a_closed_member_opens_without_anything_to_replay(void **state)
