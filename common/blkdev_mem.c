@@ -295,16 +295,36 @@ static void perform(struct mem *m, struct blkdev_req *req)
     }
 }
 
-bool blkdev_mem_step_at(struct blkdev *dev, size_t index)
+static struct blkdev_req *take_pending(struct mem *m, size_t index)
 {
-    struct mem *m = mem_of(dev);
     if (index >= m->npending)
-        return false;
+        return NULL;
     struct blkdev_req *req = m->pending[index];
     m->npending--;
     memmove(&m->pending[index], &m->pending[index + 1], (m->npending - index) * sizeof req);
+    return req;
+}
+
+bool blkdev_mem_step_at(struct blkdev *dev, size_t index)
+{
+    struct mem *m = mem_of(dev);
+    struct blkdev_req *req = take_pending(m, index);
+    if (!req)
+        return false;
     perform(m, req);
     req->cb(req, 0);
+    return true;
+}
+
+bool blkdev_mem_fail_at(struct blkdev *dev, size_t index, int status)
+{
+    struct mem *m = mem_of(dev);
+    struct blkdev_req *req = take_pending(m, index);
+    if (!req)
+        return false;
+    m->health.errors++;
+    m->health.failed |= req->op == BLKDEV_FLUSH || (req->op == BLKDEV_WRITE && (req->flags & BLKDEV_FUA));
+    req->cb(req, status);
     return true;
 }
 

@@ -33,6 +33,8 @@ struct blkdev_req *blkdev_mem_pending_at(const struct blkdev *dev, size_t index)
 bool blkdev_mem_step(struct blkdev *dev);
 bool blkdev_mem_step_at(struct blkdev *dev, size_t index);
 bool blkdev_mem_step_random(struct blkdev *dev, struct prng *prng);
+/* Completes the index-th without effect, with this status: the device could not. False if there is none. */
+bool blkdev_mem_fail_at(struct blkdev *dev, size_t index, int status);
 /* Completes the oldest until none is pending; returns how many. */
 uint64_t blkdev_mem_drain(struct blkdev *dev);
 

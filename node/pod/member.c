@@ -476,6 +476,8 @@ static void follow_pod(struct member_pod *m)
     struct log_id applied;
     if (!m->replica || m->standing_down)
         return;
+    if (pod_log_failed(m->pod))
+        replica_log_failed(m->replica);
     pod_log_ends(m->pod, &applied, NULL);
     replica_applied(m->replica, &applied);
     replica_free_bytes(m->replica, pod_log_free_bytes(m->pod));

@@ -57,6 +57,9 @@ void pod_log_ends(const struct pod *pod, struct log_id *applied, struct log_id *
  * applied one are always known. */
 int pod_log_id_at(struct pod *pod, uint64_t seq, struct log_id *out);
 
+/* The device failed: nothing more becomes durable until the pod is opened anew. */
+bool pod_log_failed(const struct pod *pod);
+
 /* ---- following */
 
 /* Takes a copy of a batch made elsewhere. It must follow the last one appended. 0: `durable` tells

@@ -28,6 +28,11 @@ uint64_t pod_log_free_bytes(const struct pod *pod)
     return free > pod->reserve_segments ? (uint64_t)(free - pod->reserve_segments) * pod->segment_bytes : 0;
 }
 
+bool pod_log_failed(const struct pod *pod)
+{
+    return pod->failed && !pod->abandoned;
+}
+
 /* ---- leading */
 
 /* The first id of this primary's own range: beyond `next`, the first one that the log up to here left, by

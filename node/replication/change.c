@@ -208,7 +208,8 @@ uint32_t rank_of(const struct replica *r, const struct uuid *store)
 }
 
 /* The promise's end, and as long a silence: a primary that we promised nothing yet is given that time, too.
- * One that is heard but does not serve is waited for longer: it may lack what we have, the mediator. */
+ * One that is heard but does not serve is waited for longer: it may lack what we have, the mediator. Not so
+ * if its log takes nothing: its store failed. */
 static uint64_t take_over_due(const struct replica *r)
 {
     const struct replica_options *o = &r->config.options;
@@ -217,7 +218,9 @@ static uint64_t take_over_due(const struct replica *r)
     uint64_t due = r->promise_until_ns;
     if (p && !p->dead && !p->lapsed && p->since_ns) {
         const uint64_t silent = silent_since(p) + promise;
-        const uint64_t idle = most_of(r->primary_ns, p->ready_ns) + IDLE_LEASES * promise;
+        uint64_t idle = most_of(r->primary_ns, p->ready_ns) + IDLE_LEASES * promise;
+        if (p->told_ns && !p->told.log_open)
+            idle = least_of(idle, most_of(r->primary_ns, p->open_ns) + o->silence_ns);
         due = most_of(due, least_of(silent, idle));
     }
     due -= least_of(o->early_ns, due);

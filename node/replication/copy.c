@@ -1,5 +1,9 @@
-/* Full copies for members that the retained log does not reach: when one begins, and what a member lets be
- * written over its log.
+/* Full copies for members that the retained log does not reach, or that have no room for it: when one begins,
+ * and what a member lets be written over its log.
+ *
+ * Members use the same space differently: each starts its log anew in another segment when it starts, and
+ * what lives in a segment keeps it. One may therefore be full at a place of the log where others were not,
+ * and never get to where the log frees something. A copy makes it what the primary is.
  *
  * A member that counts is never filled: not by the configuration in force, nor as a joiner. The member sees
  * to it too, and takes a copy only in place of the log that the primary decided by: one that was on its way
@@ -12,6 +16,7 @@
 
 #define COPY_AGAIN_NS   2000000000ull  /* after one that something came in between */
 #define COPY_REFUSED_NS 30000000000ull /* a person must do something first */
+#define COPY_FULL_NS    10000000000ull /* so long it may find room by itself */
 
 /* ---- the primary */
 
@@ -19,7 +24,15 @@ static bool needs_copy(const struct replica *r, const struct peer *p)
 {
     return !counts(r, p) && heard_lately(r, p, r->config.options.silence_ns) &&
            p->told.epoch == in_force(r)->epoch &&
-           (p->told.being_filled || (p->told.log_open && p->trouble == REPLICA_PEER_TOO_OLD));
+           (p->told.being_filled ||
+            (p->told.log_open && (p->trouble == REPLICA_PEER_TOO_OLD || p->trouble == REPLICA_PEER_FULL)));
+}
+
+/* From when on it may be given one. */
+static uint64_t copy_due(const struct peer *p)
+{
+    const bool full = p->trouble == REPLICA_PEER_FULL && !p->told.being_filled;
+    return most_of(p->copy_after_ns, full ? p->full_ns + COPY_FULL_NS : 0);
 }
 
 void copy_stop(struct replica *r)
@@ -48,8 +61,8 @@ uint64_t copy_turn(struct replica *r)
         struct peer *p = &r->peers[i];
         if (!needs_copy(r, p))
             continue;
-        if (r->now_ns < p->copy_after_ns) {
-            next = least_of(next, p->copy_after_ns);
+        if (r->now_ns < copy_due(p)) {
+            next = least_of(next, copy_due(p));
             continue;
         }
         const struct replica_copy_msg envelope = {.pod = r->config.pod,

@@ -55,9 +55,16 @@ static const struct uuid *may_grant_to(const struct replica *r)
                : &nobody;
 }
 
+/* A primary whose store failed can make nothing durable any more: another one that counts shall take over. */
+static bool gives_way(const struct replica *r)
+{
+    return r->log_failed && configuration_sync_count(in_force(r)) > 1 && mediator_is_ok(r) &&
+           r->want.self == 0 && r->durable.self == 0;
+}
+
 static bool is_ready(const struct replica *r)
 {
-    return r->role == REPLICA_LEADING && is_self(r, &r->want.configuration.primary);
+    return r->role == REPLICA_LEADING && is_self(r, &r->want.configuration.primary) && !gives_way(r);
 }
 
 static void watch_flushes(struct replica *r)
@@ -222,6 +229,8 @@ static void hear(struct replica *r, const struct replica_state_msg *in)
     p->heard_ns = p->told_ns = r->now_ns;
     p->dead = false;
     promote_hear(r, in);
+    if (in->log_open)
+        p->open_ns = r->now_ns;
     if (in->ready) {
         p->ready_ns = r->now_ns;
         p->lapsed = false;

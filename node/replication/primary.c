@@ -141,6 +141,8 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
             return; /* of a stream that has ended anyway */
         break_stream(r, p);
         if (in->status == PS_EFULL) {
+            if (p->trouble != REPLICA_PEER_FULL)
+                p->full_ns = now_ns;
             p->trouble = REPLICA_PEER_FULL;
             decide(r, "full", "%.40s has no room for more batches", peer_name(r, &p->store));
         }

@@ -123,6 +123,7 @@ void replica_opened(struct replica *r, const struct log_id *applied, const struc
 {
     assert(!r->log_open && tail_count <= REPLICA_TAIL_MAX);
     r->log_open = true;
+    r->log_failed = false;
     r->being_filled = false;
     r->truncating = false;
     r->applied = *applied;
@@ -140,8 +141,11 @@ void replica_opened(struct replica *r, const struct log_id *applied, const struc
 
 void replica_log_failed(struct replica *r)
 {
+    if (r->log_failed)
+        return;
     r->log_failed = true;
-    decide(r, "fail", "the log can't be opened again");
+    decide(r, "fail", "its store failed: it takes no batches until it is opened anew");
+    r->heartbeat_ns = 0; /* the others learn it now */
 }
 
 void replica_set_pod(struct replica *r, const struct uuid *pod)

@@ -305,7 +305,8 @@ void replica_verdict(struct replica *replica, uint64_t now_ns, const struct repl
 void replica_persisted(struct replica *replica, uint64_t now_ns, int status);
 
 /* The log. */
-/* It could not be opened again. */
+/* It takes nothing any more, until replica_opened: its device failed, or it could not be opened again. A
+ * primary gives way to another member that counts. */
 void replica_log_failed(struct replica *replica);
 /* While it has no configuration: the pod's identity was changed. */
 void replica_set_pod(struct replica *replica, const struct uuid *pod);

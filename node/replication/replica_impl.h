@@ -78,6 +78,7 @@ struct peer {
     uint64_t since_ns;   /* from when on silence counts */
     bool in_sync, async; /* by the configuration in force */
     uint64_t ready_ns;   /* when it said last that it serves */
+    uint64_t open_ns;    /* when it said last that its log takes batches; 0: never */
     bool lapsed;         /* what it had of us ended with its former run, and it does not serve yet */
     bool dead;           /* known to have ended, until it is heard again */
     struct replica_state_msg told; /* its last one */
@@ -97,6 +98,7 @@ struct peer {
     uint64_t join_seq;
     uint64_t copy_seq;               /* it has, or is given, a copy up to this batch */
     uint64_t copy_after_ns;          /* when the next one may begin */
+    uint64_t full_ns;                /* since when it has no room; counts while trouble is FULL */
     char copy_text[160];             /* what came of the last one */
     bool given_up;                   /* it holds committed batches of a lineage that a person gave up */
     enum replica_peer_state trouble; /* TOO_OLD, DIVERGED or FULL; else AWAY */

@@ -32,7 +32,8 @@ static void note_read(const struct host_op *op)
     for (uint32_t i = 0; i < op->count; i++) {
         uint64_t value;
         if (!block_value(op->buf + (size_t)i * POD_BLOCK_BYTES, &value)) {
-            fail(w, "block %u: a read returned what nobody ever wrote as a block", op->block + i);
+            fail(w, SIM_HISTORY, "block %u: a read returned what nobody ever wrote as a block",
+                 op->block + i);
             return;
         }
         history_read(w->history, op->block + i, value, op->begin, w->now);
@@ -43,12 +44,35 @@ static void note_read(const struct host_op *op)
 static void note_write(const struct host_op *op)
 {
     struct world *w = op->host->w;
+    if (op->begin > w->last_write_begin_ns)
+        w->last_write_begin_ns = op->begin;
     for (uint32_t i = 0; i < op->count; i++)
         history_write_end(w->history, op->block + i, op->values[i], w->now);
     w->result->writes++;
     if (w->faults && w->last_write_ns && w->now - w->last_write_ns > w->result->longest_outage_ns)
         w->result->longest_outage_ns = w->now - w->last_write_ns;
     w->last_write_ns = w->now;
+}
+
+/* Hosts ask again, elsewhere. */
+static bool is_explained(struct world *w, int status)
+{
+    switch (status) {
+    case PS_EFULL:
+        w->result->full++;
+        w->last_full_ns = w->now;
+        return true;
+    case PS_EUNAVAILABLE:
+    case PS_ENOTPRIMARY:
+    case PS_ENOTFOUND:
+        return true;
+    case PS_EIO:
+        return w->result->disk_failures > 0;
+    case PS_EDATALOSS:
+        return is_damaged(w);
+    default:
+        return false;
+    }
 }
 
 static void io_done(struct pod_io *io, int status)
@@ -62,9 +86,8 @@ static void io_done(struct pod_io *io, int status)
     /* What comes too late was not seen; it was done all the same, maybe. */
     if (status == 0 && waits)
         op->is_write ? note_write(op) : note_read(op);
-    else if (status && status != PS_EUNAVAILABLE && status != PS_ENOTPRIMARY && status != PS_EFULL &&
-             status != PS_ENOTFOUND)
-        fail(w, "host %u: %s failed with %s", h->index, op->is_write ? "a write" : "a read",
+    else if (status && !is_explained(w, status))
+        fail(w, SIM_ANSWER, "host %u: %s failed with %s", h->index, op->is_write ? "a write" : "a read",
              ps_status_name(status));
     op->host = NULL;
     if (op->is_write)
@@ -73,7 +96,7 @@ static void io_done(struct pod_io *io, int status)
         return;
     h->current = NULL;
     w->result->unanswered += status != 0;
-    again(h, status ? 20 * MS + below(w, 50 * MS) : below(w, 6 * MS));
+    again(h, status ? 20 * MS + prng_below(&w->loads, 50 * MS) : prng_below(&w->loads, 6 * MS));
 }
 
 void host_node_dies(struct host *h, unsigned node)
@@ -91,7 +114,7 @@ void host_node_dies(struct host *h, unsigned node)
             continue;
         h->current = NULL;
         h->w->result->unanswered++;
-        again(h, 20 * MS + below(h->w, 50 * MS));
+        again(h, 20 * MS + prng_below(&h->w->loads, 50 * MS));
     }
 }
 
@@ -100,14 +123,14 @@ static bool serves(const struct node *n)
     struct replica_info info;
     if (!n->up || !n->opened || stands_still(n))
         return false;
-    replica_look(member_replica(n->member), clock_of(n), &info);
+    (void)look(n, &info);
     return info.role == REPLICA_LEADING;
 }
 
 /* One that says that it serves; NULL: none. */
-static struct node *serving_node(struct world *w)
+struct node *serving_node(struct world *w)
 {
-    const unsigned from = (unsigned)below(w, w->node_count);
+    const unsigned from = (unsigned)prng_below(&w->loads, w->node_count);
     for (unsigned i = 0; i < w->node_count; i++)
         if (serves(&w->nodes[(from + i) % w->node_count]))
             return &w->nodes[(from + i) % w->node_count];
@@ -166,7 +189,7 @@ static void submit(struct host *h, struct node *n, bool is_write, uint32_t block
     struct world *w = h->w;
     struct host_op *op = free_op(h);
     if (!op) {
-        again(h, 5 * MS + below(w, 20 * MS));
+        again(h, 5 * MS + prng_below(&w->loads, 20 * MS));
         return;
     }
     op->is_write = is_write;
@@ -188,14 +211,14 @@ static void submit(struct host *h, struct node *n, bool is_write, uint32_t block
     }
     if (pod_submit(member_pod(n->member), &op->io, io_done)) {
         close_at(h, n->index);
-        again(h, 5 * MS + below(w, 20 * MS));
+        again(h, 5 * MS + prng_below(&w->loads, 20 * MS));
         return;
     }
     op->host = h;
     h->current = op;
     /* Some are patient. */
-    at(w, w->now + 10 * MS + below(w, chance(w, 3, 4) ? 100 * MS : 3 * SECOND), EVENT_HOST, h->index,
-       op->serial, NULL);
+    at(w, w->now + 10 * MS + prng_below(&w->loads, prng_chance(&w->loads, 3, 4) ? 100 * MS : 3 * SECOND),
+       EVENT_HOST, h->index, op->serial, NULL);
     wake(n);
 }
 
@@ -212,9 +235,13 @@ void host_turn(struct host *h, uint64_t serial)
     }
     if (h->current || w->stopping)
         return;
+    if (w->load_off) {
+        again(h, 20 * MS);
+        return;
+    }
     struct node *n = serving_node(w);
     if (!n) {
-        again(h, 5 * MS + below(w, 20 * MS));
+        again(h, 5 * MS + prng_below(&w->loads, 20 * MS));
         return;
     }
     if (!w->volume_made) {
@@ -223,13 +250,13 @@ void host_turn(struct host *h, uint64_t serial)
         return;
     }
     if (!open_at(h, n)) {
-        again(h, 5 * MS + below(w, 20 * MS));
+        again(h, 5 * MS + prng_below(&w->loads, 20 * MS));
         return;
     }
-    const uint32_t count = 1 + (uint32_t)below(w, IO_BLOCKS_MAX);
+    const uint32_t count = 1 + (uint32_t)prng_below(&w->loads, IO_BLOCKS_MAX);
     /* Where a write stays without an answer it does not send more of them. */
-    submit(h, n, !(h->doubtful & 1u << n->index) && chance(w, 3, 5), (uint32_t)below(w, BLOCKS - count + 1),
-           count);
+    submit(h, n, !(h->doubtful & 1u << n->index) && prng_chance(&w->loads, 3, 5),
+           (uint32_t)prng_below(&w->loads, BLOCKS - count + 1), count);
 }
 
 bool hosts_idle(const struct world *w)
@@ -264,7 +291,7 @@ void hosts_init(struct world *w)
             assert(buf);
             w->hosts[i].ops[k].buf = buf;
         }
-        again(&w->hosts[i], below(w, 10 * MS));
+        again(&w->hosts[i], prng_below(&w->loads, 10 * MS));
     }
 }
 

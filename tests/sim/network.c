@@ -13,13 +13,18 @@ static struct message *make(struct node *n, unsigned to, enum message_kind kind,
     return m;
 }
 
+static bool is_noisy(const struct world *w)
+{
+    return w->faults && w->scenario->noise;
+}
+
 static uint64_t delay(struct world *w)
 {
-    if (w->faults && w->clogged && chance(w, 1, 3))
-        return 5 * MS + below(w, chance(w, 1, 3) ? 1500 * MS : 300 * MS);
-    if (w->faults && chance(w, 1, 200))
-        return below(w, 100 * MS);
-    return 30000 + below(w, 200000);
+    if (w->now < w->clogged_until && prng_chance(&w->network, 1, 3))
+        return 5 * MS + prng_below(&w->network, prng_chance(&w->network, 1, 3) ? 1500 * MS : 300 * MS);
+    if (is_noisy(w) && prng_chance(&w->network, 1, 200))
+        return prng_below(&w->network, 100 * MS);
+    return 30000 + prng_below(&w->network, 200000);
 }
 
 static bool carries_log(const struct message *m)
@@ -30,13 +35,13 @@ static bool carries_log(const struct message *m)
 
 static void send(struct world *w, struct message *m)
 {
-    const bool cut = w->cut[m->from][m->to];
-    if (cut || (w->faults && chance(w, 1, 2000))) {
+    const bool cut = w->now < w->cut_until[m->from][m->to];
+    if (cut || (is_noisy(w) && prng_chance(&w->network, 1, 2000))) {
         /* Streams notice: what they carried will not be answered. */
         if (carries_log(m)) {
             const unsigned a = m->from, b = m->to;
             struct node *x = &w->nodes[a], *y = &w->nodes[b];
-            const uint64_t when = w->now + below(w, 300 * MS);
+            const uint64_t when = w->now + prng_below(&w->network, 300 * MS);
             at(w, when, EVENT_LOST, a, x->life, (void *)(uintptr_t)b);
             at(w, when, EVENT_LOST, b, y->life, (void *)(uintptr_t)a);
         }
@@ -51,7 +56,7 @@ static void send(struct world *w, struct message *m)
         at(w, *last, EVENT_MESSAGE, m->to, 0, m);
         return;
     }
-    if (w->faults && chance(w, 1, 500)) {
+    if (is_noisy(w) && prng_chance(&w->network, 1, 500)) {
         struct message *twice = malloc(sizeof *m + m->bytes);
         assert(twice);
         memcpy(twice, m, sizeof *m + m->bytes);
@@ -60,9 +65,11 @@ static void send(struct world *w, struct message *m)
     at(w, w->now + delay(w), EVENT_MESSAGE, m->to, 0, m);
 }
 
-static unsigned index_of(struct world *w, const struct uuid *store)
+/* To a store: NULL if nobody has it any more. */
+static struct message *make_to(struct node *n, const struct uuid *to, enum message_kind kind, uint32_t bytes)
 {
-    return node_of(w, store)->index;
+    const struct node *peer = node_of(n->w, to);
+    return peer ? make(n, peer->index, kind, bytes) : NULL;
 }
 
 /* ---- what a member sends */
@@ -70,7 +77,9 @@ static unsigned index_of(struct world *w, const struct uuid *store)
 static void link_state(void *user, const struct uuid *to, const struct replica_state_msg *msg)
 {
     struct node *n = user;
-    struct message *m = make(n, index_of(n->w, to), MESSAGE_STATE, 0);
+    struct message *m = make_to(n, to, MESSAGE_STATE, 0);
+    if (!m)
+        return;
     m->state = *msg;
     send(n->w, m);
 }
@@ -78,7 +87,9 @@ static void link_state(void *user, const struct uuid *to, const struct replica_s
 static void link_begin(void *user, const struct uuid *to, const struct replica_begin_msg *msg)
 {
     struct node *n = user;
-    struct message *m = make(n, index_of(n->w, to), MESSAGE_BEGIN, 0);
+    struct message *m = make_to(n, to, MESSAGE_BEGIN, 0);
+    if (!m)
+        return;
     m->begin = *msg;
     send(n->w, m);
 }
@@ -87,7 +98,10 @@ static void link_append(void *user, const struct uuid *to, const struct replica_
                         const void *batch, uint32_t bytes)
 {
     struct node *n = user;
-    struct message *m = make(n, index_of(n->w, to), MESSAGE_APPEND, bytes);
+    check_sealed(n->w, n, msg);
+    struct message *m = make_to(n, to, MESSAGE_APPEND, bytes);
+    if (!m)
+        return;
     m->append = *msg;
     memcpy(m->batch, batch, bytes);
     send(n->w, m);
@@ -96,7 +110,9 @@ static void link_append(void *user, const struct uuid *to, const struct replica_
 static void link_ack(void *user, const struct uuid *to, const struct replica_ack_msg *msg)
 {
     struct node *n = user;
-    struct message *m = make(n, index_of(n->w, to), MESSAGE_ACK, 0);
+    struct message *m = make_to(n, to, MESSAGE_ACK, 0);
+    if (!m)
+        return;
     m->ack = *msg;
     send(n->w, m);
 }
@@ -105,7 +121,9 @@ static void link_copy(void *user, const struct uuid *to, const struct replica_co
                       uint32_t bytes)
 {
     struct node *n = user;
-    struct message *m = make(n, index_of(n->w, to), MESSAGE_COPY, bytes);
+    struct message *m = make_to(n, to, MESSAGE_COPY, bytes);
+    if (!m)
+        return;
     m->copy = *msg;
     if (bytes)
         memcpy(m->batch, data, bytes);
@@ -115,9 +133,12 @@ static void link_copy(void *user, const struct uuid *to, const struct replica_co
 static void link_copy_ack(void *user, const struct uuid *to, const struct replica_copy_ack *ack)
 {
     struct node *n = user;
-    struct message *m = make(n, index_of(n->w, to), MESSAGE_COPY_ACK, 0);
+    struct message *m = make_to(n, to, MESSAGE_COPY_ACK, 0);
+    if (!m)
+        return;
     m->copy_ack = *ack;
     n->w->result->copies += ack->finished;
+    n->copies += ack->finished;
     send(n->w, m);
 }
 
@@ -127,8 +148,7 @@ static void link_ask(void *user, const struct replica_cas *cas)
     struct message *m = make(n, MEDIATOR, MESSAGE_ASK, 0);
     m->cas = *cas;
     send(n->w, m);
-    if (n->w->faults && chance(n->w, 1, 4))
-        lose_answer(n->w, n->index);
+    lose_answer(n->w, n->index);
 }
 
 static void link_report(void *user, uint64_t epoch)
@@ -143,7 +163,10 @@ static void link_decided(void *user, const struct replica_decision *d)
 {
     struct node *n = user;
     trace(n->w, "%s: %s: %s", n->name, d->kind, d->text);
-    n->w->result->leads += strcmp(d->kind, "lead") == 0;
+    if (strcmp(d->kind, "lead") == 0) {
+        n->w->result->leads++;
+        check_leads(n->w, n, d->epoch);
+    }
     n->w->result->elections += strcmp(d->kind, "elected") == 0;
     n->w->result->alone += strcmp(d->kind, "alone") == 0;
     n->w->result->yields += strcmp(d->kind, "take-over") == 0 && strstr(d->text, "asks for it");
@@ -191,7 +214,9 @@ void send_beats(struct node *n)
     if (!heartbeat_next(&n->heartbeat, clock_of(n), &beat))
         return;
     for (uint32_t i = 0; i < n->heartbeat.view.peer_count; i++) {
-        struct message *m = make(n, index_of(n->w, &n->heartbeat.view.peers[i]), MESSAGE_BEAT, 0);
+        struct message *m = make_to(n, &n->heartbeat.view.peers[i], MESSAGE_BEAT, 0);
+        if (!m)
+            continue;
         m->beat = beat;
         send(n->w, m);
     }
@@ -223,6 +248,23 @@ void mediator_restart(struct world *w)
     const int rc = mediator_core_create(w->mediator_store, &w->mediator, &err);
     assert(rc == 0);
     (void)rc;
+}
+
+const struct configuration *mediator_configuration(struct world *w)
+{
+    const struct mediator_pod *pod = mediator_get(w->mediator, cluster, &w->pod, NULL);
+    return pod ? &pod->configuration : NULL;
+}
+
+bool asks_under_way(const struct world *w, unsigned node)
+{
+    for (size_t i = 0; i < w->heap_count; i++) {
+        const struct event *e = &w->heap[i];
+        const struct message *m = e->kind == EVENT_MESSAGE ? e->what : NULL;
+        if (m && m->kind == MESSAGE_ASK && m->from == node)
+            return true;
+    }
+    return false;
 }
 
 static void answer(struct world *w, const struct message *in, const struct replica_verdict *verdict)
@@ -261,7 +303,7 @@ static void ask_mediator(struct world *w, const struct message *m)
                                            .count = 1,
                                            .pods = &pod};
     const struct mediator_pod *before = mediator_get(w->mediator, cluster, &m->cas.next.pod, NULL);
-    if (before && w->options.mutation == REPLICA_WITHOUT_SWAP &&
+    if (before && w->scenario->mutation == REPLICA_WITHOUT_SWAP &&
         m->cas.next.epoch != before->configuration.epoch) {
         struct configuration next = m->cas.next;
         if (next.epoch <= before->configuration.epoch)
@@ -309,7 +351,7 @@ static void report_mediator(struct world *w, const struct message *m)
 /* A mediator that lost its last commit, though it had answered. */
 static void forget_last(struct world *w)
 {
-    if (w->options.mutation != REPLICA_FORGET_VERDICT || !w->mediator_before.epoch)
+    if (w->scenario->mutation != REPLICA_FORGET_VERDICT || !w->mediator_before.epoch)
         return;
     const struct mediator_pod *pod = mediator_get(w->mediator, cluster, &w->mediator_before.pod, NULL);
     if (!pod)
@@ -381,7 +423,7 @@ void message_arrived(struct world *w, struct message *m)
 {
     if (m->to == MEDIATOR) {
         if (w->mediator_up) {
-            if (w->faults && chance(w, 1, 50))
+            if (w->faults && prng_chance(&w->network, 1, 50))
                 forget_last(w);
             if (m->kind == MESSAGE_ASK)
                 ask_mediator(w, m);
@@ -409,13 +451,16 @@ void found(struct world *w)
     w->pod = c.pod;
     (void)snprintf(c.pod_name, sizeof c.pod_name, "default");
     for (unsigned i = 0; i < w->node_count; i++) {
-        c.members[i] = (struct member){.store = w->nodes[i].store, .mode = MEMBER_SYNC, .in_sync = true};
+        const bool async = w->scenario->async >> i & 1;
+        c.members[i] = (struct member){
+            .store = w->nodes[i].store, .mode = async ? MEMBER_ASYNC : MEMBER_SYNC, .in_sync = !async};
         (void)snprintf(c.members[i].node, sizeof c.members[i].node, "%s", w->nodes[i].name);
     }
+    if (w->scenario->preferred < w->node_count)
+        c.preferred = w->nodes[w->scenario->preferred].store;
     struct ps_error err = {0};
-    person_prefers(w, &c);
     const int rc = replica_found(member_replica(w->nodes[0].member), clock_of(&w->nodes[0]), &c, &err);
     if (rc)
-        fail(w, "the pod can't be founded: %s", err.detail);
+        fail(w, SIM_EXPECTED, "the pod can't be founded: %s", err.detail);
     wake(&w->nodes[0]);
 }

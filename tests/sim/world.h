@@ -1,4 +1,17 @@
-/* What the files of the simulator share. sim.c drives; network.c carries messages; host.c is the hosts. */
+/* What the files of the simulator share.
+ *
+ *   sim.c      a run and its phases
+ *   events.c   events in the order of time; what happened
+ *   node.c     nodes that start and die, their clocks and devices
+ *   script.c   a scenario's steps: what they wait for and expect
+ *   fault.c    a scenario's steps: what they do
+ *   look.c     what can be seen of a cluster
+ *   operator.c what a person does: disks replaced, failed nodes started again
+ *   person.c   and more: promotions, empty mediators
+ *   network.c  messages, and the mediator
+ *   host.c     hosts
+ *   checks.c   one writer an epoch; what is committed stays
+ *   mirrors.c  members' flash compared and counted */
 #ifndef PS_TESTS_SIM_WORLD_H
 #define PS_TESTS_SIM_WORLD_H
 
@@ -21,11 +34,11 @@ enum {
     HOST_OPS = 8,
     BLOCKS = 24, /* of the volume: few, so that accesses meet */
     IO_BLOCKS_MAX = 4,
-    MEDIATOR = SIM_NODES_MAX, /* its index as an end of a link */
+    MEDIATOR = WHO_MEDIATOR, /* its index as an end of a link */
     ENDS = SIM_NODES_MAX + 1,
+    RECENT_WRITES = 64,
+    SEGMENT_BYTES = 2 << 20,
 };
-#define MS     1000000ull
-#define SECOND 1000000000ull
 
 enum event_kind {
     EVENT_TURN,
@@ -36,26 +49,10 @@ enum event_kind {
     EVENT_CRASH,
     EVENT_START,
     EVENT_HOST,
-    EVENT_FAULT,
-    EVENT_PERSON,
-    EVENT_SECOND_FAULT, /* while the mediator is lost; `what` says which */
-};
-
-enum fault_kind {
-    FAULT_CRASH,
-    FAULT_CRASH_MANY,
-    FAULT_CUT,   /* one link, in one direction or both */
-    FAULT_ALONE, /* all links of a node */
-    FAULT_PAUSE,
-    FAULT_STALL, /* the reactor has no turn, heartbeats go on */
-    FAULT_MEDIATOR,
-    FAULT_MEDIATOR_LOST, /* so long that the members go on without it, and something else then */
-    FAULT_SLOW_DISK,
-    FAULT_CLOGGED,
-    FAULT_SWITCH_OVER,
-    FAULT_LONG_AWAY, /* longer than a small disk keeps the log for it */
-    FAULT_PERSON,    /* no fault: somebody promotes a member whose heir is gone */
-    FAULTS,
+    EVENT_FILL,
+    EVENT_STEP,
+    EVENT_MEDIATOR, /* it may be back */
+    EVENT_OPERATOR,
 };
 
 enum message_kind {
@@ -105,23 +102,32 @@ struct event {
 struct node {
     struct world *w;
     unsigned index;
-    char name[16];
+    char name[2];
     struct blkdev *disk;
     struct member_pod *member;
+    struct ps_error error; /* of its opening */
     bool up, opened;
-    uint64_t life;       /* counts its starts */
-    uint64_t last_epoch; /* in force there when it crashed */
+    bool damaged;        /* its device gave back what was not written, and that was noticed or may be */
+    bool lost;           /* it did not open, for damage: nobody starts it before its disk is replaced */
+    bool replace;        /* its disk shall be replaced */
+    bool blank;          /* it was: the cluster is to be told */
     bool off;            /* a person says so: it does not start before all is well */
+    uint64_t last_epoch; /* in force there when it crashed */
+    uint64_t life;       /* counts its starts */
     uint64_t turn_at;
-    uint64_t paused_until, stalled_until;
+    uint64_t paused_until, stalled_until, disk_slow_until, disk_fails_until;
     struct heartbeat heartbeat;
-    uint64_t disk_slow_until;
+    bool disk_full; /* it fails for want of space */
+    uint64_t corrupt_writes;
+    uint64_t recent[RECENT_WRITES], recent_count; /* offsets of its last writes */
+    uint64_t copies;
     int64_t drift_ppm;
     uint64_t clock_base; /* what its clock showed at time 0 */
     struct blkdev_req *scheduled[512];
     size_t scheduled_count;
     struct uuid store;
-    bool known; /* store is set */
+    uint64_t stores; /* disks that it has had */
+    bool known;      /* store is set */
 };
 
 struct host_op {
@@ -143,64 +149,129 @@ struct host {
     unsigned doubtful; /* a bit a node */
 };
 
+/* Writes what does not compress to a volume of its own. */
+struct filler {
+    struct world *w;
+    uint64_t wanted, done; /* bytes */
+    struct pod_manage make;
+    struct pod_image *image;
+    struct pod_io io;
+    unsigned node;
+    bool made, making, busy;
+    uint8_t *buf;
+};
+
+struct script {
+    size_t next;
+    uint64_t since;  /* when the step began to wait */
+    uint64_t writes; /* answered by then of those that began later */
+    bool waits, over;
+};
+
 struct world {
     struct sim_options options;
+    const struct scenario *scenario;
     struct sim_result *result;
-    struct prng prng;
-    uint64_t now, order;
+    /* Of their own, so that a step less does not change all the rest. */
+    struct prng network, disks, loads, ids;
+    uint64_t now, order, begun;
     struct event *heap;
     size_t heap_count, heap_capacity;
 
     struct uuid pod;
     unsigned node_count;
     struct node nodes[SIM_NODES_MAX];
-    bool cut[ENDS][ENDS];
     uint64_t cut_until[ENDS][ENDS];
     uint64_t link_at[ENDS][ENDS]; /* arrival of the last piece of log */
-    bool clogged;
+    uint64_t clogged_until;
     struct mediator_store *mediator_store;
     struct mediator_core *mediator;
     bool mediator_up;
     uint64_t mediator_until;
-    uint64_t quiet_until; /* no other faults than those that go with the loss of the mediator */
-    struct configuration mediator_before; /* SIM_FORGET_VERDICT */
+    uint64_t mediators;                   /* that came without records */
+    struct configuration mediator_before; /* REPLICA_FORGET_VERDICT */
+    struct {
+        bool armed, crash;
+        uint64_t for_ns;
+    } lose_answer;
 
     struct host hosts[HOSTS];
+    struct filler filler;
     struct history *history;
+    struct checks *checks;
     uint64_t next_value;
     bool volume_made, making;
     struct pod_manage make;
     uint64_t make_life;
     unsigned make_node;
-    bool faults, stopping;
-    bool persons;       /* somebody promotes members, and mediators lose their records */
-    uint64_t mediators; /* that there were */
-    unsigned fault_every, fault_weight[FAULTS];
-    uint64_t last_write_ns;
+    bool faults, stopping, load_off;
+    uint64_t last_write_ns, last_full_ns,
+        last_write_begin_ns; /* the latter: the latest begin of an answered write */
+    struct script script;
 };
 
-/* sim.c */
+/* events.c */
 void at(struct world *w, uint64_t when, enum event_kind kind, unsigned node, uint64_t life, void *what);
-void wake(struct node *n);
-/* The node has just asked the mediator, and will not hear what it says. */
-void lose_answer(struct world *w, unsigned node);
-void fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct event next_event(struct world *w);
+void fail(struct world *w, enum sim_check check, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void trace(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
-uint64_t clock_of(const struct node *n);
-struct node *node_of(struct world *w, const struct uuid *store);
-/* Its reactor does nothing now. */
+
+/* node.c */
+void node_create(struct world *w, unsigned index);
+/* Starts, on the disk that it has. */
+void node_start(struct node *n);
+void node_crash(struct node *n, enum blkdev_mem_cut cut);
+/* Without a trace: the device must have lost its power. */
+void node_destroy(struct node *n);
+void node_turn(struct node *n);
+void node_new_disk(struct node *n);
+void node_rot(struct node *n, uint64_t bits);
+void disk_done(struct node *n, struct blkdev_req *req);
+void wake(struct node *n);
+/* Its reactor does nothing now: it is paused, or in the middle of something. */
 static inline bool stands_still(const struct node *n)
 {
     return n->paused_until > n->w->now || n->stalled_until > n->w->now;
 }
-static inline uint64_t below(struct world *w, uint64_t n)
-{
-    return prng_below(&w->prng, n);
-}
-static inline bool chance(struct world *w, uint64_t num, uint64_t den)
-{
-    return prng_chance(&w->prng, num, den);
-}
+uint64_t clock_of(const struct node *n);
+/* NULL: it was on a disk that is gone. */
+struct node *node_of(struct world *w, const struct uuid *store);
+
+/* script.c */
+/* Does and awaits steps as far as they go; says when to come again. */
+void script_turn(struct world *w);
+
+/* fault.c */
+void do_step(struct world *w, const struct step *step);
+void heal(struct world *w);
+/* The node has just asked the mediator, and will not hear what it says. */
+void lose_answer(struct world *w, unsigned node);
+
+/* look.c */
+bool look(const struct node *n, struct replica_info *out);
+/* It takes no writes any more until it is started again. */
+bool store_failed(const struct node *n);
+/* Who leads; NULL: nobody that can be seen. */
+struct node *leader(struct world *w);
+/* The node that is meant, or NULL. Not for WHO_ALL. */
+struct node *node_meant(struct world *w, unsigned who);
+bool holds(struct world *w, const struct step *step);
+/* One leads with leases, all are in sync, every log is applied to the same end. */
+bool at_rest(struct world *w);
+void describe(struct world *w, char *out, size_t size);
+
+/* operator.c */
+void operator_turn(struct world *w);
+/* Some disk is to be replaced yet, or the cluster is to be told of it. */
+bool operator_busy(const struct world *w);
+bool is_damaged(const struct world *w);
+
+/* person.c */
+void person_promotes(struct world *w, struct node *n, bool off);
+/* The mediator comes back: with its records, or without if that is wanted and the members can do without
+ * them. */
+void mediator_returns(struct world *w, bool empty);
 
 /* network.c */
 extern const struct member_links sim_links;
@@ -213,16 +284,12 @@ static inline bool is_beat(const struct message *m)
     return m->kind == MESSAGE_BEAT || m->kind == MESSAGE_BEAT_ANSWER;
 }
 void mediator_restart(struct world *w);
+/* As the mediator has it; NULL: nothing yet. */
+const struct configuration *mediator_configuration(struct world *w);
+/* Requests to the mediator are on their way. */
+bool asks_under_way(const struct world *w, unsigned node);
 /* The first configuration of the pod. */
 void found(struct world *w);
-
-/* person.c */
-void person_begins(struct world *w);
-void person_promotes(struct world *w);
-void person_prefers(struct world *w, struct configuration *first);
-void person_sets(const struct world *w, struct replica_options *options);
-/* The mediator comes back: with its records, or without if the members can do without them. */
-void mediator_returns(struct world *w);
 
 /* host.c */
 /* `serial`: of the request that it stops waiting for, if it still does; 0: does what it does next. */
@@ -234,5 +301,25 @@ void hosts_free(struct world *w);
 bool hosts_idle(const struct world *w);
 /* Reads all blocks once more from whoever leads; false: not now. */
 bool final_reads(struct world *w);
+struct node *serving_node(struct world *w);
+
+/* filler.c */
+void filler_more(struct world *w, uint64_t bytes);
+void filler_turn(struct world *w);
+/* All is well: its volume goes. */
+void filler_empty(struct world *w);
+bool filler_is_gone(const struct world *w);
+void filler_node_dies(struct world *w, unsigned node);
+void filler_free(struct world *w);
+
+/* checks.c */
+struct checks *checks_create(void);
+void checks_free(struct checks *checks);
+void check_leads(struct world *w, const struct node *n, uint64_t epoch);
+void check_sealed(struct world *w, const struct node *n, const struct replica_append_msg *msg);
+void check_applied(struct world *w, struct node *n);
+
+/* mirrors.c */
+void compare_mirrors(struct world *w);
 
 #endif

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/pod/pod_impl.h"
+#include "tests/support/pod_check.h"
 
 void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed)
 {
@@ -190,192 +190,24 @@ int rig_range(struct rig *rig, enum pod_io_op op, const char *name, uint64_t off
 
 void rig_settle(struct rig *rig)
 {
-    struct pod *pod = rig->pod;
     for (uint64_t n = 0;; n++) {
         if (!rig_step(rig))
             return;
         assert_true(n < 3000000);
-        if (blkdev_mem_pending(rig->mem) || (pod->role != POD_STANDBY && images_releasable(pod->images)) ||
-            pod->release_in_flight || checkpoint_busy(pod) || pod->in_flight_count || pod->open || pod->again)
-            continue;
-        return;
-    }
-}
-
-/* ---- deep check */
-
-struct counted {
-    uint64_t *keys, *values;
-    size_t capacity, used;
-};
-
-static uint64_t *count_of(struct counted *c, uint64_t key)
-{
-    if (c->used * 2 >= c->capacity) {
-        struct counted old = *c;
-        c->capacity = old.capacity ? old.capacity * 2 : 1024;
-        c->keys = calloc(c->capacity, sizeof *c->keys);
-        c->values = calloc(c->capacity, sizeof *c->values);
-        c->used = 0;
-        for (size_t i = 0; i < old.capacity; i++)
-            if (old.keys[i])
-                *count_of(c, old.keys[i]) = old.values[i];
-        free(old.keys);
-        free(old.values);
-    }
-    size_t at = (key * 0x9e3779b97f4a7c15ull >> 20) & (c->capacity - 1);
-    while (c->keys[at] && c->keys[at] != key)
-        at = (at + 1) & (c->capacity - 1);
-    if (!c->keys[at]) {
-        c->keys[at] = key;
-        c->used++;
-    }
-    return &c->values[at];
-}
-
-struct checking {
-    struct rig *rig;
-    struct counted blocks, pages; /* owned references */
-    struct counted seen;          /* pages walked already as owned ones */
-    struct space space;
-    uint64_t segment_live[4096];
-    uint64_t live_blocks;
-};
-
-static void load_now(struct rig *rig, struct meta_key page, uint64_t *slots)
-{
-    for (int n = 0; n < 100000; n++) {
-        view_missing_clear(rig->pod->view);
-        const uint64_t *p = view_slots(rig->pod->view, page, false);
-        if (p) {
-            memcpy(slots, p, META_SLOTS * sizeof *slots);
+        if (blkdev_mem_pending(rig->mem) == 0 && pod_check_is_quiet(rig->pod))
             return;
-        }
-        assert_false(load_missing(rig->pod));
-        (void)rig_step(rig);
     }
-    fail_msg("page %#llx does not load", (unsigned long long)page.v);
 }
 
-static uint64_t l2p_now(struct rig *rig, uint64_t group)
+static bool step_for_check(void *user)
 {
-    uint64_t slots[META_SLOTS];
-    const struct meta_key key = l2p_key(group);
-    load_now(rig, meta_page_of(key), slots);
-    return slots[meta_slot_of(key)];
-}
-
-/* `counting`: this image's part still belongs to it (a releasing image's done part does not). */
-static void walk(struct checking *c, uint64_t entry, unsigned level, uint64_t lba, uint64_t from,
-                 bool counting)
-{
-    if (entry_type(entry) == ENTRY_HOLE)
-        return;
-    if (level == 0) {
-        space_count(&c->space, entry, +1);
-        if (entry_type(entry) == ENTRY_DATA && lba >= from) {
-            const uint64_t v = l2p_now(c->rig, block_group(entry_id(entry)));
-            if (!l2p_is_live(v, block_slot(entry_id(entry))))
-                fail_msg("block %llu is mapped at %llu and dead", (unsigned long long)entry_id(entry),
-                         (unsigned long long)lba);
-            if (entry_owns(entry) && counting)
-                ++*count_of(&c->blocks, entry_id(entry));
-        }
-        return;
-    }
-    assert_int_equal(entry_type(entry), ENTRY_PAGE);
-    if (lba + image_span(level) <= from)
-        return;
-    const bool owned = counting && entry_owns(entry);
-    if (owned && ++*count_of(&c->pages, entry_id(entry)) > 1)
-        fail_msg("page %llu has two owners", (unsigned long long)entry_id(entry));
-    uint64_t slots[META_SLOTS];
-    load_now(c->rig, entry_page_key(entry), slots);
-    for (unsigned i = 0; i < META_SLOTS; i++)
-        walk(c, slots[i], level - 1, lba + i * image_span(level - 1), from, owned);
-}
-
-static void walk_image(void *user, struct image *image)
-{
-    struct checking *c = user;
-    const bool releasing = image->deleted || image->kind == IMAGE_TRASH;
-    c->space = (struct space){0};
-    walk(c, image->root, image->depth, 0, releasing ? image->cursor : 0, true);
-    if (releasing)
-        return;
-    for (int i = 0; i < SPACE_COUNTS; i++)
-        if (image->space.n[i] != c->space.n[i])
-            fail_msg("%s: space count %d is %lld, its map holds %lld", image->full_name, i,
-                     (long long)image->space.n[i], (long long)c->space.n[i]);
-}
-
-struct key_array {
-    struct meta_key keys[65536];
-    size_t n;
-};
-
-static void collect_page(void *user, struct meta_key page)
-{
-    struct key_array *a = user;
-    assert_true(a->n < 65536);
-    a->keys[a->n++] = page;
-}
-
-static void check_l2p(struct checking *c)
-{
-    struct key_array *pages = calloc(1, sizeof *pages);
-    meta_each_page(c->rig->pod->meta, META_L2P, collect_page, pages);
-    for (size_t p = 0; p < pages->n; p++) {
-        uint64_t slots[META_SLOTS];
-        load_now(c->rig, pages->keys[p], slots);
-        for (unsigned i = 0; i < META_SLOTS; i++) {
-            const uint64_t group = meta_page_number(pages->keys[p]) * META_SLOTS + i, v = slots[i];
-            if (!v)
-                continue;
-            const struct place place = l2p_place(v);
-            c->segment_live[place_addr(place) / c->rig->config.segment_bytes] += l2p_live_bytes(v);
-            for (unsigned s = 0; s < l2p_blocks(v); s++) {
-                const uint64_t block = group << 3 | s, owned = *count_of(&c->blocks, block);
-                if (!l2p_is_live(v, s)) {
-                    assert_int_equal(owned, 0);
-                    continue;
-                }
-                c->live_blocks++;
-                uint64_t refs[META_SLOTS];
-                const struct meta_key key = meta_key_flat(META_REF, block);
-                load_now(c->rig, meta_page_of(key), refs);
-                if (owned != 1 + refs[meta_slot_of(key)])
-                    fail_msg("block %llu has %llu owned references and a count of %llu",
-                             (unsigned long long)block, (unsigned long long)owned,
-                             (unsigned long long)refs[meta_slot_of(key)] + 1);
-            }
-        }
-    }
-    free(pages);
-}
-
-static void free_counted(struct counted *c)
-{
-    free(c->keys);
-    free(c->values);
+    return rig_step(user);
 }
 
 void rig_check(struct rig *rig)
 {
-    struct pod *pod = rig->pod;
+    char why[200];
     rig_settle(rig);
-    if (rig->dead)
-        return;
-    struct checking *c = calloc(1, sizeof *c);
-    c->rig = rig;
-    images_each(pod->images, walk_image, c);
-    check_l2p(c);
-    assert_int_equal(c->live_blocks, pod->unique_blocks);
-    for (uint32_t i = 0; i < pod->segment_count; i++)
-        if (segments_state(pod->segments, i) == SEGMENT_LOG)
-            assert_int_equal(segments_live(pod->segments, i), c->segment_live[i]);
-    free_counted(&c->blocks);
-    free_counted(&c->pages);
-    free_counted(&c->seen);
-    free(c);
+    if (!rig->dead && !pod_check_counts(rig->pod, step_for_check, rig, why, sizeof why))
+        fail_msg("%s", why);
 }

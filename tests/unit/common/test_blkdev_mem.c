@@ -107,6 +107,27 @@ static void a_request_completes_only_when_the_test_says_so(void **state)
     blkdev_destroy(dev);
 }
 
+static void a_request_that_fails_changes_nothing(void **state)
+{
+    (void)state;
+    struct blkdev *dev = device(0);
+    struct job j;
+    struct blkdev_health health;
+    put_now(dev, 3, 1, 'a', BLKDEV_FUA);
+    void *buf = page(1, 'b');
+    put(dev, &j, 3, 1, buf, BLKDEV_FUA);
+    assert_true(blkdev_mem_fail_at(dev, 0, PS_EFULL));
+    assert_int_equal(j.done, 1);
+    assert_int_equal(j.status, PS_EFULL);
+    blkdev_mem_peek(dev, 3 * UNIT, buf, UNIT, false);
+    assert_int_equal(*(uint8_t *)buf, 'a');
+    blkdev_health(dev, &health);
+    assert_true(health.failed && health.errors == 1);
+    assert_false(blkdev_mem_fail_at(dev, 0, PS_EIO));
+    free(buf);
+    blkdev_destroy(dev);
+}
+
 static void a_read_sees_completed_writes_at_any_read_unit(void **state)
 {
     (void)state;
@@ -348,6 +369,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_completes_only_when_the_test_says_so),
+        cmocka_unit_test(a_request_that_fails_changes_nothing),
         cmocka_unit_test(a_read_sees_completed_writes_at_any_read_unit),
         cmocka_unit_test(units_never_written_read_as_the_same_noise_each_time),
         cmocka_unit_test(an_erased_unit_does_not_keep_its_contents),

@@ -167,9 +167,10 @@ static void changed(void *user)
 
 static void on_copy_start(void *user, const struct uuid *to, const struct replica_copy_msg *envelope)
 {
-    ((struct rig *)user)->copies++;
+    struct rig *g = user;
     (void)to;
     (void)envelope;
+    g->copies++;
 }
 
 static void on_copy_stop(void *user)
@@ -758,6 +759,85 @@ static void a_take_over_is_asked_for_once(void **state)
     persisted(&g);
     assert_false(g.persists);
     assert_int_equal(g.asks, 1);
+    end(&g);
+}
+
+static void a_primary_whose_store_failed_asks_for_no_lease(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration c = configuration(1, A, 1 << A | 1 << B);
+    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 1100 * MS);
+    hears(&g, B, 1, 1, 5);
+    acks(&g, B, 1, 1, 5);
+    assert_true(g.led && g.told.ready);
+    replica_log_failed(g.r);
+    /* Nobody could say that another one is primary: it goes on with reads. */
+    turn(&g, g.now + MS);
+    assert_true(g.told.ready && !g.told.log_open);
+    mediator_answers(&g, &c);
+    turn(&g, g.now + 250 * MS);
+    assert_false(g.told.ready);
+    end(&g);
+}
+
+static void a_primary_whose_store_failed_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration c = configuration(1, A, 1 << A | 1 << B);
+    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 1};
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    struct replica_state_msg msg = state_of(A, 1, 1, 5);
+    mediator_answers(&g, &c);
+    msg.ready = true;
+    msg.stamp = 1;
+    hears_state(&g, &msg);
+    msg.ready = msg.log_open = false;
+    const uint64_t promise = replica_defaults.lease_ns + replica_defaults.margin_ns;
+    const uint64_t due = g.now + promise - replica_defaults.early_ns;
+    while (g.now + 50 * MS < due) {
+        g.now += 50 * MS;
+        hears_state(&g, &msg);
+        assert_false(g.persists);
+    }
+    g.now = due;
+    hears_state(&g, &msg);
+    persisted(&g);
+    assert_int_equal(g.asks, 1);
+    end(&g);
+}
+
+static void a_member_that_stays_full_and_does_not_count_is_given_a_copy(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration c = configuration(1, A, 1 << A);
+    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 1, 10 * SECOND, &d, 9);
+    turn(&g, g.now + 1100 * MS);
+    hears(&g, B, 1, 1, 5);
+    assert_true(g.led);
+    assert_int_equal(g.begin.after.seq, 5);
+    const struct replica_ack_msg full = {.pod = pod,
+                                         .store = store(B),
+                                         .run = 1,
+                                         .epoch = 1,
+                                         .stream = g.begin.stream,
+                                         .end = id_of(5),
+                                         .status = PS_EFULL};
+    replica_ack(g.r, g.now, &full);
+    for (int i = 0; i < 39; i++) {
+        turn(&g, g.now + 250 * MS);
+        hears(&g, B, 1, 1, 5);
+        mediator_answers(&g, &c);
+        assert_int_equal(g.copies, 0);
+    }
+    turn(&g, g.now + 250 * MS);
+    assert_int_equal(g.copies, 1);
+    assert_int_equal(g.begins, 1);
     end(&g);
 }
 
@@ -1765,6 +1845,9 @@ int main(void)
         cmocka_unit_test(a_new_primary_gives_all_members_time_to_be_heard),
         cmocka_unit_test(a_pause_of_its_own_is_nobodys_silence),
         cmocka_unit_test(a_take_over_is_asked_for_once),
+        cmocka_unit_test(a_member_that_stays_full_and_does_not_count_is_given_a_copy),
+        cmocka_unit_test(a_primary_whose_store_failed_asks_for_no_lease),
+        cmocka_unit_test(a_primary_whose_store_failed_is_not_waited_for),
         cmocka_unit_test(nobody_becomes_primary_while_its_log_is_cut),
         cmocka_unit_test(the_heir_waits_for_all_votes_of_this_bid_and_is_durable_before_it_acts),
         cmocka_unit_test(a_bid_is_over_when_a_member_reaches_the_mediator_again),
