@@ -5,6 +5,7 @@ import os
 import shlex
 import statistics
 import subprocess
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -28,20 +29,39 @@ class Result:
         self.cpu_us = statistics.median(s.cpu_us for s in samples)
 
 
-def fio(server, uri, rw, depth, block, span, seconds, *options):
-    command = [
+def fio_command(uri, rw, depth, block, span, seconds, *options):
+    return [
         "fio", "--output-format=json", "--name=load", "--ioengine=nbd", f"--uri={uri}", f"--rw={rw}", f"--bs={block}",
         f"--iodepth={depth}", f"--size={span}", f"--runtime={seconds}", "--time_based", "--norandommap",
         "--randrepeat=0", *options,
     ]  # fmt: skip
+
+
+def fio_side(name, rw, status, out, err):
+    if status:
+        raise RuntimeError(f"fio on {name}: {(err or out).strip()[-500:]}")
+    job = json.loads(out[out.index("{") :])["jobs"][0]
+    return job["read" if "read" in rw else "write"]
+
+
+def fio(server, uri, rw, depth, block, span, seconds, *options):
+    command = fio_command(uri, rw, depth, block, span, seconds, *options)
     before = server.cpu_seconds()
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     cpu = server.cpu_seconds() - before
-    if result.returncode:
-        raise RuntimeError(f"fio on {server.name}: {(result.stderr or result.stdout).strip()[-500:]}")
-    job = json.loads(result.stdout[result.stdout.index("{") :])["jobs"][0]
-    side = job["read" if "read" in rw else "write"]
+    side = fio_side(server.name, rw, result.returncode, result.stdout, result.stderr)
     return Sample(side["total_ios"], side["io_bytes"], side["runtime"] / 1000, cpu)
+
+
+def longest_wait(server, uri, span, seconds, act):
+    """Seconds that a host waits at most for a write, one at a time, while act() is done in the middle."""
+    load = subprocess.Popen(
+        fio_command(uri, "randwrite", 1, "4k", span, seconds), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(seconds / 2)
+    act()
+    out, err = load.communicate()
+    return fio_side(server.name, "randwrite", load.returncode, out, err)["clat_ns"]["max"] / 1e9
 
 
 # Half of each 4 KiB is fresh random bytes: unique, and 2:1 compressible.
