@@ -192,6 +192,11 @@ static void ship(void *user, const struct uuid *to, const struct replica_append_
         s->next = from;
         s->acked = from - 1;
     }
+    /* What comes before is there, by an acknowledgement that may have been another stream's. */
+    if (s->acked < from - 1)
+        s->acked = from - 1;
+    if (s->next < from)
+        s->next = from;
     s->envelope = *envelope;
     s->upto = upto;
     m->again = true;

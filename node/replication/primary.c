@@ -160,7 +160,9 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
     if (in->end.seq > p->matched_seq)
         p->behind_ns = now_ns;
     p->matched_seq = in->end.seq;
-    p->shipped_seq = most_of(p->shipped_seq, p->matched_seq);
+    /* Who ships counts what its own stream is owed: of what another one has brought it is told. */
+    p->shipped_seq =
+        in->stream == p->stream_number ? most_of(p->shipped_seq, p->matched_seq) : p->matched_seq;
     p->stream_from = most_of(p->stream_from, p->matched_seq + 1);
 }
 

@@ -2,9 +2,11 @@
  * gone, and put an empty mediator in the place of one whose disk was lost.
  *
  * A promotion may lose what was acknowledged; histories could not be judged then. So here it is given only to
- * who has all of it: a member that was in sync in the configuration that the heir had when it crashed. A
+ * who has all of it: a member that was in sync in the configuration that the heir had when it crashed. And
+ * the heir stays away until all is well: it might answer once more before it hears that this is given up. A
  * mediator loses its records only while somebody may go on without it: otherwise the members would wait for
- * the one that knew them. */
+ * the one that knew them.
+ */
 #include "tests/sim/world.h"
 
 #include <stdio.h>
@@ -24,7 +26,7 @@ void person_promotes(struct world *w, struct node *n, bool off)
     wake(n);
     if (rc)
         return;
-    heir->off = off;
+    heir->off = true;
     w->result->promotions++;
 }
 

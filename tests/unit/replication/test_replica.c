@@ -33,7 +33,7 @@ struct rig {
     struct replica_begin_msg begin;
     struct replica_ack_msg ack;
     struct replica_state_msg told; /* last heartbeat */
-    uint64_t committed, truncated_to;
+    uint64_t committed, truncated_to, shipped_from;
     bool truncates;
     uint32_t slowed;
     unsigned copies;         /* begun */
@@ -75,6 +75,8 @@ static void ship(void *user, const struct uuid *to, const struct replica_append_
     (void)envelope;
     if (upto < from)
         ((struct rig *)user)->stopped = *to;
+    else
+        ((struct rig *)user)->shipped_from = from;
 }
 static void send_ack(void *user, const struct uuid *to, const struct replica_ack_msg *msg)
 {
@@ -644,6 +646,33 @@ static void a_refusal_of_an_ended_stream_does_not_end_the_next_one(void **state)
     g.now += MS;
     hears(&g, B, 1, 1, 5);
     assert_int_equal(g.begins, 2);
+    end(&g);
+}
+
+/* Who ships has a window, and does not know what another stream's batches were acknowledged for. */
+static void what_another_stream_brought_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 1, 10 * SECOND, &d, 9);
+    turn(&g, g.now + 1100 * MS);
+    assert_true(g.led);
+    hears(&g, B, 1, 1, 5);
+    const uint64_t old = g.begin.stream;
+    const struct uuid b = store(B);
+    replica_peer_lost(g.r, g.now, &b);
+    g.now += MS;
+    hears(&g, B, 1, 1, 5);
+    assert_int_equal(g.begin.stream, old + 1);
+    acks(&g, B, 1, 1, 5);
+    assert_int_equal(g.shipped_from, 6);
+    const struct replica_ack_msg late = {
+        .pod = pod, .store = b, .run = 1, .epoch = 1, .stream = old, .end = id_of(7)};
+    replica_ack(g.r, g.now, &late);
+    turn(&g, g.now);
+    assert_int_equal(g.shipped_from, 8);
     end(&g);
 }
 
@@ -1840,6 +1869,7 @@ int main(void)
         cmocka_unit_test(who_is_no_member_any_more_is_sent_nothing),
         cmocka_unit_test(a_member_keeps_what_the_primary_has_and_drops_the_rest),
         cmocka_unit_test(a_refusal_of_an_ended_stream_does_not_end_the_next_one),
+        cmocka_unit_test(what_another_stream_brought_is_not_waited_for),
         cmocka_unit_test(a_begin_that_rests_on_an_old_report_is_refused),
         cmocka_unit_test(a_batch_that_is_there_already_is_acknowledged_again),
         cmocka_unit_test(a_new_primary_gives_all_members_time_to_be_heard),
