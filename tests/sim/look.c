@@ -44,12 +44,11 @@ struct node *node_meant(struct world *w, unsigned who)
 
 bool store_failed(const struct node *n)
 {
-    struct pod_stats stats;
     struct replica_info info;
     if (!look(n, &info))
         return false;
-    pod_stats(member_pod(n->member), &stats);
-    return stats.failed || strstr(info.waits_for, "flash device, which failed");
+    /* Not one that is given up to be opened anew or filled. */
+    return pod_log_failed(member_pod(n->member)) || strstr(info.waits_for, "flash device, which failed");
 }
 
 static bool role_of(struct world *w, const struct node *n, enum condition_kind kind)
