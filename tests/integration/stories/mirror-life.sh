@@ -60,7 +60,8 @@ restart()
 }
 moves() # FROM TO: the pod, planned, under the load at FROM
 {
-    on "$1" pod switchover default "${NAMES[$2]}"
+    # A node that was back before it was missed may be removed yet, and let in again.
+    until_true 30 on "$1" pod switchover default "${NAMES[$2]}" || fail "no switchover: $(on "$1" pod show)"
     until_true 10 serves "$2" || fail "${NAMES[$2]} does not lead after the switchover"
     load_went_on "$2" "the pod moved from under the host at ${NAMES[$1]}"
     kill -TERM "$LOAD"
@@ -105,7 +106,7 @@ restart 1 2 1 2 3
 until_true 30 member_of 2 n3new sync "in sync" || fail "n3new is not in sync after 30 s: $(on 2 pod show)"
 
 say "== a node leaves for good"
-on 2 pod remove-member default n1
+until_true 30 on 2 pod remove-member default n1 || fail "n1 can't be removed: $(on 2 pod show)"
 left() { ! on 2 --json pod show | grep -q '"node": *"n1"'; }
 until_true 10 left || fail "n1 is still a member after 10 s: $(on 2 pod show)"
 member_stop 1
