@@ -107,6 +107,9 @@ static inline bool host_image_again(struct host_image *image, struct pod_io *io,
            host_image_wait_again(image, io, status);
 }
 
+/* The host submits nothing more, and may have gone: what waits, or comes back from the pod here, is not sent
+ * any more, and ends with PS_ENOTPRIMARY. What is under way goes on. */
+void host_image_leave(struct host_image *image);
 /* The host has gone, or does not wait any longer: the request ends soon, with PS_ECANCELLED. One that the pod
  * here has is left to it. */
 void host_image_cancel(struct host_image *image, struct pod_io *io);

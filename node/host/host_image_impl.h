@@ -16,7 +16,8 @@ struct remote_image {
     struct list_node ready;     /* in host_images.ready: has something to send, or is to be opened */
     struct pod_image *stale;    /* of a time when this node led; closed when it leads again, or at the end */
     struct pod_image_info info; /* as of the last opening */
-    bool read_only, broken;
+    bool read_only;
+    bool broken;              /* nothing more is sent: see host_images_break, host_image_leave */
     int gone;                 /* status: the image was deleted */
     struct list_node waiting; /* struct pod_io, in the order of seq */
     struct list_node again;   /* what the pod here gave back; goes before `waiting` */
