@@ -36,6 +36,7 @@ struct host_images_config {
     struct rpc_transport *transport;
     const struct rpc_keys *keys; /* borrowed for good, as are the names */
     const char *node_name, *cluster_name;
+    bool refusal_is_end; /* an address that refuses after a connection ended proves that the process has */
     /* Requests have ended, or were given to the pod, outside of its turn. */
     void (*wake)(void *user);
     /* Images are broken, see host_images_break: for whoever has connections to close. */

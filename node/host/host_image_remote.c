@@ -373,9 +373,10 @@ uint64_t remote_settle_lost(struct host_images *images, uint64_t now_ns)
         struct remote_call *call = container_of(node, struct remote_call, link);
         /* Another one leads, who has or has not what the former one had; or the process there has ended, and
          * what it had not read yet with it; or it is too late for that. */
-        const bool over = call->target != images->target || now_ns >= call->base.safe_ns ||
-                          (images->link && images->link_number == call->link_number &&
-                           primary_link_process_ended(images->link));
+        const bool over =
+            call->target != images->target || now_ns >= call->base.safe_ns ||
+            (images->config.refusal_is_end && images->link && images->link_number == call->link_number &&
+             primary_link_process_ended(images->link));
         if (!over && !call->cancelled) {
             next = call->base.safe_ns < next ? call->base.safe_ns : next;
             continue;

@@ -41,6 +41,7 @@ struct world {
     struct rpc_mem_net *net;
     struct node nodes[2];
     int leader; /* as both know */
+    bool doubt; /* of refusals: PSTORAGE_FAST_FAILOVER=false */
 };
 
 /* A request of a test. */
@@ -169,6 +170,7 @@ static void node_start(struct world *w, int index)
                                               .transport = n->transport,
                                               .node_name = n->name,
                                               .cluster_name = "c",
+                                              .refusal_is_end = !w->doubt,
                                               .wake = nothing,
                                               .broken = on_broken,
                                               .user = n};
@@ -185,11 +187,11 @@ static void lead(int leader)
     }
 }
 
-static int setup(void **state)
+static int setup_world(bool doubt)
 {
     const struct rpc_mem_config net = {.latency_ns = MS / 10};
-    (void)state;
     world = calloc(1, sizeof *world);
+    world->doubt = doubt;
     world->net = rpc_mem_net_create(&net);
     for (int n = 0; n < 2; n++)
         node_start(world, n);
@@ -197,6 +199,18 @@ static int setup(void **state)
     norder = 0;
     open_images = 0;
     return 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return setup_world(false);
+}
+
+static int setup_doubt(void **state)
+{
+    (void)state;
+    return setup_world(true);
 }
 
 static int teardown(void **state)
@@ -568,6 +582,26 @@ static void a_lost_write_ends_at_once_when_its_primary_is_dead_or_another_leads(
     close_image(image);
 }
 
+static void where_a_refusal_proves_nothing_a_lost_write_ends_when_it_can_do_no_harm(void **state)
+{
+    (void)state;
+    struct host_image *image = open_at(1, "v");
+    uint8_t data[4096] = {1};
+    struct ask w;
+    run(500);
+    pod_fake_hold(world->nodes[0].pod, true);
+    assert_int_equal(submit(image, &w, POD_WRITE, 0, 4096, data), 0);
+    run(5);
+    const uint64_t broke = now_ms();
+    rpc_mem_break(world->net, "n1", "n2");
+    pod_fake_hold(world->nodes[0].pod, false);
+    stop_serving(&world->nodes[0]);
+    run(2500);
+    assert_true(w.done && w.status == PS_EUNAVAILABLE);
+    assert_in_range(w.ended_ms - broke, 1800, 2150);
+    close_image(image);
+}
+
 static void a_primary_that_falls_silent_is_given_up(void **state)
 {
     (void)state;
@@ -747,6 +781,8 @@ int main(void)
         T(a_write_that_the_former_primary_may_have_done_is_not_sent_again),
         T(after_a_lost_connection_reads_are_asked_again_and_writes_end_when_they_can_do_no_harm),
         T(a_lost_write_ends_at_once_when_its_primary_is_dead_or_another_leads),
+        cmocka_unit_test_setup_teardown(
+            where_a_refusal_proves_nothing_a_lost_write_ends_when_it_can_do_no_harm, setup_doubt, teardown),
         T(a_primary_that_falls_silent_is_given_up),
         T(a_broken_image_takes_nothing_until_it_is_opened_anew),
         T(requests_that_are_given_up_end_soon_and_the_rest_goes_on),
