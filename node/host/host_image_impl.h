@@ -67,6 +67,8 @@ struct host_images {
     struct primary_place place;
     char target_node[RPC_NAME_MAX + 1]; /* the last that was known; "": this node */
     uint64_t target;                    /* counts changes of it */
+    int refused; /* the last refusal of an opening that the log has, and of which primary */
+    uint64_t refused_by;
     struct primary_link *link;
     uint64_t link_number;
     bool retiring; /* to one that does not lead any more: waits for answers, sends nothing */

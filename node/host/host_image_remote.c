@@ -12,7 +12,8 @@
 enum {
     SPARE_MAX = 2 * PRIMARY_LINK_CALLS_MAX
 };
-#define OPEN_AGAIN_NS 10000000ull
+#define OPEN_AGAIN_NS   10000000ull  /* nobody leads there yet */
+#define OPEN_REFUSED_NS 250000000ull /* it may have place, or memory, some time later */
 
 /* ---- calls */
 
@@ -107,6 +108,29 @@ static int take_image(const Pstorage__V1__OpenResponse *m, struct pod_image_info
     return 0;
 }
 
+/* The primary does not open it: no word of the medium, nor of what waits, which may have better luck later,
+ * or ends in its time. */
+static void open_refused(struct remote_image *image, int status, const char *detail)
+{
+    struct host_images *images = image->base.images;
+    const struct host_images_config *c = &images->config;
+    char line[256];
+    if (image->opened) {
+        remote_opened(image, status, detail);
+        return;
+    }
+    image->retry_ns = rpc_now(c->transport) + OPEN_REFUSED_NS;
+    remote_make_ready(image);
+    if (images->refused == status && images->refused_by == images->target)
+        return;
+    images->refused = status;
+    images->refused_by = images->target;
+    (void)snprintf(line, sizeof line, "the primary does not open '%.64s' for a host of this node: %s: %.100s",
+                   image->info.name, ps_status_text(status), detail);
+    if (c->log)
+        c->log(c->user, line);
+}
+
 /* The image that is open there now is the one that was open before, or the first. */
 static void take_open(struct remote_image *image, const struct remote_call *call,
                       const Pstorage__V1__OpenResponse *m)
@@ -114,10 +138,7 @@ static void take_open(struct remote_image *image, const struct remote_call *call
     struct pod_image_info info;
     const bool first = image->opened != NULL;
     if (take_image(m, &info)) {
-        if (first)
-            remote_opened(image, PS_EPROTOCOL, "the primary's answer makes no sense");
-        else
-            remote_end_waiting(image, PS_EPROTOCOL);
+        open_refused(image, PS_EPROTOCOL, "the answer makes no sense");
         return;
     }
     if (!first && info.id != image->info.id) { /* another one has its name */
@@ -156,12 +177,11 @@ static void on_open_reply(struct primary_call *base, const struct rpc_reply *rep
     } else if (reply->status == 0 || not_there) {
         image->retry_ns = rpc_now(images->config.transport) + OPEN_AGAIN_NS;
         remote_make_ready(image);
-    } else if (image->opened) {
-        remote_opened(image, reply->status, reply->detail);
+    } else if (reply->status == PS_ENOTFOUND && !image->opened) {
+        image->gone = PS_ENOTFOUND;
+        remote_end_waiting(image, PS_ENOTFOUND);
     } else {
-        if (reply->status == PS_ENOTFOUND)
-            image->gone = PS_ENOTFOUND;
-        remote_end_waiting(image, reply->status);
+        open_refused(image, reply->status, reply->detail);
     }
     call_free(call);
     rpc_task_wake(&images->task);

@@ -34,7 +34,8 @@ struct node {
     struct rpc_server *server;
     struct services *services;
     struct event_source events;
-    unsigned broken;
+    unsigned broken, lines;
+    char line[256]; /* the last one of the log */
 };
 
 struct world {
@@ -117,6 +118,13 @@ static uint64_t now_of(void *user)
     return rpc_mem_now(world->net) + 1000000 * MS; /* a clock of its own */
 }
 
+static void on_line(void *user, const char *line)
+{
+    struct node *n = user;
+    n->lines++;
+    (void)snprintf(n->line, sizeof n->line, "%s", line);
+}
+
 static void serve(struct node *n)
 {
     const struct rpc_server_config server = {
@@ -173,6 +181,7 @@ static void node_start(struct world *w, int index)
                                               .refusal_is_end = !w->doubt,
                                               .wake = nothing,
                                               .broken = on_broken,
+                                              .log = on_line,
                                               .user = n};
     assert(host_images_create(&images, &n->images) == 0);
     serve(n);
@@ -730,6 +739,47 @@ static void an_image_is_open_at_the_primary_as_long_as_here(void **state)
     assert_int_equal(info_at(0, "v").open_count, 0);
 }
 
+static void an_image_that_the_primary_has_no_place_for_waits_and_is_asked_for_again(void **state)
+{
+    (void)state;
+    enum {
+        N = SERVICES_HANDLES_MAX + 1
+    };
+    struct host_image *images[N];
+    struct ask *many = calloc(N, sizeof *many);
+    uint8_t data[4096] = {1};
+    for (unsigned i = 0; i < N; i++)
+        images[i] = open_at(0, "v");
+    lead(1); /* a switchover with more open than another node may have */
+    run(100);
+    for (unsigned round = 0; round < 2; round++) {
+        unsigned refused = 0, last = N;
+        const uint64_t began = now_ms();
+        for (unsigned i = 0; i < N; i++)
+            assert_int_equal(submit(images[i], &many[i], POD_WRITE, i * 4096ull, 4096, data), 0);
+        run(3000);
+        for (unsigned i = 0; i < N; i++) {
+            assert_true(many[i].done);
+            if (many[i].status == 0)
+                continue;
+            refused++;
+            last = i;
+            assert_int_equal(many[i].status, PS_ENOTPRIMARY);
+            assert_in_range(many[i].ended_ms - began, 2500, 2510);
+        }
+        assert_int_equal(refused, round == 0);
+        assert_int_equal(world->nodes[0].lines, 1);
+        assert_non_null(strstr(world->nodes[0].line, "256 images are open"));
+        if (round == 0) { /* there is place again */
+            close_image(images[last ? 0 : 1]);
+            images[last ? 0 : 1] = open_at(1, "v");
+        }
+    }
+    for (unsigned i = 0; i < N; i++)
+        close_image(images[i]);
+    free(many);
+}
+
 static void another_image_of_the_same_name_is_not_taken_for_it(void **state)
 {
     (void)state;
@@ -787,6 +837,7 @@ int main(void)
         T(a_broken_image_takes_nothing_until_it_is_opened_anew),
         T(requests_that_are_given_up_end_soon_and_the_rest_goes_on),
         T(an_image_is_open_at_the_primary_as_long_as_here),
+        T(an_image_that_the_primary_has_no_place_for_waits_and_is_asked_for_again),
         T(another_image_of_the_same_name_is_not_taken_for_it),
         T(a_renamed_image_is_found_by_what_it_is),
     };
