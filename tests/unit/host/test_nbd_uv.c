@@ -416,7 +416,7 @@ static void an_idle_server_lets_the_loop_sleep(void **state)
 static void requests_behind_many_writes_come_with_the_next_answer(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(start(f, (struct nbd_server_config){0}, NULL), 0);
+    assert_int_equal(start(f, (struct nbd_server_config){.rest_ms = 60000}, NULL), 0);
     static const char block[4096] = {7};
     const int fd = attach(f);
     pod_fake_hold(f->pod, true);
@@ -439,6 +439,37 @@ static void requests_behind_many_writes_come_with_the_next_answer(void **state)
     for (unsigned i = 0; i < 2 * NBD_GATHER_WRITES; i++)
         expect_reply(f, fd, i < NBD_GATHER_WRITES ? i : 100 + i - NBD_GATHER_WRITES, 0);
     (void)close(fd);
+}
+
+/* ... but not longer than for a moment, or a client that leaves would not be seen while the pod stalls. */
+static void behind_many_writes_that_are_not_answered_reads_and_the_end_are_seen_nevertheless(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(start(f, (struct nbd_server_config){.rest_ms = 20}, NULL), 0);
+    static const char block[4096] = {7};
+    const struct linger reset = {.l_onoff = 1};
+    const int fd = attach(f);
+    pod_fake_hold(f->pod, true);
+    for (unsigned i = 0; i < NBD_GATHER_WRITES; i++) {
+        request(f, fd, NBD_CMD_WRITE, i, 0, sizeof block);
+        send_all(f, fd, block, sizeof block);
+    }
+    run_until(f, pod_fake_in_flight(f->pod) == NBD_GATHER_WRITES);
+    assert_true(uv_backend_timeout(&f->loop) > 0); /* it sleeps meanwhile */
+    for (unsigned i = 1; i <= 32; i++) {           /* one after the other, without another rest */
+        request(f, fd, NBD_CMD_WRITE, 100 + i, 0, sizeof block);
+        send_all(f, fd, block, sizeof block);
+        run_until(f, pod_fake_in_flight(f->pod) == NBD_GATHER_WRITES + i);
+        if (i > 1)
+            assert_int_equal(uv_backend_timeout(&f->loop), -1);
+    }
+    request(f, fd, NBD_CMD_READ, 200, 0, 512);
+    run_until(f, pod_fake_in_flight(f->pod) == NBD_GATHER_WRITES + 33);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    (void)close(fd);
+    run_until(f, strstr(f->log, "left 'vol'"));
+    pod_fake_hold(f->pod, false);
+    run_until(f, connections(f) == 0);
 }
 
 /* ---- the end of connections and of the server */
@@ -523,6 +554,7 @@ int main(void)
         T(who_holds_memory_and_does_not_move_goes_when_others_wait),
         T(an_idle_server_lets_the_loop_sleep),
         T(requests_behind_many_writes_come_with_the_next_answer),
+        T(behind_many_writes_that_are_not_answered_reads_and_the_end_are_seen_nevertheless),
         T(a_vanished_client_is_forgotten_when_the_pod_lets_go),
         T(stopping_answers_what_is_in_flight),
         T(stopping_does_not_wait_for_a_deaf_client),
