@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,11 +194,25 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     buf->base = base;
 }
 
-/* The pod stalls: see what the client says, or that it has left. */
+/* What the kernel knows of a client whose requests there is no place for. */
+static short peer_left(struct connection *conn)
+{
+    struct pollfd at = {.events = POLLRDHUP};
+    if (uv_fileno(&conn->socket.handle, &at.fd) != 0 || poll(&at, 1, 0) != 1)
+        return 0;
+    return at.revents;
+}
+
+/* The pod stalls, or there is none: see what the client says, or that it has left. */
 static void on_rest_timeout(uv_timer_t *timer)
 {
     struct connection *conn = timer->data;
+    const short left = nbd_session_passes_on(conn->session) ? peer_left(conn) : 0;
     conn->rested = true;
+    if (left & ~POLLRDHUP)
+        connection_close(conn);
+    else if (left)
+        connection_end(conn);
     connection_pump(conn);
 }
 
@@ -254,6 +269,15 @@ static void adjust_reading(struct connection *conn)
         (void)uv_read_stop(&conn->socket.stream);
     else if (uv_read_start(&conn->socket.stream, on_alloc, on_read) != 0)
         connection_close(conn);
+}
+
+/* What waits for a primary dies with its client, also when there is no place for what the client says. */
+static void watch_peer(struct connection *conn)
+{
+    if (conn->reading || conn->lingering || conn->closing || !nbd_session_passes_on(conn->session))
+        return;
+    conn->resting = true;
+    (void)uv_timer_start(&conn->timer, on_rest_timeout, conn->server->config.rest_ms, 0);
 }
 
 /* ---- sending */
@@ -352,6 +376,7 @@ static void connection_pump(struct connection *conn)
     if (nbd_session_ending(conn->session))
         connection_end(conn);
     adjust_reading(conn);
+    watch_peer(conn);
     if (nbd_session_waits(conn->session) && !uv_is_active((uv_handle_t *)&server->tick))
         (void)uv_timer_start(&server->tick, on_tick, server->tick_ms, server->tick_ms);
 }
