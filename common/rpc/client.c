@@ -42,6 +42,7 @@ _Static_assert(RPC_CALLS_MAX == 1 << SLOT_BITS, "a slot for every call in flight
 struct slot {
     uint64_t call_id;            /* 0: free */
     struct rpc_request *request; /* NULL: the caller gave up */
+    uint32_t share_bytes;        /* then */
 };
 
 struct rpc_client {
@@ -73,6 +74,8 @@ struct rpc_client {
     uint8_t free_slots[RPC_CALLS_MAX];
     uint32_t nfree, max_calls;
     uint64_t next_call;
+    unsigned given_up; /* slots without request, and the sum of their shares */
+    uint64_t given_up_bytes;
     uint64_t earliest_ns; /* no call's deadline lies before it */
 
     void (*closed)(void *user);
@@ -117,6 +120,10 @@ static void finish(struct rpc_client *c, struct rpc_request *r, int status)
 
 static void free_slot(struct rpc_client *c, struct slot *slot)
 {
+    if (!slot->request) {
+        c->given_up--;
+        c->given_up_bytes -= slot->share_bytes;
+    }
     *slot = (struct slot){0};
     c->free_slots[c->nfree++] = (uint8_t)(slot - c->slots);
 }
@@ -163,7 +170,8 @@ static void send_request(struct rpc_client *c, struct rpc_request *r, const uint
     const uint8_t index = c->free_slots[--c->nfree];
     r->call_id = c->next_call++ << SLOT_BITS | index;
     r->state = REQUEST_SENT;
-    c->slots[index] = (struct slot){r->call_id, r};
+    r->sent = true;
+    c->slots[index] = (struct slot){.call_id = r->call_id, .request = r};
     struct rpc_frame frame = {
         .kind = RPC_REQUEST,
         .call_id = r->call_id,
@@ -228,7 +236,7 @@ int rpc_client_call(struct rpc_client *c, struct rpc_request *r, rpc_reply_cb cb
     r->cb = cb;
     r->client = c;
     r->content = NULL;
-    r->payload_lent = r->answered = false;
+    r->payload_lent = r->answered = r->sent = false;
     r->metadata_bytes = (uint32_t)metadata_bytes;
     r->body_bytes = (uint32_t)body_bytes;
     const uint64_t timeout = r->timeout_ns ? r->timeout_ns : RPC_CALL_TIMEOUT_NS;
@@ -267,6 +275,9 @@ static void give_up(struct rpc_client *c, struct rpc_request *r, int status)
         struct slot *slot = &c->slots[r->call_id % RPC_CALLS_MAX];
         assert(slot->request == r);
         slot->request = NULL;
+        slot->share_bytes = r->share_bytes;
+        c->given_up++;
+        c->given_up_bytes += r->share_bytes;
         struct rpc_frame cancel = {.kind = RPC_CANCEL, .call_id = r->call_id};
         (void)rpc_channel_send(&c->channel, &cancel, NULL, 0, NULL, NULL);
     }
@@ -520,6 +531,12 @@ static void client_gone(struct rpc_channel *channel, const struct ps_error *reas
         if (slot->call_id)
             free_slot(c, slot);
     }
+    list_for_each_safe(node, next, &c->queue)
+    {
+        struct rpc_request *r = container_of(node, struct rpc_request, link);
+        if (r->one_connection)
+            finish(c, r, PS_EUNAVAILABLE);
+    }
     rpc_task_wake(&c->task);
     if (was == CLIENT_CLOSING)
         return;
@@ -609,6 +626,7 @@ static void deliver_finished(struct rpc_client *c)
         }
         const bool why = r->status == c->why.status;
         const struct rpc_reply reply = {.status = r->status,
+                                        .unsent = !r->sent,
                                         .detail = why ? c->why.detail : ps_status_text(r->status)};
         answer(r, &reply);
     }
@@ -710,6 +728,12 @@ void rpc_client_close(struct rpc_client *c, void (*closed)(void *user), void *us
     if (c->connected)
         rpc_channel_close(&c->channel, PS_ECANCELLED, "closing");
     rpc_task_wake(&c->task);
+}
+
+unsigned rpc_client_given_up(const struct rpc_client *c, uint64_t *share_bytes)
+{
+    *share_bytes = c->given_up_bytes;
+    return c->given_up;
 }
 
 bool rpc_client_refused(const struct rpc_client *c)

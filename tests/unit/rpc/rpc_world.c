@@ -125,6 +125,7 @@ static void on_reply(struct rpc_request *request, const struct rpc_reply *reply)
     struct outcome *o = request->user;
     o->answers++;
     o->status = reply->status;
+    o->unsent = reply->unsent;
     o->at_ns = rpc_mem_now(o->world->net);
     (void)snprintf(o->detail, sizeof o->detail, "%s", reply->detail);
     o->payload_bytes = reply->payload_bytes;

@@ -30,6 +30,7 @@ struct outcome {
     struct rpc_request request;
     unsigned answers;
     int status;
+    bool unsent;
     char detail[256], name[64];
     uint64_t id, at_ns;
     size_t payload_bytes;
