@@ -346,12 +346,13 @@ static bool take_failure(struct remote_call *call, int status)
     struct host_images *images = call->images;
     struct pod_io *io = call->io;
     const bool own_word = call->base.was_connected;
+    const bool without_effect = !call->base.was_sent || (own_word && is_final(status));
     if (own_word && is_final(status) && status != PS_ENOTPRIMARY && status != PS_EABORTED) {
         host_images_end(images, io, status);
         return false;
     }
     image->spoiled = true;
-    if (!is_change(io) || (own_word && is_final(status))) { /* it was refused, or only asks */
+    if (!is_change(io) || without_effect) { /* it was refused, or only asks */
         remote_requeue(image, io);
         return false;
     }

@@ -427,11 +427,71 @@ static void what_is_on_its_way_is_bounded_and_all_of_it_arrives(void **state)
     for (unsigned i = 0; i < N; i++)
         assert_int_equal(submit(image, &many[i], POD_WRITE, i * 128 * 1024ull, 128 * 1024, data), 0);
     run(50);
-    assert_int_equal(pod_fake_in_flight(world->nodes[0].pod), 64); /* 8 MiB */
+    assert_int_equal(pod_fake_in_flight(world->nodes[0].pod), 48); /* 6 MiB */
     pod_fake_hold(world->nodes[0].pod, false);
     run(400);
     for (unsigned i = 0; i < N; i++)
         assert_true(many[i].done && many[i].status == 0);
+    close_image(image);
+    free(many);
+    free(data);
+}
+
+/* As much as may be on its way, in sizes that take twice as much there. */
+static void a_primary_that_stalls_with_all_it_takes_is_not_taken_for_silent(void **state)
+{
+    (void)state;
+    enum {
+        N = 200
+    };
+    struct host_image *image = open_at(1, "v");
+    struct ask *many = calloc(N, sizeof *many);
+    uint8_t *data = noise(256 * 1024);
+    for (unsigned length = 66 * 1024; length <= 256 * 1024; length += 190 * 1024) {
+        pod_fake_hold(world->nodes[0].pod, true);
+        for (unsigned i = 0; i < N; i++)
+            assert_int_equal(submit(image, &many[i], POD_WRITE, i * 256 * 1024ull, length, data), 0);
+        run(5000);
+        pod_fake_hold(world->nodes[0].pod, false);
+        run(1000);
+        for (unsigned i = 0; i < N; i++)
+            assert_true(many[i].done && (many[i].status == 0 || many[i].status == PS_ENOTPRIMARY));
+        assert_int_equal(many[0].status, 0);
+    }
+    close_image(image);
+    free(many);
+    free(data);
+}
+
+static void what_was_given_up_counts_until_the_primary_has_ended_it(void **state)
+{
+    (void)state;
+    enum {
+        N = 400
+    };
+    struct host_image *image = open_at(1, "v");
+    struct ask *many = calloc(N, sizeof *many);
+    uint8_t *data = noise(128 * 1024);
+    for (unsigned large = 0; large < 2; large++) {
+        const unsigned bound = large ? 48 : 128;
+        pod_fake_hold(world->nodes[0].pod, true);
+        for (unsigned round = 0; round < 4; round++) {
+            for (unsigned i = 100 * round; i < 100 * (round + 1); i++)
+                assert_int_equal(
+                    submit(image, &many[i], POD_WRITE, i * 128 * 1024ull, large ? 128 * 1024 : 4096, data),
+                    0);
+            run(20);
+            if (round == 3)
+                continue;
+            host_image_cancel_all(image);
+            run(20);
+        }
+        assert_int_equal(pod_fake_in_flight(world->nodes[0].pod), bound);
+        pod_fake_hold(world->nodes[0].pod, false);
+        run(200);
+        for (unsigned i = 0; i < N; i++)
+            assert_true(many[i].done && many[i].status == (i < 300 ? PS_ECANCELLED : 0));
+    }
     close_image(image);
     free(many);
     free(data);
@@ -825,6 +885,8 @@ int main(void)
         T(the_primarys_refusals_are_the_hosts),
         T(the_longest_request_goes_in_pieces),
         T(what_is_on_its_way_is_bounded_and_all_of_it_arrives),
+        T(a_primary_that_stalls_with_all_it_takes_is_not_taken_for_silent),
+        T(what_was_given_up_counts_until_the_primary_has_ended_it),
         T(requests_wait_two_and_a_half_seconds_for_a_primary_and_no_longer),
         T(what_waits_goes_to_this_node_when_it_leads_in_order),
         T(when_the_pod_is_handed_over_requests_follow_it_there_and_back),
