@@ -36,6 +36,7 @@ struct host_images_config {
     struct rpc_transport *transport;
     const struct rpc_keys *keys; /* borrowed for good, as are the names */
     const char *node_name, *cluster_name;
+    uint64_t (*now_ns)(void *user); /* CLOCK_BOOTTIME: a machine that sleeps stands still, too */
     bool refusal_is_end; /* an address that refuses after a connection ended proves that the process has */
     /* Requests have ended, or were given to the pod, outside of its turn. */
     void (*wake)(void *user);

@@ -73,7 +73,7 @@ struct host_images {
     uint64_t link_number;
     bool retiring; /* to one that does not lead any more: waits for answers, sends nothing */
     uint64_t retire_by_ns;
-    uint64_t turn_ns; /* the last turn, while there is a link; else 0 */
+    uint64_t turn_ns; /* config.now_ns at the last turn, while there is a link or something waits; else 0 */
     unsigned links_closing;
     bool closing;
     void (*closed)(void *user);

@@ -34,6 +34,7 @@ struct node {
     struct rpc_server *server;
     struct services *services;
     struct event_source events;
+    uint64_t slept_ns; /* which the transport's clock does not count */
     unsigned broken, lines;
     char line[256]; /* the last one of the log */
 };
@@ -118,6 +119,11 @@ static uint64_t now_of(void *user)
     return rpc_mem_now(world->net) + 1000000 * MS; /* a clock of its own */
 }
 
+static uint64_t awake_of(void *user)
+{
+    return rpc_mem_now(world->net) + ((struct node *)user)->slept_ns;
+}
+
 static void on_line(void *user, const char *line)
 {
     struct node *n = user;
@@ -178,6 +184,7 @@ static void node_start(struct world *w, int index)
                                               .transport = n->transport,
                                               .node_name = n->name,
                                               .cluster_name = "c",
+                                              .now_ns = awake_of,
                                               .refusal_is_end = !w->doubt,
                                               .wake = nothing,
                                               .broken = on_broken,
@@ -721,6 +728,45 @@ static void a_broken_image_takes_nothing_until_it_is_opened_anew(void **state)
     close_image(image);
 }
 
+/* Whoever waited for it has given up, and has perhaps written elsewhere. */
+static void what_waited_while_the_machine_slept_is_not_sent_any_more(void **state)
+{
+    (void)state;
+    uint8_t data[4096] = {1};
+    struct ask w, late;
+    for (int linked = 0; linked < 2; linked++) {
+        struct node *n = &world->nodes[1];
+        struct host_image *image = open_at(1, "v");
+        n->broken = 0;
+        if (!linked) { /* no connection either */
+            lead(1);
+            run(50);
+        }
+        lead(NOBODY);
+        run(50);
+        assert_int_equal(submit(image, &w, POD_WRITE, 0, 4096, data), 0);
+        run(300);
+        n->slept_ns += 1900 * MS;
+        run(300);
+        assert_false(w.done);
+        assert_int_equal(n->broken, 0);
+        n->slept_ns += 2100 * MS;
+        lead(0);
+        run(50);
+        assert_int_equal(n->broken, 1);
+        assert_true(w.done && w.status == PS_ENOTPRIMARY);
+        assert_int_equal(submit(image, &late, POD_WRITE, 0, 4096, data), PS_ENOTPRIMARY);
+        assert_int_equal(count(0, POD_WRITE), 0);
+        close_image(image);
+        run(50);
+    }
+    /* When nothing waits, and nobody has an image open elsewhere, sleep does no harm. */
+    world->nodes[1].slept_ns += 5000 * MS;
+    struct host_image *image = open_at(1, "v");
+    assert_int_equal(ask(image, POD_WRITE, 0, 4096, data), 0);
+    close_image(image);
+}
+
 static void requests_that_are_given_up_end_soon_and_the_rest_goes_on(void **state)
 {
     (void)state;
@@ -897,6 +943,7 @@ int main(void)
             where_a_refusal_proves_nothing_a_lost_write_ends_when_it_can_do_no_harm, setup_doubt, teardown),
         T(a_primary_that_falls_silent_is_given_up),
         T(a_broken_image_takes_nothing_until_it_is_opened_anew),
+        T(what_waited_while_the_machine_slept_is_not_sent_any_more),
         T(requests_that_are_given_up_end_soon_and_the_rest_goes_on),
         T(an_image_is_open_at_the_primary_as_long_as_here),
         T(an_image_that_the_primary_has_no_place_for_waits_and_is_asked_for_again),

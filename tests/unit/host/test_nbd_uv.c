@@ -117,6 +117,12 @@ static bool gate_primary(void *user, struct primary_place *out)
     return false;
 }
 
+static uint64_t time_stands_still(void *user)
+{
+    (void)user;
+    return 1;
+}
+
 static void nothing(void *user)
 {
     (void)user;
@@ -134,6 +140,7 @@ static void in_cluster(struct fixture *f)
                                               .transport = f->transport,
                                               .node_name = "n1",
                                               .cluster_name = "c",
+                                              .now_ns = time_stands_still,
                                               .wake = nothing,
                                               .broken = nothing,
                                               .user = f};
