@@ -49,6 +49,7 @@ struct rpc_client {
     struct rpc_transport *transport;
     struct rpc_task task;
     struct rpc_self self;
+    char server_name[RPC_NAME_MAX + 1]; /* "": any */
     char *endpoint;
     void (*on_state)(void *user, int status, const char *detail);
     rpc_log log;
@@ -337,6 +338,9 @@ static int on_welcome(struct rpc_client *c, const Pstorage__V1__Welcome *welcome
         status = rpc_greeting_judge_server(&c->self, link, key, &hello, welcome, &c->peer, proof, err);
     if (status)
         return status;
+    if (c->server_name[0] && strcmp(c->peer.name, c->server_name) != 0)
+        return ps_error_set(err, PS_EPERM, "the client wants %s here, and this is %s", c->server_name,
+                            c->peer.name);
     c->max_calls = welcome->max_calls < RPC_CALLS_MAX ? welcome->max_calls : RPC_CALLS_MAX;
     if (!key) {
         ready(c);
@@ -682,6 +686,8 @@ int rpc_client_connect(struct rpc_transport *transport, const struct rpc_client_
     c->transport = transport;
     assert(!rpc_keys_exist(config->keys) || transport->ops->random);
     rpc_self_set(&c->self, &config->identity, config->keys);
+    (void)snprintf(c->server_name, sizeof c->server_name, "%s",
+                   config->server_name ? config->server_name : "");
     c->on_state = config->on_state;
     c->log = config->log;
     c->user = config->user;

@@ -80,6 +80,8 @@ struct rpc_request {
 struct rpc_client_config {
     const char *endpoint; /* "tcp://host:port", "ipc:///path"; copied */
     struct rpc_identity identity;
+    /* Copied. A server of another name is not spoken with (PS_EPERM), and asked for again. NULL: any. */
+    const char *server_name;
     /* Borrowed for good. With a key for the identity's cluster the server must prove that it knows it;
      * without (NULL, or none in it) only servers on this machine are spoken with. */
     const struct rpc_keys *keys;

@@ -64,14 +64,10 @@ static void on_state(void *user, int status, const char *detail)
         changed(link);
         return;
     }
-    const struct rpc_peer *peer = rpc_client_peer(link->client);
     link->connection++;
     link->ended = false;
     link->heard_ns = link->ask_ns = now_of(link);
-    link->connected = strcmp(peer->name, link->primary) == 0;
-    if (!link->connected)
-        (void)ps_error_set(&link->trouble, PS_EPERM, "at %.100s is %.63s, not %.63s", link->address,
-                           peer->name, link->primary);
+    link->connected = true;
     changed(link);
 }
 
@@ -89,6 +85,7 @@ int primary_link_create(const struct primary_link_config *config, struct primary
         .identity = {.name = config->node_name,
                      .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE,
                      .cluster_id = config->cluster_name},
+        .server_name = link->primary,
         .keys = config->keys,
         .on_state = on_state,
         .log = config->log,

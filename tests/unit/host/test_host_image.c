@@ -803,6 +803,33 @@ static struct pod_image_info info_at(int n, const char *name)
     return info;
 }
 
+/* Its address has been given to another node, and is given back. */
+static void at_the_primarys_address_another_node_is_not_spoken_with(void **state)
+{
+    (void)state;
+    struct rpc_server_stats stats;
+    struct node *n = &world->nodes[0];
+    struct host_image *image = open_at(1, "v");
+    uint8_t data[4096] = {1};
+    struct ask w;
+    stop_serving(n);
+    (void)snprintf(n->name, sizeof n->name, "n9");
+    serve(n);
+    (void)snprintf(n->name, sizeof n->name, "n1");
+    assert_int_equal(submit(image, &w, POD_WRITE, 0, 4096, data), 0);
+    run(1000);
+    assert_false(w.done);
+    rpc_server_stats(n->server, &stats);
+    assert_int_equal(stats.connections, 0);
+    assert_true(stats.refused > 5);
+    stop_serving(n);
+    serve(n);
+    run(200);
+    assert_true(w.done && w.status == 0);
+    assert_int_equal(count(0, POD_WRITE), 1);
+    close_image(image);
+}
+
 static void an_image_is_open_at_the_primary_as_long_as_here(void **state)
 {
     (void)state;
@@ -945,6 +972,7 @@ int main(void)
         T(a_broken_image_takes_nothing_until_it_is_opened_anew),
         T(what_waited_while_the_machine_slept_is_not_sent_any_more),
         T(requests_that_are_given_up_end_soon_and_the_rest_goes_on),
+        T(at_the_primarys_address_another_node_is_not_spoken_with),
         T(an_image_is_open_at_the_primary_as_long_as_here),
         T(an_image_that_the_primary_has_no_place_for_waits_and_is_asked_for_again),
         T(another_image_of_the_same_name_is_not_taken_for_it),

@@ -61,6 +61,7 @@ void world_connect_as(struct rpc_world *w, const char *endpoint, const struct rp
     const struct rpc_client_config config = {
         .endpoint = endpoint,
         .identity = *identity,
+        .server_name = w->server_name,
         .keys = keys,
         .on_state = on_state,
         .log = on_client_log,

@@ -21,6 +21,7 @@ struct rpc_world {
     unsigned log_lines;
     char client_log[512]; /* and the client's */
     unsigned client_log_lines;
+    const char *server_name; /* that the next client wants; NULL: any */
     int client_status;
     unsigned client_news;
 };
