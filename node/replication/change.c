@@ -91,7 +91,7 @@ static void keep_peers(struct replica *r)
     }
     for (uint32_t k = 0; k < count; k++)
         if (!peer_find(r, &old[k].store)) /* not a member any more: it is sent nothing */
-            r->effects->ship(r->user, &old[k].store, NULL, 1, 0);
+            r->effects->ship(r->user, &old[k].store, NULL, 1, 0, 0);
 }
 
 /* A configuration that is not ours to lead is obeyed at once: fencing needs no durable state. */
@@ -120,7 +120,7 @@ void adopt(struct replica *r, const struct configuration *c, const char *from)
     r->want.configuration = *c;
     if (r->want.highest_epoch < c->epoch)
         r->want.highest_epoch = c->epoch;
-    if (ask_is_open(r) && c->epoch > r->want.ask.expected_epoch)
+    if (ask_is_open(r) && c->epoch > r->want.ask.expected_epoch && !promote_is_open(r, c))
         r->want.ask = (struct ask){.reason = ASK_NONE};
     authority_adopt(r, c);
     keep_peers(r);

@@ -121,8 +121,12 @@ void promote_adopt(struct replica *r, const struct configuration *c)
 {
     const uint64_t before = r->want.configuration.epoch;
     const bool later = before && epoch_lineage(c->epoch) > epoch_lineage(before);
-    if (!later || !is_self(r, &c->primary))
+    if (promote_is_open(r, c)) {
+        if (promote_waits(r) && !is_self(r, &c->primary))
+            r->want.fence = c->primary; /* who leads by what is known last */
+    } else if (!later || !is_self(r, &c->primary)) {
         r->want.fence = (struct uuid){{0}};
+    }
     if (!later)
         return;
     decide(r, "lineage",
@@ -136,7 +140,7 @@ void promote_adopt(struct replica *r, const struct configuration *c)
 void promote_refused(struct replica *r, const struct replica_verdict *v)
 {
     if (v->now.epoch && v->now.epoch != r->want.ask.expected_epoch &&
-        configuration_has(&v->now, &r->config.store)) {
+        configuration_has(&v->now, &r->config.store) && check_old_primary(r, false, NULL) == 0) {
         ask_for_lineage(r); /* from what is on record, which is known now */
         return;
     }
