@@ -83,6 +83,8 @@ static void restart_failed(struct world *w, struct node *n)
         return;
     if (n->opened ? !store_failed(n) : n->error.status == 0)
         return;
+    if (!n->ever_failed && !may_be_damaged(n))
+        fail(w, SIM_STORE, "%s: its store failed, and nothing had been done to its device", n->name);
     trace(w, "%s: is started anew, its store had failed", n->name);
     blkdev_mem_power_cut(n->disk, &w->disks, BLKDEV_MEM_LOSE);
     node_destroy(n);
