@@ -166,8 +166,10 @@ void replica_verdict(struct replica *r, uint64_t now_ns, const struct replica_ve
             r->stranger_epoch = 0;
         r->stranger = v->mediator;
         r->stranger_ns = now_ns;
-        authority_stranger(r, v);
-        return;
+        if (!promote_stranger(r, v)) {
+            authority_stranger(r, v);
+            return;
+        }
     }
     r->mediator_differs = false;
     if (!r->mediator_ns || !mediator_is_ok(r))
@@ -297,7 +299,9 @@ uint64_t change_turn(struct replica *r)
     /* A take-over is not repeated while the old primary serves; it stays open. */
     const bool pointless = same && a->reason == ASK_TAKE_OVER && primary_is_back(r) && !is_invited(r);
     if (same && !pointless && (!r->ask_sent_ns || r->now_ns - r->ask_sent_ns >= o->resend_ns)) {
-        const struct replica_cas cas = {.mediator = r->durable.mediator,
+        /* A person's promotion is for the one that answers. */
+        const bool stranger = a->reason == ASK_PROMOTE && r->mediator_differs;
+        const struct replica_cas cas = {.mediator = stranger ? r->stranger : r->durable.mediator,
                                         .request = a->request,
                                         .requester = r->config.store,
                                         .expected_epoch = a->expected_epoch,

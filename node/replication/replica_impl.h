@@ -312,6 +312,9 @@ void acknowledge_applied(struct replica *r);
 void promote_adopt(struct replica *r, const struct configuration *c);
 /* The mediator did not grant it. */
 void promote_refused(struct replica *r, const struct replica_verdict *v);
+/* Another mediator than the one that holds the pod answers: true if it granted the promotion, and holds the
+ * pod now. */
+bool promote_stranger(struct replica *r, const struct replica_verdict *v);
 /* Somebody is heard. */
 void promote_hear(struct replica *r, const struct replica_state_msg *in);
 /* Serving waits for the former primary to have stopped. */

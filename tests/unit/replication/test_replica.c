@@ -1644,6 +1644,34 @@ static void leads_two(struct rig *g, int preferred)
     assert_true(g->led);
 }
 
+/* One that refuses, such as another cluster's, is nobody's mediator after that. */
+static void a_mediator_that_refuses_a_promotion_holds_nothing(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct ps_error err = {0};
+    const struct durable d = bound_to_a();
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 5 * SECOND);
+    const struct replica_verdict there = {.mediator = new_mediator};
+    replica_verdict(g.r, g.now, &there);
+    assert_int_equal(replica_promote(g.r, g.now, true, &err), 0);
+    turn(&g, g.now);
+    persisted(&g);
+    assert_true(uuid_equal(&g.cas.mediator, &new_mediator));
+    const struct replica_verdict refusal = {
+        .mediator = new_mediator, .request = g.cas.request, .status = PS_EPERM};
+    replica_verdict(g.r, g.now, &refusal);
+    turn(&g, g.now);
+    persisted(&g);
+    struct durable now;
+    assert_int_equal(durable_decode(g.state, g.state_bytes, &now, &err), 0);
+    assert_true(uuid_equal(&now.mediator, &mediator));
+    assert_int_equal(now.mediator_number, 0);
+    assert_int_equal(now.ask.reason, ASK_NONE);
+    end(&g);
+}
+
 static void a_primary_that_alone_lacks_the_mediator_yields(void **state)
 {
     (void)state;
@@ -2005,6 +2033,7 @@ int main(void)
         cmocka_unit_test(who_may_go_on_alone_registers_with_a_mediator_that_knows_nothing),
         cmocka_unit_test(a_member_takes_over_the_new_mediator_at_once_with_the_end_of_its_bond),
         cmocka_unit_test(a_person_may_promote_with_a_mediator_that_knows_nothing),
+        cmocka_unit_test(a_mediator_that_refuses_a_promotion_holds_nothing),
         cmocka_unit_test(a_primary_that_alone_lacks_the_mediator_yields),
         cmocka_unit_test(an_invited_member_asks_for_the_pod_and_keeps_its_primary_in_sync),
         cmocka_unit_test(the_pod_moves_to_the_preferred_member_when_that_one_is_stable),
