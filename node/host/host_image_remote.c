@@ -138,6 +138,8 @@ static void take_open(struct remote_image *image, const struct remote_call *call
     struct pod_image_info info;
     const bool first = image->opened != NULL;
     if (take_image(m, &info)) {
+        if (m->handle)
+            close_there(image->base.images, m->handle);
         open_refused(image, PS_EPROTOCOL, "the answer makes no sense");
         return;
     }

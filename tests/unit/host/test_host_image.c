@@ -14,6 +14,7 @@
 
 #include "common/rpc/transport_mem.h"
 #include "node/host/services.h"
+#include "pstorage/v1/block_io.pb-c.h"
 #include "tests/support/pod_fake.h"
 
 #define MS  1000000ull
@@ -803,6 +804,72 @@ static struct pod_image_info info_at(int n, const char *name)
     return info;
 }
 
+/* ---- a primary whose answers make no sense */
+
+static void nonsense_open(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Pstorage__V1__OpenResponse response = PSTORAGE__V1__OPEN_RESPONSE__INIT;
+    (void)message;
+    ++*(int *)user;
+    response.handle = 7; /* and no image */
+    rpc_call_reply(call, &response.base);
+}
+
+static void nonsense_close(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Pstorage__V1__IoResponse response = PSTORAGE__V1__IO_RESPONSE__INIT;
+    assert_int_equal(((const Pstorage__V1__CloseRequest *)(const void *)message)->handle, 7);
+    --*(int *)user;
+    rpc_call_reply(call, &response.base);
+}
+
+static void nonsense_stamp(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Pstorage__V1__StampResponse response = PSTORAGE__V1__STAMP_RESPONSE__INIT;
+    (void)user;
+    (void)message;
+    response.stamp = 1;
+    rpc_call_reply(call, &response.base);
+}
+
+static void an_answer_to_an_opening_that_makes_no_sense_leaves_nothing_open_there(void **state)
+{
+    static const struct rpc_method methods[] = {{.name = "Open", .handler = nonsense_open},
+                                                {.name = "Close", .handler = nonsense_close},
+                                                {.name = "Stamp", .handler = nonsense_stamp}};
+    static const struct rpc_service service = {
+        .descriptor = &pstorage__v1__block_io__descriptor, .methods = methods, .nmethods = 3};
+    (void)state;
+    const struct rpc_server_config config = {
+        .identity = {.name = "n1", .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE, .cluster_id = "c"}};
+    struct node *n = &world->nodes[0];
+    struct host_image *image = open_at(1, "v"), *another;
+    struct opening o = {0};
+    struct rpc_server *server;
+    uint8_t data[4096] = {1};
+    struct ask w;
+    int open = 0;
+    bool closed = false;
+    stop_serving(n);
+    assert_int_equal(rpc_server_create(n->transport, &config, &server), 0);
+    rpc_server_register(server, &service, &open);
+    assert_int_equal(rpc_server_listen(server, n->address, NULL), 0);
+    assert_int_equal(submit(image, &w, POD_WRITE, 0, 4096, data), 0);
+    assert_int_equal(host_image_open(world->nodes[1].images, world->nodes[1].pod, "v", false, &another,
+                                     on_opened, &o, NULL),
+                     HOST_IMAGE_WAITS);
+    run(3000);
+    assert_true(w.done && w.status == PS_ENOTPRIMARY);
+    assert_true(o.done && o.status == PS_EPROTOCOL);
+    assert_int_equal(open, 0);
+    open_images++;
+    close_image(another);
+    close_image(image);
+    rpc_server_close(server, set, &closed);
+    run(50);
+    assert_true(closed);
+}
+
 /* Its address has been given to another node, and is given back. */
 static void at_the_primarys_address_another_node_is_not_spoken_with(void **state)
 {
@@ -972,6 +1039,7 @@ int main(void)
         T(a_broken_image_takes_nothing_until_it_is_opened_anew),
         T(what_waited_while_the_machine_slept_is_not_sent_any_more),
         T(requests_that_are_given_up_end_soon_and_the_rest_goes_on),
+        T(an_answer_to_an_opening_that_makes_no_sense_leaves_nothing_open_there),
         T(at_the_primarys_address_another_node_is_not_spoken_with),
         T(an_image_is_open_at_the_primary_as_long_as_here),
         T(an_image_that_the_primary_has_no_place_for_waits_and_is_asked_for_again),
