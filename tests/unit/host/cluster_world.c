@@ -192,7 +192,7 @@ static void serve(struct cluster_node *n)
                                              .pod_name = "default",
                                              .node_name = n->name,
                                              .rpc_address = n->address,
-                                             .cluster = n->cluster};
+                                             .cluster = n->alone ? NULL : n->cluster};
     int rc = rpc_server_create(n->transport, &server, &n->server);
     assert(rc == 0);
     cluster_register(n->cluster, n->server);

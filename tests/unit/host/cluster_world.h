@@ -22,6 +22,7 @@ struct cluster_node {
     struct blkdev *disk;
     unsigned stores, starts; /* disks that it has had; for identities */
     bool up, opened, paused;
+    bool alone; /* for its services: it tells people that it is no node of a cluster */
     struct member_pod *member;
     struct cluster *cluster;
     struct pods_service *pods;
