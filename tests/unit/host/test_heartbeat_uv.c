@@ -22,16 +22,6 @@
 #define MS     1000000ull
 #define SECOND 1000000000ull
 
-#ifdef __SANITIZE_THREAD__
-/* libnng is not instrumented: TSan doesn't see the reference count behind which it destroys a dialer's mutex.
- */
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "race:pthread_mutex_destroy\n";
-}
-#endif
-
 static const struct uuid pod = {{9}};
 
 struct reactor_thread {
