@@ -127,6 +127,37 @@ static void a_node_with_another_name_is_registered_under_it(void **state)
     end(&g);
 }
 
+/* Its write is given up with the log; the device is well. */
+static void a_state_that_was_being_written_when_it_stood_down_is_written_again(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 2, 10 * SECOND, &d, 5);
+    mediator_answers(&g, &d.configuration);
+    turn(&g, g.now + 1100 * MS);
+    assert_true(g.led);
+    const struct uuid c = store(C);
+    assert_int_equal(replica_remove_member(g.r, g.now, &c, NULL), 0);
+    turn(&g, g.now);
+    assert_true(g.persists);
+    const struct configuration other = configuration(2, B, 1 << B);
+    mediator_answers(&g, &other);
+    assert_true(g.stood_down);
+    g.persists = false;
+    replica_persisted(g.r, g.now, PS_EUNAVAILABLE);
+    turn(&g, g.now + MS);
+    assert_false(g.persists);
+    const struct log_id applied = id_of(5);
+    replica_opened(g.r, &applied, NULL, 0);
+    turn(&g, g.now + MS);
+    persisted(&g);
+    assert_int_equal(in_force(g.r)->epoch, 2);
+    assert_int_equal(role_of(&g), REPLICA_RETURNING);
+    end(&g);
+}
+
 static void who_is_no_member_any_more_is_sent_nothing(void **state)
 {
     (void)state;
@@ -204,6 +235,7 @@ int main(void)
         cmocka_unit_test(a_joiner_counts_until_its_ask_is_settled_also_after_a_restart),
         cmocka_unit_test(the_loser_of_a_swap_fences_itself),
         cmocka_unit_test(a_node_with_another_name_is_registered_under_it),
+        cmocka_unit_test(a_state_that_was_being_written_when_it_stood_down_is_written_again),
         cmocka_unit_test(who_is_no_member_any_more_is_sent_nothing),
         cmocka_unit_test(a_take_over_is_asked_for_once),
         cmocka_unit_test(nobody_becomes_primary_while_its_log_is_cut),

@@ -36,6 +36,28 @@ static void a_primary_whose_store_failed_asks_for_no_lease(void **state)
     end(&g);
 }
 
+static void a_primary_whose_store_failed_binds_nobody(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration c = configuration(1, A, 1 << A | 1 << B);
+    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 1100 * MS);
+    hears(&g, B, 1, 1, 5);
+    acks(&g, B, 1, 1, 5);
+    assert_true(g.led);
+    replica_log_failed(g.r);
+    for (int i = 0; i < 20; i++) {
+        g.now += 250 * MS;
+        hears(&g, B, 1, 1, 5);
+        turn(&g, g.now);
+        assert_int_not_equal(g.told.bind, REPLICA_BIDS);
+        assert_false(g.persists);
+    }
+    end(&g);
+}
+
 static void a_primary_whose_store_failed_is_not_waited_for(void **state)
 {
     (void)state;
@@ -109,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_primary_whose_store_failed_asks_for_no_lease),
+        cmocka_unit_test(a_primary_whose_store_failed_binds_nobody),
         cmocka_unit_test(a_primary_whose_store_failed_is_not_waited_for),
         cmocka_unit_test(one_whose_flush_does_not_end_says_nothing),
     };

@@ -156,6 +156,69 @@ static void what_another_stream_brought_is_not_waited_for(void **state)
     end(&g);
 }
 
+static void a_stream_that_can_not_be_read_begins_again(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
+    const struct uuid b = store(B);
+    start(&g, A, 1, 10 * SECOND, &d, 9);
+    turn(&g, g.now + 1100 * MS);
+    hears(&g, B, 1, 1, 5);
+    acks(&g, B, 1, 1, 5);
+    const uint64_t stream = g.begin.stream;
+    g.now += MS;
+    replica_stream_failed(g.r, g.now, &b, stream - 1, 6, PS_ENOTFOUND); /* of one that has ended */
+    g.now += MS;
+    hears(&g, B, 1, 1, 5);
+    assert_int_equal(g.begin.stream, stream);
+    replica_stream_failed(g.r, g.now, &b, stream, 6, PS_ENOTFOUND);
+    g.now += MS;
+    hears(&g, B, 1, 1, 5);
+    assert_int_equal(g.begin.stream, stream + 1);
+    g.shipped_from = 0;
+    acks(&g, B, 1, 1, 5);
+    assert_int_equal(g.shipped_from, 6);
+    /* What is damaged here can't be had by the log at all. */
+    assert_int_equal(g.copies, 0);
+    replica_stream_failed(g.r, g.now, &b, stream + 1, 6, PS_EDATALOSS);
+    g.now += MS;
+    hears(&g, B, 1, 1, 5);
+    assert_int_equal(g.copies, 1);
+    end(&g);
+}
+
+static void who_takes_no_batches_is_not_sent_them_without_a_pause(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 1, 10 * SECOND, &d, 9);
+    turn(&g, g.now + 1100 * MS);
+    hears(&g, B, 1, 1, 5);
+    const unsigned begins = g.begins;
+    const struct replica_ack_msg refusal = {.pod = pod,
+                                            .store = store(B),
+                                            .run = 1,
+                                            .epoch = 1,
+                                            .stream = g.begin.stream,
+                                            .end = id_of(5),
+                                            .status = PS_EIO};
+    replica_ack(g.r, g.now, &refusal);
+    const uint64_t refused_ns = g.now;
+    while (g.now + 100 * MS < refused_ns + SECOND) {
+        g.now += 100 * MS;
+        hears(&g, B, 1, 1, 5);
+        assert_int_equal(g.begins, begins);
+    }
+    g.now = refused_ns + SECOND + MS;
+    hears(&g, B, 1, 1, 5);
+    assert_int_equal(g.begins, begins + 1);
+    end(&g);
+}
+
 static void a_begin_that_rests_on_an_old_report_is_refused(void **state)
 {
     (void)state;
@@ -247,6 +310,8 @@ int main(void)
         cmocka_unit_test(a_member_keeps_what_the_primary_has_and_drops_the_rest),
         cmocka_unit_test(a_refusal_of_an_ended_stream_does_not_end_the_next_one),
         cmocka_unit_test(what_another_stream_brought_is_not_waited_for),
+        cmocka_unit_test(a_stream_that_can_not_be_read_begins_again),
+        cmocka_unit_test(who_takes_no_batches_is_not_sent_them_without_a_pause),
         cmocka_unit_test(a_begin_that_rests_on_an_old_report_is_refused),
         cmocka_unit_test(a_batch_that_is_there_already_is_acknowledged_again),
         cmocka_unit_test(a_member_that_stays_full_and_does_not_count_is_given_a_copy),

@@ -122,6 +122,37 @@ static void a_promoted_member_waits_until_the_former_primary_has_stopped(void **
     end(&g);
 }
 
+/* What the heir made alone is on no record: hearing of it settles neither the promotion nor what it waits
+ * for. */
+static void a_promotion_outlives_what_the_heir_makes_alone_meanwhile(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct ps_error err = {0};
+    const struct durable d = bound_to_a();
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 2 * SECOND);
+    mediator_answers(&g, &d.configuration);
+    assert_int_equal(replica_promote(g.r, g.now, false, &err), 0);
+    turn(&g, g.now);
+    persisted(&g);
+    const struct replica_cas asked = g.cas;
+    struct replica_state_msg heir = state_of(A, 1, 6, 9);
+    heir.configuration = configuration(6, A, 1 << A);
+    hears_state(&g, &heir);
+    if (g.persists)
+        persisted(&g);
+    assert_int_equal(in_force(g.r)->epoch, 6);
+    g.cas = asked;
+    grant(&g);
+    turn(&g, g.now + 2 * SECOND);
+    assert_int_equal(in_force(g.r)->epoch, asked.next.epoch);
+    assert_false(g.led);
+    hears(&g, A, 1, asked.next.epoch, 9);
+    assert_true(g.led);
+    end(&g);
+}
+
 static void what_a_person_gave_up_is_filled_anew_and_not_merged(void **state)
 {
     (void)state;
@@ -285,18 +316,48 @@ static void a_person_may_promote_with_a_mediator_that_knows_nothing(void **state
     end(&g);
 }
 
+/* One that refuses, such as another cluster's, is nobody's mediator after that. */
+static void a_mediator_that_refuses_a_promotion_holds_nothing(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct ps_error err = {0};
+    const struct durable d = bound_to_a();
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 5 * SECOND);
+    const struct replica_verdict there = {.mediator = new_mediator};
+    replica_verdict(g.r, g.now, &there);
+    assert_int_equal(replica_promote(g.r, g.now, true, &err), 0);
+    turn(&g, g.now);
+    persisted(&g);
+    assert_true(uuid_equal(&g.cas.mediator, &new_mediator));
+    const struct replica_verdict refusal = {
+        .mediator = new_mediator, .request = g.cas.request, .status = PS_EPERM};
+    replica_verdict(g.r, g.now, &refusal);
+    turn(&g, g.now);
+    persisted(&g);
+    struct durable now;
+    assert_int_equal(durable_decode(g.state, g.state_bytes, &now, &err), 0);
+    assert_true(uuid_equal(&now.mediator, &mediator));
+    assert_int_equal(now.mediator_number, 0);
+    assert_int_equal(now.ask.reason, ASK_NONE);
+    end(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_person_frees_who_is_bound_to_a_primary_that_is_gone),
         cmocka_unit_test(the_former_primary_obeys_a_later_lineage_whatever_it_made_alone),
         cmocka_unit_test(a_promoted_member_waits_until_the_former_primary_has_stopped),
+        cmocka_unit_test(a_promotion_outlives_what_the_heir_makes_alone_meanwhile),
         cmocka_unit_test(what_a_person_gave_up_is_filled_anew_and_not_merged),
         cmocka_unit_test(what_was_said_of_the_former_lineage_commits_nothing_of_the_next),
         cmocka_unit_test(nobody_is_promoted_while_the_primary_serves),
         cmocka_unit_test(who_may_go_on_alone_registers_with_a_mediator_that_knows_nothing),
         cmocka_unit_test(a_member_takes_over_the_new_mediator_at_once_with_the_end_of_its_bond),
         cmocka_unit_test(a_person_may_promote_with_a_mediator_that_knows_nothing),
+        cmocka_unit_test(a_mediator_that_refuses_a_promotion_holds_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,9 +33,9 @@ static void send_begin(void *user, const struct uuid *to, const struct replica_b
     g->begins++;
 }
 static void ship(void *user, const struct uuid *to, const struct replica_append_msg *envelope, uint64_t from,
-                 uint64_t upto)
+                 uint64_t upto, uint64_t acked)
 {
-    (void)envelope;
+    (void)envelope, (void)acked;
     if (upto < from)
         ((struct rig *)user)->stopped = *to;
     else
