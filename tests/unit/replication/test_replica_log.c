@@ -104,6 +104,24 @@ static void a_member_keeps_what_the_primary_has_and_drops_the_rest(void **state)
     end(&g);
 }
 
+/* The primary's batches wait for it, hosts for them. */
+static void who_opened_its_log_says_so_at_once(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = in_sync_of(1 << A | 1 << B);
+    const struct log_id applied = id_of(5);
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + MS);
+    g.r->log_open = false;
+    turn(&g, g.now + 300 * MS);
+    assert_false(g.told.log_open);
+    replica_opened(g.r, &applied, NULL, 0);
+    turn(&g, g.now + 1);
+    assert_true(g.told.log_open);
+    end(&g);
+}
+
 static void a_refusal_of_an_ended_stream_does_not_end_the_next_one(void **state)
 {
     (void)state;
@@ -308,6 +326,7 @@ int main(void)
         cmocka_unit_test(hosts_are_slowed_while_a_member_does_not_catch_up),
         cmocka_unit_test(a_member_acknowledges_little_more_than_it_has_applied),
         cmocka_unit_test(a_member_keeps_what_the_primary_has_and_drops_the_rest),
+        cmocka_unit_test(who_opened_its_log_says_so_at_once),
         cmocka_unit_test(a_refusal_of_an_ended_stream_does_not_end_the_next_one),
         cmocka_unit_test(what_another_stream_brought_is_not_waited_for),
         cmocka_unit_test(a_stream_that_can_not_be_read_begins_again),
