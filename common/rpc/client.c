@@ -339,8 +339,8 @@ static int on_welcome(struct rpc_client *c, const Pstorage__V1__Welcome *welcome
     if (status)
         return status;
     if (c->server_name[0] && strcmp(c->peer.name, c->server_name) != 0)
-        return ps_error_set(err, PS_EPERM, "the client wants %s here, and this is %s", c->server_name,
-                            c->peer.name);
+        return ps_error_set(err, PS_EPERM, "this is %s, not %s as the client expects", c->peer.name,
+                            c->server_name);
     c->max_calls = welcome->max_calls < RPC_CALLS_MAX ? welcome->max_calls : RPC_CALLS_MAX;
     if (!key) {
         ready(c);

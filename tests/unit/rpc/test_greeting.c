@@ -291,7 +291,7 @@ static void a_server_of_another_name_than_is_wanted_is_not_spoken_with(void **st
         expect_friends(s);
         w->server_name = "node-c";
         meet(s, &server, &clients[keyless]);
-        expect_refused(s, PS_EPERM, "the client wants node-c here, and this is node-a");
+        expect_refused(s, PS_EPERM, "this is node-a, not node-c as the client expects");
         /* It is asked for again, until it is there. */
         world_run(w, 10 * SECOND);
         rpc_server_stats(w->server, &stats);
