@@ -63,7 +63,7 @@ struct rpc_client {
     struct rpc_peer peer;
     uint8_t nonce[RPC_NONCE_BYTES]; /* of the Hello under way */
     bool proof_sent;
-    uint64_t attempt_until_ns, retry_at_ns, backoff_ns, backoff_min_ns, backoff_max_ns;
+    uint64_t attempt_until_ns, retry_at_ns, backoff_ns, backoff_min_ns, backoff_max_ns, keepalive_ns;
     bool refused;
     struct ps_error why; /* the last connection or attempt ended */
 
@@ -319,6 +319,7 @@ static void expire(struct rpc_client *c, uint64_t now_ns)
 static void ready(struct rpc_client *c)
 {
     c->channel.greeted = true;
+    c->channel.keepalive_ns = c->keepalive_ns;
     c->state = CLIENT_READY;
     c->backoff_ns = c->backoff_min_ns;
     arm(c);
@@ -694,6 +695,7 @@ int rpc_client_connect(struct rpc_transport *transport, const struct rpc_client_
     c->backoff_min_ns = config->backoff_min_ns ? config->backoff_min_ns : BACKOFF_MIN_NS;
     c->backoff_max_ns = config->backoff_max_ns ? config->backoff_max_ns : BACKOFF_MAX_NS;
     c->backoff_ns = c->backoff_min_ns;
+    c->keepalive_ns = config->keepalive_ns ? config->keepalive_ns : RPC_KEEPALIVE_NS;
     c->earliest_ns = RPC_NEVER;
     c->next_call = 1;
     c->dial.done = dialled;
@@ -740,6 +742,12 @@ unsigned rpc_client_given_up(const struct rpc_client *c, uint64_t *share_bytes)
 {
     *share_bytes = c->given_up_bytes;
     return c->given_up;
+}
+
+void rpc_client_reconnect(struct rpc_client *c, const char *why)
+{
+    if (c->state == CLIENT_READY)
+        rpc_channel_close(&c->channel, PS_EDEADLINE, why);
 }
 
 bool rpc_client_refused(const struct rpc_client *c)
