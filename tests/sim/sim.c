@@ -183,18 +183,6 @@ static void end(struct world *w)
     free(w->heap);
 }
 
-/* By the mediator's word a member is in sync whose device gave back what was written to it. */
-static bool has_a_sound_copy(struct world *w)
-{
-    const struct configuration *c = mediator_configuration(w);
-    for (unsigned i = 0; c && i < w->node_count; i++) {
-        const struct node *n = &w->nodes[i];
-        if (n->known && !may_be_damaged(n) && configuration_in_sync(c, &n->store))
-            return true;
-    }
-    return false;
-}
-
 /* What cannot be had where a disk gave back what was not written, and it was the last copy. */
 static void end_badly(struct world *w, enum sim_check check, const char *what)
 {
