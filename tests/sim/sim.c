@@ -195,6 +195,19 @@ static bool has_a_sound_copy(struct world *w)
     return false;
 }
 
+/* It needs a full copy of a pod that has more segments than its device, which is a person's to mend. */
+static bool is_too_small(struct world *w)
+{
+    struct node *n = serving_node(w);
+    struct replica_info info;
+    if (!n || !look(n, &info))
+        return false;
+    for (uint32_t i = 0; i < info.peer_count; i++)
+        if (strstr(info.peers[i].copy, "a copy of this pod needs up to"))
+            return true;
+    return false;
+}
+
 /* What cannot be had where a disk gave back what was not written, and it was the last copy. */
 static void end_badly(struct world *w, enum sim_check check, const char *what)
 {
@@ -203,6 +216,9 @@ static void end_badly(struct world *w, enum sim_check check, const char *what)
     if (is_damaged(w) && !has_a_sound_copy(w)) {
         trace(w, "%s, after damage: %s", what, state);
         w->result->lost_to_damage = 1;
+    } else if (check == SIM_REST && is_too_small(w)) {
+        trace(w, "%s, a member is too small: %s", what, state);
+        w->result->too_small = 1;
     } else {
         fail(w, check, "%s: %s", what, state);
     }
@@ -268,7 +284,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
             result->failed = SIM_GOOD; /* what is wrong is worse than what is late */
         fail(w, SIM_HISTORY, "%s", why);
     }
-    if (!result->failed && !result->lost_to_damage)
+    if (!result->failed && !result->lost_to_damage && !result->too_small)
         compare_mirrors(w);
     result->virtual_ns = w->now;
     end(w);
