@@ -183,20 +183,6 @@ static void end(struct world *w)
     free(w->heap);
 }
 
-<<<<<<< HEAD
-=======
-/* By the mediator's word a member is in sync whose device gave back what was written to it. */
-static bool has_a_sound_copy(struct world *w)
-{
-    const struct configuration *c = mediator_configuration(w);
-    for (unsigned i = 0; c && i < w->node_count; i++) {
-        const struct node *n = &w->nodes[i];
-        if (n->known && !may_be_damaged(n) && configuration_in_sync(c, &n->store))
-            return true;
-    }
-    return false;
-}
-
 /* It needs a full copy of a pod that has more segments than its device, which is a person's to mend. */
 static bool is_too_small(struct world *w)
 {
@@ -210,7 +196,6 @@ static bool is_too_small(struct world *w)
     return false;
 }
 
->>>>>>> fixes
 /* What cannot be had where a disk gave back what was not written, and it was the last copy. */
 static void end_badly(struct world *w, enum sim_check check, const char *what)
 {
