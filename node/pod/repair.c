@@ -35,8 +35,12 @@ void repair_begin(struct pod *pod, struct fetch *f, int status, const char *trou
         list_remove(&w->link);
         fetch_serve(pod, f, w, PS_EDATALOSS);
     }
-    if (list_empty(&f->waiters) || !may_ask(pod)) {
+    if (!may_ask(pod)) {
         give_up(pod, f, "");
+        return;
+    }
+    if (list_empty(&f->waiters)) { /* read ahead, or to compare: it is asked for when somebody wants it */
+        fetch_end(pod, f, status);
         return;
     }
     f->state = FETCH_FAILED;
