@@ -320,6 +320,7 @@ static void ready(struct rpc_client *c)
 {
     c->channel.greeted = true;
     c->channel.keepalive_ns = c->keepalive_ns;
+    rpc_task_wake(&c->channel.task); /* which minds it from now on */
     c->state = CLIENT_READY;
     c->backoff_ns = c->backoff_min_ns;
     arm(c);
