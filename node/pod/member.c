@@ -106,9 +106,11 @@ static void read_done(struct pod_log_read *read, int status)
     r->busy = false;
     r->ready = status == 0;
     r->stream->m->again = true;
-    /* Not retained any more, or damaged: it begins again, and says what it finds then. */
-    if (status && is_for_now(r))
-        r->stream->upto = 0;
+    if (!status || !is_for_now(r))
+        return;
+    struct stream *s = r->stream;
+    s->upto = 0;
+    replica_stream_failed(s->m->replica, s->m->now_ns, &s->to, s->envelope.stream, read->seq, status);
 }
 
 static bool in_memory(const struct member_pod *m, uint64_t seq)
@@ -178,23 +180,25 @@ static void send_begin(void *user, const struct uuid *to, const struct replica_b
 }
 
 static void ship(void *user, const struct uuid *to, const struct replica_append_msg *envelope, uint64_t from,
-                 uint64_t upto)
+                 uint64_t upto, uint64_t acked)
 {
     struct member_pod *m = user;
     struct stream *s = upto < from ? find_stream(m, to) : stream_to(m, to);
-    if (!s)
-        return;
     if (upto < from) {
-        s->upto = 0;
+        if (s)
+            s->upto = 0;
+        return;
+    }
+    if (!s) { /* reads of one that was removed are still under way in the last place */
+        replica_stream_failed(m->replica, m->now_ns, to, envelope->stream, from, PS_ELIMIT);
         return;
     }
     if (s->envelope.stream != envelope->stream || s->envelope.epoch != envelope->epoch || s->upto == 0) {
         s->next = from;
-        s->acked = from - 1;
+        s->acked = acked;
     }
-    /* What comes before is there, by an acknowledgement that may have been another stream's. */
-    if (s->acked < from - 1)
-        s->acked = from - 1;
+    if (s->acked < acked)
+        s->acked = acked;
     if (s->next < from)
         s->next = from;
     s->envelope = *envelope;
@@ -569,8 +573,9 @@ bool member_append(struct member_pod *m, uint64_t now_ns, const struct replica_a
         return false;
     struct ps_error err = {0};
     const int rc = fresh ? pod_log_append(m->pod, batch, bytes, &err) : 0;
+    err.status = rc;
     if (rc)
-        replica_append_failed(m->replica, now_ns, rc);
+        replica_append_failed(m->replica, now_ns, &err);
     return true;
 }
 

@@ -76,13 +76,15 @@ bool mediator_is_lost(const struct replica *r, uint64_t for_ns)
     return r->now_ns - most_of(r->mediator_ns, r->started_ns) >= for_ns;
 }
 
-/* The mediator is lost to all that count, and nobody is about to change anything. */
+/* The mediator is lost to all that count, and nobody is about to change anything. Who can't make its right
+ * durable must not bind the others to it. */
 static bool may_bid(const struct replica *r)
 {
     const struct configuration *c = in_force(r);
-    if (r->role != REPLICA_LEADING || (c->count < 2 && !r->mediator_differs) ||
-        c->epoch != r->want.configuration.epoch || ask_is_open(r) || !uuid_is_none(&r->switching) ||
-        is_bound(r) || !mediator_is_lost(r, r->config.options.mediator_lost_ns))
+    if (r->role != REPLICA_LEADING || !r->log_open || r->log_failed ||
+        (c->count < 2 && !r->mediator_differs) || c->epoch != r->want.configuration.epoch || ask_is_open(r) ||
+        !uuid_is_none(&r->switching) || is_bound(r) ||
+        !mediator_is_lost(r, r->config.options.mediator_lost_ns))
         return false;
     for (uint32_t i = 0; i < r->peer_count; i++) {
         const struct peer *p = &r->peers[i];

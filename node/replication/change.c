@@ -91,7 +91,7 @@ static void keep_peers(struct replica *r)
     }
     for (uint32_t k = 0; k < count; k++)
         if (!peer_find(r, &old[k].store)) /* not a member any more: it is sent nothing */
-            r->effects->ship(r->user, &old[k].store, NULL, 1, 0);
+            r->effects->ship(r->user, &old[k].store, NULL, 1, 0, 0);
 }
 
 /* A configuration that is not ours to lead is obeyed at once: fencing needs no durable state. */
@@ -120,7 +120,7 @@ void adopt(struct replica *r, const struct configuration *c, const char *from)
     r->want.configuration = *c;
     if (r->want.highest_epoch < c->epoch)
         r->want.highest_epoch = c->epoch;
-    if (ask_is_open(r) && c->epoch > r->want.ask.expected_epoch)
+    if (ask_is_open(r) && c->epoch > r->want.ask.expected_epoch && !promote_is_open(r, c))
         r->want.ask = (struct ask){.reason = ASK_NONE};
     authority_adopt(r, c);
     keep_peers(r);
@@ -166,8 +166,10 @@ void replica_verdict(struct replica *r, uint64_t now_ns, const struct replica_ve
             r->stranger_epoch = 0;
         r->stranger = v->mediator;
         r->stranger_ns = now_ns;
-        authority_stranger(r, v);
-        return;
+        if (!promote_stranger(r, v)) {
+            authority_stranger(r, v);
+            return;
+        }
     }
     r->mediator_differs = false;
     if (!r->mediator_ns || !mediator_is_ok(r))
@@ -297,7 +299,9 @@ uint64_t change_turn(struct replica *r)
     /* A take-over is not repeated while the old primary serves; it stays open. */
     const bool pointless = same && a->reason == ASK_TAKE_OVER && primary_is_back(r) && !is_invited(r);
     if (same && !pointless && (!r->ask_sent_ns || r->now_ns - r->ask_sent_ns >= o->resend_ns)) {
-        const struct replica_cas cas = {.mediator = r->durable.mediator,
+        /* A person's promotion is for the one that answers. */
+        const bool stranger = a->reason == ASK_PROMOTE && r->mediator_differs;
+        const struct replica_cas cas = {.mediator = stranger ? r->stranger : r->durable.mediator,
                                         .request = a->request,
                                         .requester = r->config.store,
                                         .expected_epoch = a->expected_epoch,

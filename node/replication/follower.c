@@ -157,13 +157,18 @@ bool replica_append(struct replica *r, uint64_t now_ns, const struct replica_app
     return true;
 }
 
-void replica_append_failed(struct replica *r, uint64_t now_ns, int status)
+void replica_append_failed(struct replica *r, uint64_t now_ns, const struct ps_error *err)
 {
     r->now_ns = now_ns;
     assert(r->tail_count > 0 && log_end(r).seq > r->durable_seq);
     r->tail_count--;
     /* Nothing after it may be taken until the primary begins again. */
-    const struct replica_ack_msg ack = make_ack(r, r->stream_run, r->stream_epoch, r->stream_number, status);
+    const struct replica_ack_msg ack =
+        make_ack(r, r->stream_run, r->stream_epoch, r->stream_number, err->status);
+    if (err->status != PS_ELIMIT && err->status != r->append_failed)
+        decide(r, "refuse", "a batch of the primary is not taken: %.160s",
+               err->detail[0] ? err->detail : ps_status_text(err->status));
+    r->append_failed = err->status;
     follower_reset(r);
     r->effects->send_ack(r->user, &in_force(r)->primary, &ack);
 }

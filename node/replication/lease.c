@@ -300,6 +300,7 @@ bool replica_state(struct replica *r, uint64_t now_ns, const struct replica_stat
 void replica_state_answer(struct replica *r, uint64_t now_ns, const struct replica_state_msg *in)
 {
     r->now_ns = now_ns;
+    hear_beats(r); /* what was promised before is older than this answer, which may void it */
     if (!uuid_equal(&in->pod, &r->config.pod))
         return;
     struct peer *p = peer_find(r, &in->store);

@@ -1,6 +1,8 @@
 /* The primary's part: a stream of batches to each member, commit, and who counts. */
 #include "node/replication/replica_impl.h"
 
+#define REFUSED_NS (1000000000ull)
+
 /* A lease stays: the promise behind it holds across epochs, as long as its holder is primary. */
 void primary_reset_streams(struct replica *r)
 {
@@ -9,6 +11,7 @@ void primary_reset_streams(struct replica *r)
         p->stream = STREAM_NONE;
         p->matched_seq = p->shipped_seq = p->behind_ns = p->begin_ns = p->mark_seq = 0;
         p->trouble = REPLICA_PEER_AWAY;
+        p->unreadable_seq = 0;
         if (!is_primary(r))
             p->lease_until_ns = 0;
     }
@@ -89,6 +92,10 @@ static void begin(struct replica *r, struct peer *p)
                        : "is too far back for the log that is kept");
         return;
     }
+    if (common.seq < p->unreadable_seq) {
+        p->trouble = REPLICA_PEER_TOO_OLD;
+        return;
+    }
     struct replica_begin_msg msg = {.pod = r->config.pod,
                                     .store = r->config.store,
                                     .run = r->config.run,
@@ -122,7 +129,23 @@ static void ship(struct replica *r, struct peer *p)
                                                 .stream = p->stream_number,
                                                 .commit_seq = r->commit_seq};
     p->shipped_seq = upto;
-    r->effects->ship(r->user, &p->store, &envelope, p->stream_from, upto);
+    r->effects->ship(r->user, &p->store, &envelope, p->stream_from, upto, p->matched_seq);
+}
+
+void replica_stream_failed(struct replica *r, uint64_t now_ns, const struct uuid *store, uint64_t stream,
+                           uint64_t seq, int status)
+{
+    r->now_ns = now_ns;
+    struct peer *p = peer_find(r, store);
+    if (!p || !is_primary(r) || p->stream == STREAM_NONE || p->stream_number != stream)
+        return;
+    break_stream(r, p);
+    if (status != PS_EDATALOSS && status != PS_EDAMAGED)
+        return;
+    decide(r, "stop", "batch %llu, which %.40s needs, can't be read here: %s", (unsigned long long)seq,
+           peer_name(r, store), ps_status_text(status));
+    p->unreadable_seq = seq;
+    p->trouble = REPLICA_PEER_TOO_OLD;
 }
 
 void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_msg *in)
@@ -145,6 +168,12 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
                 p->full_ns = now_ns;
             p->trouble = REPLICA_PEER_FULL;
             decide(r, "full", "%.40s has no room for more batches", peer_name(r, &p->store));
+        } else if (in->status != PS_EABORTED && in->status != PS_ELIMIT) {
+            p->broken_ns += REFUSED_NS; /* the next one will end like this one */
+            if (p->refused != in->status)
+                decide(r, "stop", "%.40s does not take batch %llu: %s", peer_name(r, &p->store),
+                       (unsigned long long)in->end.seq + 1, ps_status_text(in->status));
+            p->refused = in->status;
         }
         return;
     }
@@ -157,13 +186,18 @@ void replica_ack(struct replica *r, uint64_t now_ns, const struct replica_ack_ms
     }
     if (in->stream == p->stream_number)
         p->stream = STREAM_FLOWING;
-    if (in->end.seq > p->matched_seq)
+    if (in->end.seq > p->matched_seq) {
         p->behind_ns = now_ns;
+        p->refused = 0;
+    }
     p->matched_seq = in->end.seq;
-    /* Who ships counts what its own stream is owed: of what another one has brought it is told. */
-    p->shipped_seq =
-        in->stream == p->stream_number ? most_of(p->shipped_seq, p->matched_seq) : p->matched_seq;
     p->stream_from = most_of(p->stream_from, p->matched_seq + 1);
+    /* Who ships knows of acknowledgements of its own stream: of what another one has brought it is told anew.
+     */
+    if (in->stream != p->stream_number)
+        p->shipped_seq = p->stream_from - 1;
+    else
+        p->shipped_seq = most_of(p->shipped_seq, p->matched_seq);
 }
 
 /* Up to when it has all. */
@@ -188,7 +222,7 @@ static void stream_turn(struct replica *r, struct peer *p)
     const uint64_t heartbeat = r->config.options.heartbeat_ns;
     if (!can_stream(r, p)) {
         if (p->stream != STREAM_NONE)
-            r->effects->ship(r->user, &p->store, NULL, 1, 0);
+            r->effects->ship(r->user, &p->store, NULL, 1, 0, 0);
         p->stream = STREAM_NONE;
     } else if (p->stream == STREAM_NONE) {
         if (p->told_ns > p->broken_ns)

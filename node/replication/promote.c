@@ -51,10 +51,11 @@ static int check(struct replica *r, bool is_off, struct ps_error *err)
     return check_old_primary(r, is_off, err);
 }
 
-/* From what is on record, which may be older than what is in force here. */
-static void ask_for_lineage(struct replica *r)
+/* From what the mediator that answers has on record (epoch 0: nothing), which may be older than what is in
+ * force here. */
+static void ask_for_lineage(struct replica *r, const struct configuration *record)
 {
-    const struct configuration *from = r->record.epoch ? &r->record : in_force(r);
+    const struct configuration *from = record->epoch ? record : in_force(r);
     struct configuration next = *from;
     for (uint32_t i = 0; i < next.count; i++) {
         next.members[i].in_sync = is_self(r, &next.members[i].store);
@@ -65,7 +66,7 @@ static void ask_for_lineage(struct replica *r)
     /* Not counted among those proposed: an ask of the present lineage would go on from there. */
     next.epoch =
         ((epoch_lineage(r->want.highest_epoch) + 1) << 32) + epoch_in_lineage(r->want.highest_epoch) + 1;
-    r->want.ask = (struct ask){.reason = ASK_PROMOTE, .expected_epoch = r->record.epoch, .next = next};
+    r->want.ask = (struct ask){.reason = ASK_PROMOTE, .expected_epoch = record->epoch, .next = next};
     new_request(r, &r->want.ask.request);
     r->ask_sent_ns = 0;
 }
@@ -98,15 +99,9 @@ int replica_promote(struct replica *r, uint64_t now_ns, bool old_primary_is_off,
     const bool by_record = r->record.epoch > in_force(r)->epoch && !r->mediator_differs;
     const struct uuid old = by_record ? r->record.primary : in_force(r)->primary;
     const struct peer *p = peer_find(r, &old);
-    if (r->mediator_differs) {
-        r->want.mediator = r->stranger;
-        r->want.mediator_number++;
-        r->record = (struct configuration){0};
-        r->mediator_differs = false;
-        decide(r, "promote", "the mediator that answers takes the place of the one that is lost");
-    }
+    const struct configuration nothing = {0};
     r->want.fence = old_primary_is_off ? (struct uuid){{0}} : old;
-    ask_for_lineage(r);
+    ask_for_lineage(r, r->mediator_differs ? &nothing : &r->record);
     decide(r, "promote",
            "a person promotes %.40s at batch %llu%s and accepts the loss of what it lacks; %.40s was heard "
            "last with %llu%s",
@@ -121,8 +116,12 @@ void promote_adopt(struct replica *r, const struct configuration *c)
 {
     const uint64_t before = r->want.configuration.epoch;
     const bool later = before && epoch_lineage(c->epoch) > epoch_lineage(before);
-    if (!later || !is_self(r, &c->primary))
+    if (promote_is_open(r, c)) {
+        if (promote_waits(r) && !is_self(r, &c->primary))
+            r->want.fence = c->primary; /* who leads by what is known last */
+    } else if (!later || !is_self(r, &c->primary)) {
         r->want.fence = (struct uuid){{0}};
+    }
     if (!later)
         return;
     decide(r, "lineage",
@@ -133,11 +132,25 @@ void promote_adopt(struct replica *r, const struct configuration *c)
     r->effects->forget_commit(r->user);
 }
 
+bool promote_stranger(struct replica *r, const struct replica_verdict *v)
+{
+    if (r->want.ask.reason != ASK_PROMOTE || !uuid_equal(&v->request, &r->want.ask.request))
+        return false;
+    if (v->status) {
+        promote_refused(r, v);
+        return false;
+    }
+    r->want.mediator = v->mediator;
+    r->want.mediator_number++;
+    decide(r, "promote", "the mediator that grants it takes the place of the one that is lost");
+    return true;
+}
+
 void promote_refused(struct replica *r, const struct replica_verdict *v)
 {
     if (v->now.epoch && v->now.epoch != r->want.ask.expected_epoch &&
-        configuration_has(&v->now, &r->config.store)) {
-        ask_for_lineage(r); /* from what is on record, which is known now */
+        configuration_has(&v->now, &r->config.store) && check_old_primary(r, false, NULL) == 0) {
+        ask_for_lineage(r, &v->now); /* which is known now */
         return;
     }
     r->want.ask = (struct ask){.reason = ASK_NONE};

@@ -165,6 +165,7 @@ void replica_durable(struct replica *r, const struct log_id *end)
     if (end->seq <= r->durable_seq)
         return;
     r->durable_seq = end->seq;
+    r->append_failed = 0;
     if (!is_primary(r))
         acknowledge(r);
 }
@@ -199,6 +200,9 @@ void replica_persisted(struct replica *r, uint64_t now_ns, int status)
     r->now_ns = now_ns;
     assert(r->persisting);
     r->persisting = false;
+    /* Given up with the log that is being opened anew: it is written then, and nobody was told of it. */
+    if (status && !r->log_open && !r->log_failed && !r->being_filled)
+        return;
     if (status) {
         r->state_failed = true;
         decide(r, "fail", "the state can't be made durable: no part is taken any more");

@@ -204,10 +204,11 @@ struct replica_decision {
 struct replica_effects {
     void (*send_state)(void *user, const struct uuid *to, const struct replica_state_msg *msg);
     void (*send_begin)(void *user, const struct uuid *to, const struct replica_begin_msg *msg);
-    /* Batches from `from` to `upto` go to the member, in order, as it takes them. Replaces what was said
-     * before for this member; upto < from: nothing any more. */
+    /* Batches from `from` to `upto` go to the member, in order, as it takes them: it has acknowledged all up
+     * to `acked`, by this stream or a former one. Replaces what was said before for this member; upto < from:
+     * nothing any more. */
     void (*ship)(void *user, const struct uuid *to, const struct replica_append_msg *envelope, uint64_t from,
-                 uint64_t upto);
+                 uint64_t upto, uint64_t acked);
     /* Answers the primary's begin and appends up to msg->end. */
     void (*send_ack)(void *user, const struct uuid *to, const struct replica_ack_msg *msg);
     void (*ask_mediator)(void *user, const struct replica_cas *cas);
@@ -292,8 +293,12 @@ bool replica_begin(struct replica *replica, uint64_t now_ns, const struct replic
  * already). False: *refusal is the ack to send. */
 bool replica_append(struct replica *replica, uint64_t now_ns, const struct replica_append_msg *in,
                     const struct log_id *predecessor, bool *fresh, struct replica_ack_msg *refusal);
-/* The owner could not append. */
-void replica_append_failed(struct replica *replica, uint64_t now_ns, int status);
+/* The owner could not append, for this reason. */
+void replica_append_failed(struct replica *replica, uint64_t now_ns, const struct ps_error *err);
+/* Primary: batch `seq` of the member's stream can't be sent, for want of it or of a place. It begins again,
+ * and finds then what is left; what is damaged here the member gets by a copy. */
+void replica_stream_failed(struct replica *replica, uint64_t now_ns, const struct uuid *store,
+                           uint64_t stream, uint64_t seq, int status);
 void replica_ack(struct replica *replica, uint64_t now_ns, const struct replica_ack_msg *in);
 /* The connection to the peer broke: nothing on its way will be answered. */
 void replica_peer_lost(struct replica *replica, uint64_t now_ns, const struct uuid *store);

@@ -88,8 +88,10 @@ struct peer {
     /* As primary. */
     enum stream stream;
     uint64_t stream_number, stream_from, begin_ns;
-    uint64_t broken_ns;   /* when the last stream ended: what was told before is old */
-    uint64_t matched_seq; /* acknowledged in this epoch, to this run */
+    uint64_t unreadable_seq; /* a batch that the log here can't give it; 0: none known */
+    int refused;             /* why it took no batches last, for a reason that stays; 0: it takes them */
+    uint64_t broken_ns;      /* when the last stream ended: what was told before is old */
+    uint64_t matched_seq;    /* acknowledged in this epoch, to this run */
     uint64_t shipped_seq;
     uint64_t behind_ns;         /* since when it is not at our end; 0: it is */
     uint64_t synced_ns;         /* it has all that was here then; 0: not known */
@@ -174,6 +176,7 @@ struct replica {
     bool hurry;            /* the next one does not wait its turn */
     uint64_t flush_ns; /* since when the log's end has not become durable, nor anything before it; 0: it is */
     uint64_t flush_seq;  /* how far it was then */
+    int append_failed;   /* why a batch was not taken last; 0: the last one was */
     uint64_t persist_ns; /* when the state that is being made durable was handed over */
     uint64_t turn_ns;    /* last one */
     struct replica_decision decisions[REPLICA_DECISIONS];
@@ -309,12 +312,22 @@ void acknowledge_applied(struct replica *r);
 void promote_adopt(struct replica *r, const struct configuration *c);
 /* The mediator did not grant it. */
 void promote_refused(struct replica *r, const struct replica_verdict *v);
+/* Another mediator than the one that holds the pod answers: true if it granted the promotion, and holds the
+ * pod now. */
+bool promote_stranger(struct replica *r, const struct replica_verdict *v);
 /* Somebody is heard. */
 void promote_hear(struct replica *r, const struct replica_state_msg *in);
 /* Serving waits for the former primary to have stopped. */
 static inline bool promote_waits(const struct replica *r)
 {
     return !uuid_is_none(&r->want.fence);
+}
+/* A promotion that was asked for is answered by its lineage only: what an heir made alone is not on record,
+ * so it may be granted after that. */
+static inline bool promote_is_open(const struct replica *r, const struct configuration *c)
+{
+    return r->want.ask.reason == ASK_PROMOTE &&
+           epoch_lineage(c->epoch) < epoch_lineage(r->want.ask.next.epoch);
 }
 /* This member holds batches that a person gave up. */
 bool holds_what_was_given_up(const struct replica *r, const struct log_id *applied);

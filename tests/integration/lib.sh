@@ -78,12 +78,22 @@ until_true()
     done
 }
 
-# free_ports N: that many loopback TCP ports nobody listens on.
+# free_ports N: that many loopback TCP ports nobody listens on, outside the range that connections take theirs from: a
+# node that starts again finds its own still free.
 free_ports()
 {
     /usr/bin/python3 -c '
-import socket, sys
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
+import random, socket, sys
+with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+    first, last = map(int, f.read().split())
+held = []
+for port in random.sample([p for p in range(1024, 65536) if not first <= p <= last], 1000):
+    if len(held) == int(sys.argv[1]):
+        break
+    try:
+        held.append(socket.create_server(("127.0.0.1", port)))
+    except OSError:
+        pass
 print(*[s.getsockname()[1] for s in held])' "$1"
 }
 

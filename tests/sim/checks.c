@@ -3,13 +3,14 @@
 #include "tests/sim/world.h"
 
 enum {
-    EPOCHS = 4096
+    LINEAGES = 16,
+    EPOCHS = 4096,
 };
 
 struct checks {
-    struct uuid leads[EPOCHS]; /* by epoch: the store that served in it */
-    struct log_id *applied;    /* by sequence, of whoever applied it first; seq 0: nobody yet */
-    uint64_t *names;           /* by sequence: hash of the first batch with the epoch and run below */
+    struct uuid leads[LINEAGES][EPOCHS]; /* by epoch: the store that served in it */
+    struct log_id *applied;              /* by sequence, of whoever applied it first; seq 0: nobody yet */
+    uint64_t *names; /* by sequence: hash of the first batch with the epoch and run below */
     uint64_t *epochs, *runs;
     size_t room;
 };
@@ -49,9 +50,12 @@ static void make_room(struct checks *c, uint64_t seq)
 
 void check_leads(struct world *w, const struct node *n, uint64_t epoch)
 {
-    struct uuid *who = &w->checks->leads[epoch % EPOCHS];
-    if (epoch >= EPOCHS)
+    if (epoch_lineage(epoch) >= LINEAGES || epoch_in_lineage(epoch) >= EPOCHS) {
+        fail(w, SIM_WRITER, "%s serves in epoch %llu, which is beyond those that are checked", n->name,
+             (unsigned long long)epoch);
         return;
+    }
+    struct uuid *who = &w->checks->leads[epoch_lineage(epoch)][epoch_in_lineage(epoch)];
     if (!uuid_is_none(who) && !uuid_equal(who, &n->store)) {
         const struct node *other = node_of(w, who);
         fail(w, SIM_WRITER, "%s serves in epoch %llu, in which %s served", n->name, (unsigned long long)epoch,

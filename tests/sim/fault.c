@@ -131,6 +131,7 @@ static void do_to_node(struct world *w, struct node *n, const struct step *s)
         trace(w, "%s's disk %s%s", n->name, s->both ? "is full" : "takes no writes", for_text(s, time));
         n->disk_fails_until = until(w, s);
         n->disk_full = s->both;
+        n->ever_failed = true;
         w->result->disk_failures++;
         break;
     case ACTION_ROT:

@@ -54,22 +54,31 @@ static void note_write(const struct host_op *op)
     w->last_write_ns = w->now;
 }
 
+/* Some member is small, has a device that was full, or much was written. */
+static bool may_fill(const struct world *w)
+{
+    bool may = w->filler.wanted > 0;
+    for (unsigned i = 0; i < w->node_count; i++)
+        may |= w->nodes[i].ever_failed || w->scenario->disk_bytes[i] < SCENARIO_DISK_BYTES;
+    return may;
+}
+
 /* Hosts ask again, elsewhere. */
-static bool is_explained(struct world *w, int status)
+static bool is_explained(struct world *w, const struct node *n, int status)
 {
     switch (status) {
     case PS_EFULL:
         w->result->full++;
         w->last_full_ns = w->now;
-        return true;
+        return may_fill(w);
     case PS_EUNAVAILABLE:
     case PS_ENOTPRIMARY:
     case PS_ENOTFOUND:
         return true;
     case PS_EIO:
-        return w->result->disk_failures > 0;
+        return n->ever_failed;
     case PS_EDATALOSS:
-        return is_damaged(w);
+        return may_be_damaged(n);
     default:
         return false;
     }
@@ -86,7 +95,7 @@ static void io_done(struct pod_io *io, int status)
     /* What comes too late was not seen; it was done all the same, maybe. */
     if (status == 0 && waits)
         op->is_write ? note_write(op) : note_read(op);
-    else if (status && !is_explained(w, status))
+    else if (status && !is_explained(w, &w->nodes[op->node], status))
         fail(w, SIM_ANSWER, "host %u: %s failed with %s", h->index, op->is_write ? "a write" : "a read",
              ps_status_name(status));
     op->host = NULL;

@@ -42,6 +42,11 @@ struct node *node_meant(struct world *w, unsigned who)
     return NULL;
 }
 
+bool may_be_damaged(const struct node *n)
+{
+    return n->ever_damaged || (n->copies && n->w->result->rotten);
+}
+
 bool store_failed(const struct node *n)
 {
     struct replica_info info;

@@ -104,7 +104,7 @@ static void count(struct alone *a)
         fail(a->w, SIM_COUNTS, "%s: %s", a->n->name, why);
 }
 
-/* False: nothing can be said about the others. */
+/* False: it can't be read, for damage. */
 static bool read_alone(struct world *w, struct node *n, uint8_t *buf)
 {
     struct alone a = {.w = w, .n = n};
@@ -115,7 +115,7 @@ static bool read_alone(struct world *w, struct node *n, uint8_t *buf)
     int rc = open_alone(&a, &err);
     if (rc == 0)
         rc = read_volume(&a, buf, &err);
-    if (rc && is_damaged(w))
+    if (rc && may_be_damaged(n))
         w->result->lost_to_damage = 1;
     else if (rc)
         fail(w, SIM_MIRRORS, "%s can't be read by itself: %s, %s", n->name, ps_status_name(rc), err.detail);
@@ -136,7 +136,7 @@ void compare_mirrors(struct world *w)
     for (unsigned i = 0; i < w->node_count && !w->result->failed; i++) {
         struct node *n = &w->nodes[i];
         if (!read_alone(w, n, with ? other : first))
-            break;
+            continue;
         for (unsigned b = 0; with && b < BLOCKS; b++)
             if (memcmp(first + b * POD_BLOCK_BYTES, other + b * POD_BLOCK_BYTES, POD_BLOCK_BYTES) != 0) {
                 fail(w, SIM_MIRRORS, "block %u differs between %s and %s", b, with->name, n->name);

@@ -60,7 +60,7 @@ static void flip_stored(struct node *n, uint64_t bit)
     blkdev_mem_peek(n->disk, bit / 8, &byte, 1, false);
     byte ^= (uint8_t)(1u << bit % 8);
     blkdev_mem_poke(n->disk, bit / 8, &byte, 1);
-    n->damaged = true;
+    n->damaged = n->ever_damaged = true;
     n->w->result->rotten++;
 }
 

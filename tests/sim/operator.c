@@ -16,9 +16,10 @@ static bool has_another_copy(struct world *w, const struct node *n)
     struct replica_info info;
     if (!c || !n->known)
         return false;
-    if (asks_under_way(w, n->index) || !look(n, &info) || info.asking)
-        if (!n->lost)
-            return false;
+    /* An ask that is open and not on its way goes with the disk; one that was granted is in the
+     * configuration. */
+    if (!n->lost && (asks_under_way(w, n->index) || !look(n, &info)))
+        return false;
     for (unsigned i = 0; i < w->node_count; i++)
         if (look(&w->nodes[i], &info) &&
             (info.alone || !uuid_is_none(&info.heir) || info.configuration.epoch > c->epoch))
@@ -83,6 +84,8 @@ static void restart_failed(struct world *w, struct node *n)
         return;
     if (n->opened ? !store_failed(n) : n->error.status == 0)
         return;
+    if (!n->ever_failed && !may_be_damaged(n))
+        fail(w, SIM_STORE, "%s: its store failed, and nothing had been done to its device", n->name);
     trace(w, "%s: is started anew, its store had failed", n->name);
     blkdev_mem_power_cut(n->disk, &w->disks, BLKDEV_MEM_LOSE);
     node_destroy(n);

@@ -12,8 +12,6 @@ enum {
     LINE_MAX_BYTES = 400
 };
 
-static const uint64_t default_disk = 320ull << 20;
-
 const struct scenario_action scenario_actions[ACTIONS] = {
     [ACTION_NONE] = {"nothing", FORM_NOTHING, "nothing"},
     [ACTION_CRASH] = {"crash", FORM_CRASH, "crash WHO [lose|keep|tear|reorder] [for TIME]"},
@@ -108,7 +106,7 @@ void scenario_init(struct scenario *s)
 {
     *s = (struct scenario){.seed = 1, .nodes = 2, .preferred = SIM_NODES_MAX};
     for (int i = 0; i < SIM_NODES_MAX; i++)
-        s->disk_bytes[i] = default_disk;
+        s->disk_bytes[i] = SCENARIO_DISK_BYTES;
     s->steps = calloc(SCENARIO_STEPS_MAX, sizeof s->steps[0]);
     assert(s->steps);
 }
@@ -261,7 +259,7 @@ void scenario_print(const struct scenario *s, FILE *out)
     char text[LINE_MAX_BYTES], size[SIZE_TEXT_MAX];
     (void)fprintf(out, "seed %" PRIu64 "\nnodes %u\n", s->seed, s->nodes);
     for (unsigned i = 0; i < s->nodes; i++) {
-        if (s->disk_bytes[i] != default_disk)
+        if (s->disk_bytes[i] != SCENARIO_DISK_BYTES)
             (void)fprintf(out, "disk %s of %s\n", size_format(s->disk_bytes[i], size), who_text(i));
         if (s->drift_ppm[i])
             (void)fprintf(out, "drift %s %+d\n", who_text(i), s->drift_ppm[i]);

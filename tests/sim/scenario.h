@@ -17,6 +17,7 @@
 enum {
     SIM_NODES_MAX = 5,
     SCENARIO_STEPS_MAX = 2048,
+    SCENARIO_DISK_BYTES = 320 << 20, /* unless a scenario says otherwise */
 };
 #define MS     1000000ull
 #define SECOND 1000000000ull

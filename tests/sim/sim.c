@@ -183,12 +183,24 @@ static void end(struct world *w)
     free(w->heap);
 }
 
+/* By the mediator's word a member is in sync whose device gave back what was written to it. */
+static bool has_a_sound_copy(struct world *w)
+{
+    const struct configuration *c = mediator_configuration(w);
+    for (unsigned i = 0; c && i < w->node_count; i++) {
+        const struct node *n = &w->nodes[i];
+        if (n->known && !may_be_damaged(n) && configuration_in_sync(c, &n->store))
+            return true;
+    }
+    return false;
+}
+
 /* What cannot be had where a disk gave back what was not written, and it was the last copy. */
 static void end_badly(struct world *w, enum sim_check check, const char *what)
 {
     char state[300];
     describe(w, state, sizeof state);
-    if (is_damaged(w)) {
+    if (is_damaged(w) && !has_a_sound_copy(w)) {
         trace(w, "%s, after damage: %s", what, state);
         w->result->lost_to_damage = 1;
     } else {
@@ -200,8 +212,11 @@ static bool come_up(struct world *w)
 {
     char state[300];
     hosts_init(w);
-    if (!run_until(w, all_open, 5 * SECOND))
+    if (!run_until(w, all_open, 5 * SECOND)) {
+        describe(w, state, sizeof state);
+        fail(w, SIM_STORE, "not all members open: %s", state);
         return false;
+    }
     found(w);
     if (run_until(w, wrote_something, w->now + 10 * SECOND))
         return true;

@@ -107,6 +107,7 @@ struct node {
     struct member_pod *member;
     struct ps_error error; /* of its opening */
     bool up, opened;
+    bool ever_damaged, ever_failed; /* something was done to its device: bits; writes */
     bool damaged;        /* its device gave back what was not written, and that was noticed or may be */
     bool lost;           /* it did not open, for damage: nobody starts it before its disk is replaced */
     bool replace;        /* its disk shall be replaced */
@@ -250,6 +251,8 @@ void lose_answer(struct world *w, unsigned node);
 
 /* look.c */
 bool look(const struct node *n, struct replica_info *out);
+/* What it has may be wrong: bits of its device flipped, or of one that it is a copy of. */
+bool may_be_damaged(const struct node *n);
 /* It takes no writes any more until it is started again. */
 bool store_failed(const struct node *n);
 /* Who leads; NULL: nobody that can be seen. */

@@ -70,9 +70,9 @@ static void send_begin(void *user, const struct uuid *to, const struct replica_b
     g->begins++;
 }
 static void ship(void *user, const struct uuid *to, const struct replica_append_msg *envelope, uint64_t from,
-                 uint64_t upto)
+                 uint64_t upto, uint64_t acked)
 {
-    (void)envelope;
+    (void)envelope, (void)acked;
     if (upto < from)
         ((struct rig *)user)->stopped = *to;
     else
@@ -576,6 +576,37 @@ static void a_node_with_another_name_is_registered_under_it(void **state)
     end(&g);
 }
 
+/* Its write is given up with the log; the device is well. */
+static void a_state_that_was_being_written_when_it_stood_down_is_written_again(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 2, 10 * SECOND, &d, 5);
+    mediator_answers(&g, &d.configuration);
+    turn(&g, g.now + 1100 * MS);
+    assert_true(g.led);
+    const struct uuid c = store(C);
+    assert_int_equal(replica_remove_member(g.r, g.now, &c, NULL), 0);
+    turn(&g, g.now);
+    assert_true(g.persists);
+    const struct configuration other = configuration(2, B, 1 << B);
+    mediator_answers(&g, &other);
+    assert_true(g.stood_down);
+    g.persists = false;
+    replica_persisted(g.r, g.now, PS_EUNAVAILABLE);
+    turn(&g, g.now + MS);
+    assert_false(g.persists);
+    const struct log_id applied = id_of(5);
+    replica_opened(g.r, &applied, NULL, 0);
+    turn(&g, g.now + MS);
+    persisted(&g);
+    assert_int_equal(in_force(g.r)->epoch, 2);
+    assert_int_equal(role_of(&g), REPLICA_RETURNING);
+    end(&g);
+}
+
 static void who_is_no_member_any_more_is_sent_nothing(void **state)
 {
     (void)state;
@@ -673,6 +704,69 @@ static void what_another_stream_brought_is_not_waited_for(void **state)
     replica_ack(g.r, g.now, &late);
     turn(&g, g.now);
     assert_int_equal(g.shipped_from, 8);
+    end(&g);
+}
+
+static void a_stream_that_can_not_be_read_begins_again(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
+    const struct uuid b = store(B);
+    start(&g, A, 1, 10 * SECOND, &d, 9);
+    turn(&g, g.now + 1100 * MS);
+    hears(&g, B, 1, 1, 5);
+    acks(&g, B, 1, 1, 5);
+    const uint64_t stream = g.begin.stream;
+    g.now += MS;
+    replica_stream_failed(g.r, g.now, &b, stream - 1, 6, PS_ENOTFOUND); /* of one that has ended */
+    g.now += MS;
+    hears(&g, B, 1, 1, 5);
+    assert_int_equal(g.begin.stream, stream);
+    replica_stream_failed(g.r, g.now, &b, stream, 6, PS_ENOTFOUND);
+    g.now += MS;
+    hears(&g, B, 1, 1, 5);
+    assert_int_equal(g.begin.stream, stream + 1);
+    g.shipped_from = 0;
+    acks(&g, B, 1, 1, 5);
+    assert_int_equal(g.shipped_from, 6);
+    /* What is damaged here can't be had by the log at all. */
+    assert_int_equal(g.copies, 0);
+    replica_stream_failed(g.r, g.now, &b, stream + 1, 6, PS_EDATALOSS);
+    g.now += MS;
+    hears(&g, B, 1, 1, 5);
+    assert_int_equal(g.copies, 1);
+    end(&g);
+}
+
+static void who_takes_no_batches_is_not_sent_them_without_a_pause(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 1, 10 * SECOND, &d, 9);
+    turn(&g, g.now + 1100 * MS);
+    hears(&g, B, 1, 1, 5);
+    const unsigned begins = g.begins;
+    const struct replica_ack_msg refusal = {.pod = pod,
+                                            .store = store(B),
+                                            .run = 1,
+                                            .epoch = 1,
+                                            .stream = g.begin.stream,
+                                            .end = id_of(5),
+                                            .status = PS_EIO};
+    replica_ack(g.r, g.now, &refusal);
+    const uint64_t refused_ns = g.now;
+    while (g.now + 100 * MS < refused_ns + SECOND) {
+        g.now += 100 * MS;
+        hears(&g, B, 1, 1, 5);
+        assert_int_equal(g.begins, begins);
+    }
+    g.now = refused_ns + SECOND + MS;
+    hears(&g, B, 1, 1, 5);
+    assert_int_equal(g.begins, begins + 1);
     end(&g);
 }
 
@@ -809,6 +903,28 @@ static void a_primary_whose_store_failed_asks_for_no_lease(void **state)
     mediator_answers(&g, &c);
     turn(&g, g.now + 250 * MS);
     assert_false(g.told.ready);
+    end(&g);
+}
+
+static void a_primary_whose_store_failed_binds_nobody(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration c = configuration(1, A, 1 << A | 1 << B);
+    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 1};
+    start(&g, A, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 1100 * MS);
+    hears(&g, B, 1, 1, 5);
+    acks(&g, B, 1, 1, 5);
+    assert_true(g.led);
+    replica_log_failed(g.r);
+    for (int i = 0; i < 20; i++) {
+        g.now += 250 * MS;
+        hears(&g, B, 1, 1, 5);
+        turn(&g, g.now);
+        assert_int_not_equal(g.told.bind, REPLICA_BIDS);
+        assert_false(g.persists);
+    }
     end(&g);
 }
 
@@ -1298,6 +1414,37 @@ static void a_promoted_member_waits_until_the_former_primary_has_stopped(void **
     end(&g);
 }
 
+/* What the heir made alone is on no record: hearing of it settles neither the promotion nor what it waits
+ * for. */
+static void a_promotion_outlives_what_the_heir_makes_alone_meanwhile(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct ps_error err = {0};
+    const struct durable d = bound_to_a();
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 2 * SECOND);
+    mediator_answers(&g, &d.configuration);
+    assert_int_equal(replica_promote(g.r, g.now, false, &err), 0);
+    turn(&g, g.now);
+    persisted(&g);
+    const struct replica_cas asked = g.cas;
+    struct replica_state_msg heir = state_of(A, 1, 6, 9);
+    heir.configuration = configuration(6, A, 1 << A);
+    hears_state(&g, &heir);
+    if (g.persists)
+        persisted(&g);
+    assert_int_equal(in_force(g.r)->epoch, 6);
+    g.cas = asked;
+    grant(&g);
+    turn(&g, g.now + 2 * SECOND);
+    assert_int_equal(in_force(g.r)->epoch, asked.next.epoch);
+    assert_false(g.led);
+    hears(&g, A, 1, asked.next.epoch, 9);
+    assert_true(g.led);
+    end(&g);
+}
+
 static void what_a_person_gave_up_is_filled_anew_and_not_merged(void **state)
 {
     (void)state;
@@ -1495,6 +1642,34 @@ static void leads_two(struct rig *g, int preferred)
         acks(g, who, 2, 4, 5);
     }
     assert_true(g->led);
+}
+
+/* One that refuses, such as another cluster's, is nobody's mediator after that. */
+static void a_mediator_that_refuses_a_promotion_holds_nothing(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct ps_error err = {0};
+    const struct durable d = bound_to_a();
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 5 * SECOND);
+    const struct replica_verdict there = {.mediator = new_mediator};
+    replica_verdict(g.r, g.now, &there);
+    assert_int_equal(replica_promote(g.r, g.now, true, &err), 0);
+    turn(&g, g.now);
+    persisted(&g);
+    assert_true(uuid_equal(&g.cas.mediator, &new_mediator));
+    const struct replica_verdict refusal = {
+        .mediator = new_mediator, .request = g.cas.request, .status = PS_EPERM};
+    replica_verdict(g.r, g.now, &refusal);
+    turn(&g, g.now);
+    persisted(&g);
+    struct durable now;
+    assert_int_equal(durable_decode(g.state, g.state_bytes, &now, &err), 0);
+    assert_true(uuid_equal(&now.mediator, &mediator));
+    assert_int_equal(now.mediator_number, 0);
+    assert_int_equal(now.ask.reason, ASK_NONE);
+    end(&g);
 }
 
 static void a_primary_that_alone_lacks_the_mediator_yields(void **state)
@@ -1851,12 +2026,14 @@ int main(void)
         cmocka_unit_test(a_person_frees_who_is_bound_to_a_primary_that_is_gone),
         cmocka_unit_test(the_former_primary_obeys_a_later_lineage_whatever_it_made_alone),
         cmocka_unit_test(a_promoted_member_waits_until_the_former_primary_has_stopped),
+        cmocka_unit_test(a_promotion_outlives_what_the_heir_makes_alone_meanwhile),
         cmocka_unit_test(what_a_person_gave_up_is_filled_anew_and_not_merged),
         cmocka_unit_test(what_was_said_of_the_former_lineage_commits_nothing_of_the_next),
         cmocka_unit_test(nobody_is_promoted_while_the_primary_serves),
         cmocka_unit_test(who_may_go_on_alone_registers_with_a_mediator_that_knows_nothing),
         cmocka_unit_test(a_member_takes_over_the_new_mediator_at_once_with_the_end_of_its_bond),
         cmocka_unit_test(a_person_may_promote_with_a_mediator_that_knows_nothing),
+        cmocka_unit_test(a_mediator_that_refuses_a_promotion_holds_nothing),
         cmocka_unit_test(a_primary_that_alone_lacks_the_mediator_yields),
         cmocka_unit_test(an_invited_member_asks_for_the_pod_and_keeps_its_primary_in_sync),
         cmocka_unit_test(the_pod_moves_to_the_preferred_member_when_that_one_is_stable),
@@ -1867,9 +2044,12 @@ int main(void)
         cmocka_unit_test(the_loser_of_a_swap_fences_itself),
         cmocka_unit_test(a_node_with_another_name_is_registered_under_it),
         cmocka_unit_test(who_is_no_member_any_more_is_sent_nothing),
+        cmocka_unit_test(a_state_that_was_being_written_when_it_stood_down_is_written_again),
         cmocka_unit_test(a_member_keeps_what_the_primary_has_and_drops_the_rest),
         cmocka_unit_test(a_refusal_of_an_ended_stream_does_not_end_the_next_one),
         cmocka_unit_test(what_another_stream_brought_is_not_waited_for),
+        cmocka_unit_test(a_stream_that_can_not_be_read_begins_again),
+        cmocka_unit_test(who_takes_no_batches_is_not_sent_them_without_a_pause),
         cmocka_unit_test(a_begin_that_rests_on_an_old_report_is_refused),
         cmocka_unit_test(a_batch_that_is_there_already_is_acknowledged_again),
         cmocka_unit_test(a_new_primary_gives_all_members_time_to_be_heard),
@@ -1878,6 +2058,7 @@ int main(void)
         cmocka_unit_test(a_member_that_stays_full_and_does_not_count_is_given_a_copy),
         cmocka_unit_test(a_primary_whose_store_failed_asks_for_no_lease),
         cmocka_unit_test(a_primary_whose_store_failed_is_not_waited_for),
+        cmocka_unit_test(a_primary_whose_store_failed_binds_nobody),
         cmocka_unit_test(nobody_becomes_primary_while_its_log_is_cut),
         cmocka_unit_test(the_heir_waits_for_all_votes_of_this_bid_and_is_durable_before_it_acts),
         cmocka_unit_test(a_bid_is_over_when_a_member_reaches_the_mediator_again),
