@@ -24,7 +24,7 @@ for round in 1 2; do
     durability check --uri "$(uri 2 vol)" --journal second --durable --atomic
     tells 2 take-over "n1 is silent"
     tells 1 fence "names n2 primary"
-    if serves 1; then fail "two nodes serve"; fi
+    serves_not 1 || fail "two nodes serve"
 
     say "== back to n1, for the next round"
     pstorage pod switchover default n1

@@ -51,15 +51,16 @@ for round in 1 2 3; do
 done
 
 say "== a switchover under load, and back: hosts stay connected, and their requests follow the pod"
-background load.txt durability load --uri "$(uri $leader vol)" --journal journal --writes 5000 --depth 8 \
-    --seed 50
+# The program itself: it is told to end.
+background load.txt "$HERE/durability" load --uri "$(uri $leader vol)" --journal journal --writes 1000000 --depth 8 \
+    --seconds 300 --seed 50
 load=$PID
-loaded() { on $leader --json metrics | field writes >now && [ "$(cat now)" -gt "$(($(cat before) + 200))" ]; }
-on $leader --json metrics | field writes >before
-until_true 20 loaded || fail "the load does not run: $(cat load.txt)"
+writes_go_on $leader "before the switchover"
 ordered=$(now_ms)
 pstorage pod switchover default n$other
 resumes $other vol "$ordered"
+writes_go_on $other "after the switchover"
+kill -TERM "$load"
 reap "$load" || fail "the load ended with status $?: $(cat load.txt)"
 tail -n 1 load.txt
 durability check --uri "$(uri $other vol)" --journal journal --durable --atomic
@@ -74,7 +75,6 @@ member_stop $leader
 member_start 1
 member_start 2
 # Either may lead: who starts late is taken over from.
-whole() { find_leader && in_sync "$LEADER" $((3 - LEADER)); }
 until_true 30 whole || fail "the mirror does not come back after a clean stop"
 durability check --uri "$(uri "$LEADER" vol)" --journal journal --durable --atomic
 
