@@ -23,10 +23,16 @@ durability load --uri "$(uri 1 vol)" --journal journal --writes 400 --depth 8 --
 member_kill 2
 until_true 10 serves 1 || fail "n1 does not go on alone"
 rm -rf "$TMP/n2"
+store_of_n2() { on 1 --json pod show | /usr/bin/python3 -c '
+import json, sys
+print(*(m["store"] for m in json.load(sys.stdin)["members"] if m["node"] == "n2"))'; }
+former=$(store_of_n2)
 member_start 2
-until_true 60 in_sync 1 2 || fail "the new disk is not in sync after 60 s: $(on 1 pod show)"
+until_true 60 log_has 1 'n2 has another, empty store' || fail "n1 does not tell why"
+# What was in sync before is still a member then.
+filled() { in_sync 1 2 && now=$(store_of_n2) && [ -n "$now" ] && [[ $now != *"$former"* ]]; }
+until_true 60 filled || fail "the new disk is not in sync after 60 s: $(on 1 pod show)"
 same "$(on 1 --json pod show | /usr/bin/python3 -c 'import json,sys; print(len(json.load(sys.stdin)["members"]))')" 2
-log_has 1 'n2 has another, empty store' || fail "n1 does not tell why"
 durability check --uri "$(uri 1 vol)" --journal journal --durable --atomic
 pstorage pod switchover default n2
 until_true 5 serves 2 || fail "n2 does not serve after the switchover"
@@ -53,11 +59,7 @@ until_true 30 serves 1 || fail "the pod is not formed after 30 s"
 on 1 volume create vol --size 64M
 rm -f journal
 durability load --uri "$(uri 1 vol)" --journal journal --writes 400 --depth 8 --seed 3
-caught_up() { [ "$(on 1 --json pod show | /usr/bin/python3 -c '
-import json, sys
-m = {m["node"]: m for m in json.load(sys.stdin)["members"]}["n2"]
-print(m["role"], m.get("lag_batches"))')" = "async 0" ]; }
-until_true 20 caught_up || fail "n2 does not catch up: $(on 1 pod show)"
+until_true 20 async_caught_up 1 n2 || fail "n2 does not catch up: $(on 1 pod show)"
 refused 1 'no other member is in sync' pstorage pod switchover default
 fresh
 
@@ -87,8 +89,7 @@ for n in 1 2; do
 done
 for n in 1 2; do member_start $n; done
 for n in 1 2; do
-    refuses() { pod_field $n waits_for | grep -q 'both hold data'; }
-    until_true 30 refuses || fail "n$n does not refuse: $(on $n pod show)"
+    until_true 30 waits_for $n 'both hold data' || fail "n$n does not refuse: $(on $n pod show)"
     on $n volume show "vol$n"
 done
 
