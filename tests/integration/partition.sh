@@ -12,8 +12,6 @@
 . "$HERE/network.sh"
 
 HOSTS_BYTES=$((16 << 20))
-# Tests are no benchmarks: what is measured is printed, and this is far from it.
-RESUME_LIMIT_MS=10000
 HEAL_LIMIT=180
 
 # ---- hosts
