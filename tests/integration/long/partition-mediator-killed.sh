@@ -7,7 +7,7 @@ strike "kill -KILL $MEDIATOR_PID"
 reap "$MEDIATOR_PID" || true
 for n in 1 2; do until_true 30 reaches_mediator $n false || fail "n$n does not notice: $(on $n pod show)"; done
 until_true 30 may_go_on_alone "$P" || fail "n$P was not given the right to go on alone: $(on "$P" why default)"
-until_true 10 is_bound "$S" "$P" || fail "n$S does not tell that it is bound: $(on "$S" why default)"
+until_true 30 is_bound "$S" "$P" || fail "n$S does not tell that it is bound: $(on "$S" why default)"
 unmoved
 
 mediator_start

@@ -5,7 +5,7 @@
 scene
 strike "$(cut_command 1 0 0 1 2 0 0 2)"
 until_true 30 may_go_on_alone "$P" || fail "n$P was not given the right to go on alone: $(on "$P" why default)"
-until_true 10 is_bound "$S" "$P" || fail "n$S does not tell that it is bound: $(on "$S" why default)"
+until_true 30 is_bound "$S" "$P" || fail "n$S does not tell that it is bound: $(on "$S" why default)"
 unmoved
 
 say "== they lose each other: the one that was chosen goes on, the other one waits for it"

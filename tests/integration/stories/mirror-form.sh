@@ -21,7 +21,7 @@ cluster_start
 on 1 volume create vol --size 64M
 durability load --uri "$(uri 1 vol)" --journal journal --writes 400 --depth 8 --seed 1
 member_kill 2
-until_true 10 serves 1 || fail "n1 does not go on alone"
+until_true 30 serves 1 || fail "n1 does not go on alone"
 rm -rf "$TMP/n2"
 store_of_n2() { on 1 --json pod show | /usr/bin/python3 -c '
 import json, sys
@@ -35,14 +35,14 @@ until_true 60 filled || fail "the new disk is not in sync after 60 s: $(on 1 pod
 same "$(on 1 --json pod show | /usr/bin/python3 -c 'import json,sys; print(len(json.load(sys.stdin)["members"]))')" 2
 durability check --uri "$(uri 1 vol)" --journal journal --durable --atomic
 pstorage pod switchover default n2
-until_true 5 serves 2 || fail "n2 does not serve after the switchover"
+until_true 30 serves 2 || fail "n2 does not serve after the switchover"
 durability check --uri "$(uri 2 vol)" --journal journal --durable --atomic
 
 say "== whom a person removes stays out, and comes back when added"
 until_true 30 in_sync 2 1 || fail "n1 does not follow"
 pstorage pod remove-member default n1
 removed() { [ "$(pod_field 1 role)" = outside ]; }
-until_true 10 removed || fail "n1 does not learn that it was removed: $(on 1 pod show)"
+until_true 30 removed || fail "n1 does not learn that it was removed: $(on 1 pod show)"
 durability load --uri "$(uri 2 vol)" --journal journal --writes 200 --depth 8 --seed 2
 refused 3 "no member on a node 'n1'" pstorage pod remove-member default n1
 refused 1 'switch over to another one first' pstorage pod remove-member default n2
@@ -75,7 +75,7 @@ member_start 1
 member_start 2
 until_true 60 in_sync 1 2 || fail "n2 is not in sync after 60 s: $(on 1 pod show)"
 pstorage pod switchover default n2
-until_true 5 serves 2 || fail "n2 does not serve after the switchover"
+until_true 30 serves 2 || fail "n2 does not serve after the switchover"
 durability check --uri "$(uri 2 vol)" --journal journal --durable --atomic
 fresh
 

@@ -12,7 +12,7 @@ same "$(nbdinfo --size "$(uri 2 young)")" $((12 << 20))
 same "$(nbdinfo --json "$(uri 2 vol)" | field is_read_only)" false
 exports() { nbdinfo --list --json "nbd://127.0.0.1:${NBD_PORTS[$1]}" | grep -E '"export-(name|size)"'; }
 same_exports() { [ "$(exports 1)" = "$(exports 2)" ]; }
-until_true 5 same_exports || fail "the lists differ: $(exports 1) and $(exports 2)"
+until_true 30 same_exports || fail "the lists differ: $(exports 1) and $(exports 2)"
 refused - 'no volume or snapshot is named' env LIBNBD_DEBUG=1 nbdinfo "$(uri 2 nothing)"
 on 2 volume delete young
 
@@ -124,7 +124,7 @@ second=$PID
 for n in 2 1 2 1; do
     writes_go_on $((3 - n)) "before the pod goes to n$n"
     pstorage pod switchover default n$n
-    until_true 5 serves $n || fail "n$n does not serve after the switchover"
+    until_true 30 serves $n || fail "n$n does not serve after the switchover"
     until_true 30 in_sync $n $((3 - n)) || fail "n$((3 - n)) does not follow after the switchover"
 done
 writes_go_on 1 "after all that"
