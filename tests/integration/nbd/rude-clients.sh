@@ -146,7 +146,6 @@ print(f"resident grew by {grown} KiB under deaf clients")
 assert grown < (64 + 96) * 1024, grown
 for s in deaf:
     s.close()
-begin = time.monotonic()
 assert h.pread(1 << 20, 5 << 20) == data
 PY
 say "done"
