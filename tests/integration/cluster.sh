@@ -33,7 +33,7 @@ mediator_start()
     background "$TMP/mediator.log" "${ENTER[@]}" env PSTORAGE_DATA_DIR="$TMP/mediator" PSTORAGE_MEDIATOR_LISTEN="$MEDIATOR" \
         pstorage-mediator
     MEDIATOR_PID=$PID
-    until_true 30 listening "${CLUSTER_PORTS[0]}" || fail "the mediator does not listen after 30 s"
+    until_true 60 listening "${CLUSTER_PORTS[0]}" || fail "the mediator does not listen after 60 s"
 }
 mediator_kill()
 {
@@ -135,7 +135,7 @@ writes_go_on()
 {
     local before
     before=$(writes_at "$1")
-    until_true 30 writes_exceed "$1" $((before + 200)) ||
+    until_true 60 writes_exceed "$1" $((before + 200)) ||
         fail "n$1 takes no writes $2: $(on "$1" pod show; tail -n 3 load*.txt)"
 }
 
@@ -145,7 +145,7 @@ cluster_start()
     mediator_start
     member_start 1 "$@"
     member_start 2 "$@"
-    until_true 30 in_sync 1 2 || fail "the pod is not formed after 30 s"
+    until_true 60 in_sync 1 2 || fail "the pod is not formed after 60 s"
 }
 
 # resumes N VOLUME SINCE_MS: waits until node N serves it, and tells how long that took.

@@ -115,10 +115,10 @@ strike()
     answered 500 "$P"
     # Some blocks are written again, and don't count: from one strike to the next fewer are new.
     fio_writes() { [ "$(fio_bytes)" -gt $((base + (256 << 10))) ]; }
-    until_true 30 fio_writes || fail "fio does not write: $(cat fio.log)"
+    until_true 60 fio_writes || fail "fio does not write: $(cat fio.log)"
     touch fio.strike
     struck() { [ -e fio.struck ]; }
-    until_true 30 struck || fail "fio does not strike: $(cat fio.log)"
+    until_true 60 struck || fail "fio does not strike: $(cat fio.log)"
     hosts mark
 }
 # Hosts write again.

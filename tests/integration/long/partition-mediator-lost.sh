@@ -4,8 +4,8 @@
 
 scene
 strike "$(cut_command 1 0 0 1 2 0 0 2)"
-until_true 30 may_go_on_alone "$P" || fail "n$P was not given the right to go on alone: $(on "$P" why default)"
-until_true 30 is_bound "$S" "$P" || fail "n$S does not tell that it is bound: $(on "$S" why default)"
+until_true 60 may_go_on_alone "$P" || fail "n$P was not given the right to go on alone: $(on "$P" why default)"
+until_true 60 is_bound "$S" "$P" || fail "n$S does not tell that it is bound: $(on "$S" why default)"
 unmoved
 
 say "== they lose each other: the one that was chosen goes on, the other one waits for it"
@@ -35,8 +35,8 @@ mended "$repaired"
 
 say "== the mediator is back"
 mend
-until_true 30 registered "$P" "$EPOCH" || fail "n$P does not register what is in force: $(on "$P" why default)"
-until_true 30 is_free "$S" "$P" || fail "n$S is still bound: $(on "$S" why default)"
+until_true 60 registered "$P" "$EPOCH" || fail "n$P does not register what is in force: $(on "$P" why default)"
+until_true 60 is_free "$S" "$P" || fail "n$S is still bound: $(on "$S" why default)"
 strike "kill -KILL ${PIDS[$P]}"
 member_gone "$P"
 taken_over

@@ -51,7 +51,7 @@ watch_begin()
     rm -f turns.txt
     background turns.txt /usr/bin/python3 turns.py turns
     WATCH=$PID
-    until_true 30 grep -q '^begun' turns.txt || fail "the watch does not begin: $(cat turns.txt)"
+    until_true 60 grep -q '^begun' turns.txt || fail "the watch does not begin: $(cat turns.txt)"
 }
 # Since watch_begin the machine held a program up for $HELD_UP ms at most.
 watch_end()
@@ -80,7 +80,7 @@ stands_still()
     watch_begin
     /usr/bin/python3 still.py "${PIDS[$1]}" "$2" >still.txt
     BEFORE=(- "$(writes_at 1)" "$(writes_at 2)")
-    until_true 30 goes_on || fail "they don't go on: $(on 1 pod show; on 1 why default; tail -n 3 load.txt)"
+    until_true 60 goes_on || fail "they don't go on: $(on 1 pod show; on 1 why default; tail -n 3 load.txt)"
     watch_end
     stood=$(number 'stood still for \([0-9]*\) ms' still.txt)
     beyond=$((stood - $2 + HELD_UP))
@@ -127,7 +127,7 @@ watch_begin
 background hangs.txt /usr/bin/python3 still.py "${PIDS[1]}" 120000
 hangs=$PID
 stopped() { [ -n "$(stopped_at hangs.txt)" ]; }
-until_true 30 stopped || fail "the thread was not stopped: $(cat hangs.txt)"
+until_true 60 stopped || fail "the thread was not stopped: $(cat hangs.txt)"
 resumes 2 vol "$(stopped_at hangs.txt)"
 watch_end
 if [ "$RESUMED_MS" -lt 3000 ]; then
@@ -136,7 +136,7 @@ if [ "$RESUMED_MS" -lt 3000 ]; then
 fi
 kill -TERM "$hangs"
 reap "$hangs" || fail "the thread did not stand still until then: $(cat hangs.txt)"
-until_true 30 in_sync 2 1 || fail "n1 is not in sync again: $(on 2 pod show)"
+until_true 60 in_sync 2 1 || fail "n1 is not in sync again: $(on 2 pod show)"
 tells 1 fence "names n2 primary"
 serves_not 1 || fail "two nodes serve"
 durability check --uri "$(uri 2 vol)" --journal journal --durable --atomic

@@ -12,7 +12,7 @@ same "$(nbdinfo --size "$(uri 2 young)")" $((12 << 20))
 same "$(nbdinfo --json "$(uri 2 vol)" | field is_read_only)" false
 exports() { nbdinfo --list --json "nbd://127.0.0.1:${NBD_PORTS[$1]}" | grep -E '"export-(name|size)"'; }
 same_exports() { [ "$(exports 1)" = "$(exports 2)" ]; }
-until_true 30 same_exports || fail "the lists differ: $(exports 1) and $(exports 2)"
+until_true 60 same_exports || fail "the lists differ: $(exports 1) and $(exports 2)"
 refused - 'no volume or snapshot is named' env LIBNBD_DEBUG=1 nbdinfo "$(uri 2 nothing)"
 on 2 volume delete young
 
@@ -82,7 +82,7 @@ load_at()
     background "load$number.txt" "$HERE/durability" load --uri "$(uri "$n" vol)" --journal "journal$number" --depth 8 \
         --offset $((16 + number * 8))M --size 8M --seed "$number" --writes 1000000 --seconds 600 "$@"
     LOADS[number]=$PID
-    until_true 30 grep -q '^writes are answered' "load$number.txt" || fail "load $number does not begin: $(cat "load$number.txt")"
+    until_true 60 grep -q '^writes are answered' "load$number.txt" || fail "load $number does not begin: $(cat "load$number.txt")"
 }
 runs() { [[ $(ps -o stat= -p "${LOADS[$1]}") == [!Z]* ]]; }
 # Those that are to be there all along, and no others.
@@ -124,8 +124,8 @@ second=$PID
 for n in 2 1 2 1; do
     writes_go_on $((3 - n)) "before the pod goes to n$n"
     pstorage pod switchover default n$n
-    until_true 30 serves $n || fail "n$n does not serve after the switchover"
-    until_true 30 in_sync $n $((3 - n)) || fail "n$((3 - n)) does not follow after the switchover"
+    until_true 60 serves $n || fail "n$n does not serve after the switchover"
+    until_true 60 in_sync $n $((3 - n)) || fail "n$((3 - n)) does not follow after the switchover"
 done
 writes_go_on 1 "after all that"
 run_still 1 2 3 4
@@ -151,7 +151,7 @@ for round in 1 2; do
         durability check --uri "$(uri $other vol)" --journal "journal$number" --durable --atomic
     done
     member_start $leader
-    until_true 30 in_sync $other $leader || fail "n$leader is not in sync again after 30 s: $(on $other pod show)"
+    until_true 60 in_sync $other $leader || fail "n$leader is not in sync again after 60 s: $(on $other pod show)"
     check_loads
     leader=$other other=$((3 - other))
 done
@@ -163,7 +163,7 @@ kill -STOP "${PIDS[$leader]}"
 until_true 20 serves $other || fail "n$other does not take over: $(on $other pod show)"
 writes_go_on $other "while n$leader is frozen"
 kill -CONT "${PIDS[$leader]}"
-until_true 30 in_sync $other $leader || fail "n$leader is not in sync again after 30 s: $(on $other pod show)"
+until_true 60 in_sync $other $leader || fail "n$leader is not in sync again after 60 s: $(on $other pod show)"
 run_still 1 3
 for number in 1 3; do end_load $number; done
 check_loads
@@ -175,7 +175,7 @@ kill -STOP "${PIDS[$leader]}"
 alone() { member_has $other n$leader role behind pod.serving true; }
 until_true 20 alone || fail "n$other does not go on alone: $(on $other pod show)"
 kill -CONT "${PIDS[$leader]}"
-until_true 30 in_sync $other $leader || fail "n$leader is not in sync again after 30 s: $(on $other pod show)"
+until_true 60 in_sync $other $leader || fail "n$leader is not in sync again after 60 s: $(on $other pod show)"
 writes_go_on $other "after n$leader stood still"
 run_still 1
 end_load 1

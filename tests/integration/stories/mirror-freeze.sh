@@ -18,7 +18,7 @@ for round in 1 2; do
     reap "$load" || fail "the load ended with status $?: $(cat load.txt)"
     cat load.txt
     rm load.txt
-    until_true 30 in_sync 2 1 || fail "n1 is not in sync again after 30 s: $(on 2 pod show)"
+    until_true 60 in_sync 2 1 || fail "n1 is not in sync again after 60 s: $(on 2 pod show)"
     durability check --uri "$(uri 2 vol)" --journal journal --durable --atomic
     durability check --uri "$(uri 2 vol)" --journal second --durable --atomic
     tells 2 take-over "n1 is silent"
@@ -27,8 +27,8 @@ for round in 1 2; do
 
     say "== back to n1, for the next round"
     pstorage pod switchover default n1
-    until_true 30 serves 1 || fail "n1 does not serve after the switchover"
-    until_true 30 in_sync 1 2 || fail "n2 is not in sync after the switchover"
+    until_true 60 serves 1 || fail "n1 does not serve after the switchover"
+    until_true 60 in_sync 1 2 || fail "n2 is not in sync after the switchover"
 done
 member_stop 1
 member_stop 2

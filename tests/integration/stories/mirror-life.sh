@@ -49,14 +49,14 @@ restart()
     # Hosts write: what is beyond this was sent to the new process. Until it was, the leader may yet take the old one for in sync.
     end=$(pod_field "$leader" log_end)
     start "$n" "$@"
-    until_true 30 follows_beyond "$n" "$end" ||
-        fail "${NAMES[$n]} does not follow beyond batch $end after 30 s: $(on "$n" pod show; on "$leader" pod show)"
-    until_true 30 counts "$leader" "$n" || fail "${NAMES[$n]} is not in sync after 30 s: $(on "$leader" pod show)"
+    until_true 60 follows_beyond "$n" "$end" ||
+        fail "${NAMES[$n]} does not follow beyond batch $end after 60 s: $(on "$n" pod show; on "$leader" pod show)"
+    until_true 60 counts "$leader" "$n" || fail "${NAMES[$n]} is not in sync after 60 s: $(on "$leader" pod show)"
 }
 # ordered COMMAND...: an order to the leader that a node which is about to be let in again may yet make it refuse.
 ordered()
 {
-    until_true 30 settled "$@" || fail "refused for 30 s: $*: $(cat order.txt)"
+    until_true 60 settled "$@" || fail "refused for 30 s: $*: $(cat order.txt)"
     [ -z "$REFUSAL" ] || fail "refused: $*: $REFUSAL"
 }
 settled()
@@ -70,7 +70,7 @@ moves() # FROM TO: the pod, planned, under the load at FROM
 {
     # A node that was back before it was missed may be removed yet, and let in again.
     ordered on "$1" pod switchover default "${NAMES[$2]}"
-    until_true 30 serves "$2" || fail "${NAMES[$2]} does not lead after the switchover"
+    until_true 60 serves "$2" || fail "${NAMES[$2]} does not lead after the switchover"
     writes_go_on "$2" "after the pod moved from under the host at ${NAMES[$1]}"
     kill -TERM "$LOAD"
     load_end "$2"
@@ -79,7 +79,7 @@ moves() # FROM TO: the pod, planned, under the load at FROM
 mediator_start
 start 1 1 2
 start 2 1 2
-until_true 30 in_sync 1 2 || fail "the pod is not formed after 30 s"
+until_true 60 in_sync 1 2 || fail "the pod is not formed after 60 s"
 on 1 volume create vol --size 64M
 
 say "== a third node comes: the others learn of it one after the other, then it is added by itself, under load"
@@ -101,7 +101,7 @@ restart 1 2 1 2 3
 moves 2 1
 load_begin 1
 restart 2 1 1 2 3
-until_true 30 in_sync 1 3 || fail "n3 is not in sync after 30 s: $(on 1 pod show)"
+until_true 60 in_sync 1 3 || fail "n3 is not in sync after 60 s: $(on 1 pod show)"
 
 say "== a node gets another name"
 member_stop 3
@@ -111,14 +111,14 @@ restart 2 1 1 2 3
 moves 1 2
 load_begin 2
 restart 1 2 1 2 3
-until_true 30 counts 2 3 || fail "n3new is not in sync after 30 s: $(on 2 pod show)"
+until_true 60 counts 2 3 || fail "n3new is not in sync after 60 s: $(on 2 pod show)"
 
 say "== a node leaves for good"
 on 2 pod remove-member default n1
 left() { on 2 --json pod show | /usr/bin/python3 -c '
 import json, sys
 sys.exit("n1" in (m["node"] for m in json.load(sys.stdin)["members"]))'; }
-until_true 30 left || fail "n1 is still a member after 30 s: $(on 2 pod show)"
+until_true 60 left || fail "n1 is still a member after 60 s: $(on 2 pod show)"
 member_stop 1
 writes_go_on 2 "after n1 left"
 say "== and the others still fail over"
