@@ -17,6 +17,7 @@ enum {
 #define BEAT_TIMEOUT_NS (1000 * MS)
 /* A member that is stuck for so long has been removed before; its stream begins anew. */
 #define LOG_TIMEOUT_NS   (10000 * MS)
+#define SILENCE_NS       (750 * MS)
 #define RECONNECT_MIN_NS (10 * MS)
 #define RECONNECT_MAX_NS (250 * MS)
 
@@ -47,7 +48,7 @@ struct peer_link {
     struct ps_error trouble;
     bool misnamed; /* another node answers there */
     bool was_up;   /* since `ended` was told */
-    bool log_up;
+    bool beat_up, log_up;
     bool lost;       /* it was told, and no stream has begun since */
     bool hello_sent; /* and not answered */
     uint64_t stream; /* counts the beginnings; calls of an older one are nobody's */
@@ -204,12 +205,16 @@ static void on_beat_state(void *user, int status, const char *detail)
         p->misnamed = !is_who_it_should_be(p, p->beat);
         if (p->misnamed)
             return;
-        p->was_up = true;
+        p->was_up = p->beat_up = true;
         p->trouble.detail[0] = '\0';
         peers->config.events->connected(peers->config.user, p->index, true);
         return;
     }
     (void)ps_error_set(&p->trouble, status, "%.250s", detail);
+    /* What holds for one connection holds for the other one, which carries too much to be as impatient. */
+    if (p->beat_up && p->log)
+        rpc_client_reconnect(p->log, detail);
+    p->beat_up = false;
     peers->config.events->connected(peers->config.user, p->index, false);
     if (p->was_up && rpc_client_refused(p->beat)) {
         p->was_up = false;
@@ -228,7 +233,7 @@ static void on_log_state(void *user, int status, const char *detail)
 }
 
 static int connect(struct peer_link *p, void (*on_state)(void *, int, const char *), rpc_log log,
-                   struct rpc_client **out, struct ps_error *err)
+                   uint64_t keepalive_ns, struct rpc_client **out, struct ps_error *err)
 {
     const struct peers_config *c = &p->peers->config;
     const struct rpc_client_config config = {
@@ -242,6 +247,7 @@ static int connect(struct peer_link *p, void (*on_state)(void *, int, const char
         .user = p,
         .backoff_min_ns = RECONNECT_MIN_NS,
         .backoff_max_ns = RECONNECT_MAX_NS,
+        .keepalive_ns = keepalive_ns,
     };
     return rpc_client_connect(c->transport, &config, out, err);
 }
@@ -258,9 +264,9 @@ int peers_connect(struct peers *peers, struct ps_error *err)
     int rc = 0;
     for (unsigned i = 0; i < peers->count && rc == 0; i++) {
         struct peer_link *p = &peers->links[i];
-        rc = connect(p, on_beat_state, beat_line, &p->beat, err);
+        rc = connect(p, on_beat_state, beat_line, SILENCE_NS, &p->beat, err);
         if (rc == 0) /* what it meets, the other one tells */
-            rc = connect(p, on_log_state, NULL, &p->log, err);
+            rc = connect(p, on_log_state, NULL, 0, &p->log, err);
     }
     return rc;
 }

@@ -348,9 +348,10 @@ static void stand_down(void *user)
     for (int i = 0; i < REPLICA_PEERS_MAX; i++)
         m->streams[i].upto = 0;
     memset(m->sealed, 0, sizeof m->sealed);
-    m->standing_down = true;
-    pod_reopen(m->pod, reopened, m);
-    m->again = true;
+    m->standing_down = m->again = true;
+    m->yielded = pod_yield(m->pod);
+    if (!m->yielded)
+        pod_reopen(m->pod, reopened, m);
 }
 
 static const struct replica_effects effects = {
@@ -399,7 +400,7 @@ void member_tell_opened(struct member_pod *m)
 static void reopened(void *user, int status)
 {
     struct member_pod *m = user;
-    m->standing_down = false;
+    m->standing_down = m->yielded = false;
     m->retained = 0;
     m->again = true;
     if (status == 0)
@@ -510,6 +511,8 @@ uint64_t member_turn(struct member_pod *m, uint64_t now_ns)
         next = pod_turn(m->pod, now_ns);
         if (!m->replica)
             return next;
+        if (m->yielded)
+            reopened(m, 0);
         follow_pod(m);
         /* A member that closes says nothing more: its promises end by themselves. */
         if (!m->closing) {

@@ -89,6 +89,7 @@ struct member_pod {
     struct stream streams[REPLICA_PEERS_MAX];
     uint64_t retained, retained_ns; /* what the pod keeps of its log for others, told when */
     bool standing_down, closing, truncating, persisting;
+    bool yielded; /* standing down, and the pod is on standby already */
     void (*closed)(void *user);
     void *closed_user;
     void (*adopted)(void *user, int status);

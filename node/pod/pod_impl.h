@@ -343,6 +343,11 @@ struct copy_in;    /* copy_in.c */
 struct index_load; /* background.c */
 struct recalled;   /* log_read.c */
 
+/* The first ids that are not given out. */
+struct log_ids {
+    uint64_t group, page, image;
+};
+
 struct pod {
     struct pod_config config;
     char name[64];
@@ -373,9 +378,10 @@ struct pod {
     struct position tail;    /* where the next batch goes */
     bool next_named;         /* the last batch says where the log goes on after this segment */
     struct position applied; /* behind the last applied batch */
-    uint64_t next_group, next_page, next_image;
-    uint64_t told_page, told_image; /* as last logged */
-    uint64_t log_bytes;             /* since the last cut */
+    uint64_t next_group, next_page, next_image; /* for the next plan */
+    struct log_ids log_next;                    /* as the applied log leaves them: equal on all members */
+    uint64_t told_page, told_image;             /* as last logged */
+    uint64_t log_bytes;                         /* since the last cut */
     uint64_t counters[COUNTERS];
     uint64_t metadata_programmed;
     uint32_t meta_segment, meta_offset; /* where the next metadata goes */
@@ -463,6 +469,8 @@ struct pod {
 /* write.c */
 void write_accept(struct pod *pod, struct pod_io *io);
 void write_turn(struct pod *pod);
+/* Whatever waits and is in no batch ends with `status`. */
+void write_give_up(struct pod *pod, int status);
 void piece_release(struct pod *pod, struct piece *piece);
 void piece_answer(struct pod *pod, struct piece *piece, int status);
 bool write_overlaps_bound(struct pod *pod, uint64_t image, uint64_t lba, uint64_t count);
@@ -544,6 +552,7 @@ void role_park(struct pod *pod, struct pod_io *io);
 void role_turn(struct pod *pod);
 /* Not 0: until then nothing that changes something is begun. */
 uint64_t role_slow_until(const struct pod *pod);
+void plan_from(struct pod *pod, const struct log_ids *next);
 bool role_may_read(const struct pod *pod);
 
 /* commit.c */

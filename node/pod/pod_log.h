@@ -204,6 +204,11 @@ void pod_hold(struct pod *pod, bool hold);
 
 /* ---- the end of a role */
 
+/* Leading, held, and nothing planned that is not applied: the pod is on standby from now on, as it is.
+ * Requests that wait and images that are open meet the same end as with pod_reopen. False: something is under
+ * way, and nothing was changed. */
+bool pod_yield(struct pod *pod);
+
 /* Ends this opening without a checkpoint and opens the pod anew, on standby, in the same place: open requests
  * fail with PS_EUNAVAILABLE, images that are open stay so in name (their requests fail until they are
  * closed), planned and unplanned changes that are not in the log are gone. Then `cb`; with an error the pod

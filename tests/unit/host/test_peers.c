@@ -453,6 +453,26 @@ static void the_setting_is_read_and_what_makes_no_sense_refused(void **state)
     assert_true(closed);
 }
 
+/* Both go the same way: the one that carries little notices soon, the other one would wait for 20 s. */
+static void connections_without_answers_are_both_made_anew(void **state)
+{
+    struct world *w = *state;
+    const struct replica_begin_msg begin = a_begin(1);
+    assert_true(peers_begin(w->peers, 0, &begin));
+    run(w, 20);
+    rpc_mem_cut(w->net, "there", "here", true);
+    run(w, 700);
+    assert_true(peers_connected(w->peers, 0) && peers_client(w->peers, 0));
+    assert_int_equal(w->lost, 0);
+    run(w, 1000);
+    assert_false(peers_connected(w->peers, 0));
+    assert_null(peers_client(w->peers, 0));
+    assert_int_equal(w->lost, 1);
+    rpc_mem_cut(w->net, "there", "here", false);
+    run(w, 6000);
+    assert_true(peers_connected(w->peers, 0) && peers_client(w->peers, 0));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -466,6 +486,7 @@ int main(void)
         T(a_new_begin_ends_what_waited_of_the_former_stream_without_a_word),
         T(a_lost_connection_is_told_once_and_a_refused_one_is_an_ended_process),
         T(a_link_that_is_cut_is_no_ended_process),
+        T(connections_without_answers_are_both_made_anew),
         T(one_that_bears_another_name_is_not_spoken_with),
         T(who_is_no_peer_there_is_refused),
         T(a_member_that_is_not_open_yet_takes_nothing),
