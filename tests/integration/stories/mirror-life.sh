@@ -56,7 +56,7 @@ restart()
 # ordered COMMAND...: an order to the leader that a node which is about to be let in again may yet make it refuse.
 ordered()
 {
-    until_true 60 settled "$@" || fail "refused for 30 s: $*: $(cat order.txt)"
+    until_true 60 settled "$@" || fail "refused for 60 s: $*: $(cat order.txt)"
     [ -z "$REFUSAL" ] || fail "refused: $*: $REFUSAL"
 }
 settled()
