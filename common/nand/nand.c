@@ -246,7 +246,7 @@ static void check(const struct nand *n, const struct nand_op *op)
     if (op->kind == NAND_PROGRAM)
         check_program(n, op, b);
     else
-        RULE(op->sector + op->sectors <= b->done || op->sector >= b->planned,
+        RULE(b->done == b->planned || op->sector + op->sectors <= b->done || op->sector >= b->planned,
              "a sector is not read while it is being programmed");
 }
 

@@ -124,6 +124,8 @@ void nand_close(struct nand *nand);
 void nand_abandon(struct nand *nand);
 
 const struct nand_config *nand_config(const struct nand *nand);
+/* Other latencies than it was made with, until it is closed. Nothing may be under way. */
+void nand_set_timing(struct nand *nand, const struct nand_timing *timing);
 /* What every block's address is made of; `die` counts over all channels: channel * dies + die. */
 static inline uint32_t nand_block(const struct nand_geometry *g, uint32_t die, uint32_t plane, uint32_t index)
 {

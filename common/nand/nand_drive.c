@@ -89,7 +89,9 @@ static void begin_io(struct drive *d, struct blkdev_req *req)
         const uint32_t zone = (uint32_t)(at / d->zone_sectors), inside = (uint32_t)(at % d->zone_sectors);
         const uint32_t page = inside / ps, skip = inside % ps;
         const uint32_t n = end - at < ps - skip ? (uint32_t)(end - at) : ps - skip;
-        if (d->zones[zone].retired)
+        if (d->zones[zone].retired && req->op == BLKDEV_READ)
+            memset(buf, 0, (size_t)n * NAND_SECTOR_BYTES);
+        else if (d->zones[zone].retired)
             req->priv[PRIV_STATUS] = (uint64_t)(int64_t)PS_EIO;
         else
             begin_op(d, req, req->op == BLKDEV_READ ? NAND_READ : NAND_PROGRAM, zone, page % d->lanes,
@@ -216,6 +218,20 @@ static void end_failed_program(struct drive *d, struct nand_op *op, struct blkde
     req->priv[PRIV_STATUS] = (uint64_t)(int64_t)PS_EIO;
 }
 
+/* False: the zone is given up. The first zones are the last to be. */
+static bool replace_bad(struct drive *d, uint32_t zone)
+{
+    const uint32_t kept = zone < FIRST_ZONES ? 0 : SPARE_KEPT;
+    for (uint32_t lane = 0; lane < d->lanes; lane++) {
+        const bool good = drive_block_is_good(d, *drive_block(d, zone, lane));
+        if (good ? d->spares[lane] < kept : d->spares[lane] <= kept)
+            return false;
+        if (!good)
+            drive_use_spare(d, zone, lane, drive_find_spare(d, lane));
+    }
+    return true;
+}
+
 static void end_erase(struct drive *d, const struct nand_op *op, struct blkdev_req *req)
 {
     const uint32_t zone = nand_tag(d->flash, op->block) - 1;
@@ -224,16 +240,7 @@ static void end_erase(struct drive *d, const struct nand_op *op, struct blkdev_r
         nand_retire(d->flash, op->block);
     if (--z->erasing > 0)
         return;
-    bool given_up = false;
-    for (uint32_t lane = 0; lane < d->lanes && !given_up; lane++) {
-        if (drive_block_is_good(d, *drive_block(d, zone, lane)))
-            given_up = d->spares[lane] < SPARE_KEPT;
-        else if (d->spares[lane] > SPARE_KEPT)
-            drive_use_spare(d, zone, lane, drive_find_spare(d, lane));
-        else
-            given_up = true;
-    }
-    if (given_up) {
+    if (!replace_bad(d, zone)) {
         drive_give_up(d, zone);
         req->priv[PRIV_STATUS] = (uint64_t)(int64_t)PS_EIO;
         return;

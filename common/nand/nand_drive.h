@@ -8,8 +8,9 @@
  * a spare, and the block is retired: the owner sees a slow write. A block whose erase fails is replaced by a
  * spare, but the last spare of a plane is kept for programs: then, and whenever a plane has none left, the
  * zone that is just being erased is given up. Its good blocks become spares, its erase fails, and the zone is
- * retired. So the drive shrinks zone by zone, at erases, when it holds nothing, and writes go on until the
- * last.
+ * retired. So the drive shrinks zone by zone, at erases, when they hold nothing, and writes go on until the
+ * last. The first four zones are given up only when no spare at all is left: owners keep there what they find
+ * the rest by.
  *
  * Pure, single-threaded, on virtual time. Requests complete from nand_drive_step or nand_drive_advance alone.
  * Beside the flash's rules it asserts those of a zoned device (blkdev.h). */

@@ -9,6 +9,8 @@ enum {
     NAND_DRIVE_OPS = 2048, /* at once, of all requests */
     SPARES_LEAST = 3,      /* of each plane */
     SPARE_KEPT = 1,        /* of each plane, for programs that fail */
+    FIRST_ZONES =
+        4, /* given up only when there is no spare at all: where owners keep what they find the rest by */
     NO_BLOCK = 0xffffffff,
 };
 

@@ -168,6 +168,12 @@ void nand_time_redirect(struct nand *n, uint32_t from, uint32_t to)
     }
 }
 
+void nand_set_timing(struct nand *n, const struct nand_timing *timing)
+{
+    assert(nand_next(n) == UINT64_MAX && "nothing is under way");
+    n->config.timing = *timing;
+}
+
 void nand_set_time(struct nand *n, uint64_t now_ns)
 {
     assert(now_ns >= n->now_ns && "time does not go back");
