@@ -12,10 +12,10 @@
  * the caller must not retry it (what the kernel dropped would look durable).
  *
  * Zoned: the device is cut into zones of erase_bytes. In a zone writes are submitted in ascending order
- * without gaps, from its start on, and none crosses its end; before its start is written again all of it is
- * erased. What was not written since is undefined. After a power cut, or an erase or a write that failed, a
- * zone takes no write before it is erased again. An erase that fails retires the zone for good: it reads
- * as zeroes, and takes no write.
+ * without gaps, from its start on (one that goes on in the next zone begins that); before its start is
+ * written again all of it is erased. What was not written since is undefined. After a power cut, or an erase
+ * or a write that failed, a zone takes no write before it is erased again. An erase that fails retires the
+ * zone for good: it reads as zeroes, and takes no write.
  *
  * Implementations: blkdev_uring (files, block devices), blkdev_mem (tests,
  * simulation), nand_drive (simulated flash, zoned); blkdev_fault wraps any of them. */

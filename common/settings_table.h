@@ -75,6 +75,8 @@ enum setting_replication {
       "Percent of segments in use at which background garbage collection starts")                                    \
     X(WEAR_THRESHOLD, wear_threshold, UINT, 0, "1000", 1, 1000000, NULL,                                             \
       "Spread of P/E cycles at which cold data is moved")                                                            \
+    X(OVERPROVISION, overprovision, UINT, 0, "3", 3, 50, NULL,                                                       \
+      "Percent of the pool that hosts can't fill, for collection to work in; at least 8 segments are kept")         \
     X(MEMORY_BUDGET, memory_budget, SIZE, 0, "1G", 128ull << 20, 1ull << 50, NULL,                                    \
       "Memory of all caches, maps and the dedup index together")                                                     \
     X(CONFIG, config, PATH, SETTING_NOT_IN_FILE | SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                              \

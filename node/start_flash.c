@@ -176,6 +176,7 @@ int start_pod(struct node *node, struct ps_error *err)
         .memory_budget = node->as.memory_budget,
         .dedupe = node->as.dedupe_enabled,
         .compression = node->as.compression_enabled,
+        .overprovision_percent = (uint32_t)node->as.overprovision,
         .sha256 = node->as.dedupe_fingerprint == SETTING_FINGERPRINT_SHA256,
         /* A member must answer its peers in time: no burst of first touches may hold it up. */
         .memory = node->as.cluster_enabled ? &large_memory_filled : &large_memory_mmap,

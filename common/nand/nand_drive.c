@@ -146,20 +146,23 @@ static void begin_waiting(struct drive *d)
         begin(d, queue_pop(&d->waiting));
 }
 
-/* The zone's rules, when the request is submitted: later it is carried out in this order. */
+/* The zones' rules, when the request is submitted: later it is carried out in this order. */
 static void check_write(struct drive *d, const struct blkdev_req *req)
 {
-    const uint32_t sectors = req->length / NAND_SECTOR_BYTES;
-    struct zone *z = &d->zones[sector_of(req) / d->zone_sectors];
-    const uint32_t at = (uint32_t)(sector_of(req) % d->zone_sectors);
-    if (z->retired)
-        return;
-    RULE(!z->erasing, "no zone is written while it is erased");
-    RULE(at >= z->written, "a zone is erased before it is written again");
-    RULE(at == z->written, "a zone is written in order, without gaps");
-    RULE(!z->closed, "a zone that was cut off is erased before it is written again");
-    RULE(at + sectors <= d->zone_sectors, "a write stays inside of one zone");
-    z->written += sectors;
+    uint64_t sector = sector_of(req), end = sector + req->length / NAND_SECTOR_BYTES;
+    while (sector < end) {
+        struct zone *z = &d->zones[sector / d->zone_sectors];
+        const uint32_t at = (uint32_t)(sector % d->zone_sectors), left = d->zone_sectors - at;
+        const uint32_t sectors = end - sector < left ? (uint32_t)(end - sector) : left;
+        sector += sectors;
+        if (z->retired)
+            continue;
+        RULE(!z->erasing, "no zone is written while it is erased");
+        RULE(at >= z->written, "a zone is erased before it is written again");
+        RULE(at == z->written, "a zone is written in order, without gaps");
+        RULE(!z->closed, "a zone that was cut off is erased before it is written again");
+        z->written += sectors;
+    }
 }
 
 static int drive_submit(struct blkdev *dev, struct blkdev_req *req)
@@ -201,7 +204,7 @@ static uint32_t lane_of(const struct drive *d, uint32_t zone, uint32_t block)
 /* Order that a kill depends on: the copy is whole, then it is the zone's, then the old block is bad. */
 static void end_failed_program(struct drive *d, struct nand_op *op, struct blkdev_req *req)
 {
-    const uint32_t zone = (uint32_t)(sector_of(req) / d->zone_sectors), old = op->block;
+    const uint32_t zone = nand_tag(d->flash, op->block) - 1, old = op->block;
     const uint32_t lane = lane_of(d, zone, old);
     uint32_t lost;
     for (uint32_t spare; (spare = drive_find_spare(d, lane)) != NO_BLOCK;) {

@@ -219,7 +219,9 @@ static bool use_label(struct pod *pod)
     }
     pod->segment_bytes = l->segment_bytes;
     pod->segment_count = l->segment_count;
-    pod->reserve_segments = l->segment_count * 3 / 100 > 8 ? l->segment_count * 3 / 100 : 8;
+    const uint32_t percent = pod->config.overprovision_percent ? pod->config.overprovision_percent : 3;
+    const uint32_t kept = (uint32_t)((uint64_t)l->segment_count * percent / 100);
+    pod->reserve_segments = kept > 8 ? kept : 8;
     memcpy(pod->name, l->pods[0].name, sizeof pod->name);
     pod->segments = segments_create(l->segment_count, l->segment_bytes, SYSTEM_SEGMENTS);
     return true;
