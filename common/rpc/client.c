@@ -61,7 +61,7 @@ struct rpc_client {
     struct rpc_peer peer;
     uint8_t nonce[RPC_NONCE_BYTES]; /* of the Hello under way */
     bool proof_sent;
-    uint64_t attempt_until_ns, retry_at_ns, backoff_ns, backoff_min_ns, backoff_max_ns;
+    uint64_t attempt_until_ns, retry_at_ns, backoff_ns, backoff_min_ns, backoff_max_ns, keepalive_ns;
     bool refused;
     struct ps_error why; /* the last connection or attempt ended */
 
@@ -307,6 +307,8 @@ static void expire(struct rpc_client *c, uint64_t now_ns)
 static void ready(struct rpc_client *c)
 {
     c->channel.greeted = true;
+    c->channel.keepalive_ns = c->keepalive_ns;
+    rpc_task_wake(&c->channel.task); /* which minds it from now on */
     c->state = CLIENT_READY;
     c->backoff_ns = c->backoff_min_ns;
     arm(c);
@@ -670,6 +672,7 @@ int rpc_client_connect(struct rpc_transport *transport, const struct rpc_client_
     c->backoff_min_ns = config->backoff_min_ns ? config->backoff_min_ns : BACKOFF_MIN_NS;
     c->backoff_max_ns = config->backoff_max_ns ? config->backoff_max_ns : BACKOFF_MAX_NS;
     c->backoff_ns = c->backoff_min_ns;
+    c->keepalive_ns = config->keepalive_ns ? config->keepalive_ns : RPC_KEEPALIVE_NS;
     c->earliest_ns = RPC_NEVER;
     c->next_call = 1;
     c->dial.done = dialled;
@@ -710,6 +713,12 @@ void rpc_client_close(struct rpc_client *c, void (*closed)(void *user), void *us
     if (c->connected)
         rpc_channel_close(&c->channel, PS_ECANCELLED, "closing");
     rpc_task_wake(&c->task);
+}
+
+void rpc_client_reconnect(struct rpc_client *c, const char *why)
+{
+    if (c->state == CLIENT_READY)
+        rpc_channel_close(&c->channel, PS_EDEADLINE, why);
 }
 
 bool rpc_client_refused(const struct rpc_client *c)

@@ -84,6 +84,9 @@ struct rpc_client_config {
     rpc_log log; /* may be NULL */
     void *user;
     uint64_t backoff_min_ns, backoff_max_ns; /* between attempts to connect; 0: 50 ms, 2 s */
+    /* Silence after which the server is pinged; as much again, and another connection is made. A short one is
+     * for short messages: the ping waits behind them. 0: RPC_KEEPALIVE_NS. */
+    uint64_t keepalive_ns;
 };
 
 /* Starts to connect. Errors, with a detail: PS_EINVAL (the endpoint's form), PS_EUNAUTHENTICATED (there are
@@ -103,6 +106,10 @@ int rpc_client_call(struct rpc_client *client, struct rpc_request *request, rpc_
 /* Ends the call with PS_ECANCELLED soon and tells the server, which may have carried
  * it out. Harmless when the callback is under way; not after it. */
 void rpc_client_cancel(struct rpc_client *client, struct rpc_request *request);
+
+/* Gives the connection up, as if it had been lost, and makes another one: for who knows better than its
+ * silence. `why` is for people. Harmless while there is none. */
+void rpc_client_reconnect(struct rpc_client *client, const char *why);
 
 /* The last attempt to connect was refused by the machine itself: nobody listens at the endpoint. False
  * before the first attempt, and while there is a connection. */

@@ -69,6 +69,7 @@ static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats
     out->memory_budget_bytes = stats->memory_budget;
     out->checksum_errors = stats->checksum_errors;
     out->log_seq = stats->log_seq;
+    out->repaired_reads = stats->repaired_reads;
 }
 
 static void fill_pod(struct pod_row *row, const struct services *s)

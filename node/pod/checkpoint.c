@@ -182,9 +182,9 @@ static void make_anchor(struct pod *pod)
     a->log_segment = pod->applied.segment;
     a->log_offset = pod->applied.offset;
     a->log_next = pod->applied.next;
-    a->next_group = pod->next_group;
-    a->next_page = pod->next_page;
-    a->next_image = pod->next_image;
+    a->next_group = pod->log_next.group;
+    a->next_page = pod->log_next.page;
+    a->next_image = pod->log_next.image;
     pod->checkpoint.closing = pod->state == POD_CLOSING;
     a->clean = pod->state == POD_CLOSING && pod->applied_seq == pod->sealed_seq;
     a->run_count = (uint32_t)pod->run_count;

@@ -160,7 +160,10 @@ void copy_in_start(struct pod *pod)
     c->anchor = pod->anchor;
     c->anchor.number++;
     c->anchor.run = pod->run;
-    c->anchor.generation = pod->generation;
+    /* The batches that come must not look like ones of the log that an opening begins after this. */
+    c->anchor.generation = pod->generation > c->description.anchor.generation
+                               ? pod->generation
+                               : c->description.anchor.generation;
     c->anchor.seq = c->anchor.hash = c->anchor.log_epoch = c->anchor.log_run = 0;
     c->anchor.log_segment = c->anchor.log_next = SEGMENT_NONE;
     c->anchor.log_offset = 0;

@@ -416,9 +416,8 @@ static void step_anchor(struct pod *pod)
     pod->applied_hash = a->hash;
     pod->applied_epoch = a->log_epoch;
     pod->applied_run = a->log_run;
-    pod->next_group = a->next_group;
-    pod->next_page = a->next_page;
-    pod->next_image = a->next_image;
+    pod->log_next = (struct log_ids){a->next_group, a->next_page, a->next_image};
+    plan_from(pod, &pod->log_next);
     o->run = o->chunk = 0;
     o->next_chunk = a->run_count ? a->runs[0].first : PLACE_NONE;
     o->step = OPEN_RUN;

@@ -66,6 +66,7 @@ static void make_queues(struct pod *pod)
         &pod->submitted,    &pod->draining,       &pod->waiting,    &pod->reads,        &pod->flushes,
         &pod->done,         &pod->managing,       &pod->managed,    &pod->free_pieces,  &pod->free_waiters,
         &pod->free_fetches, &pod->active_fetches, &pod->free_loads, &pod->active_loads, &pod->parked,
+        &pod->record_reads, &pod->records_read,
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
@@ -445,6 +446,7 @@ static void deliver(struct pod *pod)
         req->cb(req, req->error.status);
     }
     log_read_deliver(pod);
+    repair_deliver(pod);
 }
 
 static bool is_drained(const struct pod *pod)
@@ -454,7 +456,8 @@ static bool is_drained(const struct pod *pod)
            pod->in_flight_count == 0 && list_empty(&pod->active_fetches) && list_empty(&pod->active_loads) &&
            list_empty(&pod->parked) && follow_is_quiet(pod) && !restart_holds_log(pod) &&
            anchor_writer_is_idle(pod) && pod->log_reading == 0 && list_empty(&pod->log_reads) &&
-           copy_out_is_quiet(pod) && copy_in_is_quiet(pod) && zones_are_quiet(pod);
+           list_empty(&pod->record_reads) && list_empty(&pod->records_read) && copy_out_is_quiet(pod) &&
+           copy_in_is_quiet(pod) && zones_are_quiet(pod);
 }
 
 static void abandon_turn(struct pod *pod)
@@ -495,6 +498,7 @@ static void serve_turn(struct pod *pod)
     if (batch_may_ship(pod) && !pod->failed)
         batch_ship(pod);
     role_turn(pod);
+    repair_turn(pod);
     read_turn(pod);
     checkpoint_turn(pod);
     copy_out_turn(pod);

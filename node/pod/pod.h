@@ -222,7 +222,8 @@ struct pod_stats {
     bool dedup_index_loading;
     uint64_t memory_bytes, memory_budget;
     uint64_t checksum_errors;
-    uint64_t log_seq; /* last applied batch */
+    uint64_t repaired_reads; /* since start: served with another member's record */
+    uint64_t log_seq;        /* last applied batch */
     enum pod_role role;
     bool failed; /* a device failed: reads only */
     char failure[128];

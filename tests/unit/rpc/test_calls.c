@@ -572,6 +572,46 @@ static void a_silent_peer_is_pinged_and_then_given_up_by_both(void **state)
     rpc_mem_cut(w->net, "node", "host", false);
 }
 
+/* Calls time out on it, one after the other, until there is another connection. */
+static void an_impatient_client_replaces_a_connection_without_answers(void **state)
+{
+    struct rpc_world *w = *state;
+    struct rpc_client *client = NULL;
+    struct outcome o = {0}, idle = {0};
+    struct ps_error err;
+    const struct rpc_client_config config = {
+        .endpoint = WORLD_ENDPOINT,
+        .identity = {.name = "impatient", .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_CLIENT},
+        .keepalive_ns = 750 * MS};
+    world_stop_client(w);
+    assert_int_equal(rpc_client_connect(w->host, &config, &client, &err), 0);
+    w->client = client;
+    world_run(w, 30 * SECOND); /* idle, but alive */
+    idle.request.timeout_ns = RPC_TIMEOUT_NONE;
+    call_get(w, &idle);
+    world_run(w, 100 * MS);
+    rpc_mem_cut(w->net, "node", "host", true);
+    world_run(w, 700 * MS);
+    assert_non_null(rpc_client_peer(w->client));
+    assert_int_equal(idle.answers, 0);
+    world_run(w, 900 * MS);
+    assert_null(rpc_client_peer(w->client));
+    assert_int_equal(idle.status, PS_EUNAVAILABLE);
+    rpc_mem_cut(w->net, "node", "host", false);
+    world_run(w, 6 * SECOND);
+    assert_non_null(rpc_client_peer(w->client));
+    /* Whoever knows better does not wait for it. */
+    call_get(w, &o);
+    world_run(w, 10 * MS);
+    rpc_client_reconnect(w->client, "its other connection is gone");
+    world_run(w, 10 * MS);
+    assert_int_equal(o.status, PS_EUNAVAILABLE);
+    assert_null(rpc_client_peer(w->client));
+    rpc_client_reconnect(w->client, "there is none");
+    world_run(w, 1 * SECOND);
+    assert_non_null(rpc_client_peer(w->client));
+}
+
 /* The payload stays lent until the transport gives it back: the callback must not come before. */
 static void a_payload_under_way_delays_the_end_of_its_call(void **state)
 {
@@ -696,6 +736,7 @@ int main(void)
         IN_WORLD(a_patient_call_still_has_its_deadline),
         IN_WORLD(a_server_that_never_greets_is_given_up),
         IN_WORLD(a_silent_peer_is_pinged_and_then_given_up_by_both),
+        IN_WORLD(an_impatient_client_replaces_a_connection_without_answers),
         IN_WORLD(a_payload_under_way_delays_the_end_of_its_call),
         IN_WORLD(another_cluster_is_refused_and_told_why),
         IN_WORLD(one_connection_too_many_is_sent_away),
