@@ -78,6 +78,16 @@ void stop_catalog_service(struct node *node)
 
 /* ---- flash */
 
+static void log_simulated(const struct blkdev *flash)
+{
+    struct nand_health health;
+    nand_drive_health(nand_file_drive(flash), &health);
+    log_warn("main", "simulated flash is for tests: it does not outlive a crash of the host",
+             LOG_S("device", flash->name), LOG_U("used_percent", health.used_percent),
+             LOG_U("spare_percent", health.spare_percent), LOG_U("retired_zones", health.retired_zones),
+             LOG_U("media_errors", health.media_errors));
+}
+
 static int open_device(struct node *node, const struct blkdev_spec *spec, struct ps_error *err)
 {
     const bool simulated = spec->kind == BLKDEV_KIND_SIM;
@@ -89,8 +99,7 @@ static int open_device(struct node *node, const struct blkdev_spec *spec, struct
              LOG_U("size_bytes", node->flash->geometry.size_bytes),
              LOG_S("engine", simulated ? "simulated" : blkdev_uring_engine(node->flash)));
     if (simulated)
-        log_warn("main", "simulated flash is for tests: it does not outlive a crash of the host",
-                 LOG_S("device", node->flash->name));
+        log_simulated(node->flash);
     return 0;
 }
 

@@ -386,6 +386,8 @@ int nand_drive_create(struct nand *flash, const char *name, struct blkdev **out,
     d->flash = flash;
     d->g = &nand_config(flash)->geometry;
     int rc = lay_out(d, err);
+    if (rc == 0 && nand_config(flash)->partial_programs < d->page_sectors)
+        rc = ps_error_set(err, PS_EDAMAGED, "the simulated flash is none that a drive is made of");
     if (rc == 0 && is_new(d) && !drive_assign(d))
         rc = ps_error_set(err, PS_EDAMAGED, "too many blocks of the simulated flash are bad");
     if (rc == 0 && !drive_look(d))

@@ -18,6 +18,8 @@ struct segment {
 
 struct segments {
     uint32_t count, bytes, free, cursor;
+    uint32_t erased;   /* of the free ones */
+    bool told;         /* something of wear or erase: else all are alike */
     uint64_t keep_log; /* batches from here on are kept */
     struct segment s[];
 };
@@ -55,6 +57,7 @@ static uint32_t take(struct segments *s, uint32_t i, enum segment_state state)
     s->s[i].state = (uint8_t)state;
     s->s[i].live = 0;
     s->free--;
+    s->erased -= s->s[i].erased;
     s->cursor = i + 1;
     return i;
 }
@@ -75,6 +78,8 @@ static uint32_t choose(const struct segments *s, bool worn)
         const uint32_t i = (s->cursor + n) % s->count;
         if (available(&s->s[i]) && (best == SEGMENT_NONE || is_better(&s->s[i], &s->s[best], worn)))
             best = i;
+        if (best != SEGMENT_NONE && !s->told)
+            break;
     }
     return best;
 }
@@ -104,6 +109,7 @@ void segments_untake(struct segments *s, uint32_t index)
     seg->taken = seg->open = false;
     seg->state = SEGMENT_FREE;
     s->free++;
+    s->erased += seg->erased;
 }
 
 void segments_add_live(struct segments *s, uint32_t index, int64_t bytes)
@@ -295,6 +301,7 @@ uint64_t segments_last_seq(const struct segments *s, uint32_t index)
 void segments_set_wear(struct segments *s, uint32_t index, uint32_t pe_cycles)
 {
     s->s[index].wear = pe_cycles;
+    s->told = true;
 }
 
 uint32_t segments_wear(const struct segments *s, uint32_t index)
@@ -304,7 +311,11 @@ uint32_t segments_wear(const struct segments *s, uint32_t index)
 
 void segments_set_erased(struct segments *s, uint32_t index, bool erased)
 {
-    s->s[index].erased = erased;
+    struct segment *seg = &s->s[index];
+    if (available(seg))
+        s->erased += (uint32_t)erased - seg->erased;
+    seg->erased = erased;
+    s->told = true;
 }
 
 bool segments_is_erased(const struct segments *s, uint32_t index)
@@ -314,17 +325,17 @@ bool segments_is_erased(const struct segments *s, uint32_t index)
 
 uint32_t segments_to_erase(const struct segments *s, uint32_t ahead)
 {
-    uint32_t erased = 0, best = SEGMENT_NONE;
-    for (uint32_t n = 0; n < s->count && erased < ahead; n++) {
+    uint32_t best = SEGMENT_NONE;
+    if (s->erased >= ahead || s->erased == s->free)
+        return SEGMENT_NONE;
+    for (uint32_t n = 0; n < s->count; n++) {
         const uint32_t i = (s->cursor + n) % s->count;
         const struct segment *seg = &s->s[i];
-        if (!available(seg))
-            continue;
-        erased += seg->erased;
-        if (!seg->erased && (best == SEGMENT_NONE || seg->wear < s->s[best].wear))
+        if (available(seg) && !seg->erased && (best == SEGMENT_NONE || seg->wear < s->s[best].wear))
             best = i;
     }
-    return erased < ahead ? best : SEGMENT_NONE;
+    assert(best != SEGMENT_NONE);
+    return best;
 }
 
 void segments_retire(struct segments *s, uint32_t index)
@@ -332,6 +343,7 @@ void segments_retire(struct segments *s, uint32_t index)
     assert(available(&s->s[index]));
     s->s[index].state = SEGMENT_RETIRED;
     s->free--;
+    s->erased -= s->s[index].erased;
 }
 
 static bool wears(const struct segment *seg)

@@ -26,14 +26,6 @@ static void rig_init(struct rig *rig, uint64_t seed)
     };
 }
 
-void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed)
-{
-    const struct blkdev_mem_options options = {.size_bytes = device_bytes, .max_io_bytes = 1 << 20};
-    rig_init(rig, seed);
-    rig->mem = rig->dev = blkdev_mem_create(&options);
-    assert_non_null(rig->mem);
-}
-
 void rig_flash_config(struct nand_config *out)
 {
     nand_config_default(out);
@@ -64,6 +56,19 @@ void rig_create_on_flash(struct rig *rig, uint64_t device_bytes, uint64_t seed,
     assert_int_equal(nand_open(rig->area, rig->area_bytes, &nand, NULL), 0);
     assert_int_equal(nand_drive_create(nand, "flash", &rig->mem, NULL), 0);
     rig->dev = rig->mem;
+}
+
+void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed)
+{
+    const struct blkdev_mem_options options = {.size_bytes = device_bytes, .max_io_bytes = 1 << 20};
+    const char *device = getenv("PS_RIG_DEVICE");
+    if (device && strcmp(device, "flash") == 0) {
+        rig_create_on_flash(rig, device_bytes, seed, NULL);
+        return;
+    }
+    rig_init(rig, seed);
+    rig->mem = rig->dev = blkdev_mem_create(&options);
+    assert_non_null(rig->mem);
 }
 
 size_t rig_pending(const struct rig *rig)
@@ -143,6 +148,9 @@ int rig_open(struct rig *rig)
 
 void rig_crash(struct rig *rig, enum blkdev_mem_cut mode)
 {
+    /* On flash another mode is another moment. */
+    for (int i = 0; rig->area && i < (int)mode; i++)
+        (void)prng_next(&rig->prng);
     if (rig->area)
         nand_drive_power_cut(rig->mem, &rig->prng);
     else

@@ -30,6 +30,8 @@ struct rig {
     void *beside_user;
 };
 
+/* On a device in memory; on simulated flash if the environment has PS_RIG_DEVICE=flash: CTest runs some tests
+ * on both. */
 void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed);
 /* The same on a drive of simulated flash, whose segments are its zones; `flash` NULL: without failures. A
  * crash then tears what is under way, whatever the mode, and requests complete in the flash's order. */

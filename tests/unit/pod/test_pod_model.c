@@ -5,8 +5,6 @@
  * then; afterwards each sector must hold what the last acknowledged write to it
  * left, or something that was written there later and not acknowledged.
  *
- * Built twice: on a device in memory, and on simulated flash (ON_FLASH).
- *
  *   test_pod_model [FIRST_SEED [SEEDS [ROUNDS]]] */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -504,11 +502,7 @@ static void manage_round(struct model *m)
 static void run_seed(uint64_t seed)
 {
     struct model *m = calloc(1, sizeof *m);
-#ifdef ON_FLASH
-    rig_create_on_flash(&m->rig, 768ull * MIB, seed, NULL);
-#else
     rig_create(&m->rig, 768ull * MIB, seed);
-#endif
     m->rig.random = seed % 4 != 0;
     m->rig.config.dedupe = seed % 5 != 1;
     m->rig.config.compression = seed % 7 != 2;

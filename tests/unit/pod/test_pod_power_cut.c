@@ -3,10 +3,7 @@
  * POD_ATOMIC_BYTES and a change of images took effect wholly or not at all, and the pool is consistent.
  *
  *   test_pod_power_cut [FIRST [LAST [STRIDE [MODE]]]]   all modes in turn without MODE; "0 0 1" for every cut
- * there is
- *
- * Built twice: on a device in memory, and on simulated flash (ON_FLASH), where a mode is just another moment.
- */
+ * there is */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -403,11 +400,7 @@ static void check_after_cut(struct play *p, const struct step *s)
 /* Plays until the cut; false: the script ended before. */
 static bool play(struct play *p, uint64_t cut, enum blkdev_mem_cut mode, bool random)
 {
-#ifdef ON_FLASH
-    rig_create_on_flash(&p->rig, 64 * MIB, cut * BLKDEV_MEM_CUTS + (uint64_t)mode, NULL);
-#else
     rig_create(&p->rig, 64 * MIB, cut);
-#endif
     p->rig.random = random;
     p->rig.cut_after = cut;
     for (int i = 0; i < IMAGES; i++)
