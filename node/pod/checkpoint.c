@@ -331,7 +331,7 @@ void checkpoint_anchor_turn(struct pod *pod)
         .buf = cp->anchor_buf,
     };
     pod->metadata_programmed += ANCHOR_BYTES;
-    const int rc = blkdev_submit(pod->dev, req, anchor_done);
+    const int rc = zones_write(pod, req, anchor_done);
     if (rc)
         fail(pod, "the anchor", rc);
 }
@@ -373,7 +373,7 @@ static void write_chunks(struct pod *pod)
         cr->busy = true;
         cr->req =
             (struct blkdev_req){.op = BLKDEV_WRITE, .offset = c->addr, .length = c->used, .buf = c->buf};
-        const int rc = blkdev_submit(pod->dev, &cr->req, chunk_done);
+        const int rc = zones_write(pod, &cr->req, chunk_done);
         if (rc) {
             cr->busy = false;
             fail(pod, "a write", rc);

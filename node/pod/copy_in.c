@@ -133,7 +133,7 @@ static void submit_anchor(struct copy_in *c, blkdev_cb cb)
                                  .length = ANCHOR_BYTES,
                                  .buf = c->anchor_buf};
     c->busy = true;
-    const int rc = blkdev_submit(pod->dev, &c->req, cb);
+    const int rc = zones_write(pod, &c->req, cb);
     if (rc) {
         c->busy = false;
         failed(c, "the anchor of", rc);
@@ -265,7 +265,7 @@ int pod_copy_in_piece(struct pod *pod, const void *message, size_t bytes, struct
                                  .offset = segment_addr(pod, piece.segment) + piece.offset,
                                  .length = piece.bytes,
                                  .buf = s->buf};
-    const int submitted = blkdev_submit(pod->dev, &s->req, piece_written);
+    const int submitted = zones_write(pod, &s->req, piece_written);
     if (submitted) {
         s->busy = false;
         failed(c, "writing", submitted);

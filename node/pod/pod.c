@@ -134,6 +134,7 @@ static void make_parts(struct pod *pod)
     anchor_writer_init(pod);
     follow_init(pod);
     log_read_init(pod);
+    zones_init(pod);
     pod->role = pod_is_replicated(pod) ? POD_STANDBY : POD_ALONE;
     pod->commit_seq = pod_is_replicated(pod) ? 0 : UINT64_MAX;
     pod->limit_free = UINT64_MAX;
@@ -456,7 +457,7 @@ static bool is_drained(const struct pod *pod)
            list_empty(&pod->parked) && follow_is_quiet(pod) && !restart_holds_log(pod) &&
            anchor_writer_is_idle(pod) && pod->log_reading == 0 && list_empty(&pod->log_reads) &&
            list_empty(&pod->record_reads) && list_empty(&pod->records_read) && copy_out_is_quiet(pod) &&
-           copy_in_is_quiet(pod);
+           copy_in_is_quiet(pod) && zones_are_quiet(pod);
 }
 
 static void abandon_turn(struct pod *pod)
@@ -503,6 +504,7 @@ static void serve_turn(struct pod *pod)
     copy_out_turn(pod);
     anchor_writer_turn(pod);
     index_load_turn(pod);
+    zones_turn(pod);
 }
 
 uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
@@ -552,7 +554,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     if (pod->segments) {
         struct segments_stats s;
         segments_stats(pod->segments, &s);
-        out->capacity = (uint64_t)(s.count - s.system) * pod->segment_bytes;
+        out->capacity = (uint64_t)(s.count - s.system - s.retired) * pod->segment_bytes;
         out->free_bytes = (uint64_t)s.free * pod->segment_bytes;
         out->reserve_bytes = (uint64_t)pod->reserve_segments * pod->segment_bytes;
         out->stored_bytes = s.live_log;

@@ -338,6 +338,15 @@ struct anchor_writer {
     } adopt;
 };
 
+/* ---- erases of a zoned device */
+
+struct zones {
+    struct pod *pod;
+    struct blkdev_req *waiting, **last; /* writes, for their segment's erase */
+    struct blkdev_req req;
+    uint32_t segment; /* being erased; SEGMENT_NONE */
+};
+
 enum pod_state {
     POD_OPENING,
     POD_SERVING,
@@ -445,6 +454,7 @@ struct pod {
     struct follow follow;
     struct log_restart restart;
     struct anchor_writer anchor_writer;
+    struct zones zones;
     struct log_index *log_index; /* NULL: the pod stands alone */
     struct recalled *recalled;   /* batches that a start found, until the index knows them */
     struct log_id recalled_end;
@@ -559,6 +569,17 @@ void anchor_writer_init(struct pod *pod);
 void anchor_writer_free(struct pod *pod);
 void anchor_writer_turn(struct pod *pod);
 bool anchor_writer_is_idle(const struct pod *pod);
+
+/* zones.c */
+void zones_init(struct pod *pod);
+/* Asks the device for the wear of each segment, and retires those that it has retired. */
+void zones_look(struct pod *pod);
+void zones_turn(struct pod *pod);
+/* As blkdev_submit, for writes: on a zoned device behind the erase that the write needs. */
+int zones_write(struct pod *pod, struct blkdev_req *req, blkdev_cb cb);
+/* Enough free segments are erased, or there are no more; else they are being erased. */
+bool zones_are_ready(struct pod *pod);
+bool zones_are_quiet(const struct pod *pod);
 
 /* role.c */
 void role_park(struct pod *pod, struct pod_io *io);
