@@ -173,7 +173,7 @@ struct fetch {
     uint64_t group;
     struct place place;
     struct list_node waiters;
-    uint8_t wanted, all; /* slots to decode into the cache; those that the record has */
+    uint8_t wanted, all; /* slots to decode into the cache; those that lived when it began */
     uint8_t *buf;
     uint32_t skip; /* bytes before the record in buf */
     struct blkdev_req req;
