@@ -62,7 +62,7 @@ bool log_is_full(struct pod *pod)
     if (pod->open || pod->in_flight_count || log_has_room(pod) || checkpoint_busy(pod))
         return false;
     log_retain_trim(pod);
-    return segments_dead(pod->segments, pod->applied_seq) == 0;
+    return segments_dead(pod->segments, pod->applied_seq) == 0 && !collect_helps(pod);
 }
 
 /* Kept free for what sealing adds: spaces, counters, next ids. */
@@ -229,6 +229,7 @@ struct position log_place(struct pod *pod, uint32_t total)
         segments_use(pod->segments, pod->tail.segment);
     const struct position at = pod->tail;
     pod->tail.offset += total;
+    collect_logged(pod, total);
     return at;
 }
 
