@@ -370,7 +370,8 @@ void segments_stats(const struct segments *s, struct segments_stats *out)
             out->used_log += s->bytes;
         } else if (seg->state == SEGMENT_META) {
             out->meta++;
-            out->live_meta += seg->live;
+            /* A record that pages share counts for each of them. */
+            out->live_meta += seg->live < s->bytes ? seg->live : s->bytes;
             out->used_meta += s->bytes;
         } else if (is_data(seg)) {
             out->moved++;

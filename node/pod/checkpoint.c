@@ -408,7 +408,9 @@ static bool is_due(const struct pod *pod)
     const struct checkpoint *cp = &pod->checkpoint;
     struct meta_stats meta;
     meta_stats(pod->meta, &meta);
-    return cp->wanted || pod->log_bytes >= CHECKPOINT_LOG_BYTES || meta.changed_slots >= CHECKPOINT_CHANGES ||
+    const uint64_t log_bytes =
+        pod->config.checkpoint_log_bytes ? pod->config.checkpoint_log_bytes : CHECKPOINT_LOG_BYTES;
+    return cp->wanted || pod->log_bytes >= log_bytes || meta.changed_slots >= CHECKPOINT_CHANGES ||
            (pod->log_bytes && pod->now_ns - cp->last_ns >= CHECKPOINT_IDLE_NS && pod->in_flight_count == 0);
 }
 

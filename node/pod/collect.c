@@ -65,7 +65,7 @@ static bool would_help(const struct collect *c, uint32_t room)
     if (c->blocked)
         return false;
     const uint64_t gain =
-        segments_gain(pod->segments, pod->anchor.seq, pod->segment_bytes / COLLECT_LEAST_GAIN);
+        segments_gain(pod->segments, pod->applied_seq, pod->segment_bytes / COLLECT_LEAST_GAIN);
     return gain >= (uint64_t)(c->levels.reserve - room + 2) * pod->segment_bytes;
 }
 
@@ -203,6 +203,8 @@ static bool choose(struct collect *c)
     const uint32_t segment = segments_best(pod->segments, pod->anchor.seq, score, c);
     c->nothing = segment == SEGMENT_NONE;
     if (c->nothing) {
+        if (is_little(c) && segments_best(pod->segments, pod->applied_seq, score, c) != SEGMENT_NONE)
+            checkpoint_want(pod);
         pod->events++; /* whoever waited for it */
         return false;
     }

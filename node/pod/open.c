@@ -443,8 +443,10 @@ static void restore_slot(void *user, struct meta_key key, uint64_t value)
     struct pod *pod = user;
     const uint64_t index = key.v & ~(0xfull << 60);
     if (meta_kind_of(key) == META_SEG) {
+        /* Metadata's live bytes are counted anew: records that pages share count for each of these. */
+        const bool meta = value >> 60 == SEGMENT_META;
         if (index < SYSTEM_SEGMENTS || index >= pod->segment_count || value >> 60 >= SEGMENT_STATES ||
-            value >> 60 == SEGMENT_SYSTEM || (uint32_t)value > pod->segment_bytes)
+            value >> 60 == SEGMENT_SYSTEM || (!meta && (uint32_t)value > pod->segment_bytes))
             damaged(pod, "an impossible segment");
         else
             segments_restore(pod->segments, (uint32_t)index, value);

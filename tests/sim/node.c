@@ -202,6 +202,9 @@ void node_start(struct node *n)
                 .dedupe = true,
                 .compression = true,
                 .segment_bytes = SEGMENT_BYTES,
+                /* Collection goes on all the time, but for some. */
+                .gc_threshold = w->scenario->seed % 4 ? 1 : 0,
+                .checkpoint_log_bytes = w->scenario->seed % 3 ? SEGMENT_BYTES : 0,
                 .seed = {n->index + 1 + SIM_NODES_MAX * n->stores, w->scenario->seed},
                 .pod_id = {1, 2, 3},
                 .event = pod_event,

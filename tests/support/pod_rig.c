@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/pod/pod_impl.h"
 #include "tests/support/pod_check.h"
 
 void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed)
@@ -37,12 +38,27 @@ void rig_destroy(struct rig *rig)
     blkdev_destroy(rig->mem);
 }
 
+static void squeeze(struct rig *rig)
+{
+    struct segments *s = rig->pod->segments;
+    const uint32_t leave = rig->leave_segments;
+    if (!leave || !s || rig->pod->state != POD_SERVING)
+        return;
+    while (segments_free(s) < leave && rig->squeezed_count)
+        segments_untake(s, rig->squeezed[--rig->squeezed_count]);
+    while (segments_free(s) > leave) {
+        assert_true(rig->squeezed_count < sizeof rig->squeezed / sizeof rig->squeezed[0]);
+        rig->squeezed[rig->squeezed_count++] = segments_take(s, SEGMENT_META);
+    }
+}
+
 bool rig_step(struct rig *rig)
 {
     if (rig->dead)
         return false;
     if (rig->beside)
         rig->beside(rig->beside_user);
+    squeeze(rig);
     rig->now_ns += 1000;
     (void)pod_turn(rig->pod, rig->now_ns);
     if (blkdev_mem_pending(rig->mem) == 0)
@@ -80,6 +96,7 @@ static void on_open(void *user, int status, struct pod *pod)
 int rig_open(struct rig *rig)
 {
     rig->opened = rig->dead = false;
+    rig->squeezed_count = 0;
     rig->error = (struct ps_error){0};
     const int rc = pod_open(rig->dev, &rig->config, POD_FORMAT_BLANK, on_open, rig, &rig->error, &rig->pod);
     if (rc)
