@@ -230,6 +230,8 @@ static void add(struct sim_result *total, const struct sim_result *r)
     total->rotten += r->rotten;
     total->full += r->full;
     total->lost_to_damage += r->lost_to_damage;
+    total->collected += r->collected;
+    total->moved_bytes += r->moved_bytes;
 }
 
 static double cpu_seconds(void)
@@ -247,19 +249,19 @@ static double cpu_seconds(void)
 
 static void print_total(uint64_t runs, uint64_t failed, const struct sim_result *t)
 {
-    (void)printf("%" PRIu64 " runs, %.0f cluster-seconds, %" PRIu64 " events in %.1f s of CPU: %" PRIu64
-                 " writes, %" PRIu64 " reads, %" PRIu64 " unanswered; %" PRIu64 " primaries, %" PRIu64
-                 " crashes, %" PRIu64 " cuts, %" PRIu64 " pauses, %" PRIu64 " stalls, %" PRIu64
-                 " mediator outages, %" PRIu64 " pre-elections, %" PRIu64
-                 " changes without mediator; %" PRIu64 " full copies, %" PRIu64 " promotions, %" PRIu64
-                 " primaries that yielded, %" PRIu64 " moves to the preferred, %" PRIu64
-                 " mediators replaced, %" PRIu64 " disks replaced, %" PRIu64 " disk failures, %" PRIu64
-                 " bits rotten (%" PRIu64 " runs lost data to it), %" PRIu64 " times full; %" PRIu64
-                 " failed\n",
-                 runs, (double)t->virtual_ns / 1e9, t->events, cpu_seconds(), t->writes, t->reads,
-                 t->unanswered, t->leads, t->crashes, t->cuts, t->pauses, t->stalls, t->mediator_outages,
-                 t->elections, t->alone, t->copies, t->promotions, t->yields, t->moves, t->mediators,
-                 t->replaced, t->disk_failures, t->rotten, t->lost_to_damage, t->full, failed);
+    (void)printf(
+        "%" PRIu64 " runs, %.0f cluster-seconds, %" PRIu64 " events in %.1f s of CPU: %" PRIu64
+        " writes, %" PRIu64 " reads, %" PRIu64 " unanswered; %" PRIu64 " primaries, %" PRIu64
+        " crashes, %" PRIu64 " cuts, %" PRIu64 " pauses, %" PRIu64 " stalls, %" PRIu64
+        " mediator outages, %" PRIu64 " pre-elections, %" PRIu64 " changes without mediator; %" PRIu64
+        " full copies, %" PRIu64 " promotions, %" PRIu64 " primaries that yielded, %" PRIu64
+        " moves to the preferred, %" PRIu64 " mediators replaced, %" PRIu64 " disks replaced, %" PRIu64
+        " disk failures, %" PRIu64 " bits rotten (%" PRIu64 " runs lost data to it), %" PRIu64
+        " times full; %" PRIu64 " segments collected, %" PRIu64 " KiB moved; %" PRIu64 " failed\n",
+        runs, (double)t->virtual_ns / 1e9, t->events, cpu_seconds(), t->writes, t->reads, t->unanswered,
+        t->leads, t->crashes, t->cuts, t->pauses, t->stalls, t->mediator_outages, t->elections, t->alone,
+        t->copies, t->promotions, t->yields, t->moves, t->mediators, t->replaced, t->disk_failures, t->rotten,
+        t->lost_to_damage, t->full, t->collected, t->moved_bytes >> 10, failed);
 }
 
 /* The end of what it does, without what hosts did in vain or without trouble. */
