@@ -18,9 +18,13 @@ void collect_init(struct pod *pod)
     c->victim = SEGMENT_NONE;
     c->streams[0].segment = c->streams[1].segment = SEGMENT_NONE;
     c->window = aligned_alloc(BLKDEV_ALIGN, COLLECT_READ_BYTES);
-    c->chunk_buf = aligned_alloc(BLKDEV_ALIGN, MOVED_CHUNK_BYTES);
     c->work = aligned_alloc(BLKDEV_ALIGN, RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES);
-    assert(c->window && c->chunk_buf && c->work && "out of memory at start");
+    assert(c->window && c->work && "out of memory at start");
+    for (int i = 0; i < 2; i++) {
+        c->chunks[i].c = c;
+        c->chunks[i].buf = aligned_alloc(BLKDEV_ALIGN, MOVED_CHUNK_BYTES);
+        assert(c->chunks[i].buf && "out of memory at start");
+    }
     pod->collect = c;
 }
 
@@ -28,7 +32,8 @@ void collect_free(struct pod *pod)
 {
     struct collect *c = pod->collect;
     free(c->window);
-    free(c->chunk_buf);
+    free(c->chunks[0].buf);
+    free(c->chunks[1].buf);
     free(c->work);
     free(c);
     pod->collect = NULL;
@@ -45,7 +50,8 @@ void collect_start(struct pod *pod)
 
 bool collect_is_quiet(const struct pod *pod)
 {
-    return !pod->collect->reading && pod->collect->chunk_state != CHUNK_WRITING;
+    const struct collect *c = pod->collect;
+    return !c->reading && c->chunks[0].state != CHUNK_WRITING && c->chunks[1].state != CHUNK_WRITING;
 }
 
 /* ---- room */
@@ -131,13 +137,21 @@ uint32_t collect_floor(const struct pod *pod)
 
 /* ---- pace */
 
+static bool is_at_work(const struct collect *c)
+{
+    return c->victim != SEGMENT_NONE && !c->blocked;
+}
+
 void collect_logged(struct pod *pod, uint32_t bytes)
 {
     struct collect *c = pod->collect;
     c->logged += bytes;
     c->credit += (int64_t)((uint64_t)bytes * collect_ratio(&c->levels, c->room) / 1000);
-    if (c->credit > COLLECT_DEBT_BYTES)
-        c->credit = COLLECT_DEBT_BYTES;
+    /* What was written before the hosts were held back counts, too; but nothing is owed by one that has
+     * nothing to do. */
+    const int64_t most = is_at_work(c) ? COLLECT_OWED_MOST : COLLECT_DEBT_BYTES;
+    if (c->credit > most)
+        c->credit = most;
 }
 
 static void pass_time(struct collect *c)
@@ -156,11 +170,6 @@ static void pass_time(struct collect *c)
 static bool may_move(const struct collect *c)
 {
     return c->credit > 0 || c->room <= c->levels.reserve;
-}
-
-static bool is_at_work(const struct collect *c)
-{
-    return c->victim != SEGMENT_NONE && !c->blocked;
 }
 
 static void tell_limit(struct collect *c, const char *what)
@@ -232,7 +241,7 @@ void collect_turn(struct pod *pod)
     if (is_outdated(c))
         count(c);
     pass_time(c);
-    chunk_turn(c);
+    chunks_turn(c);
     const int64_t before = c->credit;
     int steps = 0;
     while (may_move(c) && before - c->credit < STEP_BYTES && step(c))
@@ -261,8 +270,8 @@ uint64_t collect_open_bytes(const struct pod *pod)
     uint64_t bytes = 0;
     for (int i = 0; i < 2; i++) {
         const struct collect_stream *s = &pod->collect->streams[i];
-        if (s->segment != SEGMENT_NONE && s->offset > 0)
-            bytes += pod->segment_bytes - s->offset;
+        if (s->segment != SEGMENT_NONE && s->next > 0)
+            bytes += pod->segment_bytes - s->next;
     }
     return bytes;
 }
@@ -271,6 +280,6 @@ uint32_t collect_written(const struct pod *pod, uint32_t segment)
 {
     for (int i = 0; i < 2; i++)
         if (pod->collect->streams[i].segment == segment)
-            return pod->collect->streams[i].offset;
+            return pod->collect->streams[i].written;
     return pod->segment_bytes;
 }

@@ -18,6 +18,7 @@
 enum {
     COLLECT_READ_BYTES = 256 * 1024,
     COLLECT_DEBT_BYTES = 2 << 20, /* to be moved, behind which hosts wait */
+    COLLECT_OWED_MOST = 64 << 20,
 };
 _Static_assert((int)COLLECT_READ_BYTES >= (int)MOVED_CHUNK_BYTES &&
                    (int)COLLECT_READ_BYTES >= (int)BATCH_PAYLOAD_AT + (int)BLKDEV_ALIGN,
@@ -47,7 +48,21 @@ enum chunk_state {
 
 /* Where chunks go, by temperature. */
 struct collect_stream {
-    uint32_t segment, offset; /* SEGMENT_NONE: none is open */
+    uint32_t segment; /* SEGMENT_NONE: none is open */
+    uint32_t next;    /* where the next chunk begins */
+    uint32_t written; /* before here all is in flash, and L2P may name it */
+};
+
+struct collect_chunk {
+    struct collect *c;
+    enum chunk_state state;
+    struct collect_stream *stream;
+    uint32_t at; /* where it begins */
+    struct moved_writer writer;
+    uint8_t *buf;
+    struct move moves[MOVED_RECORDS_MAX];
+    uint32_t move_next;
+    struct blkdev_req req;
 };
 
 struct collect {
@@ -84,13 +99,9 @@ struct collect {
     struct blkdev_req read;
 
     struct collect_stream streams[2];
-    struct collect_stream *stream; /* of the chunk */
-    enum chunk_state chunk_state;
-    struct moved_writer chunk;
-    uint8_t *chunk_buf, *work;
-    struct move moves[MOVED_RECORDS_MAX];
-    uint32_t move_next;
-    struct blkdev_req write;
+    struct collect_chunk chunks[2]; /* one is filled while the other is written */
+    unsigned filled, drained;       /* the next to be */
+    uint8_t *work;
 };
 
 /* Begins with the segment. */
@@ -99,7 +110,11 @@ void victim_begin(struct collect *c, uint32_t segment);
 bool victim_step(struct collect *c);
 /* Gives it up; no request is under way. */
 void victim_drop(struct collect *c);
-/* What is written becomes what is so. */
-void chunk_turn(struct collect *c);
+/* What is written becomes what is so, in order. */
+void chunks_turn(struct collect *c);
+static inline bool chunks_are_empty(const struct collect *c)
+{
+    return c->chunks[0].state == CHUNK_EMPTY && c->chunks[1].state == CHUNK_EMPTY;
+}
 
 #endif

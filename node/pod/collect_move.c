@@ -158,72 +158,85 @@ static void look_ahead(struct collect *c)
 
 static void write_done(struct blkdev_req *req, int status)
 {
-    struct collect *c = container_of(req, struct collect, write);
-    c->pod->again = true;
-    if (status) {
-        c->chunk_state = CHUNK_EMPTY;
-        pod_fail(c->pod, "writing for garbage collection failed: %s", ps_status_text(status));
-        return;
-    }
-    c->stream->offset += req->length;
-    c->chunk_state = CHUNK_MOVING;
-    c->move_next = 0;
+    struct collect_chunk *k = container_of(req, struct collect_chunk, req);
+    struct pod *pod = k->c->pod;
+    pod->again = true;
+    k->state = status ? CHUNK_EMPTY : CHUNK_MOVING;
+    k->move_next = 0;
+    if (status)
+        pod_fail(pod, "writing for garbage collection failed: %s", ps_status_text(status));
 }
 
 static void write_chunk(struct collect *c)
 {
     struct pod *pod = c->pod;
-    const uint32_t bytes = moved_seal(&c->chunk, get_le64(pod->anchor.pod));
-    if (c->stream->offset == 0)
-        segments_use(pod->segments, c->stream->segment);
+    struct collect_chunk *k = &c->chunks[c->filled];
+    const uint32_t bytes = moved_seal(&k->writer, get_le64(pod->anchor.pod));
+    if (k->at == 0)
+        segments_use(pod->segments, k->stream->segment);
     pod->moved_programmed += bytes;
-    c->write = (struct blkdev_req){.op = BLKDEV_WRITE,
-                                   .offset = segment_addr(pod, c->stream->segment) + c->stream->offset,
-                                   .length = bytes,
-                                   .buf = c->chunk_buf};
-    c->chunk_state = CHUNK_WRITING;
-    const int rc = blkdev_submit(pod->dev, &c->write, write_done);
+    k->stream->next += bytes;
+    k->req = (struct blkdev_req){.op = BLKDEV_WRITE,
+                                 .offset = segment_addr(pod, k->stream->segment) + k->at,
+                                 .length = bytes,
+                                 .buf = k->buf};
+    k->state = CHUNK_WRITING;
+    c->filled ^= 1;
+    const int rc = blkdev_submit(pod->dev, &k->req, write_done);
     if (rc) {
-        c->chunk_state = CHUNK_EMPTY;
+        k->state = CHUNK_EMPTY;
         pod_fail(pod, "the device refused a write: %s", ps_status_text(rc));
     }
 }
 
-/* An empty chunk at the end of its stream. False: no segment is left for it. */
-static bool begin_chunk(struct collect *c)
+/* An open segment for what comes from the victim, with room. NULL: not now. */
+static struct collect_stream *open_stream(struct collect *c)
 {
     struct pod *pod = c->pod;
-    c->stream = &c->streams[segments_state(pod->segments, c->victim) != SEGMENT_LOG];
-    struct collect_stream *s = c->stream;
-    if (s->segment != SEGMENT_NONE && s->offset + CHUNK_LEAST_BYTES > pod->segment_bytes) {
+    struct collect_stream *s = &c->streams[segments_state(pod->segments, c->victim) != SEGMENT_LOG];
+    if (s->segment != SEGMENT_NONE && s->next + CHUNK_LEAST_BYTES > pod->segment_bytes) {
+        /* Sealed, it would be dead while nothing in it is named. */
+        if (!chunks_are_empty(c))
+            return NULL;
         segments_seal(pod->segments, s->segment, 0);
         s->segment = SEGMENT_NONE;
     }
-    if (s->segment == SEGMENT_NONE) {
-        const bool was_blocked = c->blocked;
-        c->blocked = segments_free(pod->segments) <= collect_floor(pod);
-        if (c->blocked) {
-            c->recount |= !was_blocked;
-            return false;
-        }
-        s->segment = segments_take(pod->segments, s == c->streams ? SEGMENT_WARM : SEGMENT_COLD);
-        s->offset = 0;
+    if (s->segment != SEGMENT_NONE)
+        return s;
+    if (segments_free(pod->segments) <= collect_floor(pod)) {
+        c->recount |= !c->blocked;
+        c->blocked = true;
+        return NULL;
     }
-    const uint32_t left = pod->segment_bytes - s->offset;
-    moved_begin(&c->chunk, c->chunk_buf, least(left, MOVED_CHUNK_BYTES), c->fingerprint_bytes);
-    c->chunk_state = CHUNK_FILLING;
+    c->blocked = false;
+    s->segment = segments_take(pod->segments, s == c->streams ? SEGMENT_WARM : SEGMENT_COLD);
+    s->next = s->written = 0;
+    return s;
+}
+
+/* An empty chunk at the end of its stream. False: not now. */
+static bool begin_chunk(struct collect *c)
+{
+    struct collect_chunk *k = &c->chunks[c->filled];
+    k->stream = open_stream(c);
+    if (!k->stream)
+        return false;
+    k->at = k->stream->next;
+    moved_begin(&k->writer, k->buf, least(c->pod->segment_bytes - k->at, MOVED_CHUNK_BYTES),
+                c->fingerprint_bytes);
+    k->state = CHUNK_FILLING;
     return true;
 }
 
 /* The start that looks for fingerprints may not have come to the victim, and has passed the copy. */
-static void index_chunk(struct collect *c)
+static void index_chunk(struct pod *pod, const struct collect_chunk *k)
 {
     struct moved_chunk chunk;
     struct moved_record r = {0};
-    const int rc = moved_parse(c->chunk_buf, MOVED_CHUNK_BYTES, &chunk);
+    const int rc = moved_parse(k->buf, MOVED_CHUNK_BYTES, &chunk);
     assert(rc == 0 && "it was just sealed");
-    for (unsigned i = 0; i < chunk.records && moved_next_record(&chunk, c->chunk_buf, i, &r); i++)
-        index_blocks(c->pod, r.group, r.slots, r.fingerprints, chunk.fingerprint_bytes);
+    for (unsigned i = 0; i < chunk.records && moved_next_record(&chunk, k->buf, i, &r); i++)
+        index_blocks(pod, r.group, r.slots, r.fingerprints, chunk.fingerprint_bytes);
 }
 
 /* The group's blocks that live now are at the new place: unless all have died since they were copied. */
@@ -239,26 +252,34 @@ static void move_group(struct collect *c, const struct move *m, uint64_t value)
     pod->stats.collect_moved += place_len(m->to);
 }
 
-void chunk_turn(struct collect *c)
+/* True: all of it is moved. */
+static bool move_all(struct collect *c, struct collect_chunk *k)
 {
-    struct pod *pod = c->pod;
     uint64_t value;
-    if (c->chunk_state != CHUNK_MOVING)
-        return;
-    while (c->move_next < c->chunk.records) {
-        const struct move *m = &c->moves[c->move_next];
+    for (; k->move_next < k->writer.records; k->move_next++) {
+        const struct move *m = &k->moves[k->move_next];
         if (!look_up(c, m->group, &value)) {
-            for (uint32_t i = c->move_next; i < c->chunk.records && i < c->move_next + LOADS_AHEAD; i++)
-                (void)look_up(c, c->moves[i].group, &value);
-            return;
+            for (uint32_t i = 1; i < LOADS_AHEAD && k->move_next + i < k->writer.records; i++)
+                (void)look_up(c, m[i].group, &value);
+            return false;
         }
         move_group(c, m, value);
-        c->move_next++;
     }
-    if (index_load_busy(pod))
-        index_chunk(c);
-    c->chunk_state = CHUNK_EMPTY;
-    pod->again = true;
+    return true;
+}
+
+void chunks_turn(struct collect *c)
+{
+    for (struct collect_chunk *k; (k = &c->chunks[c->drained])->state == CHUNK_MOVING;) {
+        k->stream->written = k->at + k->req.length;
+        if (!move_all(c, k))
+            return;
+        if (index_load_busy(c->pod))
+            index_chunk(c->pod, k);
+        k->state = CHUNK_EMPTY;
+        c->drained ^= 1;
+        c->pod->again = true;
+    }
 }
 
 /* ---- copying */
@@ -284,16 +305,17 @@ static const uint8_t *fingerprints_of(const struct collect *c, const struct foun
 static void add_copy(struct collect *c, const struct found *f, const struct record_info *info)
 {
     uint8_t fingerprints[RECORD_MAX_BLOCKS * FINGERPRINT_MAX_BYTES];
+    struct collect_chunk *k = &c->chunks[c->filled];
     struct moved_record r = {.group = f->group,
                              .bytes = info->length,
                              .slots = info->slots,
                              .fingerprints = fingerprints_of(c, f, info->slots, fingerprints)};
-    struct move *m = &c->moves[c->chunk.records];
-    moved_add(&c->chunk, &r);
+    struct move *m = &k->moves[k->writer.records];
+    moved_add(&k->writer, &r);
     *m = (struct move){
         .group = f->group,
         .from = f->place,
-        .to = place_make(segment_addr(c->pod, c->stream->segment) + c->stream->offset + r.offset, r.bytes),
+        .to = place_make(segment_addr(c->pod, k->stream->segment) + k->at + r.offset, r.bytes),
         .blocks = info->blocks,
     };
     c->credit -= info->length;
@@ -311,22 +333,22 @@ static void leave(struct collect *c, const struct found *f, const struct ps_erro
 static bool copy(struct collect *c, const struct found *f, unsigned live)
 {
     struct pod *pod = c->pod;
+    struct collect_chunk *k = &c->chunks[c->filled];
     struct record_info info;
     struct ps_error err = {0};
     const uint32_t bytes = place_len(f->place);
-    if (c->chunk_state != CHUNK_EMPTY && c->chunk_state != CHUNK_FILLING)
-        return false;
+    /* Read on while the chunk before is being written. */
     const uint8_t *record = want(c, place_addr(f->place), bytes);
-    if (!record)
+    if (!record || (k->state != CHUNK_EMPTY && k->state != CHUNK_FILLING))
         return false;
-    if (c->chunk_state == CHUNK_EMPTY && !begin_chunk(c))
+    if (k->state == CHUNK_EMPTY && !begin_chunk(c))
         return false;
     const uint32_t most = (uint32_t)record_bound((unsigned)__builtin_popcount(live));
-    if (c->chunk.fingerprint_bytes != c->fingerprint_bytes ||
-        !moved_has_room(&c->chunk, most > bytes ? most : bytes)) {
-        assert(c->chunk.records && "one always has room for a record");
+    if (k->writer.fingerprint_bytes != c->fingerprint_bytes ||
+        !moved_has_room(&k->writer, most > bytes ? most : bytes)) {
+        assert(k->writer.records && "one always has room for a record");
         write_chunk(c);
-        return false;
+        return !pod->failed && copy(c, f, live);
     }
     int rc = record_verify(record, bytes, f->group, &err);
     if (!rc)
@@ -334,8 +356,8 @@ static bool copy(struct collect *c, const struct found *f, unsigned live)
     if (!rc && (live & ~(unsigned)info.slots || info.slots != f->slots))
         rc = ps_error_set(&err, PS_EDAMAGED, "it has slots %#x, not %#x", info.slots, f->slots | live);
     if (!rc)
-        rc = record_survivors(pod->codec, pod->algorithm, record, bytes, live, c->work, moved_next(&c->chunk),
-                              &info, &err);
+        rc = record_survivors(pod->codec, pod->algorithm, record, bytes, live, c->work,
+                              moved_next(&k->writer), &info, &err);
     if (rc)
         leave(c, f, &err);
     else
@@ -361,7 +383,8 @@ static bool copy_next(struct collect *c)
 
 void victim_begin(struct collect *c, uint32_t segment)
 {
-    assert(c->victim == SEGMENT_NONE && c->chunk_state == CHUNK_EMPTY);
+    assert(c->victim == SEGMENT_NONE && chunks_are_empty(c));
+    c->filled = c->drained = 0;
     c->victim = segment;
     c->offset = c->found_count = c->found_next = 0;
     c->seq = 0;
@@ -397,16 +420,16 @@ bool victim_step(struct collect *c)
         return false;
     if (!end)
         return true;
-    if (c->chunk_state == CHUNK_FILLING)
+    if (c->chunks[c->filled].state == CHUNK_FILLING)
         write_chunk(c);
-    if (c->chunk_state == CHUNK_EMPTY)
+    if (chunks_are_empty(c))
         victim_end(c);
     return false;
 }
 
 void victim_drop(struct collect *c)
 {
-    c->chunk_state = CHUNK_EMPTY;
+    c->chunks[0].state = c->chunks[1].state = CHUNK_EMPTY;
     if (c->victim == SEGMENT_NONE)
         return;
     segments_unpin(c->pod->segments, c->victim);
