@@ -182,7 +182,7 @@ static void write_chunk(struct collect *c)
                                  .buf = k->buf};
     k->state = CHUNK_WRITING;
     c->filled ^= 1;
-    const int rc = blkdev_submit(pod->dev, &k->req, write_done);
+    const int rc = zones_write(pod, &k->req, write_done);
     if (rc) {
         k->state = CHUNK_EMPTY;
         pod_fail(pod, "the device refused a write: %s", ps_status_text(rc));

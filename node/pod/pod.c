@@ -569,6 +569,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     out->snapshots = images.snapshots;
     out->releasing = images.releasing;
     out->logical = (uint64_t)images.space.n[SPACE_LOGICAL] * POD_BLOCK_BYTES;
+    out->mapped = out->logical - (uint64_t)images.space.n[SPACE_PATTERN] * POD_BLOCK_BYTES;
     if (pod->segments) {
         struct segments_stats s;
         segments_stats(pod->segments, &s);

@@ -203,6 +203,7 @@ struct pod_stats {
     uint64_t free_bytes;                    /* free segments, reserve included */
     uint64_t reserve_bytes;                 /* only delete and trim may use it */
     uint64_t logical;                       /* over all volumes and snapshots, as each sees itself */
+    uint64_t mapped;                        /* of logical: blocks that refer to stored ones, not patterns */
     uint64_t unique_blocks;                 /* blocks stored */
     uint64_t stored_bytes;                  /* records that hold them */
     uint64_t metadata_bytes;                /* pages and runs */
