@@ -145,6 +145,7 @@ static struct fetch *fetch_for(struct pod *pod, uint64_t block)
     f->place = l2p_place(value);
     f->bytes = place_len(f->place);
     f->state = FETCH_READS;
+    f->repair = false;
     f->wanted = 0;
     f->all = (uint8_t)l2p_live(value);
     f->req = (struct blkdev_req){.op = BLKDEV_READ, .buf = f->buf};
@@ -201,6 +202,14 @@ bool fetch_to_cache(struct pod *pod, uint64_t block)
     struct fetch *f = fetch_for(pod, block);
     if (f)
         f->wanted = (uint8_t)(f->wanted | 1u << block_slot(block));
+    return f != NULL;
+}
+
+bool fetch_to_repair(struct pod *pod, uint64_t group)
+{
+    struct fetch *f = fetch_for(pod, record_block_id(group, 0));
+    if (f)
+        f->repair = true;
     return f != NULL;
 }
 

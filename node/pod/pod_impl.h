@@ -186,7 +186,8 @@ struct fetch {
     uint8_t *buf;
     uint32_t skip, bytes; /* bytes before the record in buf, and its own */
     enum fetch_state state;
-    int status; /* FETCH_FAILED and FETCH_ASKS: why it can't be had from flash */
+    bool repair; /* another member is asked though nobody waits for it */
+    int status;  /* FETCH_FAILED and FETCH_ASKS: why it can't be had from flash */
     char trouble[128];
     struct blkdev_req req;
 };
@@ -608,6 +609,8 @@ bool fetch_block(struct pod *pod, struct pod_io *io, struct piece *piece, uint64
                  uint32_t from, uint32_t bytes, bool *stall);
 /* Brings a block into the cache. False: not now. */
 bool fetch_to_cache(struct pod *pod, uint64_t block);
+/* Of the group, whose flash has lost it: another member is asked though nobody waits. False: not now. */
+bool fetch_to_repair(struct pod *pod, uint64_t group);
 bool fetch_under_way(const struct pod *pod, uint64_t block);
 bool fetch_can_start(const struct pod *pod, unsigned blocks);
 /* The record for another member. False: not now; its L2P page is in memory and has a place for it. */
@@ -658,6 +661,9 @@ void collect_free(struct pod *pod);
 /* The pod is open. */
 void collect_start(struct pod *pod);
 void collect_turn(struct pod *pod);
+/* What lies at `from` is lost; this is another member's record of the group. It is written anew, unless there
+ * is no room for it. */
+void collect_patch(struct pod *pod, uint64_t group, struct place from, const void *record, uint32_t bytes);
 bool collect_is_quiet(const struct pod *pod);
 /* When it wants to go on; UINT64_MAX: not before something happens. */
 uint64_t collect_next_ns(const struct pod *pod);
