@@ -35,7 +35,7 @@
     X(checkpoints)                                                                                           \
     X(collected_segments) X(collect_moved_bytes) X(collect_read_bytes) X(collect_waits) X(dedup_compares)    \
         X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes)                \
-            X(checksum_errors) X(log_seq)
+            X(checksum_errors) X(repaired_reads) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
@@ -139,6 +139,9 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
     (void)snprintf(more, sizeof more, "%" PRIu64, p->checksum_errors);
     if (p->checksum_errors)
         ROW("Bad checksums", more, "%s", "since the start");
+    (void)snprintf(more, sizeof more, "%" PRIu64, p->repaired_reads);
+    if (p->repaired_reads)
+        ROW("Read elsewhere", more, "%s", "records, since the start: lost here, another member has them");
 #undef BYTES
 #undef ROW
     (void)fprintf(cli->out, "\nPod %s is %s%s%s\n", p->name, state_name(p), *p->failure ? ": " : "",

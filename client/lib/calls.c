@@ -511,7 +511,7 @@ static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
         SAME(activity, dedup_compares), SAME(activity, checksum_errors), SAME(activity, dedup_index_entries);
         SAME(activity, dedup_index_capacity), SAME(activity, memory_bytes),
             SAME(activity, memory_budget_bytes);
-        SAME(activity, log_seq);
+        SAME(activity, log_seq), SAME(activity, repaired_reads);
         SAME(activity, collected_segments), SAME(activity, collect_moved_bytes);
         SAME(activity, collect_read_bytes), SAME(activity, collect_waits);
         p->dedup_index_loading = m->activity->dedup_index_loading != 0;

@@ -380,6 +380,7 @@ struct pstorage_pod {
     /* Since the node started, counts; the last seven are as of now. */
     uint64_t reads, writes, flushes, trims, cache_hits, cache_misses, batches, checkpoints, dedup_compares;
     uint64_t checksum_errors;
+    uint64_t repaired_reads; /* records that flash had lost, read from another member */
     /* Garbage collection: segments, bytes, times that writes waited for it. */
     uint64_t collected_segments, collect_moved_bytes, collect_read_bytes, collect_waits;
     uint64_t dedup_index_entries, dedup_index_capacity;

@@ -72,6 +72,7 @@ static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats
     out->memory_budget_bytes = stats->memory_budget;
     out->checksum_errors = stats->checksum_errors;
     out->log_seq = stats->log_seq;
+    out->repaired_reads = stats->repaired_reads;
     out->collected_segments = stats->collected;
     out->collect_moved_bytes = stats->collect_moved;
     out->collect_read_bytes = stats->collect_read;

@@ -305,7 +305,7 @@ void batch_ship(struct pod *pod)
         .length = h->total_bytes,
         .buf = b->start,
     };
-    const int rc = blkdev_submit(pod->dev, &b->req, commit_done);
+    const int rc = zones_write(pod, &b->req, commit_done);
     if (rc) {
         b->done = true;
         b->status = rc;

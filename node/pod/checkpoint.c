@@ -183,9 +183,9 @@ static void make_anchor(struct pod *pod)
     a->log_segment = pod->applied.segment;
     a->log_offset = pod->applied.offset;
     a->log_next = pod->applied.next;
-    a->next_group = pod->next_group;
-    a->next_page = pod->next_page;
-    a->next_image = pod->next_image;
+    a->next_group = pod->log_next.group;
+    a->next_page = pod->log_next.page;
+    a->next_image = pod->log_next.image;
     pod->checkpoint.closing = pod->state == POD_CLOSING;
     a->clean = pod->state == POD_CLOSING && pod->applied_seq == pod->sealed_seq;
     a->run_count = (uint32_t)pod->run_count;
@@ -332,7 +332,7 @@ void checkpoint_anchor_turn(struct pod *pod)
         .buf = cp->anchor_buf,
     };
     pod->metadata_programmed += ANCHOR_BYTES;
-    const int rc = blkdev_submit(pod->dev, req, anchor_done);
+    const int rc = zones_write(pod, req, anchor_done);
     if (rc)
         fail(pod, "the anchor", rc);
 }
@@ -374,7 +374,7 @@ static void write_chunks(struct pod *pod)
         cr->busy = true;
         cr->req =
             (struct blkdev_req){.op = BLKDEV_WRITE, .offset = c->addr, .length = c->used, .buf = c->buf};
-        const int rc = blkdev_submit(pod->dev, &cr->req, chunk_done);
+        const int rc = zones_write(pod, &cr->req, chunk_done);
         if (rc) {
             cr->busy = false;
             fail(pod, "a write", rc);

@@ -35,6 +35,8 @@ void collect_free(struct pod *pod)
     free(c->chunks[0].buf);
     free(c->chunks[1].buf);
     free(c->work);
+    for (int i = 0; i < PATCHES_MAX; i++)
+        free(c->patches[i].buf);
     free(c);
     pod->collect = NULL;
 }
@@ -224,7 +226,7 @@ static bool choose(struct collect *c)
 static bool step(struct collect *c)
 {
     if (c->victim == SEGMENT_NONE)
-        return choose(c);
+        return chunks_are_empty(c) && choose(c);
     if (victim_step(c))
         return true;
     return c->victim == SEGMENT_NONE; /* done: the next one */
@@ -242,6 +244,8 @@ void collect_turn(struct pod *pod)
         count(c);
     pass_time(c);
     chunks_turn(c);
+    while (patch_step(c))
+        ;
     const int64_t before = c->credit;
     int steps = 0;
     while (may_move(c) && before - c->credit < STEP_BYTES && step(c))

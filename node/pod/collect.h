@@ -1,7 +1,7 @@
 /* Garbage collection in one pod's flash: what its two files share.
  *
  *   collect.c       when, how fast, which segment
- *   collect_move.c  one segment taken apart
+ *   collect_move.c  one segment taken apart; records that were repaired, written anew
  *
  * One victim at a time: its batches' (or chunks') directories are walked from the start; records that L2P
  * says are there are verified, copied into a chunk of a WARM or COLD segment without what is dead in them,
@@ -19,6 +19,7 @@ enum {
     COLLECT_READ_BYTES = 256 * 1024,
     COLLECT_DEBT_BYTES = 2 << 20, /* to be moved, behind which hosts wait */
     COLLECT_OWED_MOST = 64 << 20,
+    PATCHES_MAX = 8, /* records to be written anew at once */
 };
 _Static_assert((int)COLLECT_READ_BYTES >= (int)MOVED_CHUNK_BYTES &&
                    (int)COLLECT_READ_BYTES >= (int)BATCH_PAYLOAD_AT + (int)BLKDEV_ALIGN,
@@ -65,6 +66,14 @@ struct collect_chunk {
     struct blkdev_req req;
 };
 
+/* A record that another member had, for the place of one that is lost here. */
+struct patch {
+    uint64_t group;
+    struct place from;
+    uint32_t bytes;
+    uint8_t *buf; /* allocated when first used */
+};
+
 struct collect {
     struct pod *pod;
     struct collect_levels levels;
@@ -102,6 +111,8 @@ struct collect {
     struct collect_chunk chunks[2]; /* one is filled while the other is written */
     unsigned filled, drained;       /* the next to be */
     uint8_t *work;
+    struct patch patches[PATCHES_MAX]; /* the first ones wait, in order */
+    unsigned patch_count;
 };
 
 /* Begins with the segment. */
@@ -110,6 +121,8 @@ void victim_begin(struct collect *c, uint32_t segment);
 bool victim_step(struct collect *c);
 /* Gives it up; no request is under way. */
 void victim_drop(struct collect *c);
+/* Writes a record that was repaired. False: not now, or there is none. */
+bool patch_step(struct collect *c);
 /* What is written becomes what is so, in order. */
 void chunks_turn(struct collect *c);
 static inline bool chunks_are_empty(const struct collect *c)

@@ -1,4 +1,5 @@
 /* One segment taken apart: what lives in it is copied elsewhere, then L2P says so. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/endian_codec.h"
@@ -16,8 +17,10 @@ static void read_done(struct blkdev_req *req, int status)
     struct collect *c = container_of(req, struct collect, read);
     c->reading = false;
     c->pod->again = true;
-    if (status) {
-        pod_fail(c->pod, "reading for garbage collection failed: %s", ps_status_text(status));
+    if (status) { /* what else is there is read one by one, by who wants it */
+        c->damaged = true;
+        c->offset = c->pod->segment_bytes;
+        c->found_next = c->found_count;
         return;
     }
     c->window_at = req->offset;
@@ -182,48 +185,53 @@ static void write_chunk(struct collect *c)
                                  .buf = k->buf};
     k->state = CHUNK_WRITING;
     c->filled ^= 1;
-    const int rc = blkdev_submit(pod->dev, &k->req, write_done);
+    const int rc = zones_write(pod, &k->req, write_done);
     if (rc) {
         k->state = CHUNK_EMPTY;
         pod_fail(pod, "the device refused a write: %s", ps_status_text(rc));
     }
 }
 
-/* An open segment for what comes from the victim, with room. NULL: not now. */
-static struct collect_stream *open_stream(struct collect *c)
+/* Where copies of what lies in the segment go. */
+static struct collect_stream *stream_for(struct collect *c, uint32_t segment)
+{
+    return &c->streams[segments_state(c->pod->segments, segment) != SEGMENT_LOG];
+}
+
+/* Its open segment, with room. False: not now. */
+static bool open_stream(struct collect *c, struct collect_stream *s)
 {
     struct pod *pod = c->pod;
-    struct collect_stream *s = &c->streams[segments_state(pod->segments, c->victim) != SEGMENT_LOG];
     if (s->segment != SEGMENT_NONE && s->next + CHUNK_LEAST_BYTES > pod->segment_bytes) {
         /* Sealed, it would be dead while nothing in it is named. */
         if (!chunks_are_empty(c))
-            return NULL;
+            return false;
         segments_seal(pod->segments, s->segment, 0);
         s->segment = SEGMENT_NONE;
     }
     if (s->segment != SEGMENT_NONE)
-        return s;
+        return true;
     if (segments_free(pod->segments) <= collect_floor(pod)) {
         c->recount |= !c->blocked;
         c->blocked = true;
-        return NULL;
+        return false;
     }
     c->blocked = false;
     s->segment = segments_take(pod->segments, s == c->streams ? SEGMENT_WARM : SEGMENT_COLD);
     s->next = s->written = 0;
-    return s;
+    return true;
 }
 
-/* An empty chunk at the end of its stream. False: not now. */
-static bool begin_chunk(struct collect *c)
+/* An empty chunk at the end of the stream. False: not now. */
+static bool begin_chunk(struct collect *c, struct collect_stream *stream, uint8_t fingerprint_bytes)
 {
     struct collect_chunk *k = &c->chunks[c->filled];
-    k->stream = open_stream(c);
-    if (!k->stream)
+    if (!open_stream(c, stream))
         return false;
+    k->stream = stream;
     k->at = k->stream->next;
     moved_begin(&k->writer, k->buf, least(c->pod->segment_bytes - k->at, MOVED_CHUNK_BYTES),
-                c->fingerprint_bytes);
+                fingerprint_bytes);
     k->state = CHUNK_FILLING;
     return true;
 }
@@ -302,28 +310,29 @@ static const uint8_t *fingerprints_of(const struct collect *c, const struct foun
     return out;
 }
 
-static void add_copy(struct collect *c, const struct found *f, const struct record_info *info)
+static void add_copy(struct collect *c, struct place from, const struct record_info *info,
+                     const uint8_t *fingerprints)
 {
-    uint8_t fingerprints[RECORD_MAX_BLOCKS * FINGERPRINT_MAX_BYTES];
     struct collect_chunk *k = &c->chunks[c->filled];
-    struct moved_record r = {.group = f->group,
-                             .bytes = info->length,
-                             .slots = info->slots,
-                             .fingerprints = fingerprints_of(c, f, info->slots, fingerprints)};
+    struct moved_record r = {
+        .group = info->group, .bytes = info->length, .slots = info->slots, .fingerprints = fingerprints};
     struct move *m = &k->moves[k->writer.records];
     moved_add(&k->writer, &r);
     *m = (struct move){
-        .group = f->group,
-        .from = f->place,
+        .group = info->group,
+        .from = from,
         .to = place_make(segment_addr(c->pod, k->stream->segment) + k->at + r.offset, r.bytes),
         .blocks = info->blocks,
     };
     c->credit -= info->length;
 }
 
+/* Another member may have it: then it is written anew, and nothing lives here any more. */
 static void leave(struct collect *c, const struct found *f, const struct ps_error *err)
 {
     c->damaged = true;
+    if (pod_is_replicated(c->pod) && fetch_to_repair(c->pod, f->group))
+        return;
     c->pod->stats.checksum_errors++;
     pod_event(c->pod, "pod.data_loss", 0, "group %llu at %llu: %s", (unsigned long long)f->group,
               (unsigned long long)place_addr(f->place), err->detail);
@@ -341,7 +350,7 @@ static bool copy(struct collect *c, const struct found *f, unsigned live)
     const uint8_t *record = want(c, place_addr(f->place), bytes);
     if (!record || (k->state != CHUNK_EMPTY && k->state != CHUNK_FILLING))
         return false;
-    if (k->state == CHUNK_EMPTY && !begin_chunk(c))
+    if (k->state == CHUNK_EMPTY && !begin_chunk(c, stream_for(c, c->victim), c->fingerprint_bytes))
         return false;
     const uint32_t most = (uint32_t)record_bound((unsigned)__builtin_popcount(live));
     if (k->writer.fingerprint_bytes != c->fingerprint_bytes ||
@@ -350,6 +359,7 @@ static bool copy(struct collect *c, const struct found *f, unsigned live)
         write_chunk(c);
         return !pod->failed && copy(c, f, live);
     }
+    uint8_t fingerprints[RECORD_MAX_BLOCKS * FINGERPRINT_MAX_BYTES];
     int rc = record_verify(record, bytes, f->group, &err);
     if (!rc)
         rc = record_peek(record, &info, &err);
@@ -361,7 +371,7 @@ static bool copy(struct collect *c, const struct found *f, unsigned live)
     if (rc)
         leave(c, f, &err);
     else
-        add_copy(c, f, &info);
+        add_copy(c, f->place, &info, fingerprints_of(c, f, info.slots, fingerprints));
     return true;
 }
 
@@ -376,6 +386,102 @@ static bool copy_next(struct collect *c)
     if (value && l2p_place(value).v == f->place.v && !copy(c, f, l2p_live(value)))
         return false;
     c->found_next++;
+    return true;
+}
+
+/* ---- records written anew */
+
+void collect_patch(struct pod *pod, uint64_t group, struct place from, const void *record, uint32_t bytes)
+{
+    struct collect *c = pod->collect;
+    struct patch *p = &c->patches[c->patch_count];
+    if (pod->failed || pod->state != POD_SERVING || c->patch_count == PATCHES_MAX)
+        return; /* whoever reads it next asks again */
+    if (!p->buf)
+        p->buf = malloc(RECORD_MAX_BYTES);
+    if (!p->buf)
+        return;
+    p->group = group;
+    p->from = from;
+    p->bytes = bytes;
+    memcpy(p->buf, record, bytes);
+    c->patch_count++;
+    pod->again = true;
+}
+
+static void patch_done(struct collect *c)
+{
+    const struct patch first = c->patches[0];
+    c->patch_count--;
+    memmove(&c->patches[0], &c->patches[1], c->patch_count * sizeof c->patches[0]);
+    c->patches[c->patch_count] = first; /* its buffer */
+}
+
+/* As the record has no directory that names them. */
+static int fingerprint_slots(struct pod *pod, const void *record, uint32_t bytes, unsigned slots,
+                             uint8_t *work, uint8_t out[RECORD_MAX_BLOCKS * FINGERPRINT_MAX_BYTES],
+                             struct ps_error *err)
+{
+    const size_t size = fingerprint_size(pod->fingerprint);
+    for (unsigned slot = 0; slot < RECORD_MAX_BLOCKS; slot++) {
+        struct fingerprint fp;
+        if (!(slots >> slot & 1))
+            continue;
+        const int rc = record_decode_block(pod->codec, record, bytes, slot, work, err);
+        if (rc)
+            return rc;
+        fingerprint_block(pod->fingerprint, work, &fp);
+        memcpy(out, fp.bytes, size);
+        out += size;
+    }
+    return 0;
+}
+
+/* Into the chunk, which has room. It was verified when it came; one that lacks what lives here is of no use.
+ */
+static void add_patch(struct collect *c, const struct patch *p, unsigned live)
+{
+    struct pod *pod = c->pod;
+    struct collect_chunk *k = &c->chunks[c->filled];
+    uint8_t fingerprints[RECORD_MAX_BLOCKS * FINGERPRINT_MAX_BYTES];
+    struct record_info info;
+    struct ps_error err;
+    if (record_peek(p->buf, &info, &err) || live & ~(unsigned)info.slots ||
+        record_survivors(pod->codec, pod->algorithm, p->buf, p->bytes, live, c->work, moved_next(&k->writer),
+                         &info, &err) ||
+        fingerprint_slots(pod, moved_next(&k->writer), info.length, info.slots, c->work, fingerprints, &err))
+        return;
+    add_copy(c, p->from, &info, fingerprints);
+}
+
+bool patch_step(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    struct collect_chunk *k = &c->chunks[c->filled];
+    const struct patch *p = &c->patches[0];
+    const uint8_t fingerprint_bytes = (uint8_t)fingerprint_size(pod->fingerprint);
+    uint64_t value;
+    if (c->patch_count == 0 || pod->failed || (k->state != CHUNK_EMPTY && k->state != CHUNK_FILLING) ||
+        !look_up(c, p->group, &value))
+        return false;
+    if (!value || !l2p_live(value) || l2p_place(value).v != p->from.v) { /* it has died, or was moved */
+        patch_done(c);
+        return true;
+    }
+    if (k->state == CHUNK_EMPTY && !begin_chunk(c, &c->streams[0], fingerprint_bytes))
+        return false;
+    if (k->writer.fingerprint_bytes != fingerprint_bytes || !moved_has_room(&k->writer, RECORD_MAX_BYTES)) {
+        write_chunk(c);
+        return !pod->failed;
+    }
+    add_patch(c, p, l2p_live(value));
+    patch_done(c);
+    if (c->victim == SEGMENT_NONE && c->patch_count == 0) { /* else what is collected goes along */
+        if (k->writer.records)
+            write_chunk(c);
+        else
+            k->state = CHUNK_EMPTY;
+    }
     return true;
 }
 
@@ -430,6 +536,7 @@ bool victim_step(struct collect *c)
 void victim_drop(struct collect *c)
 {
     c->chunks[0].state = c->chunks[1].state = CHUNK_EMPTY;
+    c->patch_count = 0;
     if (c->victim == SEGMENT_NONE)
         return;
     segments_unpin(c->pod->segments, c->victim);

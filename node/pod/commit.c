@@ -100,13 +100,17 @@ static void apply_counters(void *user, const uint64_t amounts[COUNTERS])
         a->pod->counters[i] += amounts[i];
 }
 
+static void advance(uint64_t *next, uint64_t to)
+{
+    if (*next < to)
+        *next = to;
+}
+
 static void apply_next(void *user, uint64_t page, uint64_t image)
 {
     struct pod *pod = ((struct applying *)user)->pod;
-    if (pod->next_page < page)
-        pod->next_page = page;
-    if (pod->next_image < image)
-        pod->next_image = image;
+    advance(&pod->log_next.page, page);
+    advance(&pod->log_next.image, image);
 }
 
 static void apply_operation(void *user, const uint8_t operation[16], int status, uint64_t image,
@@ -145,12 +149,10 @@ static int apply_records(struct pod *pod, const struct batch_header *h, const vo
         meta_set(pod->meta, l2p_key(record.group), value);
         segments_add_live(pod->segments, place_segment(pod, place), l2p_live_bytes(value));
         pod->unique_blocks += record.blocks;
-        if (pod->next_group <= record.group)
-            pod->next_group = record.group + 1;
+        advance(&pod->log_next.group, record.group + 1);
     }
     /* The first batch of a primary tells where its range begins, records or not. */
-    if (pod->next_group < h->first_group)
-        pod->next_group = h->first_group;
+    advance(&pod->log_next.group, h->first_group);
     return 0;
 }
 
@@ -163,6 +165,9 @@ int apply_batch(struct pod *pod, const struct batch_header *h, const void *batch
         rc = changes_visit(batch_changes(batch), h->changes_bytes, &apply_visitor, &a, err);
     if (rc)
         return rc;
+    advance(&pod->next_group, pod->log_next.group);
+    advance(&pod->next_page, pod->log_next.page);
+    advance(&pod->next_image, pod->log_next.image);
     pod->applied_seq = h->seq;
     pod->applied_hash = h->checksum;
     pod->applied_epoch = h->epoch;

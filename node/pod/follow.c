@@ -139,7 +139,7 @@ static void submit_appended(struct pod *pod)
         gather(pod, w);
         if (!w->last)
             return;
-        const int rc = blkdev_submit(pod->dev, &w->req, append_done);
+        const int rc = zones_write(pod, &w->req, append_done);
         if (rc) {
             w->last = 0;
             pod_fail(pod, "the device refused a log write: %s", ps_status_text(rc));

@@ -96,7 +96,8 @@ static void step_failed(struct pod *pod)
     if (pod->failed)
         checkpoint_turn(pod); /* one that waits for pages ends */
     restart_turn(pod);
-    if (list_empty(&pod->active_loads) && pod->checkpoint.state == CHECKPOINT_IDLE && !restart_holds_log(pod))
+    if (list_empty(&pod->active_loads) && pod->checkpoint.state == CHECKPOINT_IDLE &&
+        !restart_holds_log(pod) && zones_are_quiet(pod))
         tell(pod);
 }
 
@@ -160,7 +161,7 @@ static bool put(struct open_state *o, uint64_t addr, uint32_t bytes)
     o->busy = true;
     o->req = (struct blkdev_req){
         .op = BLKDEV_WRITE, .flags = BLKDEV_FUA, .offset = addr, .length = bytes, .buf = o->window};
-    const int rc = blkdev_submit(o->pod->dev, &o->req, read_done);
+    const int rc = zones_write(o->pod, &o->req, read_done);
     if (rc) {
         o->busy = false;
         finish(o->pod, rc);
@@ -209,9 +210,18 @@ static bool use_label(struct pod *pod)
         finish(pod, PS_EVERSION);
         return false;
     }
+    if (pod->dev->geometry.zoned && l->segment_bytes % pod->dev->geometry.erase_bytes) {
+        (void)ps_error_set(&o->local, PS_EINVAL,
+                           "%s has zones of %u KiB, segments of %u KiB are not whole ones", pod->dev->name,
+                           pod->dev->geometry.erase_bytes >> 10, l->segment_bytes >> 10);
+        finish(pod, PS_EINVAL);
+        return false;
+    }
     pod->segment_bytes = l->segment_bytes;
     pod->segment_count = l->segment_count;
-    pod->reserve_segments = l->segment_count * 3 / 100 > 8 ? l->segment_count * 3 / 100 : 8;
+    const uint32_t percent = pod->config.overprovision_percent ? pod->config.overprovision_percent : 3;
+    const uint32_t kept = (uint32_t)((uint64_t)l->segment_count * percent / 100);
+    pod->reserve_segments = kept > 8 ? kept : 8;
     memcpy(pod->name, l->pods[0].name, sizeof pod->name);
     pod->segments = segments_create(l->segment_count, l->segment_bytes, SYSTEM_SEGMENTS);
     return true;
@@ -281,7 +291,7 @@ static void make_pool(struct pod *pod)
     l->pods[0].anchor_segments[0] = 2;
     l->pods[0].anchor_segments[1] = 3;
     pod->anchor = (struct pod_anchor){
-        .number = 1,
+        .number = ANCHOR_SLOTS, /* the first of a half */
         .epoch = 1,
         .log_segment = SEGMENT_NONE,
         .log_next = SEGMENT_NONE,
@@ -381,6 +391,8 @@ static void step_anchor(struct pod *pod)
         finish(pod, PS_EDAMAGED);
         return;
     }
+    /* Go on in the other half: a power cut may have spoilt the next place in this one. */
+    pod->anchor.number = anchor_last_of_half(pod->anchor.number);
     const struct pod_anchor *a = &pod->anchor;
     if (a->protocol_bytes && !pod->config.log) {
         /* What is durable here need not be committed: alone, it would be applied all the same. */
@@ -404,9 +416,8 @@ static void step_anchor(struct pod *pod)
     pod->applied_hash = a->hash;
     pod->applied_epoch = a->log_epoch;
     pod->applied_run = a->log_run;
-    pod->next_group = a->next_group;
-    pod->next_page = a->next_page;
-    pod->next_image = a->next_image;
+    pod->log_next = (struct log_ids){a->next_group, a->next_page, a->next_image};
+    plan_from(pod, &pod->log_next);
     o->run = o->chunk = 0;
     o->next_chunk = a->run_count ? a->runs[0].first : PLACE_NONE;
     o->step = OPEN_RUN;
@@ -510,6 +521,7 @@ static void runs_are_in(struct pod *pod)
 {
     struct open_state *o = pod->opening;
     segments_restore_clear_meta(pod->segments);
+    zones_look(pod);
     for (size_t i = 0; i < pod->run_count; i++)
         for (size_t c = 0; c < pod->runs[i].count; c++)
             pod_place_ref(pod, pod->runs[i].chunks[c], +1);

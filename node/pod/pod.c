@@ -66,6 +66,7 @@ static void make_queues(struct pod *pod)
         &pod->submitted,    &pod->draining,       &pod->waiting,    &pod->reads,        &pod->flushes,
         &pod->done,         &pod->managing,       &pod->managed,    &pod->free_pieces,  &pod->free_waiters,
         &pod->free_fetches, &pod->active_fetches, &pod->free_loads, &pod->active_loads, &pod->parked,
+        &pod->record_reads, &pod->records_read,
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
@@ -134,6 +135,7 @@ static void make_parts(struct pod *pod)
     anchor_writer_init(pod);
     follow_init(pod);
     log_read_init(pod);
+    zones_init(pod);
     pod->role = pod_is_replicated(pod) ? POD_STANDBY : POD_ALONE;
     pod->commit_seq = pod_is_replicated(pod) ? 0 : UINT64_MAX;
     pod->limit_free = UINT64_MAX;
@@ -446,6 +448,7 @@ static void deliver(struct pod *pod)
         req->cb(req, req->error.status);
     }
     log_read_deliver(pod);
+    repair_deliver(pod);
 }
 
 static bool is_drained(const struct pod *pod)
@@ -455,7 +458,8 @@ static bool is_drained(const struct pod *pod)
            pod->in_flight_count == 0 && list_empty(&pod->active_fetches) && list_empty(&pod->active_loads) &&
            list_empty(&pod->parked) && follow_is_quiet(pod) && !restart_holds_log(pod) &&
            anchor_writer_is_idle(pod) && pod->log_reading == 0 && list_empty(&pod->log_reads) &&
-           copy_out_is_quiet(pod) && copy_in_is_quiet(pod) && collect_is_quiet(pod);
+           list_empty(&pod->record_reads) && list_empty(&pod->records_read) && copy_out_is_quiet(pod) &&
+           copy_in_is_quiet(pod) && zones_are_quiet(pod) && collect_is_quiet(pod);
 }
 
 static void abandon_turn(struct pod *pod)
@@ -496,12 +500,14 @@ static void serve_turn(struct pod *pod)
     if (batch_may_ship(pod) && !pod->failed)
         batch_ship(pod);
     role_turn(pod);
+    repair_turn(pod);
     read_turn(pod);
     collect_turn(pod);
     checkpoint_turn(pod);
     copy_out_turn(pod);
     anchor_writer_turn(pod);
     index_load_turn(pod);
+    zones_turn(pod);
 }
 
 uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
@@ -567,7 +573,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     if (pod->segments) {
         struct segments_stats s;
         segments_stats(pod->segments, &s);
-        out->capacity = (uint64_t)(s.count - s.system) * pod->segment_bytes;
+        out->capacity = (uint64_t)(s.count - s.system - s.retired) * pod->segment_bytes;
         out->free_bytes = (uint64_t)s.free * pod->segment_bytes;
         out->reserve_bytes = (uint64_t)pod->reserve_segments * pod->segment_bytes;
         out->stored_bytes = s.live_log + s.live_moved;

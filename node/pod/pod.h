@@ -230,7 +230,8 @@ struct pod_stats {
     bool dedup_index_loading;
     uint64_t memory_bytes, memory_budget;
     uint64_t checksum_errors;
-    uint64_t log_seq; /* last applied batch */
+    uint64_t repaired_reads; /* since start: served with another member's record */
+    uint64_t log_seq;        /* last applied batch */
     enum pod_role role;
     bool failed; /* a device failed: reads only */
     char failure[128];
@@ -248,10 +249,12 @@ struct pod_config {
     bool sha256;                       /* fingerprint; XXH3-128 otherwise */
     bool zstd;                         /* LZ4 otherwise */
     const struct large_memory *memory; /* for caches and indexes, outlives the pod; NULL: the heap */
-    uint64_t segment_bytes;            /* when formatting; 0: 8 MiB */
-    uint32_t gc_threshold; /* percent of segments in use at which garbage collection starts; 0: 75 */
-    uint64_t seed[2];      /* randomness for identities (UUIDs) when formatting */
-    uint8_t pod_id[16];    /* the pod's UUID when formatting; all zero: made from the seed */
+    uint32_t
+        overprovision_percent; /* of the pool, that hosts can't fill; 0: 3. At least 8 segments are kept */
+    uint32_t gc_threshold;     /* percent of segments in use at which garbage collection starts; 0: 75 */
+    uint64_t segment_bytes;    /* when formatting; 0: 8 MiB */
+    uint64_t seed[2];          /* randomness for identities (UUIDs) when formatting */
+    uint8_t pod_id[16];        /* the pod's UUID when formatting; all zero: made from the seed */
     /* What the pod tells: one line for the event list, at most 255 characters. May be NULL. */
     void (*event)(void *user, const char *kind, uint64_t image_id, const char *text);
     /* An image was made, changed, or is gone (info->name empty): the catalog follows. May be NULL. */

@@ -5,8 +5,14 @@
 #include "node/pod/pod_impl.h"
 #include "node/reduction/pattern.h"
 
-/* Whoever took over may have answered others since. */
-static int abandoned_status(const struct pod_io *io)
+/* A standby takes no requests: this one is from when the pod led. Whoever took over may have answered others
+ * since. */
+static bool outlived_its_role(const struct pod *pod)
+{
+    return pod->abandoned || pod->role == POD_STANDBY;
+}
+
+static int outlived_status(const struct pod_io *io)
 {
     const bool is_change = io->op == POD_WRITE || io->op == POD_TRIM || io->op == POD_WRITE_ZERO;
     return is_change && io->seq == 0 ? PS_ENOTPRIMARY : PS_EUNAVAILABLE;
@@ -14,7 +20,7 @@ static int abandoned_status(const struct pod_io *io)
 
 void io_finish(struct pod *pod, struct pod_io *io, int status)
 {
-    io->status = pod->abandoned ? abandoned_status(io) : status;
+    io->status = outlived_its_role(pod) ? outlived_status(io) : status;
     list_push_back(&pod->done, &io->link);
     pod->again = true;
 }

@@ -59,6 +59,13 @@ static uint64_t lead_from(const struct pod *pod, uint64_t next, uint64_t epoch)
     return (next + LEAD_STEP - 1) / LEAD_STEP * LEAD_STEP + steps * LEAD_STEP;
 }
 
+void plan_from(struct pod *pod, const struct log_ids *next)
+{
+    pod->next_group = next->group;
+    pod->next_page = next->page;
+    pod->next_image = next->image;
+}
+
 void pod_lead(struct pod *pod, uint64_t epoch)
 {
     assert(pod->state == POD_SERVING && pod->role == POD_STANDBY);
@@ -104,11 +111,12 @@ void role_park(struct pod *pod, struct pod_io *io)
 
 void role_turn(struct pod *pod)
 {
-    if (list_empty(&pod->parked) || (!pod->abandoned && !role_may_read(pod)))
+    const bool ended = pod->abandoned || pod->role == POD_STANDBY;
+    if (list_empty(&pod->parked) || (!ended && !role_may_read(pod)))
         return;
     for (struct list_node *n; (n = list_pop_front(&pod->parked));) {
         struct pod_io *io = container_of(n, struct pod_io, link);
-        if (pod->abandoned)
+        if (ended)
             io_finish(pod, io, PS_EUNAVAILABLE);
         else
             read_accept(pod, io);
@@ -142,6 +150,39 @@ void pod_hold(struct pod *pod, bool hold)
 }
 
 /* ---- the end */
+
+/* Held, and nothing is planned that is not applied. */
+static bool is_at_rest(const struct pod *pod)
+{
+    return pod->state == POD_SERVING && !pod->failed && pod->role == POD_LEADING && pod->held && !pod->open &&
+           pod->in_flight_count == 0 && list_empty(&pod->managing) && !pod->manage_busy &&
+           !pod->release_in_flight && !restart_holds_log(pod) && pod->applied_seq == pod->sealed_seq &&
+           pod->durable.seq == pod->sealed_seq;
+}
+
+static void forget_openings(void *user, struct image *image)
+{
+    (void)user;
+    image->opened = 0;
+}
+
+bool pod_yield(struct pod *pod)
+{
+    if (!is_at_rest(pod))
+        return false;
+    pod->role = POD_STANDBY;
+    plan_from(pod, &pod->log_next); /* the range that it leaves is not one to count from */
+    pod->held = false;
+    pod->slow_permille = 0;
+    pod->limit_free = UINT64_MAX;
+    pod->openings++; /* images that are open belong to the end of this role */
+    images_each(pod->images, forget_openings, NULL);
+    write_give_up(pod, PS_EUNAVAILABLE);
+    role_turn(pod);
+    pod->events++;
+    pod->again = true;
+    return true;
+}
 
 void pod_abandon(struct pod *pod, void (*cb)(void *user), void *user)
 {

@@ -621,7 +621,7 @@ static void bind_all(struct pod *pod)
     }
 }
 
-static void fail_all(struct pod *pod, int status)
+void write_give_up(struct pod *pod, int status)
 {
     for (struct list_node *n; (n = list_pop_front(&pod->waiting));) {
         struct piece *piece = container_of(n, struct piece, link);
@@ -636,13 +636,17 @@ static void fail_all(struct pod *pod, int status)
     }
     for (struct list_node *n; (n = list_pop_front(&pod->submitted));)
         io_part_done(pod, container_of(n, struct pod_io, link), status);
+}
+
+static void finish_drained(struct pod *pod)
+{
     list_for_each_safe(node, after, &pod->draining)
     {
         struct piece *piece = container_of(node, struct piece, link);
         if (piece->fills)
             continue;
         list_remove(&piece->link);
-        piece_answer(pod, piece, status);
+        piece_answer(pod, piece, piece->status);
         piece_release(pod, piece);
     }
 }
@@ -662,12 +666,13 @@ static void finish_flushes(struct pod *pod)
 void write_turn(struct pod *pod)
 {
     if (pod->failed) {
-        fail_all(pod, pod_end_status(pod));
+        write_give_up(pod, pod_end_status(pod));
     } else {
         cut_all(pod);
         if (!manage_blocks_writes(pod) && !pod->held && !role_slow_until(pod))
             bind_all(pod);
     }
+    finish_drained(pod);
     finish_flushes(pod);
 }
 

@@ -136,6 +136,7 @@ void replica_opened(struct replica *r, const struct log_id *applied, const struc
     /* What the former log was told to commit holds for this one: it has the same batches, if it has them. */
     r->base_seq = r->durable_seq;
     follower_reset(r);
+    r->heartbeat_ns = 0; /* the others learn it now: their batches wait for it */
     r->effects->commit(r->user, r->commit_seq);
 }
 

@@ -183,6 +183,8 @@ static void pod_event(void *user, const char *kind, uint64_t image_id, const cha
     struct node *n = user;
     (void)image_id;
     trace(n->w, "%s: pod: %s: %s", n->name, kind, text);
+    n->w->result->repaired += strcmp(kind, "pod.repaired") == 0;
+    n->lost_page |= strcmp(kind, "pod.data_loss") == 0 && strstr(text, "metadata page");
 }
 
 void node_start(struct node *n)

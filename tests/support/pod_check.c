@@ -50,7 +50,6 @@ struct checking {
     size_t size;
     bool wrong, stopped;
     struct counted blocks, pages; /* owned references */
-    struct counted seen;          /* pages walked already as owned ones */
     struct space space;
     uint64_t segment_live[4096];
     uint64_t live_blocks;
@@ -233,7 +232,6 @@ bool pod_check_counts(struct pod *pod, bool (*step)(void *user), void *user, cha
     const bool right = !c->wrong;
     free_counted(&c->blocks);
     free_counted(&c->pages);
-    free_counted(&c->seen);
     free(c);
     return right;
 }

@@ -475,6 +475,180 @@ static void live_bytes_of_a_group_end_at_zero_in_any_order_of_dying(void **state
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- erase and wear */
+
+static void the_least_worn_free_segment_is_taken(void **state)
+{
+    struct rig *rig = *state;
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        segments_set_wear(rig->s, i, 10 + i % 4);
+    /* 4 and 8 have 10, 5 and 9 have 11. */
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), 4);
+    assert_int_equal(segments_take(rig->s, SEGMENT_META), 8);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), 9);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), 5);
+    assert_int_equal(segments_take_worn(rig->s, SEGMENT_LOG), 7);
+    assert_int_equal(segments_take_worn(rig->s, SEGMENT_LOG), 11);
+    assert_int_equal(segments_free(rig->s), COUNT - SYSTEM - 6);
+}
+
+static void erased_segments_are_taken_first(void **state)
+{
+    struct rig *rig = *state;
+    segments_set_wear(rig->s, 6, 5);
+    segments_set_wear(rig->s, 10, 4);
+    segments_set_erased(rig->s, 6, true);
+    segments_set_erased(rig->s, 10, true);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), 10);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), 6);
+    assert_true(segments_is_erased(rig->s, 6));
+    assert_int_equal(segments_wear(rig->s, segments_take(rig->s, SEGMENT_LOG)), 0);
+}
+
+static void the_least_worn_free_segment_is_erased_ahead(void **state)
+{
+    struct rig *rig = *state;
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        segments_set_wear(rig->s, i, 20 - i);
+    assert_int_equal(segments_to_erase(rig->s, 0), SEGMENT_NONE);
+    for (uint32_t n = 0; n < 3; n++) {
+        const uint32_t next = segments_to_erase(rig->s, 3);
+        assert_int_equal(next, COUNT - 1 - n);
+        segments_set_erased(rig->s, next, true);
+    }
+    assert_int_equal(segments_to_erase(rig->s, 3), SEGMENT_NONE);
+    /* What is taken counts no more. */
+    const uint32_t taken = segments_take(rig->s, SEGMENT_LOG);
+    assert_int_equal(taken, COUNT - 1);
+    assert_int_equal(segments_to_erase(rig->s, 3), COUNT - 4);
+    segments_untake(rig->s, taken);
+    assert_int_equal(segments_to_erase(rig->s, 3), SEGMENT_NONE);
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        segments_set_erased(rig->s, i, true);
+    assert_int_equal(segments_to_erase(rig->s, 100), SEGMENT_NONE);
+}
+
+static void a_retired_segment_is_gone_for_good(void **state)
+{
+    struct rig *rig = *state;
+    struct segments_stats stats;
+    segments_set_wear(rig->s, 5, 1000);
+    segments_retire(rig->s, 5);
+    assert_int_equal(segments_free(rig->s), COUNT - SYSTEM - 1);
+    for (uint32_t i = SYSTEM; i < COUNT - 1; i++)
+        assert_int_not_equal(segments_take(rig->s, SEGMENT_LOG), 5);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), SEGMENT_NONE);
+    assert_int_equal(segments_to_erase(rig->s, 100), SEGMENT_NONE);
+    cut(rig, 10, true);
+    assert_false(rig->was_put[5]);
+    segments_stats(rig->s, &stats);
+    assert_int_equal(stats.retired, 1);
+    assert_int_equal(stats.wear_highest, 0);
+}
+
+static void write_segment(struct rig *rig, uint32_t index, uint64_t seq, uint32_t live)
+{
+    segments_use(rig->s, index);
+    segments_add_live(rig->s, index, live);
+    segments_seal(rig->s, index, seq);
+}
+
+static void cold_data_is_found_when_the_spread_exceeds_the_threshold(void **state)
+{
+    struct rig *rig = *state;
+    struct segments_stats stats;
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        assert_int_equal(segments_take(rig->s, i == 10 ? SEGMENT_META : SEGMENT_LOG), i);
+    for (uint32_t i = SYSTEM; i < COUNT - 1; i++)
+        write_segment(rig, i, 100 - i, i == 9 ? 0 : BYTES / 2);
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        segments_set_wear(rig->s, i, 1000);
+    assert_int_equal(segments_wear_victim(rig->s, 0), SEGMENT_NONE);
+    segments_set_wear(rig->s, 9, 10);   /* nothing lives in it */
+    segments_set_wear(rig->s, 10, 11);  /* metadata */
+    segments_set_wear(rig->s, 11, 12);  /* open */
+    segments_set_wear(rig->s, 0, 5000); /* the system's */
+    assert_int_equal(segments_wear_victim(rig->s, 100), SEGMENT_NONE);
+    segments_set_wear(rig->s, 6, 900);
+    assert_int_equal(segments_wear_victim(rig->s, 100), SEGMENT_NONE);
+    segments_set_wear(rig->s, 6, 899);
+    assert_int_equal(segments_wear_victim(rig->s, 100), 6);
+    segments_set_wear(rig->s, 8, 899); /* written before it: 92, 94 */
+    assert_int_equal(segments_wear_victim(rig->s, 100), 8);
+    segments_set_wear(rig->s, 5, 300);
+    assert_int_equal(segments_wear_victim(rig->s, 100), 5);
+    assert_int_equal(segments_wear_victim(rig->s, 1000), SEGMENT_NONE);
+    segments_stats(rig->s, &stats);
+    assert_int_equal(stats.wear_lowest, 10);
+    assert_int_equal(stats.wear_highest, 1000);
+}
+
+static void note_nothing(void *user, uint32_t index, uint64_t value)
+{
+    (void)user;
+    (void)index;
+    (void)value;
+}
+
+/* A pool three quarters full of data that is never rewritten; the rest is rewritten all the time. Each erase
+ * wears its segment; a victim's data moves into the most worn free one, as collection would have it. */
+static uint32_t spread_after(uint32_t rewrites, uint32_t threshold, uint64_t *moves)
+{
+    enum {
+        SEGMENTS = 64,
+        COLD = 44
+    };
+    struct segments *s = segments_create(SEGMENTS + SYSTEM, BYTES, SYSTEM);
+    struct prng prng;
+    uint32_t hot[8], n = 0;
+    uint64_t seq = 0;
+    prng_seed(&prng, 4);
+    for (uint32_t i = 0; i < COLD + 8; i++) {
+        const uint32_t segment = segments_take(s, SEGMENT_LOG);
+        segments_use(s, segment);
+        segments_add_live(s, segment, BYTES);
+        segments_seal(s, segment, ++seq);
+        if (i >= COLD)
+            hot[n++] = segment;
+    }
+    *moves = 0;
+    for (uint32_t i = 0; i < rewrites; i++) {
+        const uint32_t victim = segments_wear_victim(s, threshold);
+        const bool moving = victim != SEGMENT_NONE;
+        uint32_t *const slot = &hot[prng_below(&prng, 8)];
+        const uint32_t to = moving ? segments_take_worn(s, SEGMENT_LOG) : segments_take(s, SEGMENT_LOG);
+        const uint32_t from = moving ? victim : *slot;
+        *moves += moving;
+        segments_set_wear(s, to, segments_wear(s, to) + 1);
+        segments_use(s, to);
+        segments_add_live(s, to, BYTES);
+        segments_seal(s, to, ++seq);
+        segments_add_live(s, from, -(int64_t)BYTES);
+        if (!moving)
+            *slot = to;
+        else
+            for (uint32_t h = 0; h < 8; h++)
+                hot[h] = hot[h] == from ? to : hot[h];
+        (void)segments_cut(s, seq, false, note_nothing, NULL);
+        segments_cut_done(s);
+    }
+    struct segments_stats stats;
+    segments_stats(s, &stats);
+    segments_destroy(s);
+    return stats.wear_highest - stats.wear_lowest;
+}
+
+static void wear_stays_within_the_threshold_and_a_tenth(void **state)
+{
+    (void)state;
+    uint64_t moves;
+    assert_true(spread_after(40000, 1000000, &moves) > 1000);
+    assert_int_equal(moves, 0);
+    assert_true(spread_after(40000, 100, &moves) <= 110);
+    /* It costs little: a move for each hundred rewrites or so of a segment. */
+    assert_true(moves > 0 && moves < 40000 / 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -495,6 +669,13 @@ int main(void)
         TEST(statistics_add_up),
         cmocka_unit_test(a_slot_says_place_blocks_and_which_live),
         cmocka_unit_test(live_bytes_of_a_group_end_at_zero_in_any_order_of_dying),
+        cmocka_unit_test_setup_teardown(the_least_worn_free_segment_is_taken, setup, teardown),
+        cmocka_unit_test_setup_teardown(erased_segments_are_taken_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_least_worn_free_segment_is_erased_ahead, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_retired_segment_is_gone_for_good, setup, teardown),
+        cmocka_unit_test_setup_teardown(cold_data_is_found_when_the_spread_exceeds_the_threshold, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(wear_stays_within_the_threshold_and_a_tenth, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

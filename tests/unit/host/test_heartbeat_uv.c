@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,15 +23,9 @@
 #define MS     1000000ull
 #define SECOND 1000000000ull
 
-#ifdef __SANITIZE_THREAD__
-/* libnng is not instrumented: TSan doesn't see the reference count behind which it destroys a dialer's mutex.
- */
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "race:pthread_mutex_destroy\n";
-}
-#endif
+enum {
+    PATIENCE_S = 60
+};
 
 static const struct uuid pod = {{9}};
 
@@ -61,13 +56,22 @@ static struct replica_view view_of(int who, bool primary)
     return v;
 }
 
-/* Waits for what another thread signals; one that never comes fails the test. */
-static void wait_for_change(struct reactor_thread *r)
+/* Until when what a test waits for has to have come. */
+static uint64_t patience(void)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 30;
-    assert_int_equal(pthread_cond_timedwait(&r->changed, &r->lock, &until), 0);
+    return clock_monotonic_ns() + PATIENCE_S * SECOND;
+}
+
+/* With the lock held. Waits for the reactor's next turn. Each turn signals, so it is the limit that ends a
+ * wait in vain: it is taken once for what is waited for, and fails the test. */
+static void wait_for_change(struct reactor_thread *r, uint64_t limit_ns)
+{
+    const struct timespec until = {.tv_sec = (time_t)(limit_ns / SECOND),
+                                   .tv_nsec = (long)(limit_ns % SECOND)};
+    if (clock_monotonic_ns() < limit_ns && pthread_cond_timedwait(&r->changed, &r->lock, &until) == 0)
+        return;
+    (void)pthread_mutex_unlock(&r->lock); /* the reactor's thread goes on until it is stopped */
+    fail_msg("what has to come did not in %d s", PATIENCE_S);
 }
 
 static void *run(void *arg)
@@ -111,20 +115,27 @@ static void start(struct reactor_thread *r, int who, uint64_t stuck_ns)
     config.options.stuck_ns = stuck_ns;
     *r = (struct reactor_thread){.view = view_of(who, who == 1)};
     assert_int_equal(heartbeat_uv_start(&config, &r->heartbeat, &err), 0);
-    assert_true(heartbeat_uv_port(r->heartbeat) > 0);
     (void)pthread_mutex_init(&r->lock, NULL);
-    (void)pthread_cond_init(&r->changed, NULL);
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&r->changed, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
     assert_int_equal(pthread_create(&r->thread, NULL, run, r), 0);
+    assert_true(heartbeat_uv_port(r->heartbeat) > 0);
 }
 
 static void stop(struct reactor_thread *r)
 {
+    if (!r->heartbeat)
+        return;
     (void)pthread_mutex_lock(&r->lock);
     r->ends = true;
     (void)pthread_cond_broadcast(&r->changed);
     (void)pthread_mutex_unlock(&r->lock);
     (void)pthread_join(r->thread, NULL);
     heartbeat_uv_stop(r->heartbeat);
+    r->heartbeat = NULL;
     (void)pthread_cond_destroy(&r->changed);
     (void)pthread_mutex_destroy(&r->lock);
 }
@@ -134,6 +145,26 @@ static void introduce(struct reactor_thread *to, uint16_t port)
     char endpoint[64];
     (void)snprintf(endpoint, sizeof endpoint, "tcp://127.0.0.1:%u", port);
     (void)heartbeat_uv_peer(to->heartbeat, 0, endpoint);
+}
+
+struct pair {
+    struct reactor_thread a, b;
+};
+
+static int setup(void **state)
+{
+    *state = calloc(1, sizeof(struct pair));
+    return 0;
+}
+
+/* No assertion is made with a lock held: threads of a test that failed can be stopped, too. */
+static int teardown(void **state)
+{
+    struct pair *p = *state;
+    stop(&p->a);
+    stop(&p->b);
+    free(p);
+    return 0;
 }
 
 static void start_both(struct reactor_thread *a, struct reactor_thread *b, uint64_t stuck_ns)
@@ -149,8 +180,9 @@ static void hold_up(struct reactor_thread *r, bool held_up)
     (void)pthread_mutex_lock(&r->lock);
     r->held_up = held_up;
     (void)pthread_cond_broadcast(&r->changed);
+    const uint64_t limit_ns = patience();
     while (r->stands_still != held_up)
-        wait_for_change(r);
+        wait_for_change(r, limit_ns);
     (void)pthread_mutex_unlock(&r->lock);
 }
 
@@ -159,8 +191,9 @@ static uint64_t await_leases(struct reactor_thread *a, unsigned more)
 {
     (void)pthread_mutex_lock(&a->lock);
     uint64_t stamp = a->heard.peers[0].stamp;
+    const uint64_t limit_ns = patience();
     while (more > 0) {
-        wait_for_change(a);
+        wait_for_change(a, limit_ns);
         if (a->heard.peers[0].stamp > stamp) {
             stamp = a->heard.peers[0].stamp;
             more--;
@@ -178,129 +211,135 @@ static uint64_t last_turn(struct reactor_thread *r)
     return turn_ns;
 }
 
+static uint64_t last_stamp(struct reactor_thread *a)
+{
+    (void)pthread_mutex_lock(&a->lock);
+    const uint64_t stamp = a->heard.peers[0].stamp;
+    (void)pthread_mutex_unlock(&a->lock);
+    return stamp;
+}
+
 static void leases_go_on_while_the_member_s_reactor_is_held_up_and_it_learns_what_it_promised(void **state)
 {
-    (void)state;
-    struct reactor_thread a, b;
-    start_both(&a, &b, 60 * SECOND);
-    (void)await_leases(&a, 1);
-    hold_up(&b, true);
-    const uint64_t turn_ns = last_turn(&b), stamp = await_leases(&a, 20);
-    assert_true(stamp > turn_ns && last_turn(&b) == turn_ns);
-    hold_up(&b, false);
-    (void)pthread_mutex_lock(&b.lock);
-    while (b.turn_ns == turn_ns)
-        wait_for_change(&b);
+    struct pair *p = *state;
+    struct reactor_thread *a = &p->a, *b = &p->b;
+    start_both(a, b, 60 * SECOND);
+    (void)await_leases(a, 1);
+    hold_up(b, true);
+    const uint64_t turn_ns = last_turn(b), stamp = await_leases(a, 20);
+    assert_true(stamp > turn_ns && last_turn(b) == turn_ns);
+    hold_up(b, false);
+    (void)pthread_mutex_lock(&b->lock);
+    const uint64_t limit_ns = patience();
+    while (b->turn_ns == turn_ns)
+        wait_for_change(b, limit_ns);
+    const uint64_t promise_ns = b->promise_ns, ready_ns = b->heard.peers[0].ready_ns;
+    (void)pthread_mutex_unlock(&b->lock);
     /* What A relies on ends before what B knows it has promised. */
-    assert_true(b.promise_ns >= stamp + 1100 * MS);
-    assert_true(b.heard.peers[0].ready_ns > turn_ns);
-    (void)pthread_mutex_unlock(&b.lock);
-    stop(&a);
-    stop(&b);
+    assert_true(promise_ns >= stamp + 1100 * MS);
+    assert_true(ready_ns > turn_ns);
 }
 
 static void the_primary_asks_for_leases_and_is_heard_while_its_reactor_is_held_up(void **state)
 {
-    (void)state;
-    struct reactor_thread a, b;
-    start_both(&a, &b, 60 * SECOND);
-    (void)await_leases(&a, 1);
-    hold_up(&a, true);
-    const uint64_t turn_ns = last_turn(&a);
-    (void)pthread_mutex_lock(&b.lock);
-    while (b.promise_ns < turn_ns + 1200 * MS)
-        wait_for_change(&b);
-    (void)pthread_mutex_unlock(&b.lock);
-    hold_up(&a, false);
-    (void)pthread_mutex_lock(&a.lock);
-    while (a.turn_ns == turn_ns || a.heard.peers[0].stamp < turn_ns + 95 * MS)
-        wait_for_change(&a);
-    (void)pthread_mutex_unlock(&a.lock);
-    stop(&a);
-    stop(&b);
+    struct pair *p = *state;
+    struct reactor_thread *a = &p->a, *b = &p->b;
+    start_both(a, b, 60 * SECOND);
+    (void)await_leases(a, 1);
+    hold_up(a, true);
+    const uint64_t turn_ns = last_turn(a);
+    (void)pthread_mutex_lock(&b->lock);
+    uint64_t limit_ns = patience();
+    while (b->promise_ns < turn_ns + 1200 * MS)
+        wait_for_change(b, limit_ns);
+    (void)pthread_mutex_unlock(&b->lock);
+    hold_up(a, false);
+    (void)pthread_mutex_lock(&a->lock);
+    limit_ns = patience();
+    while (a->turn_ns == turn_ns || a->heard.peers[0].stamp < turn_ns + 95 * MS)
+        wait_for_change(a, limit_ns);
+    (void)pthread_mutex_unlock(&a->lock);
 }
 
 static void no_lease_is_granted_once_the_member_has_published_that_it_grants_none(void **state)
 {
-    (void)state;
-    struct reactor_thread a, b;
-    start_both(&a, &b, 60 * SECOND);
-    (void)await_leases(&a, 3);
-    (void)pthread_mutex_lock(&b.lock);
-    b.view.grants_to = (struct uuid){{0}};
-    const uint64_t before = b.turn_ns;
-    while (b.turn_ns == before)
-        wait_for_change(&b);
-    const uint64_t promise_ns = b.promise_ns;
+    struct pair *p = *state;
+    struct reactor_thread *a = &p->a, *b = &p->b;
+    start_both(a, b, 60 * SECOND);
+    (void)await_leases(a, 3);
+    (void)pthread_mutex_lock(&b->lock);
+    b->view.grants_to = (struct uuid){{0}};
+    const uint64_t before = b->turn_ns;
+    uint64_t limit_ns = patience();
+    while (b->turn_ns == before)
+        wait_for_change(b, limit_ns);
+    const uint64_t promise_ns = b->promise_ns;
+    limit_ns = patience();
     for (int turns = 0; turns < 50; turns++)
-        wait_for_change(&b);
-    assert_int_equal(b.promise_ns, promise_ns);
-    const uint64_t heard_ns = b.heard.peers[0].heard_ns;
-    while (b.heard.peers[0].heard_ns < heard_ns + 50 * MS)
-        wait_for_change(&b);
-    assert_int_equal(b.promise_ns, promise_ns);
-    (void)pthread_mutex_unlock(&b.lock);
-    (void)pthread_mutex_lock(&a.lock);
-    assert_true(a.heard.peers[0].stamp + 1100 * MS <= promise_ns);
-    (void)pthread_mutex_unlock(&a.lock);
-    stop(&a);
-    stop(&b);
+        wait_for_change(b, limit_ns);
+    const uint64_t after_turns_ns = b->promise_ns, heard_ns = b->heard.peers[0].heard_ns;
+    limit_ns = patience();
+    while (b->heard.peers[0].heard_ns < heard_ns + 50 * MS)
+        wait_for_change(b, limit_ns);
+    const uint64_t after_beats_ns = b->promise_ns;
+    (void)pthread_mutex_unlock(&b->lock);
+    assert_int_equal(after_turns_ns, promise_ns);
+    assert_int_equal(after_beats_ns, promise_ns);
+    assert_true(last_stamp(a) + 1100 * MS <= promise_ns);
 }
 
 static void a_reactor_that_is_held_up_for_too_long_falls_silent(void **state)
 {
-    (void)state;
-    struct reactor_thread a, b;
+    struct pair *p = *state;
+    struct reactor_thread *a = &p->a, *b = &p->b;
     const uint64_t stuck_ns = 100 * MS;
-    start_both(&a, &b, stuck_ns);
-    (void)await_leases(&a, 1);
-    hold_up(&b, true);
-    const uint64_t turn_ns = last_turn(&b);
-    (void)pthread_mutex_lock(&a.lock);
-    while (a.turn_ns < turn_ns + 3 * stuck_ns)
-        wait_for_change(&a);
+    start_both(a, b, stuck_ns);
+    (void)await_leases(a, 1);
+    hold_up(b, true);
+    const uint64_t turn_ns = last_turn(b);
+    (void)pthread_mutex_lock(&a->lock);
+    const uint64_t limit_ns = patience();
+    while (a->turn_ns < turn_ns + 3 * stuck_ns)
+        wait_for_change(a, limit_ns);
+    (void)pthread_mutex_unlock(&a->lock);
     /* The stamp is older than the moment at which B looked whether it may answer. */
-    assert_true(a.heard.peers[0].stamp < turn_ns + stuck_ns);
-    (void)pthread_mutex_unlock(&a.lock);
-    hold_up(&b, false);
-    assert_true(await_leases(&a, 1) > turn_ns + stuck_ns);
-    stop(&a);
-    stop(&b);
+    assert_true(last_stamp(a) < turn_ns + stuck_ns);
+    hold_up(b, false);
+    assert_true(await_leases(a, 1) > turn_ns + stuck_ns);
 }
 
 static void a_peer_that_starts_anew_is_found_at_its_new_port(void **state)
 {
-    (void)state;
-    struct reactor_thread a, b;
-    start_both(&a, &b, 60 * SECOND);
-    (void)await_leases(&a, 1);
-    stop(&b);
-    start(&b, 2, 60 * SECOND);
-    introduce(&a, heartbeat_uv_port(b.heartbeat));
-    (void)await_leases(&a, 2);
-    stop(&a);
-    stop(&b);
+    struct pair *p = *state;
+    struct reactor_thread *a = &p->a, *b = &p->b;
+    start_both(a, b, 60 * SECOND);
+    (void)await_leases(a, 1);
+    stop(b);
+    start(b, 2, 60 * SECOND);
+    introduce(a, heartbeat_uv_port(b->heartbeat));
+    (void)await_leases(a, 2);
 }
 
 /* As behind a cut: what is sent arrives nowhere. */
 static void a_connection_without_answers_is_replaced(void **state)
 {
-    (void)state;
-    struct reactor_thread a;
+    struct reactor_thread *a = &((struct pair *)*state)->a;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
+    const struct timeval limit = {.tv_sec = PATIENCE_S};
     const int silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(silent, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0); /* accept's */
     assert_int_equal(bind(silent, (struct sockaddr *)&address, length), 0);
     assert_int_equal(listen(silent, 8), 0);
     assert_int_equal(getsockname(silent, (struct sockaddr *)&address, &length), 0);
-    start(&a, 1, 60 * SECOND);
-    introduce(&a, ntohs(address.sin_port));
+    start(a, 1, 60 * SECOND);
+    introduce(a, ntohs(address.sin_port));
     int connections[4];
     for (int i = 0; i < 4; i++) {
         connections[i] = accept(silent, NULL, NULL);
         assert_true(connections[i] >= 0);
     }
-    stop(&a);
+    stop(a);
     for (int i = 0; i < 4; i++)
         (void)close(connections[i]);
     (void)close(silent);
@@ -308,13 +347,12 @@ static void a_connection_without_answers_is_replaced(void **state)
 
 static void a_port_that_is_taken_is_an_error(void **state)
 {
-    (void)state;
-    struct reactor_thread a;
+    struct reactor_thread *a = &((struct pair *)*state)->a;
     struct heartbeat_uv *second = NULL;
     struct ps_error err = {0};
     char listen_at[64];
-    start(&a, 1, 60 * SECOND);
-    (void)snprintf(listen_at, sizeof listen_at, "tcp://127.0.0.1:%u", heartbeat_uv_port(a.heartbeat));
+    start(a, 1, 60 * SECOND);
+    (void)snprintf(listen_at, sizeof listen_at, "tcp://127.0.0.1:%u", heartbeat_uv_port(a->heartbeat));
     const struct heartbeat_uv_config config = {.node_name = "n9",
                                                .cluster_name = "test",
                                                .listen = listen_at,
@@ -322,7 +360,6 @@ static void a_port_that_is_taken_is_an_error(void **state)
                                                .now_ns = clock_monotonic_ns};
     assert_int_equal(heartbeat_uv_start(&config, &second, &err), PS_EEXISTS);
     assert_true(err.detail[0] != '\0');
-    stop(&a);
 }
 
 static int finish(void **state)
@@ -332,16 +369,17 @@ static int finish(void **state)
     return 0;
 }
 
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(leases_go_on_while_the_member_s_reactor_is_held_up_and_it_learns_what_it_promised),
-        cmocka_unit_test(the_primary_asks_for_leases_and_is_heard_while_its_reactor_is_held_up),
-        cmocka_unit_test(no_lease_is_granted_once_the_member_has_published_that_it_grants_none),
-        cmocka_unit_test(a_reactor_that_is_held_up_for_too_long_falls_silent),
-        cmocka_unit_test(a_peer_that_starts_anew_is_found_at_its_new_port),
-        cmocka_unit_test(a_connection_without_answers_is_replaced),
-        cmocka_unit_test(a_port_that_is_taken_is_an_error),
+        T(leases_go_on_while_the_member_s_reactor_is_held_up_and_it_learns_what_it_promised),
+        T(the_primary_asks_for_leases_and_is_heard_while_its_reactor_is_held_up),
+        T(no_lease_is_granted_once_the_member_has_published_that_it_grants_none),
+        T(a_reactor_that_is_held_up_for_too_long_falls_silent),
+        T(a_peer_that_starts_anew_is_found_at_its_new_port),
+        T(a_connection_without_answers_is_replaced),
+        T(a_port_that_is_taken_is_an_error),
     };
     return cmocka_run_group_tests_name("heartbeats' thread", tests, NULL, finish);
 }

@@ -10,24 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/rpc/transport_mem.h"
-#include "mediator/mediator_service.h"
-#include "mediator/mediator_store_mem.h"
 #include "node/host/mediator_link.h"
-#include "tests/unit/mediator/mediator_rig.h"
-
-#define MS 1000000ull
+#include "tests/unit/mediator/mediator_served.h"
 
 enum {
     POD = 0xa0
 };
 
 struct world {
-    struct rpc_mem_net *net;
-    struct rpc_transport *there, *here;
-    struct rpc_server *server;
-    struct mediator_service *service;
-    struct rig rig;
+    struct served served;
     struct mediator_link *link;
     /* What came back. */
     unsigned verdicts, finds;
@@ -35,16 +26,6 @@ struct world {
     bool found;
     struct configuration there_is;
 };
-
-static void run(struct world *w, unsigned ms)
-{
-    rpc_mem_run(w->net, rpc_mem_now(w->net) + ms * MS);
-}
-
-static uint64_t now_unix_ns(void *user)
-{
-    return 1700000000000000000ull + rpc_mem_now(((struct world *)user)->net);
-}
 
 static void on_verdict(void *user, const struct replica_verdict *verdict)
 {
@@ -62,51 +43,20 @@ static void on_found(void *user, const struct configuration *configuration)
         w->there_is = *configuration;
 }
 
-static void set(void *user)
-{
-    *(bool *)user = true;
-}
-
-static void serve(struct world *w)
-{
-    const struct rpc_server_config server = {
-        .identity = {.name = "mediator", .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_MEDIATOR}};
-    const struct mediator_service_config config = {
-        .core = w->rig.core, .now_unix_ns = now_unix_ns, .user = w};
-    assert(rpc_server_create(w->there, &server, &w->server) == 0);
-    assert(mediator_service_create(w->server, &config, &w->service) == 0);
-    assert(rpc_server_listen(w->server, "mem://mediator", NULL) == 0);
-}
-
-static void stop_serving(struct world *w)
-{
-    bool closed = false;
-    rpc_server_close(w->server, set, &closed);
-    run(w, 20);
-    assert(closed);
-    mediator_service_destroy(w->service);
-}
-
 static int setup(void **state)
 {
-    const struct rpc_mem_config net = {.latency_ns = MS / 10};
+    const struct mediator_service_config nobody_listens = {0};
     struct world *w = calloc(1, sizeof *w);
-    const struct uuid id = rig_id(0xee);
-    w->rig.store = mediator_store_mem_create(&id);
-    rig_start(&w->rig);
-    w->net = rpc_mem_net_create(&net);
-    w->there = rpc_mem_transport_create(w->net, "there");
-    w->here = rpc_mem_transport_create(w->net, "here");
-    serve(w);
-    const struct mediator_link_config config = {.transport = w->here,
+    served_create(&w->served, &nobody_listens);
+    const struct mediator_link_config config = {.transport = w->served.here,
                                                 .node_name = "node1",
                                                 .cluster_name = "c",
-                                                .address = "mem://mediator",
+                                                .address = SERVED_ENDPOINT,
                                                 .verdict = on_verdict,
                                                 .found = on_found,
                                                 .user = w};
     assert(mediator_link_create(&config, &w->link, NULL) == 0);
-    run(w, 20);
+    served_run(&w->served, 20);
     *state = w;
     return 0;
 }
@@ -115,15 +65,10 @@ static int teardown(void **state)
 {
     struct world *w = *state;
     bool closed = false;
-    mediator_link_close(w->link, set, &closed);
-    run(w, 20);
+    mediator_link_close(w->link, served_closed, &closed);
+    served_run(&w->served, 20);
     assert(closed);
-    stop_serving(w);
-    rig_stop(&w->rig);
-    mediator_store_mem_destroy(w->rig.store);
-    rpc_mem_transport_destroy(w->there);
-    rpc_mem_transport_destroy(w->here);
-    rpc_mem_net_destroy(w->net);
+    served_destroy(&w->served);
     free(w);
     return 0;
 }
@@ -141,7 +86,7 @@ static void ask(struct world *w, const struct replica_cas *cas)
 {
     w->verdicts = 0;
     mediator_link_ask(w->link, cas);
-    run(w, 20);
+    served_run(&w->served, 20);
     assert_int_equal(w->verdicts, 1);
     assert_true(uuid_equal(&w->verdict.request, &cas->request));
 }
@@ -151,7 +96,7 @@ static void report(struct world *w, uint64_t epoch)
     const struct uuid pod = rig_id(POD);
     w->verdicts = 0;
     mediator_link_report(w->link, &pod, epoch);
-    run(w, 20);
+    served_run(&w->served, 20);
 }
 
 static void what_the_mediator_has_is_found_by_name(void **state)
@@ -160,12 +105,12 @@ static void what_the_mediator_has_is_found_by_name(void **state)
     assert_true(mediator_link_connected(w->link));
     mediator_link_find(w->link, "pa0");
     mediator_link_find(w->link, "pa0"); /* one question is under way */
-    run(w, 20);
+    served_run(&w->served, 20);
     assert_int_equal(w->finds, 1);
     assert_false(w->found);
-    rig_register(&w->rig, POD);
+    rig_register(&w->served.rig, POD);
     mediator_link_find(w->link, "pa0");
-    run(w, 20);
+    served_run(&w->served, 20);
     assert_int_equal(w->finds, 2);
     assert_true(w->found);
     assert_int_equal(w->there_is.epoch, 1);
@@ -174,11 +119,11 @@ static void what_the_mediator_has_is_found_by_name(void **state)
 static void an_ask_is_granted_or_refused_with_what_is_in_force(void **state)
 {
     struct world *w = *state;
-    rig_register(&w->rig, POD);
+    rig_register(&w->served.rig, POD);
     const struct replica_cas first = an_ask(0x21, 1, "1"), late = an_ask(0x22, 1, "12");
     ask(w, &first);
     assert_int_equal(w->verdict.status, 0);
-    assert_true(uuid_equal(&w->verdict.mediator, &w->rig.store->id));
+    assert_true(uuid_equal(&w->verdict.mediator, &w->served.rig.store->id));
     assert_int_equal(w->verdict.now.epoch, 2);
     ask(w, &late);
     assert_int_equal(w->verdict.status, PS_EABORTED);
@@ -186,33 +131,33 @@ static void an_ask_is_granted_or_refused_with_what_is_in_force(void **state)
     assert_int_equal(w->verdict.now.epoch, 2);
     ask(w, &first); /* asked again after a lost answer: the same verdict */
     assert_int_equal(w->verdict.status, 0);
-    assert_int_equal(rig_epoch(&w->rig, POD), 2);
+    assert_int_equal(rig_epoch(&w->served.rig, POD), 2);
 }
 
 static void an_ask_that_waits_for_its_answer_is_not_sent_twice(void **state)
 {
     struct world *w = *state;
-    rig_register(&w->rig, POD);
+    rig_register(&w->served.rig, POD);
     const struct replica_cas cas = an_ask(0x21, 1, "1");
     mediator_link_ask(w->link, &cas);
     mediator_link_ask(w->link, &cas);
-    run(w, 20);
+    served_run(&w->served, 20);
     assert_int_equal(w->verdicts, 1);
 }
 
 static void a_report_brings_the_configuration_when_it_is_another_one(void **state)
 {
     struct world *w = *state;
-    rig_register(&w->rig, POD);
+    rig_register(&w->served.rig, POD);
     report(w, 1);
     assert_int_equal(w->verdicts, 1);
     assert_int_equal(w->verdict.now.epoch, 1); /* once a connection, so that the store is known */
     report(w, 1);
     assert_int_equal(w->verdicts, 1);
     assert_int_equal(w->verdict.now.epoch, 0); /* it is there, and nothing is new */
-    assert_true(uuid_equal(&w->verdict.mediator, &w->rig.store->id));
+    assert_true(uuid_equal(&w->verdict.mediator, &w->served.rig.store->id));
     const struct configuration next = rig_configuration(POD, 2, 1, "1");
-    (void)rig_change(&w->rig, 1, 0x31, 1, &next);
+    (void)rig_change(&w->served.rig, 1, 0x31, 1, &next);
     report(w, 1);
     assert_int_equal(w->verdict.now.epoch, 2);
 }
@@ -220,24 +165,24 @@ static void a_report_brings_the_configuration_when_it_is_another_one(void **stat
 static void a_mediator_that_is_away_gives_no_answers_and_is_found_again(void **state)
 {
     struct world *w = *state;
-    rig_register(&w->rig, POD);
+    rig_register(&w->served.rig, POD);
     report(w, 1);
     const struct replica_cas cas = an_ask(0x21, 1, "1");
     w->verdicts = w->finds = 0;
     mediator_link_ask(w->link, &cas);
-    stop_serving(w); /* with the ask on its way */
+    served_stop(&w->served); /* with the ask on its way */
     const unsigned answered = w->verdicts;
     assert_false(mediator_link_connected(w->link));
     mediator_link_ask(w->link, &cas);
     mediator_link_find(w->link, "pa0");
     report(w, 1);
-    run(w, 2000);
+    served_run(&w->served, 2000);
     assert_int_equal(w->verdicts + w->finds, 0);
     assert_true(answered <= 1);
-    serve(w);
-    run(w, 1000);
+    served_start(&w->served);
+    served_run(&w->served, 1000);
     assert_true(mediator_link_connected(w->link));
-    report(w, rig_epoch(&w->rig, POD));
+    report(w, rig_epoch(&w->served.rig, POD));
     assert_int_equal(w->verdicts, 1);
     assert_true(w->verdict.now.epoch > 0); /* another connection: the store is told anew */
     ask(w, &cas);                          /* its place was given back */

@@ -12,13 +12,9 @@
 
 #include "common/configuration_proto.h"
 #include "common/rpc/client.h"
-#include "common/rpc/transport_mem.h"
-#include "mediator/mediator_service.h"
 #include "mediator/mediator_store_mem.h"
-#include "mediator_rig.h"
+#include "mediator_served.h"
 #include "pstorage/v1/mediator.pb-c.h"
-
-#define MS 1000000ull
 
 enum {
     POD = 0xa0
@@ -33,12 +29,8 @@ enum who {
 };
 
 struct world {
-    struct rpc_mem_net *net;
-    struct rpc_transport *there, *here;
-    struct rpc_server *server;
+    struct served served;
     struct rpc_client *clients[CLIENTS];
-    struct rig rig;
-    struct mediator_service *service;
     /* The last answer. */
     struct rpc_request request;
     unsigned answers;
@@ -50,20 +42,9 @@ struct world {
     char news[400];
 };
 
-static void run(struct world *w, unsigned ms)
-{
-    rpc_mem_run(w->net, rpc_mem_now(w->net) + ms * MS);
-}
-
-static uint64_t now_unix_ns(void *user)
-{
-    const struct world *w = user;
-    return 1700000000000000000ull + rpc_mem_now(w->net);
-}
-
 static void on_decided(void *user, const struct mediator_news *news)
 {
-    struct world *w = user;
+    struct world *w = container_of(user, struct world, served);
     w->decided++;
     (void)snprintf(w->news, sizeof w->news, "%s/%s by %s: %s", news->cluster, news->pod_name,
                    news->peer->name, mediator_verdict_name(news->verdict));
@@ -71,14 +52,14 @@ static void on_decided(void *user, const struct mediator_news *news)
 
 static void on_forgotten(void *user, const struct rpc_peer *peer, const char *cluster, const char *pod_name)
 {
-    struct world *w = user;
+    struct world *w = container_of(user, struct world, served);
     w->forgotten++;
     (void)snprintf(w->news, sizeof w->news, "%s/%s by %s: forgotten", cluster, pod_name, peer->name);
 }
 
 static void on_failure(void *user, const char *detail)
 {
-    struct world *w = user;
+    struct world *w = container_of(user, struct world, served);
     w->failures++;
     (void)snprintf(w->news, sizeof w->news, "%s", detail);
 }
@@ -94,39 +75,19 @@ static int setup(void **state)
         [NAMELESS] = {"nameless", "", PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE},
         [PERSON] = {"person", "", PSTORAGE__V1__PEER_ROLE__PEER_ROLE_CLIENT},
     };
-    const struct rpc_mem_config net = {.latency_ns = MS / 10};
-    const struct rpc_server_config server = {
-        .identity = {.name = "mediator", .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_MEDIATOR}};
+    const struct mediator_service_config listener = {
+        .decided = on_decided, .forgotten = on_forgotten, .store_failed = on_failure};
     struct world *w = calloc(1, sizeof *w);
-    const struct uuid id = rig_id(0xee);
-    w->rig.store = mediator_store_mem_create(&id);
-    rig_start(&w->rig);
-    w->net = rpc_mem_net_create(&net);
-    w->there = rpc_mem_transport_create(w->net, "there");
-    w->here = rpc_mem_transport_create(w->net, "here");
-    const struct mediator_service_config config = {.core = w->rig.core,
-                                                   .now_unix_ns = now_unix_ns,
-                                                   .decided = on_decided,
-                                                   .forgotten = on_forgotten,
-                                                   .store_failed = on_failure,
-                                                   .user = w};
-    assert(rpc_server_create(w->there, &server, &w->server) == 0);
-    assert(mediator_service_create(w->server, &config, &w->service) == 0);
-    assert(rpc_server_listen(w->server, "mem://mediator", NULL) == 0);
+    served_create(&w->served, &listener);
     for (int i = 0; i < CLIENTS; i++) {
         const struct rpc_client_config client = {
-            .endpoint = "mem://mediator",
+            .endpoint = SERVED_ENDPOINT,
             .identity = {.name = who[i].name, .role = who[i].role, .cluster_id = who[i].cluster}};
-        assert(rpc_client_connect(w->here, &client, &w->clients[i], NULL) == 0);
+        assert(rpc_client_connect(w->served.here, &client, &w->clients[i], NULL) == 0);
     }
-    run(w, 20);
+    served_run(&w->served, 20);
     *state = w;
     return 0;
-}
-
-static void set(void *user)
-{
-    *(bool *)user = true;
 }
 
 static void drop_answer(struct world *w)
@@ -141,19 +102,10 @@ static int teardown(void **state)
     struct world *w = *state;
     bool closed = false;
     for (int i = 0; i < CLIENTS; i++)
-        rpc_client_close(w->clients[i], set, &closed);
-    run(w, 20);
-    closed = false;
-    rpc_server_close(w->server, set, &closed);
-    run(w, 20);
-    assert(closed);
+        rpc_client_close(w->clients[i], served_closed, &closed);
+    served_run(&w->served, 20);
+    served_destroy(&w->served);
     drop_answer(w);
-    mediator_service_destroy(w->service);
-    rig_stop(&w->rig);
-    mediator_store_mem_destroy(w->rig.store);
-    rpc_mem_transport_destroy(w->there);
-    rpc_mem_transport_destroy(w->here);
-    rpc_mem_net_destroy(w->net);
     free(w);
     return 0;
 }
@@ -181,7 +133,7 @@ static void *call(struct world *w, enum who who, const char *method, const Proto
     w->request = (struct rpc_request){
         .service = &pstorage__v1__mediator__descriptor, .method = method, .message = message};
     assert_int_equal(rpc_client_call(w->clients[who], &w->request, on_reply), 0);
-    run(w, 20);
+    served_run(&w->served, 20);
     assert_int_equal(w->answers, 1);
     return w->message;
 }
@@ -348,7 +300,7 @@ static void malformed_changes_are_refused_at_the_edge(void **state)
     EXPECT("UTF-8", a.configuration.message.pod_name = (char *)"\xff");
     EXPECT("no epoch", a.configuration.message.epoch = UINT64_MAX);
     assert_int_equal(w->decided, 0);
-    assert_int_equal(rig_epoch(&w->rig, POD), 0);
+    assert_int_equal(rig_epoch(&w->served.rig, POD), 0);
 }
 
 static void a_connection_speaks_for_the_cluster_of_its_greeting_only(void **state)
@@ -367,7 +319,7 @@ static void a_connection_speaks_for_the_cluster_of_its_greeting_only(void **stat
     /* Its own may be named. */
     (void)call(w, NODE, "Change", &a.message.base);
     assert_int_equal(w->status, 0);
-    assert_int_equal(rig_epoch(&w->rig, POD), 2);
+    assert_int_equal(rig_epoch(&w->served.rig, POD), 2);
 }
 
 static void a_node_that_names_no_cluster_is_refused(void **state)
@@ -379,7 +331,7 @@ static void a_node_that_names_no_cluster_is_refused(void **state)
     make_ask(&a, 1, 0x10, 1, &next);
     (void)call(w, NAMELESS, "Change", &a.message.base);
     failed(w, PS_EPERM, "names no cluster");
-    assert_int_equal(rig_epoch(&w->rig, POD), 1);
+    assert_int_equal(rig_epoch(&w->served.rig, POD), 1);
 }
 
 static void a_person_names_the_cluster_in_the_request(void **state)
@@ -515,7 +467,7 @@ static void the_history_comes_in_pages(void **state)
     assert_int_equal(r->decisions[0]->number, 3);
     assert_int_equal(r->decisions[0]->epoch, 3);
     assert_int_equal(r->decisions[0]->expected_epoch, 2);
-    assert_true(r->decisions[0]->time_unix_ns >= 1700000000000000000ull);
+    assert_true(r->decisions[0]->time_unix_ns >= SERVED_UNIX_NS);
     is_id(r->decisions[0]->requester, 1);
     is_id(r->decisions[0]->request_id, 2);
     assert_int_equal(r->decisions[0]->verdict, PSTORAGE__V1__MEDIATOR_VERDICT__MEDIATOR_VERDICT_GRANTED);
@@ -530,7 +482,7 @@ static void only_a_person_has_a_pod_forgotten(void **state)
     request.pod_name = (char *)"pa0";
     (void)call(w, NODE, "Forget", &request.base);
     failed(w, PS_EPERM, "only a client");
-    assert_int_equal(rig_epoch(&w->rig, POD), 1);
+    assert_int_equal(rig_epoch(&w->served.rig, POD), 1);
     (void)call(w, PERSON, "Forget", &request.base);
     failed(w, PS_EINVAL, "no cluster is named");
     request.cluster = (char *)"d";
@@ -538,7 +490,7 @@ static void only_a_person_has_a_pod_forgotten(void **state)
     failed(w, PS_ENOTFOUND, "cluster d has no pod pa0");
     request.cluster = (char *)"c";
     assert_non_null(call(w, PERSON, "Forget", &request.base));
-    assert_int_equal(rig_epoch(&w->rig, POD), 0);
+    assert_int_equal(rig_epoch(&w->served.rig, POD), 0);
     assert_int_equal(w->forgotten, 1);
     assert_string_equal(w->news, "c/pa0 by person: forgotten");
 }
@@ -547,7 +499,7 @@ static void a_failure_of_the_store_is_an_unknown_outcome_and_is_told(void **stat
 {
     struct world *w = *state;
     const struct configuration first = rig_configuration(POD, 1, 1, "12");
-    mediator_store_mem_fail(w->rig.store, 1, PS_EFULL, false);
+    mediator_store_mem_fail(w->served.rig.store, 1, PS_EFULL, false);
     (void)ask(w, NODE, 1, 0x10, 0, &first);
     failed(w, PS_EIO, "the mediator's store failed: told to fail");
     assert_int_equal(w->failures, 1);

@@ -367,6 +367,81 @@ static void a_follower_takes_over_and_the_old_leader_follows(void **state)
     group_check(g);
 }
 
+/* As it is: no opening, nothing read back; what waits is told what to do. */
+static void a_leader_that_rests_yields_and_follows_at_once(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2), *b = &g->members[1];
+    static struct pending waits, read, refused;
+    struct pod_image *handle;
+    assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
+    write_noise(a, "v", 0, 256 * KIB, 1);
+    group_settle(g);
+    assert_false(pod_yield(a->rig.pod)); /* it takes requests */
+    pod_hold(a->rig.pod, true);
+    submit(a, &waits, POD_WRITE, 0, sizeof waits.buf);
+    a->may_read = false;
+    submit(a, &read, POD_READ, 0, sizeof read.buf);
+    steps(a, 50);
+    assert_true(!waits.done && !read.done);
+    const uint64_t runs = a->rig.pod->run, next_group = a->rig.pod->next_group;
+    assert_true(pod_yield(a->rig.pod));
+    assert_false(pod_yield(a->rig.pod));
+    steps(a, 5);
+    assert_true(waits.done && waits.status == PS_ENOTPRIMARY); /* it was not begun: another one may take it */
+    assert_true(read.done && read.status == PS_EUNAVAILABLE);
+    refused.io = (struct pod_io){.op = POD_READ, .image = read.image, .length = 4 * KIB, .buf = refused.buf};
+    assert_int_equal(pod_submit(a->rig.pod, &refused.io, on_pending), PS_EUNAVAILABLE);
+    assert_int_equal(pod_image_open(a->rig.pod, "v", &handle, NULL), PS_EUNAVAILABLE);
+    pod_image_close(waits.image);
+    pod_image_close(read.image);
+    a->rig.beside = NULL;
+    a->may_read = true;
+
+    group_lead(g, b);
+    assert_true(b->rig.pod->next_group > next_group);
+    write_noise(b, "v", MIB, 256 * KIB, 2);
+    assert_int_equal(rig_named(&b->rig, POD_SNAPSHOT_CREATE, "v@s", NULL, 0), 0);
+    group_check(g);
+    assert_noise(a, "v", MIB, 256 * KIB, 2);
+    assert_int_equal(a->rig.pod->run, runs);
+
+    pod_hold(b->rig.pod, true);
+    assert_true(pod_yield(b->rig.pod));
+    b->rig.beside = NULL;
+    group_lead(g, a);
+    assert_int_equal(rig_create_volume(&a->rig, "w", MIB), 0);
+    group_check(g);
+    member_crash(a, BLKDEV_MEM_LOSE);
+    member_crash(b, BLKDEV_MEM_LOSE);
+    assert_int_equal(member_open(a), 0);
+    assert_int_equal(member_open(b), 0);
+    group_lead(g, a);
+    group_check(g);
+    assert_noise(b, "v", 0, 256 * KIB, 1);
+}
+
+static void a_leader_does_not_yield_while_anything_is_planned(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2);
+    static struct pending write;
+    assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
+    group_settle(g);
+    g->hold_commit = true;
+    noise(write.buf, sizeof write.buf, 3);
+    submit(a, &write, POD_WRITE, 0, sizeof write.buf);
+    steps(a, 200);
+    pod_hold(a->rig.pod, true);
+    assert_true(!write.done && a->rig.pod->sealed_seq > applied_of(a));
+    assert_false(pod_yield(a->rig.pod));
+    g->hold_commit = false;
+    group_settle(g);
+    assert_true(write.done && write.status == 0);
+    pod_image_close(write.image);
+    assert_true(pod_yield(a->rig.pod));
+}
+
 static void a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed(void **state)
 {
     struct group *g = *state;
@@ -1010,6 +1085,8 @@ int main(void)
         TEST(appends_beyond_what_is_committed_are_bounded),
         TEST(a_follower_loads_the_pages_that_a_batch_needs),
         TEST(a_follower_takes_over_and_the_old_leader_follows),
+        TEST(a_leader_that_rests_yields_and_follows_at_once),
+        TEST(a_leader_does_not_yield_while_anything_is_planned),
         TEST(a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed),
         TEST(a_leader_that_was_restarted_gives_none_of_its_lost_ids_again),
         TEST(what_was_truncated_stays_away_and_what_was_kept_stays),

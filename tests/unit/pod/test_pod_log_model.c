@@ -25,7 +25,7 @@ enum {
     TAGS = 300,
 };
 
-static uint64_t first_seed = 1, seeds = 30, rounds = 150;
+static uint64_t first_seed = 1, seeds = 30, rounds = 150, handed_over;
 
 struct write {
     struct pod_io io;
@@ -268,6 +268,37 @@ static void manage(struct world *w)
     memcpy(w->snapshot, w->is, sizeof w->is);
 }
 
+/* A planned change of the leader: the former one is a member at once. Writes that waited are answered. */
+static void hand_over(struct world *w)
+{
+    struct member *from = w->g.leader, *to = some_member(w);
+    if (to == from || !to->rig.pod || !w->in_sync[to - w->g.members] || !to->counts)
+        return;
+    w->g.hold_commit = w->g.hold_ship = false;
+    pod_hold(from->rig.pod, true);
+    group_settle(&w->g);
+    start_write(w);
+    if (!pod_yield(from->rig.pod)) {
+        pod_hold(from->rig.pod, false);
+        return;
+    }
+    handed_over++;
+    for (int n = 0; n < 200; n++)
+        (void)rig_step(&from->rig);
+    for (int i = 0; i < WRITES; i++) {
+        struct write *wr = &w->writes[i];
+        if (!wr->active)
+            continue;
+        assert_true(wr->done);
+        assert_true(!wr->io.status || wr->io.status == PS_ENOTPRIMARY || wr->io.status == PS_EUNAVAILABLE);
+        pod_image_close(wr->image);
+        take_back(w, wr);
+    }
+    from->rig.beside = NULL;
+    group_lead(&w->g, to);
+    check_blocks(w);
+}
+
 static void round_of(struct world *w)
 {
     struct group *g = &w->g;
@@ -310,6 +341,9 @@ static void round_of(struct world *w)
             group_check(g);
             check_blocks(w);
         }
+        break;
+    case 9:
+        hand_over(w);
         break;
     default:
         start_write(w);
@@ -357,6 +391,7 @@ static void members_agree_and_nothing_answered_is_lost(void **state)
         (void)fflush(stdout);
         play(seed);
     }
+    assert_true(handed_over > seeds || rounds < 150);
 }
 
 int main(int argc, char **argv)

@@ -56,7 +56,7 @@ static void what_is_encoded_is_read_again(void **state)
     }
 }
 
-static void a_state_of_an_older_version_is_read_as_bound_to_nobody(void **state)
+static void a_state_of_version_1_is_read_as_bound_to_nobody(void **state)
 {
     (void)state;
     struct durable d = example(), seen;
@@ -78,6 +78,31 @@ static void a_state_of_an_older_version_is_read_as_bound_to_nobody(void **state)
     bytes = durable_encode(&d, now);
     assert_int_equal(durable_encode(&seen, again), bytes);
     assert_memory_equal(now, again, bytes);
+}
+
+static void a_state_of_version_2_keeps_its_bond_and_fences_nobody(void **state)
+{
+    (void)state;
+    struct durable d = example(), seen;
+    uint8_t data[REPLICA_STATE_BYTES_MAX], now[REPLICA_STATE_BYTES_MAX], again[REPLICA_STATE_BYTES_MAX];
+    size_t bytes = durable_encode(&d, data);
+    memmove(data + 112, data + 128, bytes - 128);
+    bytes -= 16;
+    data[4] = 2;
+    struct ps_error err;
+    assert_int_equal(durable_decode(data, bytes, &seen, &err), 0);
+    assert_true(uuid_equal(&seen.bound.heir, &d.bound.heir));
+    assert_int_equal(seen.bound.epoch, d.bound.epoch);
+    assert_int_equal(seen.bound.nonce, d.bound.nonce);
+    assert_int_equal(seen.self, d.self);
+    assert_int_equal(seen.mediator_number, d.mediator_number);
+    assert_true(uuid_is_none(&seen.fence));
+    d.fence = (struct uuid){0}; /* and all else is the same */
+    bytes = durable_encode(&d, now);
+    assert_int_equal(durable_encode(&seen, again), bytes);
+    assert_memory_equal(now, again, bytes);
+    for (size_t n = 0; n < bytes - 16; n++)
+        assert_int_equal(durable_decode(data, n, &seen, &err), PS_EDAMAGED);
 }
 
 static void what_is_cut_short_or_changed_in_its_frame_is_refused(void **state)
@@ -107,7 +132,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_encoded_is_read_again),
-        cmocka_unit_test(a_state_of_an_older_version_is_read_as_bound_to_nobody),
+        cmocka_unit_test(a_state_of_version_1_is_read_as_bound_to_nobody),
+        cmocka_unit_test(a_state_of_version_2_keeps_its_bond_and_fences_nobody),
         cmocka_unit_test(what_is_cut_short_or_changed_in_its_frame_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,16 +25,6 @@
 #include "pstorage/v1/volumes.pb-c.h"
 #include "test_service.h"
 
-#ifdef __SANITIZE_THREAD__
-/* libnng is not instrumented: TSan doesn't see the reference count behind which
- * it destroys a dialer's mutex. */
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "race:pthread_mutex_destroy\n";
-}
-#endif
-
 static char ipc_endpoint[128];
 static char *program;
 
