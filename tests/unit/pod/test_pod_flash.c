@@ -145,7 +145,12 @@ static void an_anchor_that_a_cut_has_torn_is_not_written_over(void **state)
     destroy(rig);
 }
 
-static void a_pool_is_closed_when_its_erases_have_ended(void **state)
+static void on_gone(void *user)
+{
+    *(bool *)user = true;
+}
+
+static void a_pool_ends_when_its_erases_have_ended(void **state)
 {
     (void)state;
     struct rig *rig = create(64 * MIB, NULL);
@@ -154,7 +159,12 @@ static void a_pool_is_closed_when_its_erases_have_ended(void **state)
         segments_set_erased(rig->pod->segments, i, false);
     (void)pod_turn(rig->pod, ++rig->now_ns);
     assert_int_not_equal(rig->pod->zones.segment, SEGMENT_NONE);
-    rig_close(rig);
+    bool gone = false;
+    pod_abandon(rig->pod, on_gone, &gone);
+    (void)pod_turn(rig->pod, ++rig->now_ns);
+    assert_false(gone);
+    while (!gone)
+        assert_true(rig_step(rig));
     assert_int_equal(rig_pending(rig), 0);
     destroy(rig);
 }
@@ -322,7 +332,7 @@ int main(void)
         cmocka_unit_test(free_segments_are_erased_ahead_and_writes_find_them_so),
         cmocka_unit_test(a_segment_that_cannot_be_erased_is_retired_and_the_pool_goes_on_without),
         cmocka_unit_test(an_anchor_that_a_cut_has_torn_is_not_written_over),
-        cmocka_unit_test(a_pool_is_closed_when_its_erases_have_ended),
+        cmocka_unit_test(a_pool_ends_when_its_erases_have_ended),
         cmocka_unit_test(an_opening_finds_segments_that_can_be_erased),
         cmocka_unit_test(programs_that_fail_are_nothing_that_a_host_sees),
         cmocka_unit_test(a_pool_wears_out_segment_by_segment_and_loses_nothing),
