@@ -19,6 +19,9 @@ enum segment_state {
     SEGMENT_SYSTEM, /* the pool's label, a pod's anchors: never given away */
     SEGMENT_LOG,    /* batches: what hosts wrote */
     SEGMENT_META,   /* base pages and runs */
+    SEGMENT_WARM,   /* records that were moved out of the log */
+    SEGMENT_COLD,   /* records that were moved more than once */
+    SEGMENT_STATES, /* those above can be in a checkpoint */
     SEGMENT_RETIRED /* the device will not have it any more: in memory only, the device tells at each start */
 };
 
@@ -41,6 +44,9 @@ void segments_untake(struct segments *s, uint32_t index);
 void segments_add_live(struct segments *s, uint32_t index, int64_t bytes);
 void segments_pin(struct segments *s, uint32_t index);
 void segments_unpin(struct segments *s, uint32_t index);
+/* Pinned for long, by one owner at a time: collecting it would free nothing. */
+void segments_hold(struct segments *s, uint32_t index);
+void segments_unhold(struct segments *s, uint32_t index);
 
 /* Log from batch `seq` on is kept for others to read, though nothing in it lives: its segments do not count
  * as dead. UINT64_MAX (as created): none is kept. */
@@ -61,6 +67,24 @@ uint64_t segments_cut(struct segments *s, uint64_t seq, bool full,
 void segments_cut_done(struct segments *s);
 /* Dead segments that the next checkpoint would free. */
 uint32_t segments_dead(const struct segments *s, uint64_t seq);
+
+/* ---- collection: see collect.h for what is worth it
+
+ * Collectable is a sealed segment of records in which something lives, behind the checkpoint at `seq`, that
+ * nobody holds and that was not found stuck. */
+
+/* The collectable one with the highest score (above 0), the lowest among equals; SEGMENT_NONE if there is
+ * none. `age`: segments that were taken since it was sealed. */
+uint32_t segments_best(const struct segments *s, uint64_t seq,
+                       double (*score)(void *user, uint32_t segment_bytes, uint32_t live, uint32_t age),
+                       void *user);
+/* Segments that are free, or come free by checkpoints and the end of short reads: dead ones, and those that
+ * are kept for readers of the log. */
+uint32_t segments_room(const struct segments *s, uint64_t seq);
+/* Dead bytes in collectable ones that have at least `least` of them. */
+uint64_t segments_gain(const struct segments *s, uint64_t seq, uint32_t least);
+/* Something lives in it that cannot be moved: it is not collectable until the next start. */
+void segments_stuck(struct segments *s, uint32_t index);
 
 /* Recovery: the persistent values, the newest last; then `adopt` for those that
  * something refers to and that were free then. False: it is in other use. */
@@ -98,10 +122,12 @@ bool segments_open(const struct segments *s, uint32_t index);
 uint64_t segments_last_seq(const struct segments *s, uint32_t index);
 
 struct segments_stats {
-    uint32_t count, free, log, meta, system, retired;
-    uint64_t live_log, live_meta;       /* bytes */
-    uint64_t used_log, used_meta;       /* segments' bytes, dead ones included */
-    uint32_t wear_lowest, wear_highest; /* P/E cycles of all that are not retired or the system's */
+    uint32_t count, free, log, meta, moved, system, retired;
+    uint32_t taken;                           /* not written yet: counted nowhere else */
+    uint32_t limbo;                           /* free as soon as a read ends; counted nowhere else */
+    uint64_t live_log, live_meta, live_moved; /* bytes */
+    uint64_t used_log, used_meta, used_moved; /* segments' bytes, dead ones included */
+    uint32_t wear_lowest, wear_highest;       /* P/E cycles of all that are not retired or the system's */
 };
 void segments_stats(const struct segments *s, struct segments_stats *out);
 

@@ -50,8 +50,8 @@ struct peer_link {
     char address[PEERS_ADDRESS_MAX + 1];
     struct rpc_client *beat, *log;
     struct ps_error trouble;
-    bool misnamed; /* another node answers there */
-    bool was_up;   /* since `ended` was told */
+    bool no_node; /* something else of its name answers there */
+    bool was_up;  /* since `ended` was told */
     bool beat_up, log_up;
     bool lost;       /* it was told, and no stream has begun since */
     bool hello_sent; /* and not answered */
@@ -166,7 +166,7 @@ int peers_find(const struct peers *peers, const char *name)
 bool peers_connected(const struct peers *peers, unsigned peer)
 {
     const struct peer_link *p = &peers->links[peer];
-    return p->beat && !p->misnamed && rpc_client_peer(p->beat);
+    return p->beat && !p->no_node && rpc_client_peer(p->beat);
 }
 
 const char *peers_trouble(const struct peers *peers, unsigned peer)
@@ -189,16 +189,15 @@ static void stream_lost(struct peer_link *p)
     p->peers->config.events->lost(p->peers->config.user, p->index);
 }
 
-static bool is_who_it_should_be(struct peer_link *p, const struct rpc_client *client)
+/* The name is right, or there would be no connection. */
+static bool is_node(struct peer_link *p, const struct rpc_client *client)
 {
     char line[256];
-    const struct rpc_peer *peer = rpc_client_peer(client);
-    if (strcmp(peer->name, p->name) == 0 && peer->role == PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE)
+    if (rpc_client_peer(client)->role == PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE)
         return true;
-    (void)ps_error_set(&p->trouble, PS_EPERM, "at %.100s is %.63s, not %.63s as PSTORAGE_PEERS says",
-                       p->address, peer->name, p->name);
+    (void)ps_error_set(&p->trouble, PS_EPERM, "%.63s at %.100s is no node", p->name, p->address);
     (void)snprintf(line, sizeof line, "not spoken with: %.200s", p->trouble.detail);
-    if (!p->misnamed && p->peers->config.log)
+    if (!p->no_node && p->peers->config.log)
         p->peers->config.log(p->peers->config.user, line);
     return false;
 }
@@ -210,8 +209,8 @@ static void on_beat_state(void *user, int status, const char *detail)
     if (peers->closing)
         return;
     if (status == 0) {
-        p->misnamed = !is_who_it_should_be(p, p->beat);
-        if (p->misnamed)
+        p->no_node = !is_node(p, p->beat);
+        if (p->no_node)
             return;
         p->was_up = p->beat_up = true;
         p->trouble.detail[0] = '\0';
@@ -249,6 +248,7 @@ static int connect(struct peer_link *p, void (*on_state)(void *, int, const char
         .identity = {.name = c->node_name,
                      .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE,
                      .cluster_id = c->cluster_name},
+        .server_name = p->name,
         .keys = c->keys,
         .on_state = on_state,
         .log = log,
@@ -475,7 +475,7 @@ void peers_state(struct peers *peers, unsigned peer, const struct replica_state_
 
 static bool log_is_up(const struct peer_link *p)
 {
-    return p->log && !p->misnamed && rpc_client_peer(p->log);
+    return p->log && !p->no_node && rpc_client_peer(p->log);
 }
 
 struct rpc_client *peers_client(struct peers *peers, unsigned peer)

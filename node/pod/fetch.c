@@ -146,7 +146,7 @@ static struct fetch *fetch_for(struct pod *pod, uint64_t block)
     f->bytes = place_len(f->place);
     f->state = FETCH_READS;
     f->wanted = 0;
-    f->all = (uint8_t)((1u << l2p_blocks(value)) - 1);
+    f->all = (uint8_t)l2p_live(value);
     f->req = (struct blkdev_req){.op = BLKDEV_READ, .buf = f->buf};
     span_of(pod, f->place, &f->req.offset, &f->req.length, &f->skip);
     list_push_back(&pod->active_fetches, &f->link);

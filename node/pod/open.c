@@ -454,8 +454,10 @@ static void restore_slot(void *user, struct meta_key key, uint64_t value)
     struct pod *pod = user;
     const uint64_t index = key.v & ~(0xfull << 60);
     if (meta_kind_of(key) == META_SEG) {
-        if (index < SYSTEM_SEGMENTS || index >= pod->segment_count || value >> 60 > SEGMENT_META ||
-            value >> 60 == SEGMENT_SYSTEM || (uint32_t)value > pod->segment_bytes)
+        /* Metadata's live bytes are counted anew: records that pages share count for each of these. */
+        const bool meta = value >> 60 == SEGMENT_META;
+        if (index < SYSTEM_SEGMENTS || index >= pod->segment_count || value >> 60 >= SEGMENT_STATES ||
+            value >> 60 == SEGMENT_SYSTEM || (!meta && (uint32_t)value > pod->segment_bytes))
             damaged(pod, "an impossible segment");
         else
             segments_restore(pod->segments, (uint32_t)index, value);
@@ -483,12 +485,13 @@ static int restore_blob(void *user, uint8_t type, uint64_t id, const uint8_t *da
         images_remove(pod->images, id);
         return 0;
     case BLOB_COUNTERS:
-        if (bytes % 8 || bytes < 16)
+        if (bytes % 8 || bytes < 24)
             return ps_error_set(err, PS_EDAMAGED, "counters of %zu bytes", bytes);
-        for (size_t i = 0; i < COUNTERS && (i + 3) * 8 <= bytes; i++)
+        for (size_t i = 0; i < COUNTERS && (i + 4) * 8 <= bytes; i++)
             pod->counters[i] = get_le64(data + 8 * i);
-        pod->metadata_programmed = get_le64(data + bytes - 16);
-        pod->host_read = get_le64(data + bytes - 8);
+        pod->metadata_programmed = get_le64(data + bytes - 24);
+        pod->host_read = get_le64(data + bytes - 16);
+        pod->moved_programmed = get_le64(data + bytes - 8);
         pod->unique_blocks = id;
         return 0;
     case BLOB_OPERATION:
@@ -768,6 +771,7 @@ static void step_checkpoint(struct pod *pod)
         return;
     }
     pod->state = POD_SERVING;
+    collect_start(pod);
     index_load_start(pod);
     pod_event(pod, "pod.opened", 0, "run %" PRIu64 ", %" PRIu64 " batches replayed, log at %" PRIu64,
               pod->run, o->replayed, pod->applied_seq);

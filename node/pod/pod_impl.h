@@ -7,6 +7,7 @@
  *   fetch.c       records and metadata pages from flash
  *   manage.c      volumes, snapshots, clones
  *   background.c  release of deleted images, reloading of the dedup index
+ *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment
  *   checkpoint.c  runs, base pages, anchors
  *   open.c        format and recovery
  *   log_restart.c the log goes on in a new segment under a new generation: at each opening, and to truncate
@@ -181,7 +182,7 @@ struct fetch {
     uint64_t group;
     struct place place;
     struct list_node waiters;
-    uint8_t wanted, all; /* slots to decode into the cache; those that the record has */
+    uint8_t wanted, all; /* slots to decode into the cache; those that lived when it began */
     uint8_t *buf;
     uint32_t skip, bytes; /* bytes before the record in buf, and its own */
     enum fetch_state state;
@@ -360,6 +361,7 @@ struct open_state; /* open.c */
 void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err);
 struct copy_out;   /* copy_out.c */
 struct copy_in;    /* copy_in.c */
+struct collect;    /* collect.h */
 struct index_load; /* background.c */
 struct recalled;   /* log_read.c */
 
@@ -403,7 +405,7 @@ struct pod {
     uint64_t told_page, told_image;             /* as last logged */
     uint64_t log_bytes;                         /* since the last cut */
     uint64_t counters[COUNTERS];
-    uint64_t metadata_programmed;
+    uint64_t metadata_programmed, moved_programmed;
     uint32_t meta_segment, meta_offset; /* where the next metadata goes */
     struct run_places runs[ANCHOR_RUNS_MAX];
     size_t run_count;
@@ -478,6 +480,7 @@ struct pod {
     struct log_id
         copy_base; /* the last batch in the last copy for another member: known, though not retained */
     struct copy_in *copy_in;
+    struct collect *collect;
     struct index_load *index_load;
     bool closed_cut; /* the checkpoint of a stop is durable */
     void (*closed)(void *user);
@@ -649,6 +652,35 @@ void index_load_stop(struct pod *pod);
 void index_load_drop(struct pod *pod);
 bool index_load_busy(const struct pod *pod);
 
+/* collect.c */
+void collect_init(struct pod *pod);
+void collect_free(struct pod *pod);
+/* The pod is open. */
+void collect_start(struct pod *pod);
+void collect_turn(struct pod *pod);
+bool collect_is_quiet(const struct pod *pod);
+/* When it wants to go on; UINT64_MAX: not before something happens. */
+uint64_t collect_next_ns(const struct pod *pod);
+/* So much log was placed: as much more may be moved. */
+void collect_logged(struct pod *pod, uint32_t bytes);
+/* It lags so far behind that new data must wait for it. */
+bool collect_holds_hosts(struct pod *pod);
+/* There would be room for new data if all that is worth it were collected, checkpoints made and reads ended.
+ */
+bool collect_helps(const struct pod *pod);
+/* The same, as it was a moment ago; costs nothing. */
+bool collect_may_help(const struct pod *pod);
+/* Little is free: metadata's space counts, too. */
+bool collect_is_pressed(const struct pod *pod);
+/* Free segments that it leaves to others. */
+uint32_t collect_floor(const struct pod *pod);
+/* Of its open segments: bytes not written yet in all of them; bytes written in this one. */
+uint64_t collect_open_bytes(const struct pod *pod);
+uint32_t collect_written(const struct pod *pod, uint32_t segment);
+
+/* Blocks of a group can be found again, by the fingerprints of `slots`, in order. */
+void index_blocks(struct pod *pod, uint64_t group, unsigned slots, const uint8_t *fingerprints,
+                  size_t fingerprint_bytes);
 /* Blocks that the batch stored can be found again. */
 void index_batch(struct pod *pod, const struct batch_header *h, const void *batch);
 

@@ -90,7 +90,7 @@ void pod_log_forget_commit(struct pod *pod);
  * PS_EIO; PS_EUNAVAILABLE. */
 int pod_log_truncate(struct pod *pod, uint64_t seq, void (*cb)(void *user, int status), void *user);
 
-/* Free flash above the reserve, bytes. */
+/* Free flash above the reserve, bytes; not 0 while garbage collection still makes some. */
 uint64_t pod_log_free_bytes(const struct pod *pod);
 
 /* ---- leading */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "node/pod/pod_impl.h"
 #include "tests/support/pod_check.h"
 
 static void rig_init(struct rig *rig, uint64_t seed)
@@ -97,12 +98,27 @@ void rig_destroy(struct rig *rig)
         (void)munmap(rig->area, rig->area_bytes);
 }
 
+static void squeeze(struct rig *rig)
+{
+    struct segments *s = rig->pod->segments;
+    const uint32_t leave = rig->leave_segments;
+    if (!leave || !s || rig->pod->state != POD_SERVING)
+        return;
+    while (segments_free(s) < leave && rig->squeezed_count)
+        segments_untake(s, rig->squeezed[--rig->squeezed_count]);
+    while (segments_free(s) > leave) {
+        assert_true(rig->squeezed_count < sizeof rig->squeezed / sizeof rig->squeezed[0]);
+        rig->squeezed[rig->squeezed_count++] = segments_take(s, SEGMENT_META);
+    }
+}
+
 bool rig_step(struct rig *rig)
 {
     if (rig->dead)
         return false;
     if (rig->beside)
         rig->beside(rig->beside_user);
+    squeeze(rig);
     rig->now_ns += 1000;
     (void)pod_turn(rig->pod, rig->now_ns);
     if (rig_pending(rig) == 0)
@@ -137,6 +153,7 @@ static void on_open(void *user, int status, struct pod *pod)
 int rig_open(struct rig *rig)
 {
     rig->opened = rig->dead = false;
+    rig->squeezed_count = 0;
     rig->error = (struct ps_error){0};
     const int rc = pod_open(rig->dev, &rig->config, POD_FORMAT_BLANK, on_open, rig, &rig->error, &rig->pod);
     if (rc)

@@ -26,6 +26,9 @@ struct rig {
     uint64_t cut_after;         /* device completions until the power fails; 0: never */
     bool dead;                  /* it has failed: nothing completes any more */
     uint64_t steps;             /* device completions so far */
+    uint32_t leave_segments;    /* so many are kept free, so that the pod collects; 0: as it is */
+    uint32_t squeezed[512];     /* the others */
+    uint32_t squeezed_count;
     void (*beside)(void *user); /* what else goes on at each step; NULL: nothing */
     void *beside_user;
 };

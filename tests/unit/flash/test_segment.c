@@ -24,6 +24,12 @@ struct rig {
     unsigned puts;
 };
 
+/* Without the stamp. */
+static uint64_t put_of(const struct rig *rig, uint32_t index)
+{
+    return rig->put[index] & ~(((1ull << 28) - 1) << 32);
+}
+
 static int setup(void **state)
 {
     struct rig *rig = calloc(1, sizeof *rig);
@@ -165,9 +171,9 @@ static void log_beyond_the_checkpoint_open_and_live_segments_are_kept(void **sta
     cut(rig, 10, false);
     segments_cut_done(rig->s);
     assert_int_equal(segments_free(rig->s), COUNT - SYSTEM - 3);
-    assert_int_equal(rig->put[later], (uint64_t)SEGMENT_LOG << 60);
-    assert_int_equal(rig->put[open], (uint64_t)SEGMENT_LOG << 60);
-    assert_int_equal(rig->put[live], (uint64_t)SEGMENT_LOG << 60 | 64);
+    assert_int_equal(put_of(rig, later), (uint64_t)SEGMENT_LOG << 60);
+    assert_int_equal(put_of(rig, open), (uint64_t)SEGMENT_LOG << 60);
+    assert_int_equal(put_of(rig, live), (uint64_t)SEGMENT_LOG << 60 | 64);
     cut(rig, 11, false);
     segments_cut_done(rig->s);
     assert_int_equal(segments_state(rig->s, later), SEGMENT_FREE);
@@ -217,7 +223,7 @@ static void taken_but_unused_counts_as_free_in_checkpoints(void **state)
     assert_int_equal(stats.log, 0);
     segments_use(rig->s, i);
     cut(rig, 6, false);
-    assert_int_equal(rig->put[i], (uint64_t)SEGMENT_LOG << 60);
+    assert_int_equal(put_of(rig, i), (uint64_t)SEGMENT_LOG << 60);
     segments_stats(rig->s, &stats);
     assert_int_equal(stats.log, 1);
 }
@@ -234,7 +240,7 @@ static void a_cut_names_what_changed_and_a_full_one_all_that_is_in_use(void **st
     segments_add_live(rig->s, b, 7);
     cut(rig, 1, false);
     assert_int_equal(rig->puts, 1);
-    assert_int_equal(rig->put[b], (uint64_t)SEGMENT_META << 60 | 7);
+    assert_int_equal(put_of(rig, b), (uint64_t)SEGMENT_META << 60 | 7);
     cut(rig, 1, true);
     assert_int_equal(rig->puts, 2);
     segments_add_live(rig->s, b, -7);
@@ -310,6 +316,112 @@ static void what_the_log_refers_to_is_adopted_unless_it_is_in_other_use(void **s
     assert_int_equal(segments_live(rig->s, 5), 0);
     segments_add_live(rig->s, 5, 30);
     assert_int_equal(segments_live(rig->s, 5), 30);
+}
+
+/* ---- collection */
+
+static double emptiest(void *user, uint32_t bytes, uint32_t live, uint32_t age)
+{
+    (void)user;
+    (void)age;
+    return live < bytes / 2 ? bytes - live : 0;
+}
+
+static double oldest(void *user, uint32_t bytes, uint32_t live, uint32_t age)
+{
+    (void)user;
+    (void)bytes;
+    (void)live;
+    return age + 1;
+}
+
+static uint32_t sealed(struct rig *rig, enum segment_state state, uint32_t live, uint64_t last)
+{
+    const uint32_t i = take(rig, state);
+    segments_add_live(rig->s, i, live);
+    segments_seal(rig->s, i, last);
+    return i;
+}
+
+static void the_best_of_those_that_may_be_collected_is_chosen(void **state)
+{
+    struct rig *rig = *state;
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), SEGMENT_NONE);
+    const uint32_t a = sealed(rig, SEGMENT_LOG, 4000, 10), b = sealed(rig, SEGMENT_WARM, 3000, 0),
+                   c = sealed(rig, SEGMENT_COLD, 2000, 0);
+    (void)sealed(rig, SEGMENT_META, 10, 0);                /* has ways of its own */
+    (void)sealed(rig, SEGMENT_LOG, 1000, 101);             /* beyond the checkpoint */
+    segments_add_live(rig->s, take(rig, SEGMENT_LOG), 10); /* open */
+    (void)sealed(rig, SEGMENT_LOG, 0, 1);                  /* dead: the checkpoint frees it */
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), c);
+    assert_int_equal(segments_best(rig->s, 100, oldest, NULL), a);
+    assert_int_equal(segments_gain(rig->s, 100, 1), 3ull * BYTES - 9000);
+    assert_int_equal(segments_gain(rig->s, 100, BYTES - 2500), BYTES - 2000);
+    segments_stuck(rig->s, c);
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), b);
+    segments_hold(rig->s, b);
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), a);
+    assert_int_equal(segments_gain(rig->s, 100, 1), BYTES - 4000);
+    segments_unhold(rig->s, b);
+    segments_pin(rig->s, b); /* a read is short */
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), b);
+    segments_unpin(rig->s, b);
+    segments_add_live(rig->s, a, BYTES / 2);
+    segments_add_live(rig->s, b, BYTES / 2);
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), SEGMENT_NONE);
+}
+
+static void room_is_what_is_free_or_comes_free(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t before = segments_room(rig->s, 100);
+    assert_int_equal(before, COUNT - SYSTEM);
+    const uint32_t dead = sealed(rig, SEGMENT_WARM, 0, 0), held = sealed(rig, SEGMENT_LOG, 0, 1),
+                   kept = sealed(rig, SEGMENT_LOG, 0, 50);
+    (void)sealed(rig, SEGMENT_LOG, 5, 1);
+    (void)dead;
+    (void)kept;
+    segments_keep_log(rig->s, 40);
+    segments_hold(rig->s, held);
+    assert_int_equal(segments_room(rig->s, 100), before - 2);
+    segments_pin(rig->s, dead);
+    cut(rig, 100, false);
+    assert_int_equal(segments_room(rig->s, 100), before - 2); /* one is being freed */
+    segments_cut_done(rig->s);
+    assert_int_equal(segments_room(rig->s, 100), before - 2); /* and waits for the end of a read */
+    assert_int_equal(segments_free(rig->s), before - 4);
+    segments_unpin(rig->s, dead);
+    segments_unhold(rig->s, held);
+    assert_int_equal(segments_room(rig->s, 100), before - 1);
+    assert_int_equal(segments_free(rig->s), before - 2);
+}
+
+static void age_outlives_a_restart(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t old = sealed(rig, SEGMENT_LOG, 100, 1);
+    for (int i = 0; i < 5; i++) {
+        const uint32_t other = take(rig, SEGMENT_LOG);
+        segments_seal(rig->s, other, 2);
+    }
+    const uint32_t young = sealed(rig, SEGMENT_COLD, 100, 0);
+    cut(rig, 100, true);
+    segments_cut_done(rig->s);
+    struct segments *twin = segments_create(COUNT, BYTES, SYSTEM);
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        segments_restore(twin, i, rig->put[i]);
+    assert_int_equal(segments_best(rig->s, 100, oldest, NULL), old);
+    assert_int_equal(segments_best(twin, 100, oldest, NULL), old);
+    segments_stuck(twin, old);
+    assert_int_equal(segments_best(twin, 100, oldest, NULL), young);
+    assert_int_equal(segments_state(twin, young), SEGMENT_COLD);
+    /* The clock goes on: what is taken now is younger. */
+    const uint32_t next = segments_take(twin, SEGMENT_WARM);
+    segments_use(twin, next);
+    segments_add_live(twin, next, 100);
+    segments_seal(twin, next, 0);
+    assert_int_equal(segments_best(twin, 100, oldest, NULL), young);
+    segments_destroy(twin);
 }
 
 static void statistics_add_up(void **state)
@@ -551,6 +663,9 @@ int main(void)
         TEST(a_cut_names_what_changed_and_a_full_one_all_that_is_in_use),
         TEST(values_restore_to_the_same_table),
         TEST(what_the_log_refers_to_is_adopted_unless_it_is_in_other_use),
+        TEST(the_best_of_those_that_may_be_collected_is_chosen),
+        TEST(room_is_what_is_free_or_comes_free),
+        TEST(age_outlives_a_restart),
         TEST(statistics_add_up),
         cmocka_unit_test(a_slot_says_place_blocks_and_which_live),
         cmocka_unit_test(live_bytes_of_a_group_end_at_zero_in_any_order_of_dying),

@@ -424,6 +424,26 @@ static void one_that_bears_another_name_is_not_spoken_with(void **state)
     const struct replica_begin_msg begin = a_begin(1);
     assert_false(peers_begin(w->peers, 0, &begin));
     assert_int_equal(w->begins, 0);
+    /* The address is asked again, as it may be given back without the other one's end. */
+    struct rpc_server_stats stats;
+    run(w, 10000);
+    rpc_server_stats(w->server, &stats);
+    assert_true(stats.connections <= 1 && stats.refused > 20);
+}
+
+static void what_is_no_node_is_not_spoken_with(void **state)
+{
+    const struct rpc_server_config server = {
+        .identity = {.name = "n2", .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_MEDIATOR}};
+    struct world *w = *state;
+    stop_listening(w);
+    assert_int_equal(rpc_server_create(w->there, &server, &w->server), 0);
+    replication_service_register(&w->service, w->server);
+    assert_int_equal(rpc_server_listen(w->server, "mem://n2", NULL), 0);
+    run(w, 400);
+    assert_false(peers_connected(w->peers, 0));
+    assert_string_equal(peers_trouble(w->peers, 0), "n2 at mem://n2 is no node");
+    assert_string_equal(w->line, "not spoken with: n2 at mem://n2 is no node");
 }
 
 static void a_record_comes_with_its_bytes_and_a_refusal_with_its_group(void **state)
@@ -553,6 +573,7 @@ int main(void)
         T(a_link_that_is_cut_is_no_ended_process),
         T(connections_without_answers_are_both_made_anew),
         T(one_that_bears_another_name_is_not_spoken_with),
+        T(what_is_no_node_is_not_spoken_with),
         T(a_record_comes_with_its_bytes_and_a_refusal_with_its_group),
         T(who_is_no_peer_there_is_refused),
         T(a_member_that_is_not_open_yet_takes_nothing),
