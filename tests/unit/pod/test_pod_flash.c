@@ -126,6 +126,72 @@ static void fail_erases(struct rig *rig, uint32_t segment)
         nand_fail_next(nand_drive_flash(rig->mem), nand_drive_block(rig->mem, segment, lane), NAND_ERASE);
 }
 
+static void an_anchor_that_a_cut_has_torn_is_not_written_over(void **state)
+{
+    (void)state;
+    struct rig *rig = create(64 * MIB, NULL);
+    struct nand_stats stats;
+    for (uint64_t n = 0; n < 40; n++) {
+        overwrite(rig, n);
+        checkpoint_want(rig->pod);
+        while (rig->pod->checkpoint.state != CHECKPOINT_ANCHORING)
+            assert_true(rig_step(rig));
+        reopen(rig);
+        assert_holds(rig, n);
+    }
+    nand_stats(nand_drive_flash(rig->mem), &stats);
+    assert_true(stats.torn_programs > 10);
+    rig_close(rig);
+    destroy(rig);
+}
+
+static void on_gone(void *user)
+{
+    *(bool *)user = true;
+}
+
+static void a_pool_ends_when_its_erases_have_ended(void **state)
+{
+    (void)state;
+    struct rig *rig = create(64 * MIB, NULL);
+    rig_settle(rig);
+    for (uint32_t i = SYSTEM_SEGMENTS; i < rig->pod->segment_count; i++)
+        segments_set_erased(rig->pod->segments, i, false);
+    (void)pod_turn(rig->pod, ++rig->now_ns);
+    assert_int_not_equal(rig->pod->zones.segment, SEGMENT_NONE);
+    bool gone = false;
+    pod_abandon(rig->pod, on_gone, &gone);
+    (void)pod_turn(rig->pod, ++rig->now_ns);
+    assert_false(gone);
+    while (!gone)
+        assert_true(rig_step(rig));
+    assert_int_equal(rig_pending(rig), 0);
+    destroy(rig);
+}
+
+/* The segments that an opening would begin its log in. */
+static void an_opening_finds_segments_that_can_be_erased(void **state)
+{
+    (void)state;
+    struct rig *rig = create(64 * MIB, NULL);
+    struct pod_stats stats;
+    overwrite(rig, 1);
+    rig_settle(rig);
+    pod_stats(rig->pod, &stats);
+    const uint64_t capacity = stats.capacity;
+    uint32_t most = rig->pod->segment_count - 6;
+    for (uint32_t i = SYSTEM_SEGMENTS; i < most; i++)
+        if (segments_state(rig->pod->segments, i) == SEGMENT_FREE)
+            fail_erases(rig, i);
+    reopen(rig);
+    assert_holds(rig, 1);
+    pod_stats(rig->pod, &stats);
+    assert_true(stats.capacity < capacity - 10 * SEGMENT);
+    rig_check(rig);
+    rig_close(rig);
+    destroy(rig);
+}
+
 static unsigned retired_events;
 
 static void on_event(void *user, const char *kind, uint64_t image, const char *text)
@@ -265,6 +331,9 @@ int main(void)
         cmocka_unit_test(rewriting_one_place_wears_all_segments_evenly),
         cmocka_unit_test(free_segments_are_erased_ahead_and_writes_find_them_so),
         cmocka_unit_test(a_segment_that_cannot_be_erased_is_retired_and_the_pool_goes_on_without),
+        cmocka_unit_test(an_anchor_that_a_cut_has_torn_is_not_written_over),
+        cmocka_unit_test(a_pool_ends_when_its_erases_have_ended),
+        cmocka_unit_test(an_opening_finds_segments_that_can_be_erased),
         cmocka_unit_test(programs_that_fail_are_nothing_that_a_host_sees),
         cmocka_unit_test(a_pool_wears_out_segment_by_segment_and_loses_nothing),
         cmocka_unit_test(a_pool_on_zones_that_do_not_fit_its_segments_is_refused),
