@@ -184,6 +184,7 @@ int start_pod(struct node *node, struct ps_error *err)
         .name = node_pod_name,
         .memory_budget = node->as.memory_budget,
         .gc_threshold = (uint32_t)node->as.gc_threshold,
+        .wear_threshold = (uint32_t)node->as.wear_threshold,
         .dedupe = node->as.dedupe_enabled,
         .compression = node->as.compression_enabled,
         .overprovision_percent = (uint32_t)node->as.overprovision,

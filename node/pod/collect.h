@@ -19,6 +19,7 @@ enum {
     COLLECT_READ_BYTES = 256 * 1024,
     COLLECT_DEBT_BYTES = 2 << 20, /* to be moved, behind which hosts wait */
     COLLECT_OWED_MOST = 64 << 20,
+    STREAMS = 3,     /* WARM, COLD, and what makes wear even */
     PATCHES_MAX = 8, /* records to be written anew at once */
 };
 _Static_assert((int)COLLECT_READ_BYTES >= (int)MOVED_CHUNK_BYTES &&
@@ -84,6 +85,7 @@ struct collect {
     uint32_t seen_free;
     bool recount;
     bool nothing; /* no segment was worth it then */
+    bool even;    /* wear was even enough then */
     /* Bytes that may be moved now; below 0: too many were. */
     int64_t credit;
     uint64_t last_ns;
@@ -94,6 +96,7 @@ struct collect {
     uint32_t victim; /* SEGMENT_NONE: none */
     bool blocked;    /* no segment is left for a chunk */
     bool damaged;    /* something in the victim cannot be read */
+    bool levelling;  /* it was chosen because its segment wears too little */
     uint32_t offset; /* of the next directory */
     uint64_t seq;    /* of the batch that was looked at last */
     struct found found[BATCH_RECORDS_MAX];
@@ -107,7 +110,7 @@ struct collect {
     bool reading;
     struct blkdev_req read;
 
-    struct collect_stream streams[2];
+    struct collect_stream streams[STREAMS];
     struct collect_chunk chunks[2]; /* one is filled while the other is written */
     unsigned filled, drained;       /* the next to be */
     uint8_t *work;

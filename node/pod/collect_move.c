@@ -195,6 +195,8 @@ static void write_chunk(struct collect *c)
 /* Where copies of what lies in the segment go. */
 static struct collect_stream *stream_for(struct collect *c, uint32_t segment)
 {
+    if (c->levelling)
+        return &c->streams[STREAMS - 1];
     return &c->streams[segments_state(c->pod->segments, segment) != SEGMENT_LOG];
 }
 
@@ -217,7 +219,9 @@ static bool open_stream(struct collect *c, struct collect_stream *s)
         return false;
     }
     c->blocked = false;
-    s->segment = segments_take(pod->segments, s == c->streams ? SEGMENT_WARM : SEGMENT_COLD);
+    s->segment = s == &c->streams[STREAMS - 1] ? segments_take_worn(pod->segments, SEGMENT_COLD)
+                 : s == c->streams             ? segments_take(pod->segments, SEGMENT_WARM)
+                                               : segments_take(pod->segments, SEGMENT_COLD);
     s->next = s->written = 0;
     return true;
 }
@@ -494,7 +498,7 @@ void victim_begin(struct collect *c, uint32_t segment)
     c->victim = segment;
     c->offset = c->found_count = c->found_next = 0;
     c->seq = 0;
-    c->damaged = false;
+    c->damaged = c->levelling = false;
     c->window_bytes = 0;
     segments_pin(c->pod->segments, segment);
 }
@@ -510,6 +514,7 @@ static void victim_end(struct collect *c)
     }
     segments_unpin(pod->segments, c->victim);
     c->victim = SEGMENT_NONE;
+    c->levelling = false;
     c->recount = true;
     pod->stats.collected++;
     pod->events++; /* a checkpoint may make room now */
@@ -537,6 +542,7 @@ void victim_drop(struct collect *c)
 {
     c->chunks[0].state = c->chunks[1].state = CHUNK_EMPTY;
     c->patch_count = 0;
+    c->levelling = false;
     if (c->victim == SEGMENT_NONE)
         return;
     segments_unpin(c->pod->segments, c->victim);

@@ -222,6 +222,7 @@ struct pod_stats {
     uint64_t cache_hits, cache_misses;
     uint64_t batches, checkpoints;
     uint64_t collected;      /* segments taken apart by garbage collection */
+    uint64_t levelled;       /* of these, because they wore too little */
     uint64_t collect_moved;  /* bytes of records that it moved */
     uint64_t collect_read;   /* and bytes that it read for that */
     uint64_t collect_waits;  /* times that writes had to wait for it */
@@ -251,6 +252,7 @@ struct pod_config {
     const struct large_memory *memory; /* for caches and indexes, outlives the pod; NULL: the heap */
     uint32_t
         overprovision_percent; /* of the pool, that hosts can't fill; 0: 3. At least 8 segments are kept */
+    uint32_t wear_threshold;   /* spread of P/E cycles at which cold data is moved; 0: 1,000 */
     uint32_t gc_threshold;     /* percent of segments in use at which garbage collection starts; 0: 75 */
     uint64_t segment_bytes;    /* when formatting; 0: 8 MiB */
     uint64_t seed[2];          /* randomness for identities (UUIDs) when formatting */

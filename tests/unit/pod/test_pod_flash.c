@@ -325,10 +325,61 @@ static void a_segment_may_be_several_zones(void **state)
     destroy(rig);
 }
 
+/* Most of the pool holds what nobody writes again; a little is overwritten all the time. */
+static void data_that_rests_does_not_keep_its_flash_from_wearing(void **state)
+{
+    (void)state;
+    enum {
+        COLD = 40,
+        THRESHOLD = 8,
+    };
+    struct rig *rig = calloc(1, sizeof *rig);
+    struct nand_config flash;
+    struct pod_stats stats;
+    rig_flash_config(&flash);
+    rig_create_on_flash(rig, 128 * MIB, 1, &flash);
+    rig->config.wear_threshold = THRESHOLD;
+    assert_int_equal(rig_open(rig), 0);
+    assert_int_equal(rig_create_volume(rig, "v", 4 * MIB), 0);
+    assert_int_equal(rig_create_volume(rig, "cold", COLD * MIB), 0);
+    for (uint64_t i = 0; i < COLD; i++) {
+        fill(10000 + i);
+        for (uint64_t at = 0; at < MIB; at += 128 * KIB)
+            assert_int_equal(rig_write(rig, "cold", i * MIB + at, data + at, 128 * KIB), 0);
+    }
+    for (uint64_t i = 0; i < 1500; i++) {
+        rig->now_ns += 500000000; /* what is moved for this alone takes its time */
+        overwrite(rig, i);
+    }
+    rig_settle(rig);
+    pod_stats(rig->pod, &stats);
+    uint32_t lowest = UINT32_MAX, highest = 0;
+    for (uint32_t i = SYSTEM_SEGMENTS; i < rig->pod->segment_count; i++) {
+        const uint32_t wear = segments_wear(rig->pod->segments, i);
+        if (segments_state(rig->pod->segments, i) == SEGMENT_META)
+            continue; /* it moves by being merged, when there is more of it */
+        lowest = wear < lowest ? wear : lowest;
+        highest = wear > highest ? wear : highest;
+    }
+    print_message("worn %u to %u times, %llu segments levelled of %llu collected\n", lowest, highest,
+                  (unsigned long long)stats.levelled, (unsigned long long)stats.collected);
+    assert_true(highest > 3 * THRESHOLD / 2);
+    assert_true(stats.levelled > 0);
+    assert_true(highest - lowest <= THRESHOLD + 1);
+    for (uint64_t i = 0; i < COLD; i++) {
+        fill(10000 + i);
+        assert_int_equal(rig_read(rig, "cold", i * MIB, back, MIB), 0);
+        assert_memory_equal(back, data, MIB);
+    }
+    rig_check(rig);
+    destroy(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rewriting_one_place_wears_all_segments_evenly),
+        cmocka_unit_test(data_that_rests_does_not_keep_its_flash_from_wearing),
         cmocka_unit_test(free_segments_are_erased_ahead_and_writes_find_them_so),
         cmocka_unit_test(a_segment_that_cannot_be_erased_is_retired_and_the_pool_goes_on_without),
         cmocka_unit_test(an_anchor_that_a_cut_has_torn_is_not_written_over),
