@@ -725,6 +725,7 @@ void copy_in_free(struct pod *pod);
 bool copy_in_is_quiet(const struct pod *pod);
 /* Replication's state may be written beside the copy. */
 bool copy_in_takes_state(const struct pod *pod);
+bool copy_in_is_marking(const struct pod *pod); /* no other anchor may be written */
 
 /* pod.c */
 /* Lets everything go but identity, last anchor and copy_in, which is then started. */
