@@ -78,9 +78,9 @@ static uint32_t take(struct segments *s, uint32_t i, enum segment_state state)
 /* Of two free ones: an erased one can be written at once; else by wear. */
 static bool is_better(const struct segment *a, const struct segment *b, bool worn)
 {
-    if (a->erased != b->erased)
-        return a->erased;
-    return worn ? a->wear > b->wear : a->wear < b->wear;
+    if (worn)
+        return a->wear > b->wear;
+    return a->erased != b->erased ? a->erased : a->wear < b->wear;
 }
 
 /* The best one from the cursor on: equal ones take turns, and writes are sequential. */
@@ -466,9 +466,22 @@ uint32_t segments_wear_victim(const struct segments *s, uint64_t seq, uint32_t t
     return victim;
 }
 
-uint32_t segments_take_worn(struct segments *s, enum segment_state state)
+uint32_t segments_wear_floor(const struct segments *s, uint32_t threshold)
 {
-    return take(s, choose(s, true), state);
+    uint32_t lowest, highest;
+    find_wear(s, &lowest, &highest);
+    return highest > threshold ? highest - threshold : 0;
+}
+
+uint32_t segments_most_worn(const struct segments *s)
+{
+    return choose(s, true);
+}
+
+void segments_take_this(struct segments *s, uint32_t index, enum segment_state state)
+{
+    assert(available(&s->s[index]));
+    (void)take(s, index, state);
 }
 
 void segments_stats(const struct segments *s, struct segments_stats *out)

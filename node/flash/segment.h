@@ -111,8 +111,12 @@ void segments_retire(struct segments *s, uint32_t index);
  * `threshold` P/E cycles, and can be moved: no log behind `seq`, no metadata, which moves by being merged. Of
  * equal ones the one that was written first. SEGMENT_NONE: wear is even enough. */
 uint32_t segments_wear_victim(const struct segments *s, uint64_t seq, uint32_t threshold);
-/* As segments_take, but the most worn: for data that will not soon be rewritten. */
-uint32_t segments_take_worn(struct segments *s, enum segment_state state);
+/* What lies in segments of fewer P/E cycles is to be moved. */
+uint32_t segments_wear_floor(const struct segments *s, uint32_t threshold);
+/* The most worn free segment, for data that will not soon be rewritten; SEGMENT_NONE if none is free. Taken
+ * as by segments_take. */
+uint32_t segments_most_worn(const struct segments *s);
+void segments_take_this(struct segments *s, uint32_t index, enum segment_state state);
 
 uint32_t segments_free(const struct segments *s);
 enum segment_state segments_state(const struct segments *s, uint32_t index);

@@ -234,7 +234,9 @@ static bool is_sparse(void *user, struct place base)
     const struct pod *pod = user;
     const uint32_t segment = place_segment(pod, base);
     const uint32_t live = pod->segment_bytes / (collect_is_pressed(pod) ? 2 : 4);
-    return !segments_open(pod->segments, segment) && segments_live(pod->segments, segment) < live;
+    return !segments_open(pod->segments, segment) &&
+           (segments_live(pod->segments, segment) < live ||
+            segments_wear(pod->segments, segment) < collect_wear_floor(pod));
 }
 
 static void pick(struct pod *pod)

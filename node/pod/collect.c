@@ -107,6 +107,16 @@ static void want_checkpoint(struct collect *c)
         checkpoint_want(pod);
 }
 
+static uint32_t wear_threshold(const struct pod *pod)
+{
+    return pod->config.wear_threshold ? pod->config.wear_threshold : WEAR_DEFAULT;
+}
+
+uint32_t collect_wear_floor(const struct pod *pod)
+{
+    return pod->collect->wear_floor;
+}
+
 static void count(struct collect *c)
 {
     struct pod *pod = c->pod;
@@ -118,6 +128,7 @@ static void count(struct collect *c)
     c->room = segments_room(pod->segments, pod->applied_seq);
     c->helps = would_help(c, c->room);
     c->nothing = c->even = false;
+    c->wear_floor = segments_wear_floor(pod->segments, wear_threshold(pod));
     c->limited &= is_little(c);
     if (c->blocked && c->seen_free > collect_floor(pod)) {
         c->blocked = false;
@@ -238,10 +249,9 @@ static bool choose(struct collect *c)
 static void level(struct collect *c)
 {
     struct pod *pod = c->pod;
-    const uint32_t threshold = pod->config.wear_threshold ? pod->config.wear_threshold : WEAR_DEFAULT;
     if (c->even || c->victim != SEGMENT_NONE || !chunks_are_empty(c) || is_little(c) || c->blocked)
         return;
-    const uint32_t segment = segments_wear_victim(pod->segments, pod->anchor.seq, threshold);
+    const uint32_t segment = segments_wear_victim(pod->segments, pod->anchor.seq, wear_threshold(pod));
     c->even = segment == SEGMENT_NONE;
     if (c->even)
         return;

@@ -86,6 +86,7 @@ struct collect {
     bool recount;
     bool nothing; /* no segment was worth it then */
     bool even;    /* wear was even enough then */
+    uint32_t wear_floor;
     /* Bytes that may be moved now; below 0: too many were. */
     int64_t credit;
     uint64_t last_ns;

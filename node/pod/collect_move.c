@@ -200,6 +200,23 @@ static struct collect_stream *stream_for(struct collect *c, uint32_t segment)
     return &c->streams[segments_state(c->pod->segments, segment) != SEGMENT_LOG];
 }
 
+/* What is moved for its wear goes to the most worn. That one may not survive another erase: so it is erased
+ * before it is taken. False: it is being. */
+static bool take_segment(struct collect *c, struct collect_stream *s)
+{
+    struct segments *segments = c->pod->segments;
+    if (s != &c->streams[STREAMS - 1]) {
+        s->segment = segments_take(segments, s == c->streams ? SEGMENT_WARM : SEGMENT_COLD);
+        return true;
+    }
+    const uint32_t worn = segments_most_worn(segments);
+    if (!zones_erase(c->pod, worn))
+        return false;
+    segments_take_this(segments, worn, SEGMENT_COLD);
+    s->segment = worn;
+    return true;
+}
+
 /* Its open segment, with room. False: not now. */
 static bool open_stream(struct collect *c, struct collect_stream *s)
 {
@@ -219,9 +236,8 @@ static bool open_stream(struct collect *c, struct collect_stream *s)
         return false;
     }
     c->blocked = false;
-    s->segment = s == &c->streams[STREAMS - 1] ? segments_take_worn(pod->segments, SEGMENT_COLD)
-                 : s == c->streams             ? segments_take(pod->segments, SEGMENT_WARM)
-                                               : segments_take(pod->segments, SEGMENT_COLD);
+    if (!take_segment(c, s))
+        return false;
     s->next = s->written = 0;
     return true;
 }

@@ -584,6 +584,8 @@ int zones_write(struct pod *pod, struct blkdev_req *req, blkdev_cb cb);
 /* Enough free segments are erased, or there are no more; else they are being erased. */
 bool zones_are_ready(struct pod *pod);
 bool zones_are_quiet(const struct pod *pod);
+/* The free segment is erased; else it is being, unless another one is: ask again. It may turn out retired. */
+bool zones_erase(struct pod *pod, uint32_t segment);
 
 /* role.c */
 void role_park(struct pod *pod, struct pod_io *io);
@@ -680,6 +682,8 @@ bool collect_may_help(const struct pod *pod);
 bool collect_is_pressed(const struct pod *pod);
 /* Free segments that it leaves to others. */
 uint32_t collect_floor(const struct pod *pod);
+/* What lies in segments of fewer P/E cycles is to be moved. */
+uint32_t collect_wear_floor(const struct pod *pod);
 /* Of its open segments: bytes not written yet in all of them; bytes written in this one. */
 uint64_t collect_open_bytes(const struct pod *pod);
 uint32_t collect_written(const struct pod *pod, uint32_t segment);

@@ -171,6 +171,15 @@ bool zones_are_ready(struct pod *pod)
     return zones_are_quiet(pod);
 }
 
+bool zones_erase(struct pod *pod, uint32_t segment)
+{
+    if (!pod->dev->geometry.zoned || segments_is_erased(pod->segments, segment))
+        return true;
+    if (zones_are_quiet(pod))
+        erase(pod, segment);
+    return false;
+}
+
 void zones_turn(struct pod *pod)
 {
     if (pod->state == POD_SERVING)

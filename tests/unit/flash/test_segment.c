@@ -487,8 +487,13 @@ static void the_least_worn_free_segment_is_taken(void **state)
     assert_int_equal(segments_take(rig->s, SEGMENT_META), 8);
     assert_int_equal(segments_take(rig->s, SEGMENT_LOG), 9);
     assert_int_equal(segments_take(rig->s, SEGMENT_LOG), 5);
-    assert_int_equal(segments_take_worn(rig->s, SEGMENT_LOG), 7);
-    assert_int_equal(segments_take_worn(rig->s, SEGMENT_LOG), 11);
+    segments_set_erased(rig->s, 6, true); /* that nothing has to be erased for it counts little */
+    assert_int_equal(segments_most_worn(rig->s), 7);
+    segments_take_this(rig->s, 7, SEGMENT_COLD);
+    assert_int_equal(segments_most_worn(rig->s), 11);
+    segments_take_this(rig->s, 11, SEGMENT_COLD);
+    assert_int_equal(segments_wear_floor(rig->s, 3), 10);
+    assert_int_equal(segments_wear_floor(rig->s, 13), 0);
     assert_int_equal(segments_free(rig->s), COUNT - SYSTEM - 6);
 }
 
@@ -617,7 +622,9 @@ static uint32_t spread_after(uint32_t rewrites, uint32_t threshold, uint64_t *mo
         const uint32_t victim = segments_wear_victim(s, seq, threshold);
         const bool moving = victim != SEGMENT_NONE;
         uint32_t *const slot = &hot[prng_below(&prng, 8)];
-        const uint32_t to = moving ? segments_take_worn(s, SEGMENT_LOG) : segments_take(s, SEGMENT_LOG);
+        const uint32_t to = moving ? segments_most_worn(s) : segments_take(s, SEGMENT_LOG);
+        if (moving)
+            segments_take_this(s, to, SEGMENT_COLD);
         const uint32_t from = moving ? victim : *slot;
         *moves += moving;
         segments_set_wear(s, to, segments_wear(s, to) + 1);
