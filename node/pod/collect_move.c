@@ -178,10 +178,15 @@ static void write_done(struct blkdev_req *req, int status)
         pod_fail(pod, "writing for garbage collection failed: %s", ps_status_text(status));
 }
 
+/* One that nothing was put into, because what it was begun for is damaged, is given up. */
 static void write_chunk(struct collect *c)
 {
     struct pod *pod = c->pod;
     struct collect_chunk *k = &c->chunks[c->filled];
+    if (k->writer.records == 0) {
+        k->state = CHUNK_EMPTY;
+        return;
+    }
     const uint32_t bytes = moved_seal(&k->writer, get_le64(pod->anchor.pod));
     if (k->at == 0)
         segments_use(pod->segments, k->stream->segment);
@@ -386,7 +391,8 @@ static bool copy(struct collect *c, const struct found *f, unsigned live)
     const uint32_t most = (uint32_t)record_bound((unsigned)__builtin_popcount(live));
     if (k->writer.fingerprint_bytes != c->fingerprint_bytes ||
         !moved_has_room(&k->writer, most > bytes ? most : bytes)) {
-        assert(k->writer.records && "one always has room for a record");
+        assert((k->writer.records || k->writer.fingerprint_bytes != c->fingerprint_bytes) &&
+               "an empty one has room for a record");
         write_chunk(c);
         return !pod->failed && copy(c, f, live);
     }
@@ -508,12 +514,8 @@ bool patch_step(struct collect *c)
     }
     add_patch(c, p, l2p_live(value));
     patch_done(c);
-    if (c->victim == SEGMENT_NONE && c->patch_count == 0) { /* else what is collected goes along */
-        if (k->writer.records)
-            write_chunk(c);
-        else
-            k->state = CHUNK_EMPTY;
-    }
+    if (c->victim == SEGMENT_NONE && c->patch_count == 0) /* else what is collected goes along */
+        write_chunk(c);
     return true;
 }
 
