@@ -40,6 +40,7 @@ static const cli_run commands[CLI_COMMAND_COUNT] = {
     [CLI_KEY_CREATE] = cmd_key_create,
     [CLI_STATUS] = cmd_status,
     [CLI_METRICS] = cmd_metrics,
+    [CLI_SCRUB] = cmd_scrub,
     [CLI_EVENTS] = cmd_events,
 };
 

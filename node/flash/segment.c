@@ -274,6 +274,15 @@ static bool collectable(const struct segment *seg, uint64_t seq)
            seg->last_seq <= seq;
 }
 
+uint32_t segments_with_data(const struct segments *s, uint32_t from, uint64_t seq)
+{
+    for (uint32_t i = from; i < s->count; i++)
+        if (is_data(&s->s[i]) && !s->s[i].open && !s->s[i].freeing && s->s[i].live > 0 &&
+            s->s[i].last_seq <= seq)
+            return i;
+    return SEGMENT_NONE;
+}
+
 uint32_t segments_best(const struct segments *s, uint64_t seq,
                        double (*score)(void *, uint32_t, uint32_t, uint32_t), void *user)
 {

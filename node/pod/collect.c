@@ -49,7 +49,7 @@ void collect_start(struct pod *pod)
     struct collect *c = pod->collect;
     const uint32_t threshold = pod->config.gc_threshold ? pod->config.gc_threshold : THRESHOLD_DEFAULT;
     c->levels = collect_levels_for(pod->segment_count - SYSTEM_SEGMENTS, pod->reserve_segments, threshold);
-    c->last_ns = pod->now_ns;
+    c->last_ns = pod->scrub.opened_ns = pod->now_ns;
     c->recount = true;
 }
 
@@ -284,9 +284,10 @@ void collect_turn(struct pod *pod)
     while (patch_step(c))
         ;
     level(c);
+    scrub_turn(pod);
     const int64_t before = c->credit;
     int steps = 0;
-    while (may_move(c) && before - c->credit < STEP_BYTES && step(c))
+    while (!c->scrubbing && may_move(c) && before - c->credit < STEP_BYTES && step(c))
         if (++steps == STEPS)
             break;
     pod->again |= steps == STEPS || before - c->credit >= STEP_BYTES;
@@ -300,7 +301,7 @@ uint64_t collect_next_ns(const struct pod *pod)
 {
     const struct collect *c = pod->collect;
     const bool wants = c->victim != SEGMENT_NONE || (c->room <= c->levels.start && !c->nothing);
-    if (pod->failed || pod->state != POD_SERVING || !wants || c->blocked || may_move(c) ||
+    if (pod->failed || pod->state != POD_SERVING || !wants || c->scrubbing || c->blocked || may_move(c) ||
         !collect_is_quiet(pod))
         return UINT64_MAX;
     const uint32_t rate = rate_of(c);

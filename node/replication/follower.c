@@ -229,6 +229,11 @@ static unsigned source_rank(const struct replica *r, const struct peer *p)
     return uuid_equal(&in_force(r)->primary, &p->store) ? 2 : p->in_sync;
 }
 
+uint32_t replica_peers(const struct replica *r)
+{
+    return r->peer_count;
+}
+
 uint32_t replica_sources(const struct replica *r, struct uuid out[REPLICA_PEERS_MAX])
 {
     uint32_t n = 0;

@@ -59,6 +59,19 @@ read_of 1 7 || fail "what n2 has written anew is not read"
 read_of 1 8 || fail "what n2 still has is not read"
 same "$(happened 1 pod.repaired)" 2 "records read from n2"
 
+say "== a scrub of n2, where nobody reads, finds two more and has them repaired; the next one finds none"
+rot 2 14 15
+scrubbed() { [ "$(on 2 --json metrics | field scrub_passes)" -ge "$1" ]; }
+have_happened() { [ "$(happened 2 pod.repaired)" -eq "$1" ]; }
+on 2 scrub
+until_true 60 scrubbed 1 || fail "the scrub does not end: $(on 2 scrub --status)"
+same "$(on 2 --json metrics | field scrub_damaged)" 2 "damaged records"
+until_true 30 have_happened 14 || fail "they are not repaired: $(on 2 events)"
+on 2 scrub
+until_true 60 scrubbed 2 || fail "the second scrub does not end: $(on 2 scrub --status)"
+same "$(on 2 --json metrics | field scrub_damaged)" 0 "damaged records"
+shows 2 'verified .* ago, .* read, 0 records damaged' scrub --status || fail "status: $(cat shown.txt)"
+
 say "== what both have lost is lost, and nothing else"
 rot 1 25
 rot 2 25

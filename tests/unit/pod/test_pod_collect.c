@@ -599,6 +599,33 @@ static void a_damaged_record_stays_where_it_is(void **state)
     assert_int_equal(rig_read(&s->rig, "v", 7ull * BLOCK, back, BLOCK), PS_EDATALOSS);
 }
 
+/* Nothing else lives in its segment: there is nothing to write. */
+static void a_damaged_record_alone_in_its_segment_stays(void **state)
+{
+    struct story *s = *state;
+    static uint8_t byte;
+    const struct image *image = images_find(s->rig.pod->images, "v");
+    const uint64_t *slots;
+    uint64_t hole_end, value;
+    for (uint64_t lba = GROUP; lba < STORY_BLOCKS; lba += GROUP)
+        write_tags(s, lba, GROUP);
+    checkpoint_want(s->rig.pod);
+    rig_settle(&s->rig);
+    assert_true(map_leaf(s->rig.pod->view, image->root, image->depth, 7, false, &slots, &hole_end));
+    assert_true(meta_get(s->rig.pod->meta, l2p_key(block_group(entry_id(slots[7]))), &value));
+    const struct place place = l2p_place(value);
+    const uint32_t segment = place_segment(s->rig.pod, place);
+    assert_int_equal(segments_live(s->rig.pod->segments, segment), l2p_live_bytes(value));
+    blkdev_mem_peek(s->rig.mem, place_addr(place) + 100, &byte, 1, false);
+    byte ^= 4;
+    blkdev_mem_poke(s->rig.mem, place_addr(place) + 100, &byte, 1);
+    (void)begin_collecting(s);
+    run_for(s, 1000);
+    assert_int_equal(s->stuck, 1);
+    assert_int_equal(segments_live(s->rig.pod->segments, segment), l2p_live_bytes(value));
+    rig_check(&s->rig);
+}
+
 static void what_was_moved_is_found_again_by_its_contents_after_a_restart(void **state)
 {
     struct story *s = *state;
@@ -726,6 +753,7 @@ int main(int argc, char **argv)
         STORY(the_old_place_counts_until_a_checkpoint_names_the_new_one),
         STORY(a_read_that_takes_long_reads_what_was_there),
         STORY(a_damaged_record_stays_where_it_is),
+        STORY(a_damaged_record_alone_in_its_segment_stays),
         STORY(what_was_moved_is_found_again_by_its_contents_after_a_restart),
         STORY(an_idle_pool_is_tidied_and_comes_to_rest),
         cmocka_unit_test_setup_teardown(what_is_more_than_half_live_is_left_alone_while_there_is_room,
