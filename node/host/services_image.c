@@ -28,6 +28,7 @@ void image_row_fill(struct image_row *row, const struct services *s, const struc
     image->open_count = info->open_count;
     image->snapshot_count = info->snapshots;
     image->space = &row->space;
+    image->tag = pod_image_tag(info);
 }
 
 bool image_page_open(struct image_page *page, struct rpc_call *call, uint32_t page_size, const char *token)

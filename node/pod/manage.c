@@ -560,7 +560,9 @@ void manage_turn(struct pod *pod)
             manage_finish(pod, req, before->status);
             continue;
         }
-        int rc = pod->prepared ? 0 : prepare(pod, req);
+        int rc = pod->prepared ? 0 : pod_check_expected(pod, req);
+        if (!pod->prepared && !rc)
+            rc = prepare(pod, req);
         if (rc == 1)
             return;
         pod->shrinking = false;
