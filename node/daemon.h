@@ -43,6 +43,8 @@ struct node {
     struct rpc_server *rpc;
     struct services *services;
     struct pods_service *pods;
+    struct tokens *tokens; /* of the REST API */
+    struct tokens_service *tokens_service;
     struct nbd_server *nbd;
 };
 
@@ -103,5 +105,6 @@ int start_rpc(struct node *node, struct ps_error *err);
 void stop_rpc(struct node *node);
 int start_nbd(struct node *node, struct ps_error *err);
 void stop_nbd(struct node *node);
+
 
 #endif

@@ -517,6 +517,43 @@ PSTORAGE_API int pstorage_nodes_submit(struct pstorage_client *client, struct ps
 /* Blocks. */
 PSTORAGE_API int pstorage_nodes_run(struct pstorage_client *client, struct pstorage_nodes *nodes);
 
+/* ---- tokens of the REST API */
+
+enum pstorage_token_role {
+    PSTORAGE_TOKEN_READ_ONLY = 1,
+    PSTORAGE_TOKEN_OPERATOR, /* also data, volumes and snapshots */
+    PSTORAGE_TOKEN_ADMIN,    /* also pods and their members */
+};
+
+struct pstorage_token {
+    char name[PSTORAGE_NAME_MAX + 1];
+    enum pstorage_token_role role;
+    uint64_t created_unix_ns;
+    uint8_t hash[32]; /* SHA-256 of the token, which itself no node ever keeps */
+};
+
+enum pstorage_token_op {
+    PSTORAGE_TOKENS_LIST = 1,
+    PSTORAGE_TOKEN_PUT,    /* token */
+    PSTORAGE_TOKEN_DELETE, /* token.name */
+};
+
+/* Of the node that is asked alone: every node keeps its own list. */
+struct pstorage_tokens {
+    struct pstorage_request request;
+    enum pstorage_token_op op;
+    struct pstorage_token token;
+    /* Results of LIST, in the order of names; free with pstorage_tokens_clear, also after an error. */
+    struct pstorage_token *items;
+    size_t count;
+};
+
+PSTORAGE_API int pstorage_tokens_submit(struct pstorage_client *client, struct pstorage_tokens *tokens,
+                                        pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_tokens_run(struct pstorage_client *client, struct pstorage_tokens *tokens);
+PSTORAGE_API void pstorage_tokens_clear(struct pstorage_tokens *tokens);
+
 /* ---- events */
 
 struct pstorage_event {
