@@ -46,6 +46,7 @@ struct node {
     struct tokens *tokens; /* of the REST API */
     struct tokens_service *tokens_service;
     struct nbd_server *nbd;
+    struct rest_server *rest;
 };
 
 struct step {
@@ -106,5 +107,8 @@ void stop_rpc(struct node *node);
 int start_nbd(struct node *node, struct ps_error *err);
 void stop_nbd(struct node *node);
 
+/* start_rest.c: the REST API. */
+int start_rest(struct node *node, struct ps_error *err);
+void stop_rest(struct node *node);
 
 #endif
