@@ -92,6 +92,8 @@ int start_images(struct node *node, struct ps_error *err)
         .keys = &node->keys,
         .node_name = node->as.node_name,
         .cluster_name = node->as.cluster_name,
+        .now_ns = now_ns,
+        .refusal_is_end = node->as.fast_failover,
         .wake = images_wake,
         .broken = images_broken,
         .log = rpc_line,

@@ -13,13 +13,17 @@
     X(free_bytes)                                                                                            \
     X(reserve_bytes)                                                                                         \
     X(logical_bytes)                                                                                         \
-    X(unique_blocks) X(stored_bytes) X(metadata_bytes) X(garbage_bytes) X(volumes) X(snapshots) X(releasing)
+    X(mapped_bytes)                                                                                          \
+    X(unique_blocks)                                                                                         \
+    X(stored_bytes) X(metadata_bytes) X(garbage_bytes) X(open_bytes) X(volumes) X(snapshots) X(releasing)
 #define POD_REDUCTION(X)                                                                                     \
     X(host_read_bytes)                                                                                       \
     X(host_written_bytes)                                                                                    \
     X(pattern_removed_bytes)                                                                                 \
     X(dedup_removed_bytes)                                                                                   \
-    X(compress_in_bytes) X(compress_out_bytes) X(flash_written_data_bytes) X(flash_written_metadata_bytes)
+    X(compress_in_bytes)                                                                                     \
+    X(compress_out_bytes) X(flash_written_data_bytes) X(flash_written_metadata_bytes)                        \
+        X(flash_written_moved_bytes)
 #define POD_ACTIVITY(X)                                                                                      \
     X(reads)                                                                                                 \
     X(writes)                                                                                                \
@@ -29,9 +33,9 @@
     X(cache_misses)                                                                                          \
     X(batches)                                                                                               \
     X(checkpoints)                                                                                           \
-    X(dedup_compares)                                                                                        \
-    X(dedup_index_entries)                                                                                   \
-    X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(log_seq)
+    X(collected_segments) X(collect_moved_bytes) X(collect_read_bytes) X(collect_waits) X(dedup_compares)    \
+        X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes)                \
+            X(checksum_errors) X(repaired_reads) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
@@ -104,7 +108,8 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
                        p->releasing);
     const uint64_t used =
         p->capacity_bytes - (p->free_bytes < p->capacity_bytes ? p->free_bytes : p->capacity_bytes);
-    const uint64_t programmed = p->flash_written_data_bytes + p->flash_written_metadata_bytes;
+    const uint64_t programmed =
+        p->flash_written_data_bytes + p->flash_written_metadata_bytes + p->flash_written_moved_bytes;
 #define ROW(label, value, ...)   table_add(t, label), table_add(t, "%s", value), table_add(t, __VA_ARGS__)
 #define BYTES(label, bytes, ...) ROW(label, size_format_human(bytes, a), __VA_ARGS__)
     BYTES("Capacity", p->capacity_bytes, "%s", "");
@@ -125,12 +130,18 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
           show_ratio(p->compress_in_bytes, p->compress_out_bytes, text));
     BYTES("Programmed", programmed, "%s of what hosts wrote",
           show_percent(programmed, p->host_written_bytes, text));
+    BYTES("  log", p->flash_written_data_bytes, "%s", "");
+    BYTES("  metadata", p->flash_written_metadata_bytes, "%s", "");
+    BYTES("  moved", p->flash_written_moved_bytes, "%s", "by garbage collection");
     ROW("Cache", show_percent(p->cache_hits, p->cache_hits + p->cache_misses, text),
         "of reads since the start");
     BYTES("Memory", p->memory_bytes, "of %s", size_format_human(p->memory_budget_bytes, more));
     (void)snprintf(more, sizeof more, "%" PRIu64, p->checksum_errors);
     if (p->checksum_errors)
         ROW("Bad checksums", more, "%s", "since the start");
+    (void)snprintf(more, sizeof more, "%" PRIu64, p->repaired_reads);
+    if (p->repaired_reads)
+        ROW("Read elsewhere", more, "%s", "records, since the start: lost here, another member has them");
 #undef BYTES
 #undef ROW
     (void)fprintf(cli->out, "\nPod %s is %s%s%s\n", p->name, state_name(p), *p->failure ? ": " : "",

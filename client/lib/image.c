@@ -59,7 +59,7 @@ void image_renew(struct pstorage_image *image, uint64_t handle)
     if (!rpc)
         return; /* it ends with the connection */
     Pstorage__V1__CloseRequest message = PSTORAGE__V1__CLOSE_REQUEST__INIT;
-    message.handle = handle;
+    message.handle = handle; /* the node closes it when what is in flight on it has ended */
     rpc->service = &pstorage__v1__block_io__descriptor;
     rpc->method = "Close";
     rpc->message = &message.base;

@@ -430,7 +430,7 @@ static void watch_peer(struct rpc_channel *ch, uint64_t now_ns)
     /* While we don't read, silence says nothing about the peer. */
     if (ch->state == RPC_CHANNEL_OPEN && ch->greeted && ch->receiving) {
         /* Counted from the ping, so that a process that was stopped for a while doesn't blame its peer. */
-        uint64_t check = (ch->ping_ns ? ch->ping_ns : ch->heard_ns) + RPC_KEEPALIVE_NS;
+        uint64_t check = (ch->ping_ns ? ch->ping_ns : ch->heard_ns) + ch->keepalive_ns;
         if (now_ns >= check && ch->ping_ns) {
             rpc_channel_close(ch, PS_EDEADLINE, "the peer is silent");
             return;
@@ -440,7 +440,7 @@ static void watch_peer(struct rpc_channel *ch, uint64_t now_ns)
             if (!rpc_channel_send(ch, &ping, NULL, 0, NULL, NULL))
                 return;
             ch->ping_ns = now_ns;
-            check = now_ns + RPC_KEEPALIVE_NS;
+            check = now_ns + ch->keepalive_ns;
         }
         next = check < next ? check : next;
     }
@@ -464,7 +464,11 @@ void rpc_channel_open(struct rpc_channel *ch, struct rpc_transport *transport, s
                       struct rpc_pool *pool, const struct rpc_channel_events *events)
 {
     static const struct rpc_link_events link_events = {link_received, link_sent, link_closed};
-    *ch = (struct rpc_channel){.transport = transport, .link = link, .pool = pool, .events = events};
+    *ch = (struct rpc_channel){.transport = transport,
+                               .link = link,
+                               .pool = pool,
+                               .events = events,
+                               .keepalive_ns = RPC_KEEPALIVE_NS};
     list_init(&ch->out);
     ch->heard_ns = ch->sent_ns = rpc_now(transport);
     link->events = &link_events;

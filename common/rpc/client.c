@@ -42,12 +42,14 @@ _Static_assert(RPC_CALLS_MAX == 1 << SLOT_BITS, "a slot for every call in flight
 struct slot {
     uint64_t call_id;            /* 0: free */
     struct rpc_request *request; /* NULL: the caller gave up */
+    uint32_t share_bytes;        /* then */
 };
 
 struct rpc_client {
     struct rpc_transport *transport;
     struct rpc_task task;
     struct rpc_self self;
+    char server_name[RPC_NAME_MAX + 1]; /* "": any */
     char *endpoint;
     void (*on_state)(void *user, int status, const char *detail);
     rpc_log log;
@@ -61,7 +63,7 @@ struct rpc_client {
     struct rpc_peer peer;
     uint8_t nonce[RPC_NONCE_BYTES]; /* of the Hello under way */
     bool proof_sent;
-    uint64_t attempt_until_ns, retry_at_ns, backoff_ns, backoff_min_ns, backoff_max_ns;
+    uint64_t attempt_until_ns, retry_at_ns, backoff_ns, backoff_min_ns, backoff_max_ns, keepalive_ns;
     bool refused;
     struct ps_error why; /* the last connection or attempt ended */
 
@@ -73,6 +75,8 @@ struct rpc_client {
     uint8_t free_slots[RPC_CALLS_MAX];
     uint32_t nfree, max_calls;
     uint64_t next_call;
+    unsigned given_up; /* slots without request, and the sum of their shares */
+    uint64_t given_up_bytes;
     uint64_t earliest_ns; /* no call's deadline lies before it */
 
     void (*closed)(void *user);
@@ -117,6 +121,10 @@ static void finish(struct rpc_client *c, struct rpc_request *r, int status)
 
 static void free_slot(struct rpc_client *c, struct slot *slot)
 {
+    if (!slot->request) {
+        c->given_up--;
+        c->given_up_bytes -= slot->share_bytes;
+    }
     *slot = (struct slot){0};
     c->free_slots[c->nfree++] = (uint8_t)(slot - c->slots);
 }
@@ -163,7 +171,8 @@ static void send_request(struct rpc_client *c, struct rpc_request *r, const uint
     const uint8_t index = c->free_slots[--c->nfree];
     r->call_id = c->next_call++ << SLOT_BITS | index;
     r->state = REQUEST_SENT;
-    c->slots[index] = (struct slot){r->call_id, r};
+    r->sent = true;
+    c->slots[index] = (struct slot){.call_id = r->call_id, .request = r};
     struct rpc_frame frame = {
         .kind = RPC_REQUEST,
         .call_id = r->call_id,
@@ -228,7 +237,7 @@ int rpc_client_call(struct rpc_client *c, struct rpc_request *r, rpc_reply_cb cb
     r->cb = cb;
     r->client = c;
     r->content = NULL;
-    r->payload_lent = r->answered = false;
+    r->payload_lent = r->answered = r->sent = false;
     r->metadata_bytes = (uint32_t)metadata_bytes;
     r->body_bytes = (uint32_t)body_bytes;
     const uint64_t timeout = r->timeout_ns ? r->timeout_ns : RPC_CALL_TIMEOUT_NS;
@@ -267,6 +276,9 @@ static void give_up(struct rpc_client *c, struct rpc_request *r, int status)
         struct slot *slot = &c->slots[r->call_id % RPC_CALLS_MAX];
         assert(slot->request == r);
         slot->request = NULL;
+        slot->share_bytes = r->share_bytes;
+        c->given_up++;
+        c->given_up_bytes += r->share_bytes;
         struct rpc_frame cancel = {.kind = RPC_CANCEL, .call_id = r->call_id};
         (void)rpc_channel_send(&c->channel, &cancel, NULL, 0, NULL, NULL);
     }
@@ -307,6 +319,8 @@ static void expire(struct rpc_client *c, uint64_t now_ns)
 static void ready(struct rpc_client *c)
 {
     c->channel.greeted = true;
+    c->channel.keepalive_ns = c->keepalive_ns;
+    rpc_task_wake(&c->channel.task); /* which minds it from now on */
     c->state = CLIENT_READY;
     c->backoff_ns = c->backoff_min_ns;
     arm(c);
@@ -326,6 +340,9 @@ static int on_welcome(struct rpc_client *c, const Pstorage__V1__Welcome *welcome
         status = rpc_greeting_judge_server(&c->self, link, key, &hello, welcome, &c->peer, proof, err);
     if (status)
         return status;
+    if (c->server_name[0] && strcmp(c->peer.name, c->server_name) != 0)
+        return ps_error_set(err, PS_EPERM, "this is %s, not %s as the client expects", c->peer.name,
+                            c->server_name);
     c->max_calls = welcome->max_calls < RPC_CALLS_MAX ? welcome->max_calls : RPC_CALLS_MAX;
     if (!key) {
         ready(c);
@@ -520,6 +537,12 @@ static void client_gone(struct rpc_channel *channel, const struct ps_error *reas
         if (slot->call_id)
             free_slot(c, slot);
     }
+    list_for_each_safe(node, next, &c->queue)
+    {
+        struct rpc_request *r = container_of(node, struct rpc_request, link);
+        if (r->one_connection)
+            finish(c, r, PS_EUNAVAILABLE);
+    }
     rpc_task_wake(&c->task);
     if (was == CLIENT_CLOSING)
         return;
@@ -609,6 +632,7 @@ static void deliver_finished(struct rpc_client *c)
         }
         const bool why = r->status == c->why.status;
         const struct rpc_reply reply = {.status = r->status,
+                                        .unsent = !r->sent,
                                         .detail = why ? c->why.detail : ps_status_text(r->status)};
         answer(r, &reply);
     }
@@ -664,12 +688,15 @@ int rpc_client_connect(struct rpc_transport *transport, const struct rpc_client_
     c->transport = transport;
     assert(!rpc_keys_exist(config->keys) || transport->ops->random);
     rpc_self_set(&c->self, &config->identity, config->keys);
+    (void)snprintf(c->server_name, sizeof c->server_name, "%s",
+                   config->server_name ? config->server_name : "");
     c->on_state = config->on_state;
     c->log = config->log;
     c->user = config->user;
     c->backoff_min_ns = config->backoff_min_ns ? config->backoff_min_ns : BACKOFF_MIN_NS;
     c->backoff_max_ns = config->backoff_max_ns ? config->backoff_max_ns : BACKOFF_MAX_NS;
     c->backoff_ns = c->backoff_min_ns;
+    c->keepalive_ns = config->keepalive_ns ? config->keepalive_ns : RPC_KEEPALIVE_NS;
     c->earliest_ns = RPC_NEVER;
     c->next_call = 1;
     c->dial.done = dialled;
@@ -710,6 +737,18 @@ void rpc_client_close(struct rpc_client *c, void (*closed)(void *user), void *us
     if (c->connected)
         rpc_channel_close(&c->channel, PS_ECANCELLED, "closing");
     rpc_task_wake(&c->task);
+}
+
+unsigned rpc_client_given_up(const struct rpc_client *c, uint64_t *share_bytes)
+{
+    *share_bytes = c->given_up_bytes;
+    return c->given_up;
+}
+
+void rpc_client_reconnect(struct rpc_client *c, const char *why)
+{
+    if (c->state == CLIENT_READY)
+        rpc_channel_close(&c->channel, PS_EDEADLINE, why);
 }
 
 bool rpc_client_refused(const struct rpc_client *c)

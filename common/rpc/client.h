@@ -33,6 +33,7 @@ struct rpc_request;
 /* How a call ended. Everything it points to is valid during the callback only. */
 struct rpc_reply {
     int status;                      /* 0 or PS_E... */
+    bool unsent;                     /* it never left: the server has certainly done nothing of it */
     const char *detail;              /* "" if there is none; for people */
     const ProtobufCMessage *message; /* of the method's output type when status is 0; NULL otherwise and
                                         at the end of a stream */
@@ -57,6 +58,9 @@ struct rpc_request {
     size_t nmetadata;
     uint8_t operation_id[RPC_OPERATION_ID_BYTES]; /* all zero: none */
     bool wait_for_ready;
+    bool one_connection;  /* means something on the present connection alone: ends with that also while it
+                             waits  its turn */
+    uint32_t share_bytes; /* what the server holds for it, if the caller counts: see rpc_client_given_up */
     rpc_message_cb on_message; /* set: a streaming method */
     void *user;
     /* The client's own, from here on. */
@@ -69,13 +73,15 @@ struct rpc_request {
     void *held_payload;
     uint64_t call_id, deadline_ns;
     uint8_t state;
-    bool payload_lent, answered;
+    bool payload_lent, answered, sent;
     int status;
 };
 
 struct rpc_client_config {
     const char *endpoint; /* "tcp://host:port", "ipc:///path"; copied */
     struct rpc_identity identity;
+    /* Copied. A server of another name is not spoken with (PS_EPERM), and asked for again. NULL: any. */
+    const char *server_name;
     /* Borrowed for good. With a key for the identity's cluster the server must prove that it knows it;
      * without (NULL, or none in it) only servers on this machine are spoken with. */
     const struct rpc_keys *keys;
@@ -84,6 +90,9 @@ struct rpc_client_config {
     rpc_log log; /* may be NULL */
     void *user;
     uint64_t backoff_min_ns, backoff_max_ns; /* between attempts to connect; 0: 50 ms, 2 s */
+    /* Silence after which the server is pinged; as much again, and another connection is made. A short one is
+     * for short messages: the ping waits behind them. 0: RPC_KEEPALIVE_NS. */
+    uint64_t keepalive_ns;
 };
 
 /* Starts to connect. Errors, with a detail: PS_EINVAL (the endpoint's form), PS_EUNAUTHENTICATED (there are
@@ -103,6 +112,14 @@ int rpc_client_call(struct rpc_client *client, struct rpc_request *request, rpc_
 /* Ends the call with PS_ECANCELLED soon and tells the server, which may have carried
  * it out. Harmless when the callback is under way; not after it. */
 void rpc_client_cancel(struct rpc_client *client, struct rpc_request *request);
+
+/* How many calls the server still has though their callers have given them up, and the sum of their
+ * share_bytes: they count there. */
+unsigned rpc_client_given_up(const struct rpc_client *client, uint64_t *share_bytes);
+
+/* Gives the connection up, as if it had been lost, and makes another one: for who knows better than its
+ * silence. `why` is for people. Harmless while there is none. */
+void rpc_client_reconnect(struct rpc_client *client, const char *why);
 
 /* The last attempt to connect was refused by the machine itself: nobody listens at the endpoint. False
  * before the first attempt, and while there is a connection. */

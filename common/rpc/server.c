@@ -345,12 +345,12 @@ static void on_refusal(struct connection *conn, const struct rpc_incoming *in)
 
 static int on_greeting(struct connection *conn, const struct rpc_incoming *in, struct ps_error *err)
 {
-    if (conn->channel.greeted)
-        return ps_error_set(err, PS_EPROTOCOL, "an unexpected greeting");
-    if (in->frame->status != PS_OK) {
+    if (in->frame->status != PS_OK) { /* without keys it comes when the greeting is over for us */
         on_refusal(conn, in);
         return PS_OK;
     }
+    if (conn->channel.greeted)
+        return ps_error_set(err, PS_EPROTOCOL, "an unexpected greeting");
     const ProtobufCMessage *message = rpc_message_unpack(&conn->server->arena,
                                                          conn->proof_due ? &pstorage__v1__proof__descriptor
                                                                          : &pstorage__v1__hello__descriptor,

@@ -141,6 +141,21 @@ static void link_copy_ack(void *user, const struct uuid *to, const struct replic
     replication_service_copy_ack(&c->service, to, ack);
 }
 
+static void link_record(void *user, const struct uuid *to, const struct replica_record_msg *msg)
+{
+    struct cluster *c = user;
+    const int i = is_live(c) ? peer_of(c, to) : -1;
+    if (i >= 0)
+        (void)peers_record(c->peers, (unsigned)i, msg);
+}
+
+static void link_record_answer(void *user, const struct uuid *to, const struct replica_record_msg *msg,
+                               const void *record, uint32_t bytes)
+{
+    struct cluster *c = user;
+    replication_service_record_answer(&c->service, to, msg, record, bytes);
+}
+
 static void link_ask(void *user, const struct replica_cas *cas)
 {
     struct cluster *c = user;
@@ -187,6 +202,8 @@ const struct member_links cluster_links = {
     .ack = link_ack,
     .copy = link_copy,
     .copy_ack = link_copy_ack,
+    .record = link_record,
+    .record_answer = link_record_answer,
     .ask = link_ask,
     .report = link_report,
     .decided = link_decided,
@@ -272,6 +289,19 @@ static void on_copy_ack(void *user, unsigned peer, const struct replica_copy_ack
     wake(c);
 }
 
+static void on_record(void *user, unsigned peer, const struct replica_record_msg *msg, const void *record,
+                      uint32_t bytes)
+{
+    struct cluster *c = user;
+    struct replica_record_msg in = *msg;
+    if (!is_live(c))
+        return;
+    if (in.status)
+        in.store = c->known[peer].hello.store;
+    member_record_answer(c->member, now(c), &in, record, bytes);
+    wake(c);
+}
+
 static void on_lost(void *user, unsigned peer)
 {
     log_is_lost(user, (int)peer);
@@ -304,6 +334,7 @@ static const struct peers_events peers_events = {
     .state = on_state,
     .ack = on_ack,
     .copy_ack = on_copy_ack,
+    .record = on_record,
     .lost = on_lost,
     .ended = on_ended,
     .connected = on_connected,
@@ -383,6 +414,13 @@ static bool serve_copy(void *user, const struct replica_copy_msg *in, const void
     return member_copy(c->member, now(c), in, data, bytes, ack);
 }
 
+static void serve_record(void *user, const struct replica_record_msg *in)
+{
+    struct cluster *c = user;
+    wake(c);
+    member_record(c->member, now(c), in);
+}
+
 static const struct replication_handler handler = {
     .knows = serves_peer,
     .is_open = serves_now,
@@ -391,6 +429,7 @@ static const struct replication_handler handler = {
     .begin = serve_begin,
     .append = serve_append,
     .copy = serve_copy,
+    .record = serve_record,
 };
 
 /* ---- formation */

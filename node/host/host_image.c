@@ -156,6 +156,14 @@ bool host_image_wait_again(struct host_image *base, struct pod_io *io, int statu
     return true;
 }
 
+void host_image_leave(struct host_image *base)
+{
+    if (!base->images)
+        return;
+    remote_of(base)->broken = true;
+    rpc_task_wake(&base->images->task);
+}
+
 static bool take_out(struct list_node *list, const struct pod_io *io)
 {
     list_for_each(node, list)

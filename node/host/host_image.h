@@ -36,6 +36,8 @@ struct host_images_config {
     struct rpc_transport *transport;
     const struct rpc_keys *keys; /* borrowed for good, as are the names */
     const char *node_name, *cluster_name;
+    uint64_t (*now_ns)(void *user); /* CLOCK_BOOTTIME: a machine that sleeps stands still, too */
+    bool refusal_is_end; /* an address that refuses after a connection ended proves that the process has */
     /* Requests have ended, or were given to the pod, outside of its turn. */
     void (*wake)(void *user);
     /* Images are broken, see host_images_break: for whoever has connections to close. */
@@ -107,6 +109,9 @@ static inline bool host_image_again(struct host_image *image, struct pod_io *io,
            host_image_wait_again(image, io, status);
 }
 
+/* The host submits nothing more, and may have gone: what waits, or comes back from the pod here, is not sent
+ * any more, and ends with PS_ENOTPRIMARY. What is under way goes on. */
+void host_image_leave(struct host_image *image);
 /* The host has gone, or does not wait any longer: the request ends soon, with PS_ECANCELLED. One that the pod
  * here has is left to it. */
 void host_image_cancel(struct host_image *image, struct pod_io *io);

@@ -16,7 +16,8 @@ struct remote_image {
     struct list_node ready;     /* in host_images.ready: has something to send, or is to be opened */
     struct pod_image *stale;    /* of a time when this node led; closed when it leads again, or at the end */
     struct pod_image_info info; /* as of the last opening */
-    bool read_only, broken;
+    bool read_only;
+    bool broken;              /* nothing more is sent: see host_images_break, host_image_leave */
     int gone;                 /* status: the image was deleted */
     struct list_node waiting; /* struct pod_io, in the order of seq */
     struct list_node again;   /* what the pod here gave back; goes before `waiting` */
@@ -66,11 +67,13 @@ struct host_images {
     struct primary_place place;
     char target_node[RPC_NAME_MAX + 1]; /* the last that was known; "": this node */
     uint64_t target;                    /* counts changes of it */
+    int refused; /* the last refusal of an opening that the log has, and of which primary */
+    uint64_t refused_by;
     struct primary_link *link;
     uint64_t link_number;
     bool retiring; /* to one that does not lead any more: waits for answers, sends nothing */
     uint64_t retire_by_ns;
-    uint64_t turn_ns; /* the last turn, while there is a link; else 0 */
+    uint64_t turn_ns; /* config.now_ns at the last turn, while there is a link or something waits; else 0 */
     unsigned links_closing;
     bool closing;
     void (*closed)(void *user);

@@ -12,7 +12,8 @@
 enum {
     SPARE_MAX = 2 * PRIMARY_LINK_CALLS_MAX
 };
-#define OPEN_AGAIN_NS 10000000ull
+#define OPEN_AGAIN_NS   10000000ull  /* nobody leads there yet */
+#define OPEN_REFUSED_NS 250000000ull /* it may have place, or memory, some time later */
 
 /* ---- calls */
 
@@ -107,6 +108,29 @@ static int take_image(const Pstorage__V1__OpenResponse *m, struct pod_image_info
     return 0;
 }
 
+/* The primary does not open it: no word of the medium, nor of what waits, which may have better luck later,
+ * or ends in its time. */
+static void open_refused(struct remote_image *image, int status, const char *detail)
+{
+    struct host_images *images = image->base.images;
+    const struct host_images_config *c = &images->config;
+    char line[256];
+    if (image->opened) {
+        remote_opened(image, status, detail);
+        return;
+    }
+    image->retry_ns = rpc_now(c->transport) + OPEN_REFUSED_NS;
+    remote_make_ready(image);
+    if (images->refused == status && images->refused_by == images->target)
+        return;
+    images->refused = status;
+    images->refused_by = images->target;
+    (void)snprintf(line, sizeof line, "the primary does not open '%.64s' for a host of this node: %s: %.100s",
+                   image->info.name, ps_status_text(status), detail);
+    if (c->log)
+        c->log(c->user, line);
+}
+
 /* The image that is open there now is the one that was open before, or the first. */
 static void take_open(struct remote_image *image, const struct remote_call *call,
                       const Pstorage__V1__OpenResponse *m)
@@ -114,10 +138,9 @@ static void take_open(struct remote_image *image, const struct remote_call *call
     struct pod_image_info info;
     const bool first = image->opened != NULL;
     if (take_image(m, &info)) {
-        if (first)
-            remote_opened(image, PS_EPROTOCOL, "the primary's answer makes no sense");
-        else
-            remote_end_waiting(image, PS_EPROTOCOL);
+        if (m->handle)
+            close_there(image->base.images, m->handle);
+        open_refused(image, PS_EPROTOCOL, "the answer makes no sense");
         return;
     }
     if (!first && info.id != image->info.id) { /* another one has its name */
@@ -156,12 +179,11 @@ static void on_open_reply(struct primary_call *base, const struct rpc_reply *rep
     } else if (reply->status == 0 || not_there) {
         image->retry_ns = rpc_now(images->config.transport) + OPEN_AGAIN_NS;
         remote_make_ready(image);
-    } else if (image->opened) {
-        remote_opened(image, reply->status, reply->detail);
+    } else if (reply->status == PS_ENOTFOUND && !image->opened) {
+        image->gone = PS_ENOTFOUND;
+        remote_end_waiting(image, PS_ENOTFOUND);
     } else {
-        if (reply->status == PS_ENOTFOUND)
-            image->gone = PS_ENOTFOUND;
-        remote_end_waiting(image, reply->status);
+        open_refused(image, reply->status, reply->detail);
     }
     call_free(call);
     rpc_task_wake(&images->task);
@@ -326,12 +348,13 @@ static bool take_failure(struct remote_call *call, int status)
     struct host_images *images = call->images;
     struct pod_io *io = call->io;
     const bool own_word = call->base.was_connected;
+    const bool without_effect = !call->base.was_sent || (own_word && is_final(status));
     if (own_word && is_final(status) && status != PS_ENOTPRIMARY && status != PS_EABORTED) {
         host_images_end(images, io, status);
         return false;
     }
     image->spoiled = true;
-    if (!is_change(io) || (own_word && is_final(status))) { /* it was refused, or only asks */
+    if (!is_change(io) || without_effect) { /* it was refused, or only asks */
         remote_requeue(image, io);
         return false;
     }
@@ -373,9 +396,10 @@ uint64_t remote_settle_lost(struct host_images *images, uint64_t now_ns)
         struct remote_call *call = container_of(node, struct remote_call, link);
         /* Another one leads, who has or has not what the former one had; or the process there has ended, and
          * what it had not read yet with it; or it is too late for that. */
-        const bool over = call->target != images->target || now_ns >= call->base.safe_ns ||
-                          (images->link && images->link_number == call->link_number &&
-                           primary_link_process_ended(images->link));
+        const bool over =
+            call->target != images->target || now_ns >= call->base.safe_ns ||
+            (images->config.refusal_is_end && images->link && images->link_number == call->link_number &&
+             primary_link_process_ended(images->link));
         if (!over && !call->cancelled) {
             next = call->base.safe_ns < next ? call->base.safe_ns : next;
             continue;

@@ -15,7 +15,7 @@
 /* Answers of a primary that has handed over are waited for so long; not of one that has been silent for so
  * long. */
 #define RETIRE_NS (500 * MS)
-/* A turn is due four times a second while there is a link; and what is to be thought of a longer pause. */
+/* A turn is due four times a second while there is a link; and a pause that is too long. */
 #define TURN_NS  (250 * MS)
 #define STILL_NS (2000 * MS)
 
@@ -73,7 +73,6 @@ static void close_link(struct host_images *images)
     struct primary_link *link = images->link;
     images->link = NULL;
     images->retiring = false;
-    images->turn_ns = 0;
     images->links_closing++;
     primary_link_close(link, on_link_closed, images);
 }
@@ -138,12 +137,19 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* What waits, or is read of a host now, may be older than the host thinks. */
+static void notice_pause(struct host_images *images, uint64_t now_ns)
+{
+    if (images->turn_ns && now_ns - images->turn_ns > STILL_NS)
+        host_images_break(images);
+}
+
 static void turn(struct rpc_task *task, uint64_t now_ns)
 {
     struct host_images *images = container_of(task, struct host_images, task);
+    const uint64_t awake_ns = images->config.now_ns(images->config.user);
     bool waits = false;
-    if (images->turn_ns && now_ns - images->turn_ns > STILL_NS)
-        host_images_break(images);
+    notice_pause(images, awake_ns);
     look(images);
     const bool through = pod_is_through(images);
     if (through && !images->leads)
@@ -153,10 +159,10 @@ static void turn(struct rpc_task *task, uint64_t now_ns)
     list_for_each_safe(node, after, &images->all) waits |=
         remote_turn(container_of(node, struct remote_image, link), now_ns, through);
     if (images->link) {
-        images->turn_ns = now_ns;
         next = least(next, primary_link_turn(images->link, now_ns));
         next = least(next, now_ns + TURN_NS);
     }
+    images->turn_ns = images->link || waits ? awake_ns : 0;
     remote_pump(images, now_ns);
     host_images_deliver(images);
     if (waits || images->retiring || !list_empty(&images->lost))

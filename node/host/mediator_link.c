@@ -10,6 +10,7 @@
 #define MS              1000000ull
 #define CALL_TIMEOUT_NS (1000 * MS)
 #define RECONNECT_NS    (250 * MS)
+#define SILENCE_NS      (750 * MS) /* a connection without answers is replaced after twice as long */
 
 enum {
     ASKS_MAX = 4 /* on their way: an ask that is repeated, and one that replaced it */
@@ -68,6 +69,7 @@ int mediator_link_create(const struct mediator_link_config *config, struct media
         .log = line,
         .user = l,
         .backoff_max_ns = RECONNECT_NS,
+        .keepalive_ns = SILENCE_NS,
     };
     const int rc = rpc_client_connect(config->transport, &client, &l->client, err);
     if (rc)

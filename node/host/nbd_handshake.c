@@ -82,6 +82,13 @@ static void reply_error(struct nbd_output *out, const struct option *option, uin
     reply(out, option, type, message, (uint32_t)strlen(message));
 }
 
+/* Without a primary the export may well be there: whoever waits for it should go on waiting. */
+static void reply_no_export(struct nbd_output *out, const struct option *option, const struct ps_error *err)
+{
+    reply_error(out, option, err->status == PS_ENOTPRIMARY ? NBD_REP_ERR_SHUTDOWN : NBD_REP_ERR_UNKNOWN,
+                err->detail);
+}
+
 static void describe(const struct pod_image_info *info, char *text, size_t size)
 {
     (void)snprintf(text, size, "%s, %" PRIu64 " bytes",
@@ -254,8 +261,7 @@ static void on_info_or_go(struct nbd_handshake *hs, struct nbd_output *out, cons
     if (status == LATER)
         return;
     if (status) {
-        reply_error(out, option, status == PS_ENOTPRIMARY ? NBD_REP_ERR_SHUTDOWN : NBD_REP_ERR_UNKNOWN,
-                    err.detail);
+        reply_no_export(out, option, &err);
         return;
     }
     if (option->code == NBD_OPT_GO)
@@ -336,7 +342,7 @@ static void on_meta_context(struct nbd_handshake *hs, struct nbd_output *out, co
     if (status == LATER)
         return;
     if (status) {
-        reply_error(out, option, NBD_REP_ERR_UNKNOWN, err.detail);
+        reply_no_export(out, option, &err);
         return;
     }
     if (selected) {

@@ -237,6 +237,12 @@ bool nbd_session_at_pod(const struct nbd_session *session)
     return session->transmit && session->transmit->in_flight > 0;
 }
 
+bool nbd_session_passes_on(const struct nbd_session *session)
+{
+    const struct nbd_transmit *tx = session->transmit;
+    return tx && tx->in_flight > 0 && tx->image->images && !tx->image->local;
+}
+
 bool nbd_session_over(const struct nbd_session *session)
 {
     return session->ending && nbd_output_empty(&session->output) &&

@@ -68,6 +68,8 @@ uint32_t nbd_session_options(const struct nbd_session *session);
 bool nbd_session_waits(const struct nbd_session *session);
 /* Requests of it are at the pod. */
 bool nbd_session_at_pod(const struct nbd_session *session);
+/* Requests of it are at another node, or wait for one that leads. */
+bool nbd_session_passes_on(const struct nbd_session *session);
 /* Buffers that it holds itself. */
 uint64_t nbd_session_payload_bytes(const struct nbd_session *session);
 /* Name of the open export ("" before), and what the client did wrong (status 0 if nothing). */

@@ -124,6 +124,7 @@ static bool ends_connection(struct nbd_transmit *tx, int status)
                            status == PS_ENOTPRIMARY ? "no primary of the pod was found in time"
                                                     : "the pod's primary was lost before it answered");
     tx->state = NBD_TX_VIOLATED;
+    host_image_leave(tx->image);
     return true;
 }
 
@@ -300,6 +301,7 @@ static size_t feed_header(struct nbd_transmit *tx, const uint8_t *in, size_t byt
     }
     if (h.command == NBD_CMD_DISC) {
         tx->state = NBD_TX_ENDED;
+        host_image_leave(tx->image);
         return NBD_REQUEST_BYTES;
     }
     const char *message = refusal(tx, &h);
@@ -394,6 +396,7 @@ void nbd_transmit_end(struct nbd_transmit *tx)
 {
     if (tx->state == NBD_TX_RUNNING || tx->state == NBD_TX_STALLED)
         tx->state = NBD_TX_ENDED;
+    host_image_leave(tx->image);
     list_remove(&tx->waiter);
     if (tx->receiving) {
         slot_give(tx->receiving);

@@ -99,7 +99,8 @@ bool nbd_transmit_gathers(const struct nbd_transmit *tx);
 /* Parcels that were sent, or never will be (empties the list). */
 void nbd_transmit_release(struct list_node *finished);
 
-/* Takes no more requests, and drops the one whose payload was coming in. */
+/* Takes no more requests, and drops the one whose payload was coming in. What is at a pod is answered; what
+ * waits for one ends without a reply: its host may have left, and have written elsewhere when it lands. */
 void nbd_transmit_end(struct nbd_transmit *tx);
 /* The client is gone: the same, and drops all replies, present and future. */
 void nbd_transmit_mute(struct nbd_transmit *tx);

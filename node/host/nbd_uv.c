@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,13 +44,14 @@ struct connection {
     struct nbd_server *server;
     struct nbd_session *session;
     union nbd_socket socket;
-    uv_timer_t timer; /* handshake, then linger */
+    uv_timer_t timer; /* handshake, then rest, then linger */
     uv_write_t write;
     size_t write_bytes;
     unsigned open_handles;
     uint32_t options;     /* answered when the timer was last wound */
     uint64_t progress_ms; /* when bytes last moved */
     bool writing, reading, transmitting, lingering, closing;
+    bool resting, rested; /* reading rests; it has for as long as it may, and nothing was answered since */
     char peer[64];
 };
 
@@ -174,6 +176,7 @@ static void connection_end(struct connection *conn)
     if (conn->closing || conn->lingering)
         return;
     conn->lingering = true;
+    conn->resting = false; /* the timer has another use now */
     nbd_session_end(conn->session);
     (void)uv_timer_start(&conn->timer, on_linger_timeout, conn->server->config.linger_ms, 0);
 }
@@ -191,12 +194,37 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     buf->base = base;
 }
 
-/* Until the next pump. libuv stops reading lazily: the kernel would go on waking the loop once for what it
- * was told to leave, hence the descriptor is taken out here; uv_read_start puts it back. */
+/* What the kernel knows of a client whose requests there is no place for. */
+static short peer_left(struct connection *conn)
+{
+    struct pollfd at = {.events = POLLRDHUP};
+    if (uv_fileno(&conn->socket.handle, &at.fd) != 0 || poll(&at, 1, 0) != 1)
+        return 0;
+    return at.revents;
+}
+
+/* The pod stalls, or there is none: see what the client says, or that it has left. */
+static void on_rest_timeout(uv_timer_t *timer)
+{
+    struct connection *conn = timer->data;
+    const short left = nbd_session_passes_on(conn->session) ? peer_left(conn) : 0;
+    conn->rested = true;
+    if (left & ~POLLRDHUP)
+        connection_close(conn);
+    else if (left)
+        connection_end(conn);
+    connection_pump(conn);
+}
+
+/* Until the next pump, which comes with an answer, or with the timer. libuv stops reading lazily: the kernel
+ * would go on waking the loop once for what it was told to leave, hence the descriptor is taken out here;
+ * uv_read_start puts it back. */
 static void rest_reading(struct connection *conn)
 {
     (void)uv_read_stop(&conn->socket.stream);
     conn->reading = false;
+    conn->resting = true;
+    (void)uv_timer_start(&conn->timer, on_rest_timeout, conn->server->config.rest_ms, 0);
     uv_os_fd_t fd;
     if (!conn->writing && uv_fileno(&conn->socket.handle, &fd) == 0)
         (void)epoll_ctl(uv_backend_fd(conn->server->loop), EPOLL_CTL_DEL, fd, NULL);
@@ -223,13 +251,16 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         (void)uv_read_stop(stream);
         conn->reading = false;
         connection_pump(conn); /* it may have to wait, or be over */
-    } else if (nbd_session_gathers(conn->session)) {
+    } else if (!conn->rested && nbd_session_gathers(conn->session)) {
         rest_reading(conn);
     }
 }
 
 static void adjust_reading(struct connection *conn)
 {
+    if (conn->resting)
+        (void)uv_timer_stop(&conn->timer);
+    conn->resting = false;
     const bool wanted = nbd_session_wants_input(conn->session);
     if (wanted == conn->reading)
         return;
@@ -238,6 +269,15 @@ static void adjust_reading(struct connection *conn)
         (void)uv_read_stop(&conn->socket.stream);
     else if (uv_read_start(&conn->socket.stream, on_alloc, on_read) != 0)
         connection_close(conn);
+}
+
+/* What waits for a primary dies with its client, also when there is no place for what the client says. */
+static void watch_peer(struct connection *conn)
+{
+    if (conn->reading || conn->lingering || conn->closing || !nbd_session_passes_on(conn->session))
+        return;
+    conn->resting = true;
+    (void)uv_timer_start(&conn->timer, on_rest_timeout, conn->server->config.rest_ms, 0);
 }
 
 /* ---- sending */
@@ -336,6 +376,7 @@ static void connection_pump(struct connection *conn)
     if (nbd_session_ending(conn->session))
         connection_end(conn);
     adjust_reading(conn);
+    watch_peer(conn);
     if (nbd_session_waits(conn->session) && !uv_is_active((uv_handle_t *)&server->tick))
         (void)uv_timer_start(&server->tick, on_tick, server->tick_ms, server->tick_ms);
 }
@@ -343,6 +384,7 @@ static void connection_pump(struct connection *conn)
 static void on_ready(void *user)
 {
     struct connection *conn = user;
+    conn->rested = false;
     if (list_empty(&conn->dirty))
         list_push_back(&conn->server->dirty, &conn->dirty);
 }
@@ -532,6 +574,8 @@ int nbd_server_start(uv_loop_t *loop, const struct nbd_server_config *config, st
         server->config.handshake_timeout_ms = 10000;
     if (!server->config.stuck_timeout_ms)
         server->config.stuck_timeout_ms = 10000;
+    if (!server->config.rest_ms)
+        server->config.rest_ms = 100;
     if (!server->config.linger_ms)
         server->config.linger_ms = 5000;
     server->tick_ms = (server->config.stuck_timeout_ms + 9) / 10;

@@ -33,6 +33,7 @@ struct nbd_server_config {
     uint32_t stuck_timeout_ms;     /* a client that neither reads nor sends while others wait for the
                                       memory it holds; 0: 10 s */
     uint32_t linger_ms;            /* for a client to take its last replies when one side is done; 0: 5 s */
+    uint32_t rest_ms; /* reading rests so long at most while small writes are at the pod; 0: 0.1 s */
     void (*log)(void *user, enum nbd_log_level level, const char *text); /* may be NULL */
     void *user;
     struct host_images *images; /* borrowed; NULL: the pod here or none */

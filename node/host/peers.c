@@ -13,10 +13,13 @@ enum {
     BEATS_MAX = 4, /* heartbeats without an answer: more say nothing new */
     LOG_CALLS_MAX = 16,
     COPY_CALLS_MAX = 6, /* two pieces, and what is asked while they are not answered */
+    RECORD_CALLS_MAX = 16,
 };
-#define BEAT_TIMEOUT_NS (1000 * MS)
+#define BEAT_TIMEOUT_NS   (1000 * MS)
+#define RECORD_TIMEOUT_NS (1000 * MS)
 /* A member that is stuck for so long has been removed before; its stream begins anew. */
 #define LOG_TIMEOUT_NS   (10000 * MS)
+#define SILENCE_NS       (750 * MS)
 #define RECONNECT_MIN_NS (10 * MS)
 #define RECONNECT_MAX_NS (250 * MS)
 
@@ -26,6 +29,7 @@ enum call_kind {
     CALL_BEGIN,
     CALL_APPEND,
     CALL_COPY,
+    CALL_RECORD,
 };
 
 struct peer_call {
@@ -34,6 +38,7 @@ struct peer_call {
     struct peer_link *peer;
     enum call_kind kind;
     uint64_t stream; /* of the log calls */
+    uint64_t group;  /* of a record */
     void *payload;   /* from the pool */
     uint32_t bytes;
 };
@@ -45,14 +50,15 @@ struct peer_link {
     char address[PEERS_ADDRESS_MAX + 1];
     struct rpc_client *beat, *log;
     struct ps_error trouble;
-    bool misnamed; /* another node answers there */
-    bool was_up;   /* since `ended` was told */
-    bool log_up;
+    bool no_node; /* something else of its name answers there */
+    bool was_up;  /* since `ended` was told */
+    bool beat_up, log_up;
     bool lost;       /* it was told, and no stream has begun since */
     bool hello_sent; /* and not answered */
     uint64_t stream; /* counts the beginnings; calls of an older one are nobody's */
-    struct list_node spare_beats, spare_log, spare_copy;
-    struct peer_call hello, beats[BEATS_MAX], log_calls[LOG_CALLS_MAX], copy_calls[COPY_CALLS_MAX];
+    struct list_node spare_beats, spare_log, spare_copy, spare_records;
+    struct peer_call hello, beats[BEATS_MAX], log_calls[LOG_CALLS_MAX], copy_calls[COPY_CALLS_MAX],
+        record_calls[RECORD_CALLS_MAX];
 };
 
 struct peers {
@@ -89,6 +95,9 @@ static int add(struct peers *peers, const char *name, size_t name_length, const 
     list_init(&p->spare_beats);
     list_init(&p->spare_log);
     list_init(&p->spare_copy);
+    list_init(&p->spare_records);
+    for (unsigned i = 0; i < RECORD_CALLS_MAX; i++)
+        list_push_back(&p->spare_records, &p->record_calls[i].link);
     for (unsigned i = 0; i < COPY_CALLS_MAX; i++)
         list_push_back(&p->spare_copy, &p->copy_calls[i].link);
     for (unsigned i = 0; i < BEATS_MAX; i++)
@@ -157,7 +166,7 @@ int peers_find(const struct peers *peers, const char *name)
 bool peers_connected(const struct peers *peers, unsigned peer)
 {
     const struct peer_link *p = &peers->links[peer];
-    return p->beat && !p->misnamed && rpc_client_peer(p->beat);
+    return p->beat && !p->no_node && rpc_client_peer(p->beat);
 }
 
 const char *peers_trouble(const struct peers *peers, unsigned peer)
@@ -180,16 +189,15 @@ static void stream_lost(struct peer_link *p)
     p->peers->config.events->lost(p->peers->config.user, p->index);
 }
 
-static bool is_who_it_should_be(struct peer_link *p, const struct rpc_client *client)
+/* The name is right, or there would be no connection. */
+static bool is_node(struct peer_link *p, const struct rpc_client *client)
 {
     char line[256];
-    const struct rpc_peer *peer = rpc_client_peer(client);
-    if (strcmp(peer->name, p->name) == 0 && peer->role == PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE)
+    if (rpc_client_peer(client)->role == PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE)
         return true;
-    (void)ps_error_set(&p->trouble, PS_EPERM, "at %.100s is %.63s, not %.63s as PSTORAGE_PEERS says",
-                       p->address, peer->name, p->name);
+    (void)ps_error_set(&p->trouble, PS_EPERM, "%.63s at %.100s is no node", p->name, p->address);
     (void)snprintf(line, sizeof line, "not spoken with: %.200s", p->trouble.detail);
-    if (!p->misnamed && p->peers->config.log)
+    if (!p->no_node && p->peers->config.log)
         p->peers->config.log(p->peers->config.user, line);
     return false;
 }
@@ -201,15 +209,19 @@ static void on_beat_state(void *user, int status, const char *detail)
     if (peers->closing)
         return;
     if (status == 0) {
-        p->misnamed = !is_who_it_should_be(p, p->beat);
-        if (p->misnamed)
+        p->no_node = !is_node(p, p->beat);
+        if (p->no_node)
             return;
-        p->was_up = true;
+        p->was_up = p->beat_up = true;
         p->trouble.detail[0] = '\0';
         peers->config.events->connected(peers->config.user, p->index, true);
         return;
     }
     (void)ps_error_set(&p->trouble, status, "%.250s", detail);
+    /* What holds for one connection holds for the other one, which carries too much to be as impatient. */
+    if (p->beat_up && p->log)
+        rpc_client_reconnect(p->log, detail);
+    p->beat_up = false;
     peers->config.events->connected(peers->config.user, p->index, false);
     if (p->was_up && rpc_client_refused(p->beat)) {
         p->was_up = false;
@@ -228,7 +240,7 @@ static void on_log_state(void *user, int status, const char *detail)
 }
 
 static int connect(struct peer_link *p, void (*on_state)(void *, int, const char *), rpc_log log,
-                   struct rpc_client **out, struct ps_error *err)
+                   uint64_t keepalive_ns, struct rpc_client **out, struct ps_error *err)
 {
     const struct peers_config *c = &p->peers->config;
     const struct rpc_client_config config = {
@@ -236,12 +248,14 @@ static int connect(struct peer_link *p, void (*on_state)(void *, int, const char
         .identity = {.name = c->node_name,
                      .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE,
                      .cluster_id = c->cluster_name},
+        .server_name = p->name,
         .keys = c->keys,
         .on_state = on_state,
         .log = log,
         .user = p,
         .backoff_min_ns = RECONNECT_MIN_NS,
         .backoff_max_ns = RECONNECT_MAX_NS,
+        .keepalive_ns = keepalive_ns,
     };
     return rpc_client_connect(c->transport, &config, out, err);
 }
@@ -258,9 +272,9 @@ int peers_connect(struct peers *peers, struct ps_error *err)
     int rc = 0;
     for (unsigned i = 0; i < peers->count && rc == 0; i++) {
         struct peer_link *p = &peers->links[i];
-        rc = connect(p, on_beat_state, beat_line, &p->beat, err);
+        rc = connect(p, on_beat_state, beat_line, SILENCE_NS, &p->beat, err);
         if (rc == 0) /* what it meets, the other one tells */
-            rc = connect(p, on_log_state, NULL, &p->log, err);
+            rc = connect(p, on_log_state, NULL, 0, &p->log, err);
     }
     return rc;
 }
@@ -305,9 +319,10 @@ static void give_back(struct peer_call *call)
     if (call->kind == CALL_HELLO)
         p->hello_sent = false;
     else
-        list_push_back(call->kind == CALL_STATE  ? &p->spare_beats
-                       : call->kind == CALL_COPY ? &p->spare_copy
-                                                 : &p->spare_log,
+        list_push_back(call->kind == CALL_STATE    ? &p->spare_beats
+                       : call->kind == CALL_COPY   ? &p->spare_copy
+                       : call->kind == CALL_RECORD ? &p->spare_records
+                                                   : &p->spare_log,
                        &call->link);
 }
 
@@ -357,11 +372,30 @@ static int take_copy_ack(struct peer_link *p, const ProtobufCMessage *message, s
     return rc;
 }
 
+/* Its failure is an answer, too. */
+static void take_record(struct peer_link *p, uint64_t group, const struct rpc_reply *reply)
+{
+    struct replica_record_msg msg = {0};
+    struct ps_error err = {0};
+    int rc = reply->status;
+    if (rc == 0)
+        rc = record_from_message((const void *)reply->message, &msg, &err);
+    if (rc == 0 && (!reply->payload || reply->payload_bytes == 0 || msg.group != group))
+        rc = ps_error_set(&err, PS_EINVAL, "a record is missing, or another one's");
+    if (rc && !reply->status)
+        nonsense(p, &err);
+    if (rc)
+        msg = (struct replica_record_msg){.group = group, .status = rc};
+    p->peers->config.events->record(p->peers->config.user, p->index, &msg, rc ? NULL : reply->payload,
+                                    rc ? 0 : (uint32_t)reply->payload_bytes);
+}
+
 static void on_reply(struct rpc_request *request, const struct rpc_reply *reply)
 {
     struct peer_call *call = container_of(request, struct peer_call, rpc);
     struct peer_link *p = call->peer;
     const enum call_kind kind = call->kind;
+    const uint64_t group = call->group;
     const bool of_log = kind == CALL_BEGIN || kind == CALL_APPEND;
     const bool stale = of_log && call->stream != p->stream;
     struct ps_error err = {0};
@@ -369,6 +403,10 @@ static void on_reply(struct rpc_request *request, const struct rpc_reply *reply)
     give_back(call);
     if (p->peers->closing || stale)
         return;
+    if (kind == CALL_RECORD) {
+        take_record(p, group, reply);
+        return;
+    }
     if (rc == 0) {
         rc = kind == CALL_HELLO   ? take_hello(p, reply->message, &err)
              : kind == CALL_STATE ? take_state(p, reply->message, &err)
@@ -437,7 +475,7 @@ void peers_state(struct peers *peers, unsigned peer, const struct replica_state_
 
 static bool log_is_up(const struct peer_link *p)
 {
-    return p->log && !p->misnamed && rpc_client_peer(p->log);
+    return p->log && !p->no_node && rpc_client_peer(p->log);
 }
 
 struct rpc_client *peers_client(struct peers *peers, unsigned peer)
@@ -496,4 +534,16 @@ void peers_copy(struct peers *peers, unsigned peer, const struct replica_copy_ms
     }
     copy_to_message(msg, &message);
     (void)send(call, p->log, "Copy", &message.message.base, LOG_TIMEOUT_NS);
+}
+
+bool peers_record(struct peers *peers, unsigned peer, const struct replica_record_msg *msg)
+{
+    struct peer_link *p = &peers->links[peer];
+    Pstorage__V1__ReplicationRecord message;
+    struct peer_call *call = log_is_up(p) ? take(&p->spare_records, p, CALL_RECORD) : NULL;
+    if (!call)
+        return false;
+    call->group = msg->group;
+    record_to_message(msg, &message);
+    return send(call, p->log, "Record", &message.base, RECORD_TIMEOUT_NS) == 0;
 }

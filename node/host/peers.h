@@ -23,6 +23,9 @@ struct peers_events {
     void (*state)(void *user, unsigned peer, const struct replica_state_msg *msg);
     void (*ack)(void *user, unsigned peer, const struct replica_ack_msg *msg);
     void (*copy_ack)(void *user, unsigned peer, const struct replica_copy_ack *msg);
+    /* What came of peers_record; `record` is borrowed. With a status, `msg` has the group alone. */
+    void (*record)(void *user, unsigned peer, const struct replica_record_msg *msg, const void *record,
+                   uint32_t bytes);
     /* What was sent of the log since the last peers_begin will not be answered. */
     void (*lost)(void *user, unsigned peer);
     /* It was connected, and now its machine says that nobody listens there: the process has ended. */
@@ -70,5 +73,7 @@ bool peers_append(struct peers *peers, unsigned peer, const struct replica_appen
  * copies asks again. */
 void peers_copy(struct peers *peers, unsigned peer, const struct replica_copy_msg *msg, const void *data,
                 uint32_t bytes);
+/* False: it can't be sent. */
+bool peers_record(struct peers *peers, unsigned peer, const struct replica_record_msg *msg);
 
 #endif

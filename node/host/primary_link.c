@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc/pool.h"
+#include "common/rpc/server.h"
 #include "common/rpc/transport.h"
 #include "pstorage/v1/block_io.pb-c.h"
 
@@ -16,6 +18,11 @@
 #define CLOCK_MARGIN_NS (100 * MS) /* what two clocks differ by in the time of a stamp */
 #define RECONNECT_MIN   (10 * MS)
 #define RECONNECT_MAX   (100 * MS)
+
+/* Else it would stop reading, and stamps would be asked for in vain: a live primary taken for a silent one.
+ */
+_Static_assert(PRIMARY_LINK_BYTES_MAX + (1 << 20) <= RPC_CONNECTION_BYTES_MAX,
+               "what the primary holds of one link leaves room for what is no payload");
 
 struct primary_link {
     struct primary_link_config config;
@@ -57,14 +64,10 @@ static void on_state(void *user, int status, const char *detail)
         changed(link);
         return;
     }
-    const struct rpc_peer *peer = rpc_client_peer(link->client);
     link->connection++;
     link->ended = false;
     link->heard_ns = link->ask_ns = now_of(link);
-    link->connected = strcmp(peer->name, link->primary) == 0;
-    if (!link->connected)
-        (void)ps_error_set(&link->trouble, PS_EPERM, "at %.100s is %.63s, not %.63s", link->address,
-                           peer->name, link->primary);
+    link->connected = true;
     changed(link);
 }
 
@@ -82,6 +85,7 @@ int primary_link_create(const struct primary_link_config *config, struct primary
         .identity = {.name = config->node_name,
                      .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE,
                      .cluster_id = config->cluster_name},
+        .server_name = link->primary,
         .keys = config->keys,
         .on_state = on_state,
         .log = config->log,
@@ -202,8 +206,11 @@ unsigned primary_link_calls(const struct primary_link *link)
 
 bool primary_link_has_room(const struct primary_link *link, uint32_t bytes)
 {
-    return link->calls < PRIMARY_LINK_CALLS_MAX &&
-           (link->bytes == 0 || link->bytes + bytes <= PRIMARY_LINK_BYTES_MAX);
+    uint64_t held;
+    const unsigned calls = link->calls + rpc_client_given_up(link->client, &held);
+    held += link->bytes;
+    return calls < PRIMARY_LINK_CALLS_MAX &&
+           (held == 0 || held + rpc_pool_cost(bytes) <= PRIMARY_LINK_BYTES_MAX);
 }
 
 uint64_t primary_link_stamp(const struct primary_link *link)
@@ -216,7 +223,8 @@ static void on_reply(struct rpc_request *rpc, const struct rpc_reply *reply)
     struct primary_call *call = container_of(rpc, struct primary_call, rpc);
     struct primary_link *link = call->link;
     link->calls--;
-    link->bytes -= call->bytes;
+    link->bytes -= rpc->share_bytes;
+    call->was_sent = !reply->unsent;
     call->was_connected = link->connected;
     if (link->connected && reply->status != PS_ECANCELLED)
         link->heard_ns = now_of(link);
@@ -232,11 +240,13 @@ int primary_link_call(struct primary_link *link, struct primary_call *call, cons
     call->rpc.service = &pstorage__v1__block_io__descriptor;
     call->rpc.method = method;
     call->rpc.timeout_ns = RPC_TIMEOUT_NONE;
+    call->rpc.one_connection = true; /* for its handle */
+    call->rpc.share_bytes = (uint32_t)rpc_pool_cost(call->bytes);
     const int rc = rpc_client_call(link->client, &call->rpc, on_reply);
     if (rc)
         return rc;
     link->calls++;
-    link->bytes += call->bytes;
+    link->bytes += call->rpc.share_bytes;
     return 0;
 }
 

@@ -14,7 +14,8 @@
 
 enum {
     PRIMARY_LINK_CALLS_MAX = 128,
-    PRIMARY_LINK_BYTES_MAX = 8 << 20, /* payload on its way, in either direction */
+    /* Payload on its way, in either direction, as the buffers of the primary's server cost. */
+    PRIMARY_LINK_BYTES_MAX = 6 << 20,
 };
 #define PRIMARY_STAMP_VALID_NS 2000000000ull
 /* No answer for so long, though one is due: the link counts as lost. */
@@ -67,10 +68,11 @@ struct primary_call {
     void (*cb)(struct primary_call *call, const struct rpc_reply *reply);
     uint32_t bytes;     /* of payload, there or back */
     uint64_t safe_ns;   /* from then on it can't take effect any more, if it has not */
+    bool was_sent;      /* in `cb`: else the primary has certainly done nothing of it */
     bool was_connected; /* in `cb`: the connection was there still, so that a status is the primary's own */
 };
 
-/* A call of this size may be made now. */
+/* A call of this size may be made now. What was given up counts as long as the primary has it. */
 bool primary_link_has_room(const struct primary_link *link, uint32_t bytes);
 /* The stamp to put into the message of a call that is made now; the link is good. */
 uint64_t primary_link_stamp(const struct primary_link *link);

@@ -413,3 +413,26 @@ int copy_ack_from_message(const Pstorage__V1__ReplicationCopyAck *m, struct repl
         *out = a;
     return rc;
 }
+
+/* ---- Record */
+
+void record_to_message(const struct replica_record_msg *r, Pstorage__V1__ReplicationRecord *out)
+{
+    pstorage__v1__replication_record__init(out);
+    out->pod = uuid_to_message(&r->pod);
+    out->store = uuid_to_message(&r->store);
+    out->epoch = r->epoch;
+    out->group = r->group;
+}
+
+int record_from_message(const Pstorage__V1__ReplicationRecord *m, struct replica_record_msg *out,
+                        struct ps_error *err)
+{
+    struct replica_record_msg r = {.epoch = m->epoch, .group = m->group};
+    if (r.group == 0 || r.group >= 1ull << 49)
+        return ps_error_set(err, PS_EINVAL, "no group has the number %llu", (unsigned long long)r.group);
+    const int rc = ids_from_message(m->pod, m->store, &r.pod, &r.store, err);
+    if (rc == 0)
+        *out = r;
+    return rc;
+}

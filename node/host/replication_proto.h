@@ -80,4 +80,8 @@ void copy_ack_to_message(const struct replica_copy_ack *ack, Pstorage__V1__Repli
 int copy_ack_from_message(const Pstorage__V1__ReplicationCopyAck *message, struct replica_copy_ack *out,
                           struct ps_error *err);
 
+void record_to_message(const struct replica_record_msg *msg, Pstorage__V1__ReplicationRecord *out);
+int record_from_message(const Pstorage__V1__ReplicationRecord *message, struct replica_record_msg *out,
+                        struct ps_error *err);
+
 #endif

@@ -1,6 +1,7 @@
 #include "node/host/replication_service.h"
 
 #include <stdio.h>
+#include <string.h>
 
 void replication_service_init(struct replication_service *s, const struct replication_handler *handler,
                               void *user)
@@ -9,6 +10,7 @@ void replication_service_init(struct replication_service *s, const struct replic
     s->user = user;
     list_init(&s->pending);
     list_init(&s->copies);
+    list_init(&s->records);
     list_init(&s->spare);
     for (size_t i = 0; i < REPLICATION_PENDING_MAX; i++) {
         s->all[i].service = s;
@@ -97,6 +99,32 @@ void replication_service_copy_ack(struct replication_service *s, const struct uu
             (ack->status || ack->finished || p->step == REPLICA_COPY_BEGIN ||
              (p->step == REPLICA_COPY_PIECE && p->number < ack->done)))
             answer_copy(let_go(p), ack);
+    }
+}
+
+static void answer_record(struct rpc_call *call, const struct replica_record_msg *msg, const void *record,
+                          uint32_t bytes)
+{
+    Pstorage__V1__ReplicationRecord message;
+    void *payload = msg->status ? NULL : rpc_call_reply_buffer(call, bytes);
+    if (!payload) {
+        rpc_call_fail(call, msg->status ? msg->status : PS_ENOMEM, NULL);
+        return;
+    }
+    memcpy(payload, record, bytes);
+    record_to_message(msg, &message);
+    rpc_call_reply(call, &message.base);
+}
+
+void replication_service_record_answer(struct replication_service *s, const struct uuid *to,
+                                       const struct replica_record_msg *msg, const void *record,
+                                       uint32_t bytes)
+{
+    list_for_each_safe(node, next, &s->records)
+    {
+        struct replication_pending *p = container_of(node, struct replication_pending, link);
+        if (uuid_equal(&p->from, to) && p->group == msg->group)
+            answer_record(let_go(p), msg, record, bytes);
     }
 }
 
@@ -226,12 +254,33 @@ static void copy(void *user, struct rpc_call *call, const ProtobufCMessage *mess
         answer_copy(let_go(p), &ack);
 }
 
+static void record(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct replication_service *s = user;
+    struct replica_record_msg in;
+    struct ps_error err;
+    if (!admitted(s, call))
+        return;
+    if (record_from_message((const void *)message, &in, &err)) {
+        rpc_call_fail(call, err.status, err.detail);
+        return;
+    }
+    struct replication_pending *p = wait_for_ack(s, call, &in.store, 0);
+    if (!p)
+        return;
+    list_remove(&p->link);
+    list_push_back(&s->records, &p->link);
+    p->group = in.group;
+    s->handler->record(s->user, &in);
+}
+
 static const struct rpc_method methods[] = {
     {.name = "Hello", .handler = hello},
     {.name = "State", .handler = state},
     {.name = "Begin", .handler = begin},
     {.name = "Append", .handler = append, .takes_payload = true},
     {.name = "Copy", .handler = copy, .takes_payload = true},
+    {.name = "Record", .handler = record},
 };
 
 static const struct rpc_service service_replication = {

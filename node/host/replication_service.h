@@ -27,6 +27,8 @@ struct replication_handler {
     /* True: replication_service_copy_ack answers, maybe at once. */
     bool (*copy)(void *user, const struct replica_copy_msg *in, const void *data, uint32_t bytes,
                  struct replica_copy_ack *ack);
+    /* replication_service_record_answer answers, maybe at once. */
+    void (*record)(void *user, const struct replica_record_msg *in);
 };
 
 struct replication_pending {
@@ -35,6 +37,7 @@ struct replication_pending {
     struct rpc_call *call;
     struct uuid from; /* the primary's store */
     uint64_t seq;     /* 0: a Begin */
+    uint64_t group;   /* of a record */
     /* Of a copy. */
     uint64_t copy, number;
     enum replica_copy_step step;
@@ -43,7 +46,7 @@ struct replication_pending {
 struct replication_service {
     const struct replication_handler *handler;
     void *user;
-    struct list_node pending, copies, spare;
+    struct list_node pending, copies, records, spare;
     struct replication_pending all[REPLICATION_PENDING_MAX];
 };
 
@@ -57,5 +60,9 @@ void replication_service_ack(struct replication_service *service, const struct u
 /* Answers what of this copy it covers. */
 void replication_service_copy_ack(struct replication_service *service, const struct uuid *to,
                                   const struct replica_copy_ack *ack);
+/* Answers who asked for this group; `record` (copied) goes along if the status is 0. */
+void replication_service_record_answer(struct replication_service *service, const struct uuid *to,
+                                       const struct replica_record_msg *msg, const void *record,
+                                       uint32_t bytes);
 
 #endif

@@ -24,11 +24,12 @@ struct handle {
     uint64_t number; /* 0: free */
     struct host_image *image;
     struct rpc_call *opening; /* while the primary is asked */
+    struct rpc_call *closer;  /* answered when the last request has ended */
     struct services *services;
     uint32_t in_flight;
-    bool read_only;
+    bool read_only, closing;
     /* Another node's, for a host of its own. */
-    bool forwarded, refusing, closing;
+    bool forwarded, refusing;
 };
 
 struct bio_connection {
@@ -165,24 +166,35 @@ static void reply_empty(struct rpc_call *call)
     rpc_call_reply(call, &response.base);
 }
 
+static void answer_closer(struct handle *handle)
+{
+    struct rpc_call *call = handle->closer;
+    handle->closer = NULL;
+    if (call)
+        reply_empty(call);
+}
+
+static void close_if_idle(struct handle *handle)
+{
+    if (!handle->closing || handle->in_flight > 0)
+        return;
+    struct handle was = *handle;
+    close_handle(handle);
+    answer_closer(&was);
+}
+
 static void close_image(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__CloseRequest *request = (const void *)message;
     struct handle *handle = find(user, call, request->handle);
     if (!handle)
         return;
+    handle->closing = true;
+    handle->closer = call;
     /* Another node does not wait for what its host has given up. */
-    if (handle->in_flight > 0 && handle->forwarded) {
-        handle->closing = true;
-        reply_empty(call);
-        return;
-    }
-    if (handle->in_flight > 0) {
-        rpc_call_fail(call, PS_EPRECONDITION, "requests on this handle are in flight");
-        return;
-    }
-    close_handle(handle);
-    reply_empty(call);
+    if (handle->forwarded)
+        answer_closer(handle);
+    close_if_idle(handle);
 }
 
 static void free_connection(struct bio_connection *conn)
@@ -233,8 +245,8 @@ static void fail_range(const struct services *s, struct rpc_call *call, const st
 static void recycle(struct bio *bio)
 {
     struct services *s = bio->services;
-    if (--bio->handle->in_flight == 0 && bio->handle->closing)
-        close_handle(bio->handle);
+    bio->handle->in_flight--;
+    close_if_idle(bio->handle);
     free(bio->io.extents);
     if (s->nspare < SPARE_MAX) {
         list_push_front(&s->spare, &bio->link);

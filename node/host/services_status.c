@@ -35,6 +35,8 @@ static void fill_space(Pstorage__V1__PodSpace *out, const struct pod_stats *stat
     out->volumes = stats->volumes;
     out->snapshots = stats->snapshots;
     out->releasing = stats->releasing;
+    out->open_bytes = stats->open_bytes;
+    out->mapped_bytes = stats->mapped;
 }
 
 static void fill_reduction(Pstorage__V1__PodReduction *out, const struct pod_stats *stats)
@@ -48,6 +50,7 @@ static void fill_reduction(Pstorage__V1__PodReduction *out, const struct pod_sta
     out->compress_out_bytes = stats->compress_out;
     out->flash_written_data_bytes = stats->flash_written_data;
     out->flash_written_metadata_bytes = stats->flash_written_metadata;
+    out->flash_written_moved_bytes = stats->flash_written_moved;
 }
 
 static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats *stats)
@@ -69,6 +72,11 @@ static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats
     out->memory_budget_bytes = stats->memory_budget;
     out->checksum_errors = stats->checksum_errors;
     out->log_seq = stats->log_seq;
+    out->repaired_reads = stats->repaired_reads;
+    out->collected_segments = stats->collected;
+    out->collect_moved_bytes = stats->collect_moved;
+    out->collect_read_bytes = stats->collect_read;
+    out->collect_waits = stats->collect_waits;
 }
 
 static void fill_pod(struct pod_row *row, const struct services *s)

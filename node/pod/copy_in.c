@@ -133,7 +133,7 @@ static void submit_anchor(struct copy_in *c, blkdev_cb cb)
                                  .length = ANCHOR_BYTES,
                                  .buf = c->anchor_buf};
     c->busy = true;
-    const int rc = blkdev_submit(pod->dev, &c->req, cb);
+    const int rc = zones_write(pod, &c->req, cb);
     if (rc) {
         c->busy = false;
         failed(c, "the anchor of", rc);
@@ -160,7 +160,10 @@ void copy_in_start(struct pod *pod)
     c->anchor = pod->anchor;
     c->anchor.number++;
     c->anchor.run = pod->run;
-    c->anchor.generation = pod->generation;
+    /* The batches that come must not look like ones of the log that an opening begins after this. */
+    c->anchor.generation = pod->generation > c->description.anchor.generation
+                               ? pod->generation
+                               : c->description.anchor.generation;
     c->anchor.seq = c->anchor.hash = c->anchor.log_epoch = c->anchor.log_run = 0;
     c->anchor.log_segment = c->anchor.log_next = SEGMENT_NONE;
     c->anchor.log_offset = 0;
@@ -262,7 +265,7 @@ int pod_copy_in_piece(struct pod *pod, const void *message, size_t bytes, struct
                                  .offset = segment_addr(pod, piece.segment) + piece.offset,
                                  .length = piece.bytes,
                                  .buf = s->buf};
-    const int submitted = blkdev_submit(pod->dev, &s->req, piece_written);
+    const int submitted = zones_write(pod, &s->req, piece_written);
     if (submitted) {
         s->busy = false;
         failed(c, "writing", submitted);

@@ -17,7 +17,7 @@ static void span_of(const struct pod *pod, struct place place, uint64_t *offset,
 
 /* ---- data */
 
-static struct fetch *find_fetch(const struct pod *pod, uint64_t group)
+struct fetch *fetch_find(const struct pod *pod, uint64_t group)
 {
     list_for_each(node, &pod->active_fetches)
     {
@@ -30,7 +30,7 @@ static struct fetch *find_fetch(const struct pod *pod, uint64_t group)
 
 bool fetch_under_way(const struct pod *pod, uint64_t block)
 {
-    return find_fetch(pod, block_group(block)) != NULL;
+    return fetch_find(pod, block_group(block)) != NULL;
 }
 
 bool fetch_can_start(const struct pod *pod, unsigned blocks)
@@ -42,8 +42,15 @@ bool fetch_can_start(const struct pod *pod, unsigned blocks)
     return n >= blocks && w >= blocks;
 }
 
-static void waiter_done(struct pod *pod, struct waiter *w, const uint8_t *block, int status)
+static void serve_block(struct pod *pod, struct fetch *f, struct waiter *w, int status)
 {
+    struct ps_error err;
+    uint8_t plain[POD_BLOCK_BYTES];
+    const uint8_t *block = status ? NULL : block_cache_peek(pod->cache, record_block_id(f->group, w->slot));
+    if (!status && !block) { /* a small cache has lost it again */
+        status = record_decode_block(pod->codec, f->buf + f->skip, f->bytes, w->slot, plain, &err);
+        block = plain;
+    }
     if (!status)
         memcpy(w->dst, block + w->from, w->bytes);
     if (w->io) {
@@ -53,14 +60,31 @@ static void waiter_done(struct pod *pod, struct waiter *w, const uint8_t *block,
         if (status)
             w->piece->status = status;
     }
+}
+
+void fetch_serve(struct pod *pod, struct fetch *f, struct waiter *w, int status)
+{
+    if (w->record)
+        repair_record_read(pod, w->record, f->buf + f->skip, f->bytes, status);
+    else
+        serve_block(pod, f, w, status);
     list_push_back(&pod->free_waiters, &w->link);
 }
 
-static int decode(struct pod *pod, struct fetch *f, struct ps_error *err)
+void fetch_end(struct pod *pod, struct fetch *f, int status)
+{
+    list_remove(&f->link);
+    for (struct list_node *n; (n = list_pop_front(&f->waiters));)
+        fetch_serve(pod, f, container_of(n, struct waiter, link), status);
+    list_push_back(&pod->free_fetches, &f->link);
+    pod->events++;
+    pod->again = true;
+}
+
+int fetch_decode(struct pod *pod, struct fetch *f, struct ps_error *err)
 {
     const uint8_t *record = f->buf + f->skip;
-    const size_t bytes = place_len(f->place);
-    int rc = record_verify(record, bytes, f->group, err);
+    int rc = record_verify(record, f->bytes, f->group, err);
     if (rc)
         return rc;
     void *out[RECORD_MAX_BLOCKS] = {0};
@@ -74,7 +98,7 @@ static int decode(struct pod *pod, struct fetch *f, struct ps_error *err)
         assert(held && "pins are bounded");
         pinned[slot] = out[slot];
     }
-    rc = record_decode_all(pod->codec, record, bytes, out, err);
+    rc = record_decode_all(pod->codec, record, f->bytes, out, err);
     for (unsigned slot = 0; slot < RECORD_MAX_BLOCKS; slot++) {
         if (rc && out[slot])
             block_cache_drop(pod->cache, record_block_id(f->group, slot));
@@ -89,38 +113,23 @@ static void fetch_done(struct blkdev_req *req, int status)
     struct fetch *f = container_of(req, struct fetch, req);
     struct pod *pod = f->pod;
     struct ps_error err = {0};
-    list_remove(&f->link);
     segments_unpin(pod->segments, place_segment(pod, f->place));
-    int rc = status;
-    if (!rc)
-        rc = decode(pod, f, &err);
-    if (rc && !status) {
-        rc = PS_EDATALOSS;
+    if (status)
+        (void)ps_error_set(&err, status, "reading it failed: %s", ps_status_text(status));
+    const int rc = status ? status : fetch_decode(pod, f, &err);
+    if (!rc) {
+        fetch_end(pod, f, 0);
+        return;
+    }
+    if (!status)
         pod->stats.checksum_errors++;
-        pod_event(pod, "pod.data_loss", 0, "group %llu at %llu: %s", (unsigned long long)f->group,
-                  (unsigned long long)place_addr(f->place), err.detail);
-    }
-    for (struct list_node *n; (n = list_pop_front(&f->waiters));) {
-        struct waiter *w = container_of(n, struct waiter, link);
-        const uint8_t *block = rc ? NULL : block_cache_peek(pod->cache, record_block_id(f->group, w->slot));
-        uint8_t plain[POD_BLOCK_BYTES];
-        int wrc = rc;
-        if (!rc && !block) { /* a small cache has lost it again */
-            wrc =
-                record_decode_block(pod->codec, f->buf + f->skip, place_len(f->place), w->slot, plain, &err);
-            block = plain;
-        }
-        waiter_done(pod, w, block, wrc);
-    }
-    list_push_back(&pod->free_fetches, &f->link);
-    pod->events++;
-    pod->again = true;
+    repair_begin(pod, f, status ? status : PS_EDATALOSS, err.detail);
 }
 
 /* The fetch of the block's record, started if need be. NULL: not now; pages may be missing. */
 static struct fetch *fetch_for(struct pod *pod, uint64_t block)
 {
-    struct fetch *f = find_fetch(pod, block_group(block));
+    struct fetch *f = fetch_find(pod, block_group(block));
     if (f)
         return f;
     const struct meta_key key = l2p_key(block_group(block));
@@ -134,8 +143,11 @@ static struct fetch *fetch_for(struct pod *pod, uint64_t block)
     f = container_of(node, struct fetch, link);
     f->group = block_group(block);
     f->place = l2p_place(value);
+    f->bytes = place_len(f->place);
+    f->state = FETCH_READS;
+    f->repair = false;
     f->wanted = 0;
-    f->all = (uint8_t)((1u << l2p_blocks(value)) - 1);
+    f->all = (uint8_t)l2p_live(value);
     f->req = (struct blkdev_req){.op = BLKDEV_READ, .buf = f->buf};
     span_of(pod, f->place, &f->req.offset, &f->req.length, &f->skip);
     list_push_back(&pod->active_fetches, &f->link);
@@ -169,6 +181,7 @@ bool fetch_block(struct pod *pod, struct pod_io *io, struct piece *piece, uint64
     struct waiter *w = container_of(node, struct waiter, link);
     w->io = io;
     w->piece = piece;
+    w->record = NULL;
     w->dst = dst;
     w->slot = (uint16_t)block_slot(block);
     w->from = (uint16_t)from;
@@ -190,6 +203,27 @@ bool fetch_to_cache(struct pod *pod, uint64_t block)
     if (f)
         f->wanted = (uint8_t)(f->wanted | 1u << block_slot(block));
     return f != NULL;
+}
+
+bool fetch_to_repair(struct pod *pod, uint64_t group)
+{
+    struct fetch *f = fetch_for(pod, record_block_id(group, 0));
+    if (f)
+        f->repair = true;
+    return f != NULL;
+}
+
+bool fetch_record(struct pod *pod, struct pod_record_read *read)
+{
+    struct list_node *node = pod->free_waiters.next;
+    struct fetch *f = node == &pod->free_waiters ? NULL : fetch_for(pod, record_block_id(read->group, 0));
+    if (!f)
+        return false;
+    list_remove(node);
+    struct waiter *w = container_of(node, struct waiter, link);
+    *w = (struct waiter){.record = read};
+    list_push_back(&f->waiters, &w->link);
+    return true;
 }
 
 /* ---- metadata */

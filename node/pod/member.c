@@ -449,8 +449,8 @@ int member_open(const struct member_config *config, uint64_t now_ns,
     m->opened = cb;
     m->opened_user = cb_user;
     m->err = err;
-    m->log =
-        (struct pod_log_events){.sealed = on_sealed, .durable = on_durable, .may_read = may_read, .user = m};
+    m->log = (struct pod_log_events){
+        .sealed = on_sealed, .durable = on_durable, .may_read = may_read, .repair = member_repair, .user = m};
     m->config.pod.log = &m->log;
     const int rc = pod_open(config->dev, &m->config.pod, config->format, pod_opened, m, err, &m->pod);
     if (rc) {
@@ -478,6 +478,7 @@ void member_destroy(struct member_pod *m)
         for (int k = 0; k < STREAM_READS; k++)
             free(m->streams[i].reads[k].read.buf);
     free(m->out.read.buf);
+    member_repair_free(m);
     free(m);
 }
 
@@ -521,8 +522,9 @@ uint64_t member_turn(struct member_pod *m, uint64_t now_ns)
             for (int k = 0; k < REPLICA_PEERS_MAX; k++)
                 if (m->streams[k].used && !m->standing_down)
                     pump(&m->streams[k]);
-            const uint64_t copy = member_copy_turn(m);
+            const uint64_t copy = member_copy_turn(m), repair = member_repair_turn(m);
             next = next < copy ? next : copy;
+            next = next < repair ? next : repair;
         } else if (m->closed && (!m->standing_down || member_copy_may_close(m)) && !m->persisting &&
                    !m->truncating) {
             pod_copy_out_end(m->pod);

@@ -30,6 +30,10 @@ struct member_links {
     /* The answer to all of the copy's messages that it covers: beginnings; pieces before ack->done; with
      * ack->finished or a status, all. */
     void (*copy_ack)(void *user, const struct uuid *to, const struct replica_copy_ack *ack);
+    /* A record that this member has lost; its answer, to that member, with the record if the status is 0. */
+    void (*record)(void *user, const struct uuid *to, const struct replica_record_msg *msg);
+    void (*record_answer)(void *user, const struct uuid *to, const struct replica_record_msg *msg,
+                          const void *record, uint32_t bytes);
     /* To the mediator; replies by member_verdict. */
     void (*ask)(void *user, const struct replica_cas *cas);
     void (*report)(void *user, uint64_t epoch);
@@ -85,6 +89,10 @@ void member_ack(struct member_pod *m, uint64_t now_ns, const struct replica_ack_
 bool member_copy(struct member_pod *m, uint64_t now_ns, const struct replica_copy_msg *in, const void *data,
                  uint32_t bytes, struct replica_copy_ack *ack);
 void member_copy_ack(struct member_pod *m, uint64_t now_ns, const struct replica_copy_ack *in);
+/* An answer follows by links->record_answer, perhaps from inside. */
+void member_record(struct member_pod *m, uint64_t now_ns, const struct replica_record_msg *in);
+void member_record_answer(struct member_pod *m, uint64_t now_ns, const struct replica_record_msg *in,
+                          const void *record, uint32_t bytes);
 void member_peer_lost(struct member_pod *m, uint64_t now_ns, const struct uuid *store);
 void member_peer_dead(struct member_pod *m, uint64_t now_ns, const struct uuid *store, uint64_t run);
 void member_verdict(struct member_pod *m, uint64_t now_ns, const struct replica_verdict *verdict);

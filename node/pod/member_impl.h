@@ -70,6 +70,29 @@ struct copy_from {
     struct replica_copy_msg finished; /* the last one that came to its end; copy 0: none */
 };
 
+/* A record that others are asked for, one after the other. */
+struct repair_ask {
+    bool active;
+    uint64_t group;
+    uint64_t begun_ns, asked_ns; /* asked 0: nobody is asked at the moment */
+    struct uuid asked;
+    uint32_t next; /* whom in the present round */
+    bool lost;     /* all of this round said that they lost it, too */
+    uint64_t pause_until_ns;
+};
+
+enum {
+    RECORD_READS_MAX = 4
+};
+
+/* A record that another member asks for. */
+struct record_serve {
+    struct member_pod *m;
+    bool busy;
+    struct uuid to;
+    struct pod_record_read read; /* `buf` is allocated when first used */
+};
+
 struct member_pod {
     struct member_config config;
     struct pod_log_events log;
@@ -98,6 +121,8 @@ struct member_pod {
     struct uuid store; /* own */
     struct copy_to out;
     struct copy_from in;
+    struct repair_ask repairs[POD_REPAIRS_MAX];
+    struct record_serve records[RECORD_READS_MAX];
 };
 
 /* member.c */
@@ -110,5 +135,10 @@ void member_copy_lost(struct member_pod *m, const struct uuid *store);
 /* The pod may be closed, though it is not open. */
 bool member_copy_may_close(const struct member_pod *m);
 uint64_t member_copy_turn(struct member_pod *m);
+
+/* member_repair.c: records that a flash has lost */
+void member_repair(void *user, uint64_t group);
+uint64_t member_repair_turn(struct member_pod *m);
+void member_repair_free(struct member_pod *m);
 
 #endif

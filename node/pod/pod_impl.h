@@ -7,6 +7,7 @@
  *   fetch.c       records and metadata pages from flash
  *   manage.c      volumes, snapshots, clones
  *   background.c  release of deleted images, reloading of the dedup index
+ *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment
  *   checkpoint.c  runs, base pages, anchors
  *   open.c        format and recovery
  *   log_restart.c the log goes on in a new segment under a new generation: at each opening, and to truncate
@@ -14,6 +15,7 @@
  *   follow.c      batches made elsewhere: appended, applied when committed
  *   anchor_write.c anchors that are not a checkpoint's: replication's state, adoption of a pod's identity
  *   role.c        standby, leading, abandoned
+ *   repair.c      records that flash has lost, from other members and for them
  *   copy_out.c    a full copy for another member
  *   copy_in.c     a full copy taken in
  *   copy_wire.c   its form on the way */
@@ -160,22 +162,33 @@ struct batch {
 /* A block that somebody waits for. Its destination gets `bytes` from `from` on. */
 struct waiter {
     struct list_node link;
-    struct pod_io *io;   /* a host's read, or */
-    struct piece *piece; /* an unaligned write's surroundings */
+    struct pod_io *io;              /* a host's read, or */
+    struct piece *piece;            /* an unaligned write's surroundings, or */
+    struct pod_record_read *record; /* another member's, who wants it whole */
     uint8_t *dst;
     uint16_t slot, from, bytes;
 };
 
-/* One record on its way from flash. */
+enum fetch_state {
+    FETCH_READS,
+    FETCH_FAILED, /* another member shall be asked */
+    FETCH_ASKS,
+};
+
+/* One record on its way from flash, or from another member. */
 struct fetch {
     struct pod *pod;
     struct list_node link;
     uint64_t group;
     struct place place;
     struct list_node waiters;
-    uint8_t wanted, all; /* slots to decode into the cache; those that the record has */
+    uint8_t wanted, all; /* slots to decode into the cache; those that lived when it began */
     uint8_t *buf;
-    uint32_t skip; /* bytes before the record in buf */
+    uint32_t skip, bytes; /* bytes before the record in buf, and its own */
+    enum fetch_state state;
+    bool repair; /* another member is asked though nobody waits for it */
+    int status;  /* FETCH_FAILED and FETCH_ASKS: why it can't be had from flash */
+    char trouble[128];
     struct blkdev_req req;
 };
 
@@ -327,6 +340,15 @@ struct anchor_writer {
     } adopt;
 };
 
+/* ---- erases of a zoned device */
+
+struct zones {
+    struct pod *pod;
+    struct blkdev_req *waiting, **last; /* writes, for their segment's erase */
+    struct blkdev_req req;
+    uint32_t segment; /* being erased; SEGMENT_NONE */
+};
+
 enum pod_state {
     POD_OPENING,
     POD_SERVING,
@@ -340,6 +362,7 @@ struct open_state; /* open.c */
 void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err);
 struct copy_out;   /* copy_out.c */
 struct copy_in;    /* copy_in.c */
+struct collect;    /* collect.h */
 struct index_load; /* background.c */
 struct recalled;   /* log_read.c */
 
@@ -383,7 +406,7 @@ struct pod {
     uint64_t told_page, told_image;             /* as last logged */
     uint64_t log_bytes;                         /* since the last cut */
     uint64_t counters[COUNTERS];
-    uint64_t metadata_programmed;
+    uint64_t metadata_programmed, moved_programmed;
     uint32_t meta_segment, meta_offset; /* where the next metadata goes */
     struct run_places runs[ANCHOR_RUNS_MAX];
     size_t run_count;
@@ -434,13 +457,16 @@ struct pod {
     struct follow follow;
     struct log_restart restart;
     struct anchor_writer anchor_writer;
+    struct zones zones;
     struct log_index *log_index; /* NULL: the pod stands alone */
     struct recalled *recalled;   /* batches that a start found, until the index knows them */
     struct log_id recalled_end;
-    bool searching;             /* which of them are there */
-    struct list_node log_reads; /* to be delivered */
-    uint32_t log_reading;       /* reads of the log under way */
-    uint64_t retain_seq;        /* as asked for; 0: none */
+    bool searching;                              /* which of them are there */
+    struct list_node log_reads;                  /* to be delivered */
+    struct list_node record_reads, records_read; /* of other members: not begun, to be delivered */
+    uint32_t repairing;                          /* records that another member is asked for */
+    uint32_t log_reading;                        /* reads of the log under way */
+    uint64_t retain_seq;                         /* as asked for; 0: none */
     uint64_t limit_free;
     struct list_node parked; /* reads that may not be answered now */
     bool abandoned;
@@ -455,6 +481,7 @@ struct pod {
     struct log_id
         copy_base; /* the last batch in the last copy for another member: known, though not retained */
     struct copy_in *copy_in;
+    struct collect *collect;
     struct index_load *index_load;
     bool closed_cut; /* the checkpoint of a stop is durable */
     void (*closed)(void *user);
@@ -547,6 +574,17 @@ void anchor_writer_free(struct pod *pod);
 void anchor_writer_turn(struct pod *pod);
 bool anchor_writer_is_idle(const struct pod *pod);
 
+/* zones.c */
+void zones_init(struct pod *pod);
+/* Asks the device for the wear of each segment, and retires those that it has retired. */
+void zones_look(struct pod *pod);
+void zones_turn(struct pod *pod);
+/* As blkdev_submit, for writes: on a zoned device behind the erase that the write needs. */
+int zones_write(struct pod *pod, struct blkdev_req *req, blkdev_cb cb);
+/* Enough free segments are erased, or there are no more; else they are being erased. */
+bool zones_are_ready(struct pod *pod);
+bool zones_are_quiet(const struct pod *pod);
+
 /* role.c */
 void role_park(struct pod *pod, struct pod_io *io);
 void role_turn(struct pod *pod);
@@ -571,12 +609,29 @@ bool fetch_block(struct pod *pod, struct pod_io *io, struct piece *piece, uint64
                  uint32_t from, uint32_t bytes, bool *stall);
 /* Brings a block into the cache. False: not now. */
 bool fetch_to_cache(struct pod *pod, uint64_t block);
+/* Of the group, whose flash has lost it: another member is asked though nobody waits. False: not now. */
+bool fetch_to_repair(struct pod *pod, uint64_t group);
 bool fetch_under_way(const struct pod *pod, uint64_t block);
 bool fetch_can_start(const struct pod *pod, unsigned blocks);
+/* The record for another member. False: not now; its L2P page is in memory and has a place for it. */
+bool fetch_record(struct pod *pod, struct pod_record_read *read);
+struct fetch *fetch_find(const struct pod *pod, uint64_t group); /* under way; NULL: not */
+/* Of what lies in the fetch's buffer: 0, and the wanted blocks are in the cache; PS_EDAMAGED. */
+int fetch_decode(struct pod *pod, struct fetch *f, struct ps_error *err);
+void fetch_serve(struct pod *pod, struct fetch *f, struct waiter *w, int status);
+void fetch_end(struct pod *pod, struct fetch *f, int status);
 /* Starts reading the pages that the view missed. True if one of them is known to be bad. */
 bool load_missing(struct pod *pod);
 bool load_page(struct pod *pod, struct meta_key page);
 bool page_is_bad(const struct pod *pod, struct meta_key page);
+
+/* repair.c */
+/* The fetch can't be had from flash: ends it, at once or when another member was asked. */
+void repair_begin(struct pod *pod, struct fetch *f, int status, const char *trouble);
+void repair_record_read(struct pod *pod, struct pod_record_read *read, const uint8_t *record, uint32_t bytes,
+                        int status);
+void repair_turn(struct pod *pod);
+void repair_deliver(struct pod *pod);
 
 /* read.c */
 void read_accept(struct pod *pod, struct pod_io *io);
@@ -600,6 +655,38 @@ void index_load_stop(struct pod *pod);
 void index_load_drop(struct pod *pod);
 bool index_load_busy(const struct pod *pod);
 
+/* collect.c */
+void collect_init(struct pod *pod);
+void collect_free(struct pod *pod);
+/* The pod is open. */
+void collect_start(struct pod *pod);
+void collect_turn(struct pod *pod);
+/* What lies at `from` is lost; this is another member's record of the group. It is written anew, unless there
+ * is no room for it. */
+void collect_patch(struct pod *pod, uint64_t group, struct place from, const void *record, uint32_t bytes);
+bool collect_is_quiet(const struct pod *pod);
+/* When it wants to go on; UINT64_MAX: not before something happens. */
+uint64_t collect_next_ns(const struct pod *pod);
+/* So much log was placed: as much more may be moved. */
+void collect_logged(struct pod *pod, uint32_t bytes);
+/* It lags so far behind that new data must wait for it. */
+bool collect_holds_hosts(struct pod *pod);
+/* There would be room for new data if all that is worth it were collected, checkpoints made and reads ended.
+ */
+bool collect_helps(const struct pod *pod);
+/* The same, as it was a moment ago; costs nothing. */
+bool collect_may_help(const struct pod *pod);
+/* Little is free: metadata's space counts, too. */
+bool collect_is_pressed(const struct pod *pod);
+/* Free segments that it leaves to others. */
+uint32_t collect_floor(const struct pod *pod);
+/* Of its open segments: bytes not written yet in all of them; bytes written in this one. */
+uint64_t collect_open_bytes(const struct pod *pod);
+uint32_t collect_written(const struct pod *pod, uint32_t segment);
+
+/* Blocks of a group can be found again, by the fingerprints of `slots`, in order. */
+void index_blocks(struct pod *pod, uint64_t group, unsigned slots, const uint8_t *fingerprints,
+                  size_t fingerprint_bytes);
 /* Blocks that the batch stored can be found again. */
 void index_batch(struct pod *pod, const struct batch_header *h, const void *batch);
 

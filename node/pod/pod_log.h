@@ -19,7 +19,9 @@ enum {
     POD_LOG_PROTOCOL_MAX = 1536, /* bytes that pod_log_protocol_write keeps */
     POD_LOG_SEALED_MAX = 3,      /* own batches that are not applied: two in flight, one being delivered */
     POD_LOG_APPENDS_MAX = 16,    /* appended batches that are not applied */
-    POD_COPY_PIECES = 2,         /* of a copy on their way to flash */
+    POD_REPAIRS_MAX = 16,        /* records that others are asked for at once */
+    POD_RECORD_BYTES_MAX = 8 * 4096 + 64,
+    POD_COPY_PIECES = 2, /* of a copy on their way to flash */
     POD_COPY_DESCRIPTION_BYTES = 4160,
     POD_COPY_READ_BYTES = 4096 + 512 * 1024, /* the buffer for a piece */
 };
@@ -35,6 +37,9 @@ struct pod_log_events {
     /* Leading: may a read be answered now? Asked once a read, when it is submitted. Reads that may not wait
      * until they may, or the pod is abandoned. */
     bool (*may_read)(void *user);
+    /* A host waits for a record that can't be had from flash: pod_record_repair is expected with what another
+     * member has. At most POD_REPAIRS_MAX at once. NULL: nobody can be asked. */
+    void (*repair)(void *user, uint64_t group);
     void *user;
 };
 
@@ -85,7 +90,7 @@ void pod_log_forget_commit(struct pod *pod);
  * PS_EIO; PS_EUNAVAILABLE. */
 int pod_log_truncate(struct pod *pod, uint64_t seq, void (*cb)(void *user, int status), void *user);
 
-/* Free flash above the reserve, bytes. */
+/* Free flash above the reserve, bytes; not 0 while garbage collection still makes some. */
 uint64_t pod_log_free_bytes(const struct pod *pod);
 
 /* ---- leading */
@@ -201,6 +206,25 @@ int pod_log_protocol_write(struct pod *pod, const void *data, size_t bytes,
 
 /* Leading: requests that change something wait until they are let go on; what is under way ends. */
 void pod_hold(struct pod *pod, bool hold);
+
+/* ---- records that flash has lost */
+
+struct pod_record_read {
+    struct list_node link;
+    uint64_t group;
+    uint8_t *buf;   /* POD_RECORD_BYTES_MAX */
+    uint32_t bytes; /* result: the record, verified */
+    int status;
+    void (*cb)(struct pod_record_read *read, int status);
+    void *user;
+};
+/* Reads a record for another member. `cb` runs from pod_turn: 0; PS_ENOTFOUND: no such group here (yet, or
+ * any more); PS_EDATALOSS: it is lost here, too; PS_EIO, PS_EUNAVAILABLE. Non-zero: refused at once. */
+int pod_record_read(struct pod *pod, struct pod_record_read *read);
+/* After the event `repair`: what another member has, or the status with which that was given up. Copies
+ * `record`. PS_EDAMAGED: that is no sound record of this group, somebody else may be asked. 0 as well if
+ * nobody waits for it any more. */
+int pod_record_repair(struct pod *pod, uint64_t group, const void *record, uint32_t bytes, int status);
 
 /* ---- the end of a role */
 

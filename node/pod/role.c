@@ -25,7 +25,10 @@ void pod_log_ends(const struct pod *pod, struct log_id *applied, struct log_id *
 uint64_t pod_log_free_bytes(const struct pod *pod)
 {
     const uint32_t free = segments_free(pod->segments);
-    return free > pod->reserve_segments ? (uint64_t)(free - pod->reserve_segments) * pod->segment_bytes : 0;
+    if (free > pod->reserve_segments)
+        return (uint64_t)(free - pod->reserve_segments) * pod->segment_bytes;
+    /* Not none, while there is room to come: batches wait for it here. */
+    return collect_may_help(pod) ? BATCH_MAX_BYTES : 0;
 }
 
 bool pod_log_failed(const struct pod *pod)

@@ -10,7 +10,8 @@
  * more.
  *
  * Nonces grow with each bid of a store, over its restarts. "All bids up to this one are over" stays true once
- * it is, so states may come late, twice or out of order.
+ * it is, so states may come late, twice or out of order: a bid that its sender has called over binds
+ * nobody.
  *
  * Whoever adopts a configuration of the heir from a third one is bound as that one is.
  *
@@ -292,12 +293,20 @@ void authority_adopt(struct replica *r, const struct configuration *c)
         r->want.self = 0;
 }
 
+/* A state that came late: its sender has said since that this bid is over. */
+static bool is_over(struct replica *r, const struct uuid *heir, uint64_t nonce)
+{
+    const struct peer *p = peer_find(r, heir);
+    return p && nonce <= p->over_nonce;
+}
+
 void authority_inherit(struct replica *r, const struct replica_state_msg *in)
 {
     const struct configuration *c = &r->want.configuration;
     const struct uuid *heir = in->bind == REPLICA_ALONE ? &in->store : &in->heir;
     if ((in->bind != REPLICA_ALONE && in->bind != REPLICA_BOUND) || is_bound(r) || is_self(r, heir) ||
-        !uuid_equal(heir, &c->primary) || !configuration_has(c, &r->config.store) || ask_is_open(r))
+        !uuid_equal(heir, &c->primary) || !configuration_has(c, &r->config.store) || ask_is_open(r) ||
+        is_over(r, heir, in->nonce))
         return;
     bind_to(r, heir, c->epoch, in->nonce);
 }
@@ -306,6 +315,9 @@ void authority_hear(struct replica *r, const struct replica_state_msg *in)
 {
     const struct bound *b = &r->want.bound;
     const bool heir = is_bound(r) && uuid_equal(&b->heir, &in->store);
+    struct peer *p = peer_find(r, &in->store);
+    if (p && in->bind == REPLICA_UNBOUND)
+        p->over_nonce = most_of(p->over_nonce, in->nonce);
     if (heir && in->bind == REPLICA_UNBOUND && in->nonce >= b->nonce) {
         unbind(r, "it says so");
         return;
@@ -313,7 +325,7 @@ void authority_hear(struct replica *r, const struct replica_state_msg *in)
     if ((in->bind != REPLICA_BIDS && in->bind != REPLICA_ALONE) || (heir && in->nonce <= b->nonce) ||
         in->epoch != in_force(r)->epoch || in->epoch != r->want.configuration.epoch ||
         !uuid_equal(&in->store, &in_force(r)->primary) || is_primary(r) ||
-        !configuration_has(in_force(r), &r->config.store))
+        !configuration_has(in_force(r), &r->config.store) || is_over(r, &in->store, in->nonce))
         return;
     /* What was asked for may be granted yet. */
     if (ask_is_open(r) && !BROKEN(REPLICA_BIND_WHILE_ASKING))

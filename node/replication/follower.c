@@ -202,3 +202,33 @@ uint64_t follower_turn(struct replica *r)
     }
     return UINT64_MAX;
 }
+
+/* ---- what the log says of block ids */
+
+uint64_t replica_log_epoch(const struct replica *r)
+{
+    const uint64_t epoch = in_force(r)->epoch;
+    if (!r->log_open || r->truncating || epoch != r->want.configuration.epoch)
+        return 0;
+    /* A stream begins where both logs are equal, and what is not of the primary's lineage does not get so
+     * far. */
+    return is_primary(r) ? epoch : r->stream_epoch == epoch ? epoch : 0;
+}
+
+static unsigned source_rank(const struct replica *r, const struct peer *p)
+{
+    return uuid_equal(&in_force(r)->primary, &p->store) ? 2 : p->in_sync;
+}
+
+uint32_t replica_sources(const struct replica *r, struct uuid out[REPLICA_PEERS_MAX])
+{
+    uint32_t n = 0;
+    for (unsigned rank = 3; rank-- > 0;)
+        for (uint32_t i = 0; i < r->peer_count; i++) {
+            const struct peer *p = &r->peers[i];
+            if (source_rank(r, p) == rank && p->told.log_open && p->told.epoch == in_force(r)->epoch &&
+                heard_lately(r, p, r->config.options.silence_ns))
+                out[n++] = p->store;
+        }
+    return n;
+}

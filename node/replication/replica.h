@@ -137,6 +137,14 @@ struct replica_copy_ack {
     char detail[160];
 };
 
+/* A record of a group that the sender's flash has lost, asked of another member; and the answer. */
+struct replica_record_msg {
+    struct uuid pod, store; /* the sender's */
+    uint64_t epoch;         /* that the sender's log is known to be the primary's in */
+    uint64_t group;
+    int status; /* the answer's: 0, and the record comes along */
+};
+
 /* ---- the heartbeats' thread (heartbeat.h) */
 
 /* What it may say and promise in the replica's name, until the next one. */
@@ -338,6 +346,12 @@ void replica_copy_filling(struct replica *replica, bool filling);
 
 /* The first batch that another member may still need. */
 uint64_t replica_needed(const struct replica *replica);
+
+/* The epoch in which the log here is known to be the primary's, so that a block id means the same on all
+ * members for which this is equal; 0: that is not known now. */
+uint64_t replica_log_epoch(const struct replica *replica);
+/* Members that may have what this one's flash has lost, the primary first, then those in sync: how many. */
+uint32_t replica_sources(const struct replica *replica, struct uuid out[REPLICA_PEERS_MAX]);
 
 /* A read may be answered now: the leases of all that count are held, or nobody else can be primary. */
 bool replica_may_read(const struct replica *replica, uint64_t now_ns);

@@ -79,6 +79,7 @@ struct peer {
     bool in_sync, async; /* by the configuration in force */
     uint64_t ready_ns;   /* when it said last that it serves */
     uint64_t open_ns;    /* when it said last that its log takes batches; 0: never */
+    uint64_t over_nonce; /* all its bids up to this one are over: it said so to this run */
     bool lapsed;         /* what it had of us ended with its former run, and it does not serve yet */
     bool dead;           /* known to have ended, until it is heard again */
     struct replica_state_msg told; /* its last one */

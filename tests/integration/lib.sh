@@ -30,10 +30,9 @@ cleanup()
 {
     local status=$? pid log
     trap - EXIT
-    for pid in "${STARTED[@]}"; do
-        kill -KILL "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    done
+    # All of them first: one may be held by another one.
+    for pid in "${STARTED[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+    for pid in "${STARTED[@]}"; do wait "$pid" 2>/dev/null || true; done
     if [ "$status" -ne 0 ] && [ "$status" -ne 77 ]; then
         for log in "$TMP"/*.log; do
             [ -s "$log" ] || continue

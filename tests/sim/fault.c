@@ -144,7 +144,8 @@ static void do_to_node(struct world *w, struct node *n, const struct step *s)
         n->replace = true;
         break;
     case ACTION_PROMOTE:
-        person_promotes(w, n, s->both);
+        if (w->faults)
+            person_promotes(w, n, s->both);
         break;
     case ACTION_SWITCH_OVER: {
         struct ps_error err;

@@ -78,7 +78,7 @@ static bool is_explained(struct world *w, const struct node *n, int status)
     case PS_EIO:
         return n->ever_failed;
     case PS_EDATALOSS:
-        return may_be_damaged(n);
+        return may_be_damaged(n) && (n->lost_page || !w->last_reads || !has_a_sound_copy(w));
     default:
         return false;
     }
@@ -281,6 +281,7 @@ bool final_reads(struct world *w)
     struct node *n = serving_node(w);
     if (!n || !w->volume_made)
         return false;
+    w->last_reads = true;
     for (unsigned i = 0; i < HOSTS; i++)
         if (!open_at(&w->hosts[i], n))
             return false;

@@ -47,6 +47,18 @@ bool may_be_damaged(const struct node *n)
     return n->ever_damaged || (n->copies && n->w->result->rotten);
 }
 
+/* By the mediator's word a member is in sync whose device gave back what was written to it. */
+bool has_a_sound_copy(struct world *w)
+{
+    const struct configuration *c = mediator_configuration(w);
+    for (unsigned i = 0; c && i < w->node_count; i++) {
+        const struct node *n = &w->nodes[i];
+        if (n->known && !may_be_damaged(n) && configuration_in_sync(c, &n->store))
+            return true;
+    }
+    return false;
+}
+
 bool store_failed(const struct node *n)
 {
     struct replica_info info;
@@ -114,6 +126,8 @@ bool holds(struct world *w, const struct step *s)
         return w->last_write_begin_ns > w->script.since;
     if (s->condition == CONDITION_UNSERVED)
         return w->last_write_ns <= w->script.since;
+    if (s->condition == CONDITION_REPAIRED)
+        return w->result->repaired > 0;
     if (s->condition == CONDITION_FULL)
         return w->last_full_ns > w->script.since;
     if (s->condition_who != WHO_ALL) {

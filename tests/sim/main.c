@@ -68,7 +68,8 @@ static const char help[] =
     "  nothing\n"
     "Conditions:\n"
     "  leads WHO, serving, unserved for TIME, in-sync WHO, out-of-sync WHO, caught-up WHO, copying WHO,\n"
-    "  full-copy WHO, joining WHO, alone WHO, bound WHO, tail WHO, up WHO, failed WHO, damaged WHO, full\n"
+    "  full-copy WHO, joining WHO, alone WHO, bound WHO, tail WHO, up WHO, failed WHO, damaged WHO, full,\n"
+    "  repaired\n"
     "After the last step all is mended, and the cluster must come to rest in sync.\n";
 
 enum {
@@ -229,7 +230,11 @@ static void add(struct sim_result *total, const struct sim_result *r)
     total->disk_failures += r->disk_failures;
     total->rotten += r->rotten;
     total->full += r->full;
+    total->repaired += r->repaired;
+    total->too_small += r->too_small;
     total->lost_to_damage += r->lost_to_damage;
+    total->collected += r->collected;
+    total->moved_bytes += r->moved_bytes;
 }
 
 static double cpu_seconds(void)
@@ -247,19 +252,21 @@ static double cpu_seconds(void)
 
 static void print_total(uint64_t runs, uint64_t failed, const struct sim_result *t)
 {
-    (void)printf("%" PRIu64 " runs, %.0f cluster-seconds, %" PRIu64 " events in %.1f s of CPU: %" PRIu64
-                 " writes, %" PRIu64 " reads, %" PRIu64 " unanswered; %" PRIu64 " primaries, %" PRIu64
-                 " crashes, %" PRIu64 " cuts, %" PRIu64 " pauses, %" PRIu64 " stalls, %" PRIu64
-                 " mediator outages, %" PRIu64 " pre-elections, %" PRIu64
-                 " changes without mediator; %" PRIu64 " full copies, %" PRIu64 " promotions, %" PRIu64
-                 " primaries that yielded, %" PRIu64 " moves to the preferred, %" PRIu64
-                 " mediators replaced, %" PRIu64 " disks replaced, %" PRIu64 " disk failures, %" PRIu64
-                 " bits rotten (%" PRIu64 " runs lost data to it), %" PRIu64 " times full; %" PRIu64
-                 " failed\n",
-                 runs, (double)t->virtual_ns / 1e9, t->events, cpu_seconds(), t->writes, t->reads,
-                 t->unanswered, t->leads, t->crashes, t->cuts, t->pauses, t->stalls, t->mediator_outages,
-                 t->elections, t->alone, t->copies, t->promotions, t->yields, t->moves, t->mediators,
-                 t->replaced, t->disk_failures, t->rotten, t->lost_to_damage, t->full, failed);
+    (void)printf(
+        "%" PRIu64 " runs, %.0f cluster-seconds, %" PRIu64 " events in %.1f s of CPU: %" PRIu64
+        " writes, %" PRIu64 " reads, %" PRIu64 " unanswered; %" PRIu64 " primaries, %" PRIu64
+        " crashes, %" PRIu64 " cuts, %" PRIu64 " pauses, %" PRIu64 " stalls, %" PRIu64
+        " mediator outages, %" PRIu64 " pre-elections, %" PRIu64 " changes without mediator; %" PRIu64
+        " full copies, %" PRIu64 " promotions, %" PRIu64 " primaries that yielded, %" PRIu64
+        " moves to the preferred, %" PRIu64 " mediators replaced, %" PRIu64 " disks replaced, %" PRIu64
+        " disk failures, %" PRIu64 " bits rotten (%" PRIu64 " records read elsewhere, %" PRIu64
+        " runs lost data to it), %" PRIu64 " times full (%" PRIu64
+        " runs left a member too small for a copy); %" PRIu64 " segments collected, %" PRIu64
+        " KiB moved; %" PRIu64 " failed\n",
+        runs, (double)t->virtual_ns / 1e9, t->events, cpu_seconds(), t->writes, t->reads, t->unanswered,
+        t->leads, t->crashes, t->cuts, t->pauses, t->stalls, t->mediator_outages, t->elections, t->alone,
+        t->copies, t->promotions, t->yields, t->moves, t->mediators, t->replaced, t->disk_failures, t->rotten,
+        t->repaired, t->lost_to_damage, t->full, t->too_small, t->collected, t->moved_bytes >> 10, failed);
 }
 
 /* The end of what it does, without what hosts did in vain or without trouble. */

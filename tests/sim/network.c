@@ -142,6 +142,29 @@ static void link_copy_ack(void *user, const struct uuid *to, const struct replic
     send(n->w, m);
 }
 
+static void link_record(void *user, const struct uuid *to, const struct replica_record_msg *msg)
+{
+    struct node *n = user;
+    struct message *m = make_to(n, to, MESSAGE_RECORD, 0);
+    if (!m)
+        return;
+    m->record = *msg;
+    send(n->w, m);
+}
+
+static void link_record_answer(void *user, const struct uuid *to, const struct replica_record_msg *msg,
+                               const void *record, uint32_t bytes)
+{
+    struct node *n = user;
+    struct message *m = make_to(n, to, MESSAGE_RECORD_ANSWER, bytes);
+    if (!m)
+        return;
+    m->record = *msg;
+    if (bytes)
+        memcpy(m->batch, record, bytes);
+    send(n->w, m);
+}
+
 static void link_ask(void *user, const struct replica_cas *cas)
 {
     struct node *n = user;
@@ -198,6 +221,8 @@ const struct member_links sim_links = {
     .ack = link_ack,
     .copy = link_copy,
     .copy_ack = link_copy_ack,
+    .record = link_record,
+    .record_answer = link_record_answer,
     .ask = link_ask,
     .report = link_report,
     .decided = link_decided,
@@ -409,6 +434,12 @@ static void node_message(struct world *w, struct node *n, struct message *m)
         break;
     case MESSAGE_COPY_ACK:
         member_copy_ack(n->member, now, &m->copy_ack);
+        break;
+    case MESSAGE_RECORD:
+        member_record(n->member, now, &m->record);
+        break;
+    case MESSAGE_RECORD_ANSWER:
+        member_record_answer(n->member, now, &m->record, m->batch, m->bytes);
         break;
     case MESSAGE_VERDICT:
         member_verdict(n->member, now, &m->verdict);

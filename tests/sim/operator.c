@@ -105,11 +105,23 @@ bool is_damaged(const struct world *w)
     return w->result->rotten > 0;
 }
 
+/* When nothing else goes wrong any more and a member is still bound to a store that is lost, somebody has to
+ * promote it. */
+static void promote_over(struct world *w, const struct node *lost)
+{
+    struct replica_info info;
+    for (unsigned i = 0; i < w->node_count && !w->faults; i++)
+        if (look(&w->nodes[i], &info) && uuid_equal(&info.heir, &lost->store))
+            person_promotes(w, &w->nodes[i], true);
+}
+
 void operator_turn(struct world *w)
 {
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
         restart_failed(w, n);
+        if (n->lost)
+            promote_over(w, n);
         if (n->replace)
             replace(w, n);
         else if (n->blank)

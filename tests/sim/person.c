@@ -15,10 +15,10 @@ void person_promotes(struct world *w, struct node *n, bool off)
 {
     struct replica_info info;
     struct ps_error err = {0};
-    if (!w->faults || !look(n, &info) || stands_still(n) || uuid_is_none(&info.heir))
+    if (!look(n, &info) || stands_still(n) || uuid_is_none(&info.heir))
         return;
     struct node *heir = node_of(w, &info.heir);
-    if (!heir || heir->up || info.configuration.epoch != heir->last_epoch ||
+    if (!heir || (heir->up && !heir->lost) || info.configuration.epoch != heir->last_epoch ||
         !configuration_in_sync(&info.configuration, &n->store))
         return;
     const int rc = replica_promote(member_replica(n->member), clock_of(n), off, &err);
@@ -26,7 +26,7 @@ void person_promotes(struct world *w, struct node *n, bool off)
     wake(n);
     if (rc)
         return;
-    heir->off = true;
+    heir->off = w->faults;
     w->result->promotions++;
 }
 

@@ -52,6 +52,7 @@ const struct scenario_condition scenario_conditions[CONDITIONS] = {
     [CONDITION_BOUND] = {"bound", true},
     [CONDITION_TAIL] = {"tail", true},
     [CONDITION_FULL] = {"full", false},
+    [CONDITION_REPAIRED] = {"repaired", false},
     [CONDITION_UP] = {"up", true},
     [CONDITION_DAMAGED] = {"damaged", true},
     [CONDITION_FAILED] = {"failed", true},

@@ -44,6 +44,7 @@ enum condition_kind {
     CONDITION_BOUND,       /* who: has given that right to another */
     CONDITION_TAIL,        /* who: has batches that are durable and not committed */
     CONDITION_FULL,        /* writes are refused for want of space */
+    CONDITION_REPAIRED,    /* a record was read from another member */
     CONDITION_UP,          /* who: is open */
     CONDITION_DAMAGED,     /* who: does not open, or a read from it found damage */
     CONDITION_FAILED,      /* who: its device failed */

@@ -183,15 +183,16 @@ static void end(struct world *w)
     free(w->heap);
 }
 
-/* By the mediator's word a member is in sync whose device gave back what was written to it. */
-static bool has_a_sound_copy(struct world *w)
+/* It needs a full copy of a pod that has more segments than its device, which is a person's to mend. */
+static bool is_too_small(struct world *w)
 {
-    const struct configuration *c = mediator_configuration(w);
-    for (unsigned i = 0; c && i < w->node_count; i++) {
-        const struct node *n = &w->nodes[i];
-        if (n->known && !may_be_damaged(n) && configuration_in_sync(c, &n->store))
+    struct node *n = serving_node(w);
+    struct replica_info info;
+    if (!n || !look(n, &info))
+        return false;
+    for (uint32_t i = 0; i < info.peer_count; i++)
+        if (strstr(info.peers[i].copy, "a copy of this pod needs up to"))
             return true;
-    }
     return false;
 }
 
@@ -203,6 +204,9 @@ static void end_badly(struct world *w, enum sim_check check, const char *what)
     if (is_damaged(w) && !has_a_sound_copy(w)) {
         trace(w, "%s, after damage: %s", what, state);
         w->result->lost_to_damage = 1;
+    } else if (check == SIM_REST && is_too_small(w)) {
+        trace(w, "%s, a member is too small: %s", what, state);
+        w->result->too_small = 1;
     } else {
         fail(w, check, "%s: %s", what, state);
     }
@@ -268,7 +272,7 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
             result->failed = SIM_GOOD; /* what is wrong is worse than what is late */
         fail(w, SIM_HISTORY, "%s", why);
     }
-    if (!result->failed && !result->lost_to_damage)
+    if (!result->failed && !result->lost_to_damage && !result->too_small)
         compare_mirrors(w);
     result->virtual_ns = w->now;
     end(w);

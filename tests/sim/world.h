@@ -65,6 +65,8 @@ enum message_kind {
     MESSAGE_ACK,
     MESSAGE_COPY,
     MESSAGE_COPY_ACK,
+    MESSAGE_RECORD,
+    MESSAGE_RECORD_ANSWER,
     MESSAGE_ASK,
     MESSAGE_REPORT,
     MESSAGE_VERDICT,
@@ -83,6 +85,7 @@ struct message {
         struct replica_ack_msg ack;
         struct replica_copy_msg copy;
         struct replica_copy_ack copy_ack;
+        struct replica_record_msg record;
         struct replica_cas cas;
         struct replica_verdict verdict;
         uint64_t epoch;
@@ -107,6 +110,7 @@ struct node {
     struct member_pod *member;
     struct ps_error error; /* of its opening */
     bool up, opened;
+    bool lost_page;                 /* of metadata, which is this member's own: no other one has it */
     bool ever_damaged, ever_failed; /* something was done to its device: bits; writes */
     bool damaged;        /* its device gave back what was not written, and that was noticed or may be */
     bool lost;           /* it did not open, for damage: nobody starts it before its disk is replaced */
@@ -206,6 +210,7 @@ struct world {
     uint64_t make_life;
     unsigned make_node;
     bool faults, stopping, load_off;
+    bool last_reads; /* all are in sync, and nothing goes wrong any more */
     uint64_t last_write_ns, last_full_ns,
         last_write_begin_ns; /* the latter: the latest begin of an answered write */
     struct script script;
@@ -253,6 +258,7 @@ void lose_answer(struct world *w, unsigned node);
 bool look(const struct node *n, struct replica_info *out);
 /* What it has may be wrong: bits of its device flipped, or of one that it is a copy of. */
 bool may_be_damaged(const struct node *n);
+bool has_a_sound_copy(struct world *w);
 /* It takes no writes any more until it is started again. */
 bool store_failed(const struct node *n);
 /* Who leads; NULL: nobody that can be seen. */

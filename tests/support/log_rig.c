@@ -67,7 +67,8 @@ void group_create(struct group *g, unsigned count, uint64_t device_bytes, uint64
         struct member *m = &g->members[i];
         m->group = g;
         m->counts = m->may_read = true;
-        m->events = (struct pod_log_events){on_sealed, on_durable, on_may_read, m};
+        m->events = (struct pod_log_events){
+            .sealed = on_sealed, .durable = on_durable, .may_read = on_may_read, .user = m};
         rig_create(&m->rig, device_bytes, seed * 10 + i);
         m->rig.config.log = &m->events;
         memset(m->rig.config.pod_id, 0x5a, 16);
@@ -117,7 +118,7 @@ void member_abandon(struct member *m)
             return;
         assert_true(n < PATIENCE);
     }
-    assert_int_equal(blkdev_mem_pending(m->rig.mem), 0);
+    assert_int_equal(rig_pending(&m->rig), 0);
     pod_destroy(m->rig.pod);
     m->rig.pod = NULL;
 }

@@ -57,12 +57,20 @@ static void beat_to(const struct heartbeat_msg *beat, struct beat_message *out)
     beat_to_message(beat, &out->message);
 }
 
+struct asked_message {
+    Pstorage__V1__ReplicationRecord message;
+};
+static void record_to(const struct replica_record_msg *record, struct asked_message *out)
+{
+    record_to_message(record, &out->message);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct rpc_arena arena;
     if (size < 1 || size > RPC_BODY_MAX)
         return 0;
-    const unsigned kind = data[0] % 6;
+    const unsigned kind = data[0] % 8;
     data++;
     size--;
     rpc_arena_init(&arena);
@@ -78,6 +86,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else if (kind == 3)
         ROUND_TRIP(replica_ack_msg, ack_message, ack_from_message, ack_to_message,
                    &pstorage__v1__replication_ack__descriptor);
+    else if (kind == 6)
+        ROUND_TRIP(replica_record_msg, asked_message, record_from_message, record_to,
+                   &pstorage__v1__replication_record__descriptor);
     else if (kind == 5)
         ROUND_TRIP(heartbeat_msg, beat_message, beat_from_message, beat_to,
                    &pstorage__v1__heartbeat_state__descriptor);

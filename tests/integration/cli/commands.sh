@@ -192,9 +192,9 @@ says "host_written_bytes"
 run "events" 0 $pstorage events
 says "$v"
 run "events json" 0 $pstorage events --json -n 3
-timeout 5 $pstorage events --follow -n 0 --json >"$work/followed" 2>/dev/null &
+timeout 60 $pstorage events --follow -n 0 --json >"$work/followed" 2>/dev/null &
 follower=$!
-for i in $(seq 50); do # until the follower is there, each event is a new chance
+for i in $(seq 500); do # until the follower is there, each event is a new chance
     $pstorage volume create "$id-event$i" --size 1M >/dev/null
     grep -q "$id-event" "$work/followed" && break
 done

@@ -5,16 +5,15 @@
 scene
 strike "kill -KILL $MEDIATOR_PID"
 reap "$MEDIATOR_PID" || true
-loses_mediator() { [ "$(pod_field "$1" mediator_ok)" = false ]; }
-for n in 1 2; do until_true 30 loses_mediator $n || fail "n$n does not notice: $(on $n pod show)"; done
+for n in 1 2; do until_true 60 reaches_mediator $n false || fail "n$n does not notice: $(on $n pod show)"; done
+until_true 60 may_go_on_alone "$P" || fail "n$P was not given the right to go on alone: $(on "$P" why default)"
+until_true 60 is_bound "$S" "$P" || fail "n$S does not tell that it is bound: $(on "$S" why default)"
 unmoved
 
 mediator_start
-finds() { [ "$(pod_field "$1" mediator_ok)" = true ]; }
-for n in 1 2; do until_true 30 finds $n || fail "n$n does not find the mediator again: $(on $n pod show)"; done
+for n in 1 2; do until_true 60 reaches_mediator $n true || fail "n$n does not find the mediator again: $(on $n pod show)"; done
 mended "$(now_ms)"
-may_ask() { ! on "$S" --json pod show | grep -q "go on alone"; }
-until_true 30 may_ask || fail "n$S is still bound: $(on "$S" pod show)"
+until_true 60 is_free "$S" "$P" || fail "n$S is still bound: $(on "$S" why default)"
 strike "kill -KILL ${PIDS[$P]}"
 member_gone "$P"
 taken_over

@@ -4,10 +4,8 @@
 
 scene
 strike "$(cut_command 1 0 0 1 2 0 0 2)"
-elected() { on "$P" why default | grep -q "n$P may go on alone: all 2 in sync have agreed"; }
-until_true 30 elected || fail "n$P was not given the right to go on alone: $(on "$P" why default)"
-bound() { on "$S" why default | grep -q "n$P may go on alone in epoch"; }
-until_true 10 bound || fail "n$S does not tell that it is bound: $(on "$S" why default)"
+until_true 60 may_go_on_alone "$P" || fail "n$P was not given the right to go on alone: $(on "$P" why default)"
+until_true 60 is_bound "$S" "$P" || fail "n$S does not tell that it is bound: $(on "$S" why default)"
 unmoved
 
 say "== they lose each other: the one that was chosen goes on, the other one waits for it"
@@ -20,9 +18,8 @@ goes_on_alone()
     fio_verify "$P"
 }
 goes_on_alone
-waits() { on "$S" --json pod show | field waits_for | grep -q "n$P, which was given the right to go on alone"; }
-until_true 20 waits || fail "n$S does not tell what it waits for: $(on "$S" pod show)"
-! hosts more 1 "$S" 1000 || fail "n$S answered, alone"
+until_true 20 waits_for "$S" "n$P, which was given the right to go on alone" || fail "n$S does not tell what it waits for: $(on "$S" pod show)"
+silent "$S" 1000
 repaired=$(now_ms)
 ip netns exec "$SWITCH" nft delete element bridge cables cuts \
     "{ $(address_of 1) . $(address_of 2), $(address_of 2) . $(address_of 1) }"
@@ -38,10 +35,8 @@ mended "$repaired"
 
 say "== the mediator is back"
 mend
-registered() { on "$P" why default | grep -q "the mediator holds epoch $EPOCH"; }
-free() { on "$S" why default | grep -q "the right to go on alone that n$P had is over"; }
-until_true 30 registered || fail "n$P does not register what is in force: $(on "$P" why default)"
-until_true 30 free || fail "n$S is still bound: $(on "$S" why default)"
+until_true 60 registered "$P" "$EPOCH" || fail "n$P does not register what is in force: $(on "$P" why default)"
+until_true 60 is_free "$S" "$P" || fail "n$S is still bound: $(on "$S" why default)"
 strike "kill -KILL ${PIDS[$P]}"
 member_gone "$P"
 taken_over

@@ -2,27 +2,25 @@
 # if it is the other one, nothing changes. Both count all along.
 . "$HERE/partition.sh"
 
-loses_mediator() { [ "$(pod_field "$blind" mediator_ok)" = false ]; }
-finds_mediator() { [ "$(pod_field "$blind" mediator_ok)" = true ]; }
 scene
 say "== n$P, which leads, does not see the mediator"
 blind=$P
 strike "$(cut_command "$blind" 0 0 "$blind")"
 one_goes_on
-until_true 30 loses_mediator || fail "n$blind does not notice: $(on "$blind" pod show)"
-until_true 30 whole || fail "one of them does not count any more: $(on "$LEADER" pod show; on "$LEADER" why default)"
+until_true 60 reaches_mediator "$blind" false || fail "n$blind does not notice: $(on "$blind" pod show)"
+until_true 60 whole || fail "one of them does not count any more: $(on "$LEADER" pod show; on "$LEADER" why default)"
 answered 500 "$LEADER"
 mend
-until_true 30 finds_mediator || fail "n$blind does not find the mediator again: $(on "$blind" pod show)"
+until_true 60 reaches_mediator "$blind" true || fail "n$blind does not find the mediator again: $(on "$blind" pod show)"
 
 cast
 say "== n$S, which follows n$P, does not see the mediator"
 blind=$S
 strike "$(cut_command "$blind" 0 0 "$blind")"
-until_true 30 loses_mediator || fail "n$blind does not notice: $(on "$blind" pod show)"
+until_true 60 reaches_mediator "$blind" false || fail "n$blind does not notice: $(on "$blind" pod show)"
 unmoved
 mend
-until_true 30 finds_mediator || fail "n$blind does not find the mediator again: $(on "$blind" pod show)"
+until_true 60 reaches_mediator "$blind" true || fail "n$blind does not find the mediator again: $(on "$blind" pod show)"
 
 say "== it can take over again"
 strike "kill -KILL ${PIDS[$P]}"

@@ -5,23 +5,26 @@ cd "$TMP"
 volume_create "$SCRIPT" 256M
 
 say "a client is killed in the middle of writing, ten times"
+written() { pstorage --json metrics | /usr/bin/python3 -c '
+import json, sys
+print(sum(pod["reduction"]["host_written_bytes"] for pod in json.load(sys.stdin)["pods"]))'; }
 for i in 1 2 3 4 5 6 7 8 9 10; do
+    enough=$(($(written) + (i << 20)))
     fio --name=killed --ioengine=nbd --uri="$NBD_URI/$SCRIPT" --rw=write --bs=1M --iodepth=8 --size=256M --time_based \
         --runtime=60 >/dev/null 2>&1 &
     client=$!
-    for _ in $(seq 200); do # until it is under way
-        [ "$(ps --ppid "$client" -o pid= | wc -l)" -gt 0 ] && break
-        sleep 0.01
+    end=$((SECONDS + 60))
+    until [ "$(written)" -gt "$enough" ]; do
+        [ "$SECONDS" -lt "$end" ] || fail "the client does not write"
     done
-    sleep 0.$((i % 4 + 2))
-    children=$(ps --ppid "$client" -o pid=)
+    children=$(ps --ppid "$client" -o pid= || true)
     # shellcheck disable=SC2086
     kill -KILL "$client" $children 2>/dev/null || true
     wait "$client" 2>/dev/null || true
 done
 
 py "$NBD_URI/$SCRIPT" <<'PY'
-import socket, struct, threading, time
+import json, socket, struct, subprocess, threading, time
 
 def raw():
     host, port = uri.split("/")[2].rsplit(":", 1)
@@ -48,6 +51,11 @@ def attach():
 
 def header(command, cookie, offset, length, flags=0):
     return struct.pack(">IHHQQI", 0x25609513, flags, command, cookie, offset, length)
+
+def open_count():
+    volume = uri.rsplit("/", 1)[1]
+    shown = subprocess.run(["pstorage", "--json", "volume", "show", volume], check=True, stdout=subprocess.PIPE).stdout
+    return json.loads(shown)["open_count"]
 
 def closed(s):
     try:
@@ -80,8 +88,11 @@ s.sendall(header(1, 1, 0, 65536) + b"\x88" * 65000)
 s.close()
 s = attach()
 s.sendall(header(1, 1, 0, 65536)[:20])
+assert open_count() > 1
 s.close()
-time.sleep(0.2)
+end = time.monotonic() + 20
+while open_count() > 1:  # h is the other one
+    assert time.monotonic() < end, "clients that went are still there"
 assert h.pread(65536, 0) == b"\x77" * 65536
 
 # A client that stops talking for good after a write gets its answer.
@@ -135,7 +146,6 @@ print(f"resident grew by {grown} KiB under deaf clients")
 assert grown < (64 + 96) * 1024, grown
 for s in deaf:
     s.close()
-begin = time.monotonic()
 assert h.pread(1 << 20, 5 << 20) == data
 PY
 say "done"

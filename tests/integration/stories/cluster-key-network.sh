@@ -36,7 +36,7 @@ node_command "PSTORAGE_RPC_LISTEN=tcp://0.0.0.0:$RPC_PORT"
 node_at_home "${COMMAND[@]}"
 
 say "== with the key, from the other machine too"
-until_true 10 far_away pstorage -e "$FAR" status || fail "the right key does not open: $(far_away pstorage -e "$FAR" status 2>&1)"
+until_true 30 far_away pstorage -e "$FAR" status || fail "the right key does not open: $(far_away pstorage -e "$FAR" status 2>&1)"
 far_away pstorage -e "$FAR" volume create far --size 64M
 at_home pstorage volume show far >/dev/null
 
@@ -56,7 +56,7 @@ unset PSTORAGE_CLUSTER_KEY_FILE
 printf '192.0.2.1 localhost\n' >"$TMP/hosts"
 node_command "PSTORAGE_RPC_LISTEN=tcp://localhost:$RPC_PORT"
 node_at_home unshare --mount bash -c 'mount --bind "$0" /etc/hosts && exec "$@"' "$TMP/hosts" "${COMMAND[@]}"
-until_true 5 far_away bash -c "exec 3<>/dev/tcp/192.0.2.1/$RPC_PORT" || fail "the node does not listen as it was meant to"
+until_true 30 far_away bash -c "exec 3<>/dev/tcp/192.0.2.1/$RPC_PORT" || fail "the node does not listen as it was meant to"
 refused 1 "without a cluster key only clients on the server's machine are accepted: set PSTORAGE_CLUSTER_KEY_FILE" \
     ip netns exec "$B" pstorage -e "$FAR" status
 node_stop

@@ -7,10 +7,14 @@ nbdinfo --can multi-conn "$NBD/vol"
 say "== four writers on one volume, one of them kills the node"
 for round in 1 2 3; do
     clients=()
+    rm -f client?.log
     for client in 0 1 2; do
         background "client$client.log" "$HERE/durability" load --uri "$NBD/vol" --journal "journal$client" --survive \
             --offset "$((client * 32))M" --size 32M --writes 1000000 --seed "$round$client"
         clients+=("$PID")
+    done
+    for client in 0 1 2; do
+        until_true 30 grep -q '^writes are answered' "client$client.log" || fail "client $client does not write: $(cat "client$client.log")"
     done
     durability load --uri "$NBD/vol" --journal journal3 --offset 96M --size 32M --writes 2000 \
         --kill "$NODE_PID" --seed "${round}3"

@@ -12,24 +12,23 @@ for round in 1 2; do
     stopped() { [ -n "$(stopped_at load.txt)" ]; }
     until_true 60 stopped || fail "the load did not get so far: $(cat load.txt)"
     resumes 2 vol "$(stopped_at load.txt)"
-    [ "$RESUMED_MS" -le 2000 ] || fail "that is more than 2 s"
     say "== the other one is written to; then the frozen one goes on"
     durability load --uri "$(uri 2 vol)" --journal second --writes 300 --depth 8 --offset 32M --seed "10$round"
     kill -CONT "${PIDS[1]}"
     reap "$load" || fail "the load ended with status $?: $(cat load.txt)"
     cat load.txt
     rm load.txt
-    until_true 30 in_sync 2 1 || fail "n1 is not in sync again after 30 s: $(on 2 pod show)"
+    until_true 60 in_sync 2 1 || fail "n1 is not in sync again after 60 s: $(on 2 pod show)"
     durability check --uri "$(uri 2 vol)" --journal journal --durable --atomic
     durability check --uri "$(uri 2 vol)" --journal second --durable --atomic
     tells 2 take-over "n1 is silent"
     tells 1 fence "names n2 primary"
-    if serves 1; then fail "two nodes serve"; fi
+    serves_not 1 || fail "two nodes serve"
 
     say "== back to n1, for the next round"
     pstorage pod switchover default n1
-    until_true 5 serves 1 || fail "n1 does not serve after the switchover"
-    until_true 30 in_sync 1 2 || fail "n2 is not in sync after the switchover"
+    until_true 60 serves 1 || fail "n1 does not serve after the switchover"
+    until_true 60 in_sync 1 2 || fail "n2 is not in sync after the switchover"
 done
 member_stop 1
 member_stop 2

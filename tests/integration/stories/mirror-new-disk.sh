@@ -13,7 +13,7 @@ load()
 mediator_start
 start 1
 start 2
-until_true 30 in_sync 1 2 || fail "the pod is not formed after 30 s"
+until_true 60 in_sync 1 2 || fail "the pod is not formed after 60 s"
 on 1 volume create vol --size 64M
 on 1 volume create other --size 64M
 fill()
@@ -38,7 +38,7 @@ durability check --uri "$(uri 1 vol)" --journal journal1 --durable --atomic
 
 say "== it takes over, with all of it"
 member_kill 1
-until_true 30 serves 2 || fail "n2 does not serve after 30 s"
+until_true 60 serves 2 || fail "n2 does not serve after 60 s"
 durability check --uri "$(uri 2 vol)" --journal journal1 --durable --atomic
 start 1
 until_true 60 in_sync 2 1 || fail "n1 is not in sync after 60 s: $(on 2 pod show)"
@@ -47,12 +47,12 @@ cmp "$TMP/noise" "$TMP/back" || fail "what n2 serves of 'other' is not what was 
 
 say "== n1 is away for too long, with its flash"
 member_kill 1
-until_true 30 serves 2 || fail "n2 does not serve alone after 30 s"
+until_true 60 serves 2 || fail "n2 does not serve alone after 60 s"
 fill 2
 start 1
 until_true 60 in_sync 2 1 || fail "n1 is not in sync after 60 s: $(on 2 pod show; on 2 why default)"
 tells 2 copy "n1 has the pod as of batch [0-9]+"
 member_kill 2
-until_true 30 serves 1 || fail "n1 does not serve after 30 s"
+until_true 60 serves 1 || fail "n1 does not serve after 60 s"
 nbdcopy -- "$(uri 1 other)" "$TMP/back"
 cmp "$TMP/noise" "$TMP/back" || fail "what n1 serves of 'other' is not what was written"

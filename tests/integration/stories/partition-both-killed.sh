@@ -9,7 +9,7 @@ hosts fence 0
 repaired=$(now_ms)
 member_start 1
 member_start 2
-until_true 30 find_leader || fail "nobody serves after 30 s: $(on 1 pod show; on 2 pod show)"
+until_true 60 find_leader || fail "nobody serves after 60 s: $(on 1 pod show; on 2 pod show)"
 hosts fence 0
 resumed
 fio_verify "$LEADER"

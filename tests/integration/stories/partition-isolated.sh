@@ -7,9 +7,9 @@ hosts lurk "$P" || fail "n$P takes in no hosts: $ANSWER"
 strike "$(cut_command "$P" "$S" "$S" "$P" "$P" 0 0 "$P")"
 taken_over
 tells "$S" take-over "n$P is silent"
-! serves "$P" || fail "n$P says that it serves"
+serves_not "$P" || fail "n$P says that it serves"
 hosts pounce
-! hosts more 1 "$P" 2000 || fail "n$P answered, alone"
+silent "$P" 2000
 
 hosts fence "$P"
 repaired=$(now_ms)

@@ -3,22 +3,39 @@
 
 read -r ONE TWO < <(free_ports 2)
 mkfifo to_hosts from_hosts
-# judged COMMAND...: hosts use the servers at both ports for a while, COMMAND is done, they go on; the verdict.
+# told WORDS...: block_hosts is told so; its answer is in $ANSWER.
+told()
+{
+    ANSWER=
+    printf '%s\n' "$*" >&"$TO" && IFS= read -r -t 60 ANSWER <&"$FROM" || fail "block_hosts does not answer '$*'"
+    say "$ANSWER"
+}
+obeyed() { told "$@" && [[ $ANSWER == ok* ]] || fail "'$*': $ANSWER"; }
+# judged COMMAND...: hosts use the servers at both ports, which are empty, for a while, COMMAND is done, they go on. Leaves what is said of it in
+# $VERDICT, with which status they ended in $STATUS, and their record, if it is against it, in record.txt.
 judged()
 {
-    local answer hosts
+    local hosts n
+    rm -f record.txt
     "$BUILD/tests/block_hosts" vol 16777216 "1=nbd://127.0.0.1:$ONE" "2=nbd://127.0.0.1:$TWO" <to_hosts >from_hosts &
     hosts=$!
     STARTED+=("$hosts")
-    exec {to}>to_hosts {from}<from_hosts
-    told() { printf '%s\n' "$*" >&"$to" && IFS= read -r -t 60 answer <&"$from" && say "$answer"; }
-    told more 1000 0 30000
-    told mark
+    exec {TO}>to_hosts {FROM}<from_hosts
+    for n in 1 2; do obeyed more 500 $n 30000; done
+    obeyed mark
     "$@"
-    told more 1000 0 30000
+    for n in 1 2; do obeyed more 500 $n 30000; done
     told verdict "$TMP/record.txt"
-    exec {to}>&- {from}<&-
-    reap "$hosts"
+    VERDICT=$ANSWER STATUS=0
+    exec {TO}>&- {FROM}<&-
+    reap "$hosts" || STATUS=$?
+}
+# is_against WHAT: it was, by what hosts saw.
+is_against()
+{
+    [[ $VERDICT == "failed: block "* && $VERDICT != *"another run"* ]] || fail "block_hosts takes $1 for one disk: $VERDICT"
+    same "$STATUS" 1 "its status"
+    [ -s record.txt ] || fail "the record was not written"
 }
 # serve PORT: an empty disk.
 serve()
@@ -35,6 +52,7 @@ forget()
 {
     end "$SERVER"
     serve "$ONE"
+    SERVER=$PID
 }
 FIRST=$ONE SECOND=$TWO
 
@@ -42,17 +60,19 @@ say "== one server is one disk"
 TWO=$FIRST
 serve "$ONE"
 SERVER=$PID
-judged true || fail "block_hosts is against a good server"
+judged true
+[[ $VERDICT =~ ^ok:\ [1-9][0-9]*\ writes\ and\ [1-9][0-9]*\ reads ]] || fail "block_hosts is against a good server: $VERDICT"
+same "$STATUS" 0 "its status"
 
 say "== one that forgets what it had"
 forget
-SERVER=$PID
-! judged forget || fail "block_hosts does not notice that all was forgotten"
+judged forget
+is_against "one that forgot all"
 
 say "== two that don't know of each other"
-end "$PID"
+end "$SERVER"
 TWO=$SECOND
 serve "$ONE"
 serve "$TWO"
-! judged true || fail "block_hosts takes two disks for one"
-[ -s record.txt ] || fail "the record was not written"
+judged true
+is_against "two"

@@ -28,6 +28,12 @@ static bool gate_primary(void *user, struct primary_place *out)
     return false;
 }
 
+static uint64_t time_stands_still(void *user)
+{
+    (void)user;
+    return 1;
+}
+
 static void nothing(void *user)
 {
     (void)user;
@@ -45,6 +51,7 @@ void peer_gate(struct peer *peer)
                                               .transport = peer->transport,
                                               .node_name = "n1",
                                               .cluster_name = "c",
+                                              .now_ns = time_stands_still,
                                               .wake = nothing,
                                               .broken = nothing,
                                               .user = peer};

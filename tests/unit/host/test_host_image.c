@@ -14,6 +14,7 @@
 
 #include "common/rpc/transport_mem.h"
 #include "node/host/services.h"
+#include "pstorage/v1/block_io.pb-c.h"
 #include "tests/support/pod_fake.h"
 
 #define MS  1000000ull
@@ -34,13 +35,16 @@ struct node {
     struct rpc_server *server;
     struct services *services;
     struct event_source events;
-    unsigned broken;
+    uint64_t slept_ns; /* which the transport's clock does not count */
+    unsigned broken, lines;
+    char line[256]; /* the last one of the log */
 };
 
 struct world {
     struct rpc_mem_net *net;
     struct node nodes[2];
     int leader; /* as both know */
+    bool doubt; /* of refusals: PSTORAGE_FAST_FAILOVER=false */
 };
 
 /* A request of a test. */
@@ -116,6 +120,18 @@ static uint64_t now_of(void *user)
     return rpc_mem_now(world->net) + 1000000 * MS; /* a clock of its own */
 }
 
+static uint64_t awake_of(void *user)
+{
+    return rpc_mem_now(world->net) + ((struct node *)user)->slept_ns;
+}
+
+static void on_line(void *user, const char *line)
+{
+    struct node *n = user;
+    n->lines++;
+    (void)snprintf(n->line, sizeof n->line, "%s", line);
+}
+
 static void serve(struct node *n)
 {
     const struct rpc_server_config server = {
@@ -169,8 +185,11 @@ static void node_start(struct world *w, int index)
                                               .transport = n->transport,
                                               .node_name = n->name,
                                               .cluster_name = "c",
+                                              .now_ns = awake_of,
+                                              .refusal_is_end = !w->doubt,
                                               .wake = nothing,
                                               .broken = on_broken,
+                                              .log = on_line,
                                               .user = n};
     assert(host_images_create(&images, &n->images) == 0);
     serve(n);
@@ -185,11 +204,11 @@ static void lead(int leader)
     }
 }
 
-static int setup(void **state)
+static int setup_world(bool doubt)
 {
     const struct rpc_mem_config net = {.latency_ns = MS / 10};
-    (void)state;
     world = calloc(1, sizeof *world);
+    world->doubt = doubt;
     world->net = rpc_mem_net_create(&net);
     for (int n = 0; n < 2; n++)
         node_start(world, n);
@@ -197,6 +216,18 @@ static int setup(void **state)
     norder = 0;
     open_images = 0;
     return 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return setup_world(false);
+}
+
+static int setup_doubt(void **state)
+{
+    (void)state;
+    return setup_world(true);
 }
 
 static int teardown(void **state)
@@ -404,11 +435,71 @@ static void what_is_on_its_way_is_bounded_and_all_of_it_arrives(void **state)
     for (unsigned i = 0; i < N; i++)
         assert_int_equal(submit(image, &many[i], POD_WRITE, i * 128 * 1024ull, 128 * 1024, data), 0);
     run(50);
-    assert_int_equal(pod_fake_in_flight(world->nodes[0].pod), 64); /* 8 MiB */
+    assert_int_equal(pod_fake_in_flight(world->nodes[0].pod), 48); /* 6 MiB */
     pod_fake_hold(world->nodes[0].pod, false);
     run(400);
     for (unsigned i = 0; i < N; i++)
         assert_true(many[i].done && many[i].status == 0);
+    close_image(image);
+    free(many);
+    free(data);
+}
+
+/* As much as may be on its way, in sizes that take twice as much there. */
+static void a_primary_that_stalls_with_all_it_takes_is_not_taken_for_silent(void **state)
+{
+    (void)state;
+    enum {
+        N = 200
+    };
+    struct host_image *image = open_at(1, "v");
+    struct ask *many = calloc(N, sizeof *many);
+    uint8_t *data = noise(256 * 1024);
+    for (unsigned length = 66 * 1024; length <= 256 * 1024; length += 190 * 1024) {
+        pod_fake_hold(world->nodes[0].pod, true);
+        for (unsigned i = 0; i < N; i++)
+            assert_int_equal(submit(image, &many[i], POD_WRITE, i * 256 * 1024ull, length, data), 0);
+        run(5000);
+        pod_fake_hold(world->nodes[0].pod, false);
+        run(1000);
+        for (unsigned i = 0; i < N; i++)
+            assert_true(many[i].done && (many[i].status == 0 || many[i].status == PS_ENOTPRIMARY));
+        assert_int_equal(many[0].status, 0);
+    }
+    close_image(image);
+    free(many);
+    free(data);
+}
+
+static void what_was_given_up_counts_until_the_primary_has_ended_it(void **state)
+{
+    (void)state;
+    enum {
+        N = 400
+    };
+    struct host_image *image = open_at(1, "v");
+    struct ask *many = calloc(N, sizeof *many);
+    uint8_t *data = noise(128 * 1024);
+    for (unsigned large = 0; large < 2; large++) {
+        const unsigned bound = large ? 48 : 128;
+        pod_fake_hold(world->nodes[0].pod, true);
+        for (unsigned round = 0; round < 4; round++) {
+            for (unsigned i = 100 * round; i < 100 * (round + 1); i++)
+                assert_int_equal(
+                    submit(image, &many[i], POD_WRITE, i * 128 * 1024ull, large ? 128 * 1024 : 4096, data),
+                    0);
+            run(20);
+            if (round == 3)
+                continue;
+            host_image_cancel_all(image);
+            run(20);
+        }
+        assert_int_equal(pod_fake_in_flight(world->nodes[0].pod), bound);
+        pod_fake_hold(world->nodes[0].pod, false);
+        run(200);
+        for (unsigned i = 0; i < N; i++)
+            assert_true(many[i].done && many[i].status == (i < 300 ? PS_ECANCELLED : 0));
+    }
     close_image(image);
     free(many);
     free(data);
@@ -568,6 +659,26 @@ static void a_lost_write_ends_at_once_when_its_primary_is_dead_or_another_leads(
     close_image(image);
 }
 
+static void where_a_refusal_proves_nothing_a_lost_write_ends_when_it_can_do_no_harm(void **state)
+{
+    (void)state;
+    struct host_image *image = open_at(1, "v");
+    uint8_t data[4096] = {1};
+    struct ask w;
+    run(500);
+    pod_fake_hold(world->nodes[0].pod, true);
+    assert_int_equal(submit(image, &w, POD_WRITE, 0, 4096, data), 0);
+    run(5);
+    const uint64_t broke = now_ms();
+    rpc_mem_break(world->net, "n1", "n2");
+    pod_fake_hold(world->nodes[0].pod, false);
+    stop_serving(&world->nodes[0]);
+    run(2500);
+    assert_true(w.done && w.status == PS_EUNAVAILABLE);
+    assert_in_range(w.ended_ms - broke, 1800, 2150);
+    close_image(image);
+}
+
 static void a_primary_that_falls_silent_is_given_up(void **state)
 {
     (void)state;
@@ -618,6 +729,45 @@ static void a_broken_image_takes_nothing_until_it_is_opened_anew(void **state)
     close_image(image);
 }
 
+/* Whoever waited for it has given up, and has perhaps written elsewhere. */
+static void what_waited_while_the_machine_slept_is_not_sent_any_more(void **state)
+{
+    (void)state;
+    uint8_t data[4096] = {1};
+    struct ask w, late;
+    for (int linked = 0; linked < 2; linked++) {
+        struct node *n = &world->nodes[1];
+        struct host_image *image = open_at(1, "v");
+        n->broken = 0;
+        if (!linked) { /* no connection either */
+            lead(1);
+            run(50);
+        }
+        lead(NOBODY);
+        run(50);
+        assert_int_equal(submit(image, &w, POD_WRITE, 0, 4096, data), 0);
+        run(300);
+        n->slept_ns += 1900 * MS;
+        run(300);
+        assert_false(w.done);
+        assert_int_equal(n->broken, 0);
+        n->slept_ns += 2100 * MS;
+        lead(0);
+        run(50);
+        assert_int_equal(n->broken, 1);
+        assert_true(w.done && w.status == PS_ENOTPRIMARY);
+        assert_int_equal(submit(image, &late, POD_WRITE, 0, 4096, data), PS_ENOTPRIMARY);
+        assert_int_equal(count(0, POD_WRITE), 0);
+        close_image(image);
+        run(50);
+    }
+    /* When nothing waits, and nobody has an image open elsewhere, sleep does no harm. */
+    world->nodes[1].slept_ns += 5000 * MS;
+    struct host_image *image = open_at(1, "v");
+    assert_int_equal(ask(image, POD_WRITE, 0, 4096, data), 0);
+    close_image(image);
+}
+
 static void requests_that_are_given_up_end_soon_and_the_rest_goes_on(void **state)
 {
     (void)state;
@@ -652,6 +802,99 @@ static struct pod_image_info info_at(int n, const char *name)
     struct pod_image_info info = {0};
     (void)pod_image_by_name(world->nodes[n].pod, name, &info);
     return info;
+}
+
+/* ---- a primary whose answers make no sense */
+
+static void nonsense_open(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Pstorage__V1__OpenResponse response = PSTORAGE__V1__OPEN_RESPONSE__INIT;
+    (void)message;
+    ++*(int *)user;
+    response.handle = 7; /* and no image */
+    rpc_call_reply(call, &response.base);
+}
+
+static void nonsense_close(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Pstorage__V1__IoResponse response = PSTORAGE__V1__IO_RESPONSE__INIT;
+    assert_int_equal(((const Pstorage__V1__CloseRequest *)(const void *)message)->handle, 7);
+    --*(int *)user;
+    rpc_call_reply(call, &response.base);
+}
+
+static void nonsense_stamp(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Pstorage__V1__StampResponse response = PSTORAGE__V1__STAMP_RESPONSE__INIT;
+    (void)user;
+    (void)message;
+    response.stamp = 1;
+    rpc_call_reply(call, &response.base);
+}
+
+static void an_answer_to_an_opening_that_makes_no_sense_leaves_nothing_open_there(void **state)
+{
+    static const struct rpc_method methods[] = {{.name = "Open", .handler = nonsense_open},
+                                                {.name = "Close", .handler = nonsense_close},
+                                                {.name = "Stamp", .handler = nonsense_stamp}};
+    static const struct rpc_service service = {
+        .descriptor = &pstorage__v1__block_io__descriptor, .methods = methods, .nmethods = 3};
+    (void)state;
+    const struct rpc_server_config config = {
+        .identity = {.name = "n1", .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_NODE, .cluster_id = "c"}};
+    struct node *n = &world->nodes[0];
+    struct host_image *image = open_at(1, "v"), *another;
+    struct opening o = {0};
+    struct rpc_server *server;
+    uint8_t data[4096] = {1};
+    struct ask w;
+    int open = 0;
+    bool closed = false;
+    stop_serving(n);
+    assert_int_equal(rpc_server_create(n->transport, &config, &server), 0);
+    rpc_server_register(server, &service, &open);
+    assert_int_equal(rpc_server_listen(server, n->address, NULL), 0);
+    assert_int_equal(submit(image, &w, POD_WRITE, 0, 4096, data), 0);
+    assert_int_equal(host_image_open(world->nodes[1].images, world->nodes[1].pod, "v", false, &another,
+                                     on_opened, &o, NULL),
+                     HOST_IMAGE_WAITS);
+    run(3000);
+    assert_true(w.done && w.status == PS_ENOTPRIMARY);
+    assert_true(o.done && o.status == PS_EPROTOCOL);
+    assert_int_equal(open, 0);
+    open_images++;
+    close_image(another);
+    close_image(image);
+    rpc_server_close(server, set, &closed);
+    run(50);
+    assert_true(closed);
+}
+
+/* Its address has been given to another node, and is given back. */
+static void at_the_primarys_address_another_node_is_not_spoken_with(void **state)
+{
+    (void)state;
+    struct rpc_server_stats stats;
+    struct node *n = &world->nodes[0];
+    struct host_image *image = open_at(1, "v");
+    uint8_t data[4096] = {1};
+    struct ask w;
+    stop_serving(n);
+    (void)snprintf(n->name, sizeof n->name, "n9");
+    serve(n);
+    (void)snprintf(n->name, sizeof n->name, "n1");
+    assert_int_equal(submit(image, &w, POD_WRITE, 0, 4096, data), 0);
+    run(1000);
+    assert_false(w.done);
+    rpc_server_stats(n->server, &stats);
+    assert_int_equal(stats.connections, 0);
+    assert_true(stats.refused > 5);
+    stop_serving(n);
+    serve(n);
+    run(200);
+    assert_true(w.done && w.status == 0);
+    assert_int_equal(count(0, POD_WRITE), 1);
+    close_image(image);
 }
 
 static void an_image_is_open_at_the_primary_as_long_as_here(void **state)
@@ -694,6 +937,47 @@ static void an_image_is_open_at_the_primary_as_long_as_here(void **state)
     close_image(image);
     run(50);
     assert_int_equal(info_at(0, "v").open_count, 0);
+}
+
+static void an_image_that_the_primary_has_no_place_for_waits_and_is_asked_for_again(void **state)
+{
+    (void)state;
+    enum {
+        N = SERVICES_HANDLES_MAX + 1
+    };
+    struct host_image *images[N];
+    struct ask *many = calloc(N, sizeof *many);
+    uint8_t data[4096] = {1};
+    for (unsigned i = 0; i < N; i++)
+        images[i] = open_at(0, "v");
+    lead(1); /* a switchover with more open than another node may have */
+    run(100);
+    for (unsigned round = 0; round < 2; round++) {
+        unsigned refused = 0, last = N;
+        const uint64_t began = now_ms();
+        for (unsigned i = 0; i < N; i++)
+            assert_int_equal(submit(images[i], &many[i], POD_WRITE, i * 4096ull, 4096, data), 0);
+        run(3000);
+        for (unsigned i = 0; i < N; i++) {
+            assert_true(many[i].done);
+            if (many[i].status == 0)
+                continue;
+            refused++;
+            last = i;
+            assert_int_equal(many[i].status, PS_ENOTPRIMARY);
+            assert_in_range(many[i].ended_ms - began, 2500, 2510);
+        }
+        assert_int_equal(refused, round == 0);
+        assert_int_equal(world->nodes[0].lines, 1);
+        assert_non_null(strstr(world->nodes[0].line, "256 images are open"));
+        if (round == 0) { /* there is place again */
+            close_image(images[last ? 0 : 1]);
+            images[last ? 0 : 1] = open_at(1, "v");
+        }
+    }
+    for (unsigned i = 0; i < N; i++)
+        close_image(images[i]);
+    free(many);
 }
 
 static void another_image_of_the_same_name_is_not_taken_for_it(void **state)
@@ -741,16 +1025,24 @@ int main(void)
         T(the_primarys_refusals_are_the_hosts),
         T(the_longest_request_goes_in_pieces),
         T(what_is_on_its_way_is_bounded_and_all_of_it_arrives),
+        T(a_primary_that_stalls_with_all_it_takes_is_not_taken_for_silent),
+        T(what_was_given_up_counts_until_the_primary_has_ended_it),
         T(requests_wait_two_and_a_half_seconds_for_a_primary_and_no_longer),
         T(what_waits_goes_to_this_node_when_it_leads_in_order),
         T(when_the_pod_is_handed_over_requests_follow_it_there_and_back),
         T(a_write_that_the_former_primary_may_have_done_is_not_sent_again),
         T(after_a_lost_connection_reads_are_asked_again_and_writes_end_when_they_can_do_no_harm),
         T(a_lost_write_ends_at_once_when_its_primary_is_dead_or_another_leads),
+        cmocka_unit_test_setup_teardown(
+            where_a_refusal_proves_nothing_a_lost_write_ends_when_it_can_do_no_harm, setup_doubt, teardown),
         T(a_primary_that_falls_silent_is_given_up),
         T(a_broken_image_takes_nothing_until_it_is_opened_anew),
+        T(what_waited_while_the_machine_slept_is_not_sent_any_more),
         T(requests_that_are_given_up_end_soon_and_the_rest_goes_on),
+        T(an_answer_to_an_opening_that_makes_no_sense_leaves_nothing_open_there),
+        T(at_the_primarys_address_another_node_is_not_spoken_with),
         T(an_image_is_open_at_the_primary_as_long_as_here),
+        T(an_image_that_the_primary_has_no_place_for_waits_and_is_asked_for_again),
         T(another_image_of_the_same_name_is_not_taken_for_it),
         T(a_renamed_image_is_found_by_what_it_is),
     };

@@ -466,6 +466,25 @@ static void while_nobody_leads_exports_are_listed_and_an_opening_is_refused_afte
     assert_true(nbd_session_transmitting(peer->session));
 }
 
+static void while_nobody_leads_no_contexts_are_told_and_the_export_is_not_called_unknown(void **state)
+{
+    static const uint32_t options[] = {NBD_OPT_LIST_META_CONTEXT, NBD_OPT_SET_META_CONTEXT};
+    struct peer *peer = *state;
+    const char *queries[] = {"base:allocation"};
+    uint8_t data[300];
+    char text[5000];
+    peer_gate(peer);
+    peer_lead(peer, false);
+    peer_reconnect(peer);
+    go_structured(peer);
+    for (size_t i = 0; i < 2; i++) {
+        peer_option(peer, options[i], data, peer_context_data(data, "vol", 1, queries));
+        peer_wait(peer, 2600);
+        (void)peer_option_reply(peer, options[i], NBD_REP_ERR_SHUTDOWN, text);
+        assert_non_null(strstr(text, "not primary: n2 at tcp://b:1"));
+    }
+}
+
 static void the_old_option_ends_the_connection_when_nobody_leads(void **state)
 {
     struct peer *peer = *state;
@@ -527,6 +546,7 @@ int main(void)
         T(a_context_selected_for_another_export_does_not_count),
         T(malformed_context_options_are_invalid),
         T(while_nobody_leads_exports_are_listed_and_an_opening_is_refused_after_a_while),
+        T(while_nobody_leads_no_contexts_are_told_and_the_export_is_not_called_unknown),
         T(the_old_option_ends_the_connection_when_nobody_leads),
         T(a_client_may_go_while_it_waits_for_a_primary),
     };

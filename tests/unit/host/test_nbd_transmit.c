@@ -609,6 +609,35 @@ static void what_waits_for_a_primary_dies_with_its_client(void **state)
     assert_int_equal(pod_fake_count(peer->pod, POD_WRITE), 0);
 }
 
+/* The client may write elsewhere from then on: nothing of it may land later. */
+static void after_the_clients_last_word_nothing_of_it_goes_to_another_primary(void **state)
+{
+    struct peer *peer = *state;
+    uint8_t data[4096] = {1};
+    attach_in_cluster(peer);
+    for (int disc = 0; disc < 2; disc++)
+        for (int at_pod = 0; at_pod < 2; at_pod++) {
+            pod_fake_hold(peer->pod, at_pod); /* the pod has it, and gives it back */
+            peer_lead(peer, at_pod);
+            peer_write(peer, 0, 7, 0, sizeof data, data);
+            peer_wait(peer, 100);
+            if (disc)
+                peer_request(peer, NBD_CMD_DISC, 0, 8, 0, 0);
+            else
+                nbd_session_end(peer->session);
+            peer_lead(peer, false);
+            pod_fake_hold(peer->pod, false);
+            peer_wait(peer, 2);
+            assert_true(nbd_session_over(peer->session));
+            assert_int_equal(nbd_session_error(peer->session)->status, 0);
+            peer_lead(peer, true);
+            peer_wait(peer, 100);
+            assert_int_equal(pod_fake_count(peer->pod, POD_WRITE), 0);
+            peer_reconnect(peer);
+            peer_attach(peer, "vol", true);
+        }
+}
+
 static void alone_an_unavailable_pod_is_told(void **state)
 {
     struct peer *peer = *state;
@@ -650,6 +679,7 @@ int main(void)
         T(requests_wait_while_nobody_leads_and_end_well_when_this_node_does, setup),
         T(requests_that_wait_too_long_for_a_primary_end_the_connection, setup),
         T(what_waits_for_a_primary_dies_with_its_client, setup),
+        T(after_the_clients_last_word_nothing_of_it_goes_to_another_primary, setup),
         T(alone_an_unavailable_pod_is_told, setup),
     };
     return cmocka_run_group_tests_name("nbd_transmit", tests, NULL, NULL);

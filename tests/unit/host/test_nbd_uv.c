@@ -19,6 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/rpc/transport_mem.h"
 #include "node/host/nbd_listen_uv.h"
 #include "node/host/nbd_session.h"
 #include "node/host/nbd_uv.h"
@@ -32,6 +33,12 @@ struct fixture {
     uv_prepare_t reactor;
     char folder[64], address[160];
     bool stopped;
+    /* Of a cluster, if set by cluster; time stands still there. */
+    struct rpc_mem_net *net;
+    struct rpc_transport *transport;
+    struct host_images *images;
+    struct primary_gate gate;
+    bool elsewhere;
     char log[4096]; /* all lines */
 };
 
@@ -39,6 +46,8 @@ static void on_reactor(uv_prepare_t *prepare)
 {
     struct fixture *f = prepare->data;
     (void)pod_turn(f->pod, 0);
+    if (f->net)
+        rpc_mem_run(f->net, rpc_mem_now(f->net));
     if (f->server)
         nbd_server_turn(f->server);
 }
@@ -90,6 +99,62 @@ static void stop(struct fixture *f)
     run_until(f, f->stopped);
 }
 
+static bool gate_is_open(void *user)
+{
+    return !((struct fixture *)user)->elsewhere;
+}
+
+static int gate_refusal(void *user, struct ps_error *err)
+{
+    (void)user;
+    return ps_error_set(err, PS_ENOTPRIMARY, "not primary");
+}
+
+static bool gate_primary(void *user, struct primary_place *out)
+{
+    (void)user;
+    (void)out;
+    return false;
+}
+
+static uint64_t time_stands_still(void *user)
+{
+    (void)user;
+    return 1;
+}
+
+static void nothing(void *user)
+{
+    (void)user;
+}
+
+static void in_cluster(struct fixture *f)
+{
+    const struct rpc_mem_config net = {.latency_ns = 1};
+    f->gate = (struct primary_gate){
+        .is_open = gate_is_open, .refusal = gate_refusal, .primary = gate_primary, .user = f};
+    f->net = rpc_mem_net_create(&net);
+    f->transport = rpc_mem_transport_create(f->net, "here");
+    const struct host_images_config config = {.pod = f->pod,
+                                              .gate = &f->gate,
+                                              .transport = f->transport,
+                                              .node_name = "n1",
+                                              .cluster_name = "c",
+                                              .now_ns = time_stands_still,
+                                              .wake = nothing,
+                                              .broken = nothing,
+                                              .user = f};
+    assert_int_equal(host_images_create(&config, &f->images), 0);
+}
+
+static void leave_cluster(struct fixture *f)
+{
+    host_images_close(f->images, nothing, NULL);
+    rpc_mem_transport_destroy(f->transport);
+    rpc_mem_net_destroy(f->net);
+    f->net = NULL;
+}
+
 static int teardown(void **state)
 {
     struct fixture *f = *state;
@@ -97,6 +162,8 @@ static int teardown(void **state)
         pod_fake_hold(f->pod, false);
         stop(f);
     }
+    if (f->net)
+        leave_cluster(f);
     uv_close((uv_handle_t *)&f->reactor, NULL);
     (void)uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&f->loop), 0); /* every handle was closed */
@@ -109,6 +176,7 @@ static int teardown(void **state)
 static int start(struct fixture *f, struct nbd_server_config config, struct ps_error *err)
 {
     config.pod = f->pod;
+    config.images = f->images;
     config.log = on_log;
     config.user = f;
     if (!config.listen)
@@ -416,7 +484,7 @@ static void an_idle_server_lets_the_loop_sleep(void **state)
 static void requests_behind_many_writes_come_with_the_next_answer(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(start(f, (struct nbd_server_config){0}, NULL), 0);
+    assert_int_equal(start(f, (struct nbd_server_config){.rest_ms = 60000}, NULL), 0);
     static const char block[4096] = {7};
     const int fd = attach(f);
     pod_fake_hold(f->pod, true);
@@ -441,6 +509,37 @@ static void requests_behind_many_writes_come_with_the_next_answer(void **state)
     (void)close(fd);
 }
 
+/* ... but not longer than for a moment, or a client that leaves would not be seen while the pod stalls. */
+static void behind_many_writes_that_are_not_answered_reads_and_the_end_are_seen_nevertheless(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(start(f, (struct nbd_server_config){.rest_ms = 20}, NULL), 0);
+    static const char block[4096] = {7};
+    const struct linger reset = {.l_onoff = 1};
+    const int fd = attach(f);
+    pod_fake_hold(f->pod, true);
+    for (unsigned i = 0; i < NBD_GATHER_WRITES; i++) {
+        request(f, fd, NBD_CMD_WRITE, i, 0, sizeof block);
+        send_all(f, fd, block, sizeof block);
+    }
+    run_until(f, pod_fake_in_flight(f->pod) == NBD_GATHER_WRITES);
+    assert_true(uv_backend_timeout(&f->loop) > 0); /* it sleeps meanwhile */
+    for (unsigned i = 1; i <= 32; i++) {           /* one after the other, without another rest */
+        request(f, fd, NBD_CMD_WRITE, 100 + i, 0, sizeof block);
+        send_all(f, fd, block, sizeof block);
+        run_until(f, pod_fake_in_flight(f->pod) == NBD_GATHER_WRITES + i);
+        if (i > 1)
+            assert_int_equal(uv_backend_timeout(&f->loop), -1);
+    }
+    request(f, fd, NBD_CMD_READ, 200, 0, 512);
+    run_until(f, pod_fake_in_flight(f->pod) == NBD_GATHER_WRITES + 33);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    (void)close(fd);
+    run_until(f, strstr(f->log, "left 'vol'"));
+    pod_fake_hold(f->pod, false);
+    run_until(f, connections(f) == 0);
+}
+
 /* ---- the end of connections and of the server */
 
 static void a_vanished_client_is_forgotten_when_the_pod_lets_go(void **state)
@@ -461,6 +560,31 @@ static void a_vanished_client_is_forgotten_when_the_pod_lets_go(void **state)
     assert_int_equal(connections(f), 1);
     pod_fake_hold(f->pod, false);
     run_until(f, connections(f) == 0);
+}
+
+static void a_client_that_leaves_with_all_its_requests_waiting_for_a_primary_takes_them_along(void **state)
+{
+    struct fixture *f = *state;
+    in_cluster(f);
+    assert_int_equal(start(f, (struct nbd_server_config){.rest_ms = 20}, NULL), 0);
+    static const char block[4096] = {7};
+    for (int reset = 0; reset < 2; reset++) {
+        f->elsewhere = false;
+        pod_fake_lead(f->pod, true);
+        const int fd = attach(f);
+        f->elsewhere = true;
+        pod_fake_lead(f->pod, false);
+        host_images_news(f->images);
+        for (unsigned i = 0; i <= NBD_REQUESTS_MAX; i++) { /* the last one finds no place */
+            request(f, fd, NBD_CMD_WRITE, i, 0, sizeof block);
+            send_all(f, fd, block, sizeof block);
+        }
+        const struct linger linger = {.l_onoff = reset};
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
+        (void)close(fd);
+        run_until(f, connections(f) == 0);
+        assert_int_equal(pod_fake_count(f->pod, POD_WRITE), 0);
+    }
 }
 
 static void stopping_answers_what_is_in_flight(void **state)
@@ -523,7 +647,9 @@ int main(void)
         T(who_holds_memory_and_does_not_move_goes_when_others_wait),
         T(an_idle_server_lets_the_loop_sleep),
         T(requests_behind_many_writes_come_with_the_next_answer),
+        T(behind_many_writes_that_are_not_answered_reads_and_the_end_are_seen_nevertheless),
         T(a_vanished_client_is_forgotten_when_the_pod_lets_go),
+        T(a_client_that_leaves_with_all_its_requests_waiting_for_a_primary_takes_them_along),
         T(stopping_answers_what_is_in_flight),
         T(stopping_does_not_wait_for_a_deaf_client),
     };

@@ -31,6 +31,10 @@ struct world {
     /* What came back here. */
     unsigned hellos, states, acks, lost, ended, up;
     struct replica_ack_msg ack;
+    unsigned asked, records;          /* for records; answers */
+    struct replica_record_msg record; /* the last one */
+    uint8_t record_data[100];
+    uint32_t record_bytes;
     char line[512];
 };
 
@@ -88,6 +92,13 @@ static bool serve_append(void *user, const struct replica_append_msg *in, const 
     return !w->refuse;
 }
 
+static void serve_record(void *user, const struct replica_record_msg *in)
+{
+    struct world *w = user;
+    w->asked++;
+    assert_true(uuid_equal(&in->store, &(struct uuid){{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}}));
+}
+
 static const struct replication_handler handler = {
     .knows = knows,
     .is_open = is_open,
@@ -95,6 +106,7 @@ static const struct replication_handler handler = {
     .state = serve_state,
     .begin = serve_begin,
     .append = serve_append,
+    .record = serve_record,
 };
 
 /* ---- here */
@@ -123,6 +135,19 @@ static void on_ack(void *user, unsigned peer, const struct replica_ack_msg *msg)
     w->acks++;
 }
 
+static void on_record(void *user, unsigned peer, const struct replica_record_msg *msg, const void *record,
+                      uint32_t bytes)
+{
+    struct world *w = user;
+    assert_int_equal(peer, 0);
+    assert_true(bytes <= sizeof w->record_data);
+    w->records++;
+    w->record = *msg;
+    w->record_bytes = bytes;
+    if (bytes)
+        memcpy(w->record_data, record, bytes);
+}
+
 static void on_lost(void *user, unsigned peer)
 {
     (void)peer;
@@ -145,6 +170,7 @@ static const struct peers_events events = {
     .hello = on_hello,
     .state = on_state,
     .ack = on_ack,
+    .record = on_record,
     .lost = on_lost,
     .ended = on_ended,
     .connected = on_connected,
@@ -398,6 +424,64 @@ static void one_that_bears_another_name_is_not_spoken_with(void **state)
     const struct replica_begin_msg begin = a_begin(1);
     assert_false(peers_begin(w->peers, 0, &begin));
     assert_int_equal(w->begins, 0);
+    /* The address is asked again, as it may be given back without the other one's end. */
+    struct rpc_server_stats stats;
+    run(w, 10000);
+    rpc_server_stats(w->server, &stats);
+    assert_true(stats.connections <= 1 && stats.refused > 20);
+}
+
+static void what_is_no_node_is_not_spoken_with(void **state)
+{
+    const struct rpc_server_config server = {
+        .identity = {.name = "n2", .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_MEDIATOR}};
+    struct world *w = *state;
+    stop_listening(w);
+    assert_int_equal(rpc_server_create(w->there, &server, &w->server), 0);
+    replication_service_register(&w->service, w->server);
+    assert_int_equal(rpc_server_listen(w->server, "mem://n2", NULL), 0);
+    run(w, 400);
+    assert_false(peers_connected(w->peers, 0));
+    assert_string_equal(peers_trouble(w->peers, 0), "n2 at mem://n2 is no node");
+    assert_string_equal(w->line, "not spoken with: n2 at mem://n2 is no node");
+}
+
+static void a_record_comes_with_its_bytes_and_a_refusal_with_its_group(void **state)
+{
+    struct world *w = *state;
+    const struct replica_record_msg first = {.pod = id(9), .store = id(1), .epoch = 3, .group = 7};
+    struct replica_record_msg second = first, answer = first;
+    const struct uuid to = id(1);
+    second.group = 8;
+    assert_true(peers_record(w->peers, 0, &first));
+    assert_true(peers_record(w->peers, 0, &second));
+    run(w, 5);
+    assert_int_equal(w->asked, 2);
+    answer.store = id(2);
+    answer.group = 8;
+    replication_service_record_answer(&w->service, &to, &answer, "bytes", 5);
+    run(w, 5);
+    assert_int_equal(w->records, 1);
+    assert_true(w->record.group == 8 && w->record.status == 0 && w->record.epoch == 3);
+    assert_true(uuid_equal(&w->record.store, &answer.store));
+    assert_int_equal(w->record_bytes, 5);
+    assert_memory_equal(w->record_data, "bytes", 5);
+    answer.group = 7;
+    answer.status = PS_EDATALOSS;
+    replication_service_record_answer(&w->service, &to, &answer, NULL, 0);
+    run(w, 5);
+    assert_int_equal(w->records, 2);
+    assert_true(w->record.group == 7 && w->record.status == PS_EDATALOSS && w->record_bytes == 0);
+    /* Nobody answers it: it is over all the same. */
+    assert_true(peers_record(w->peers, 0, &first));
+    run(w, 1100);
+    assert_int_equal(w->records, 3);
+    assert_true(w->record.group == 7 && w->record.status == PS_EDEADLINE);
+    for (int i = 0; i < 100; i++)
+        (void)peers_record(w->peers, 0, &second); /* more than may be asked at once are refused */
+    assert_false(peers_record(w->peers, 0, &second));
+    run(w, 1100);
+    assert_int_equal(w->records, 3 + 16);
 }
 
 static void who_is_no_peer_there_is_refused(void **state)
@@ -453,6 +537,27 @@ static void the_setting_is_read_and_what_makes_no_sense_refused(void **state)
     assert_true(closed);
 }
 
+/* Both go the same way: the one that carries little notices soon, the other one would wait for 20 s. */
+static void connections_without_answers_are_both_made_anew(void **state)
+{
+    struct world *w = *state;
+    const struct replica_begin_msg begin = a_begin(1);
+    assert_true(peers_begin(w->peers, 0, &begin));
+    run(w, 20);
+    rpc_mem_cut(w->net, "there", "here", true);
+    run(w, 700);
+    assert_true(peers_connected(w->peers, 0) && peers_client(w->peers, 0));
+    assert_int_equal(w->lost, 0);
+    run(w, 1000);
+    assert_false(peers_connected(w->peers, 0));
+    assert_null(peers_client(w->peers, 0));
+    assert_int_equal(w->lost, 1);
+    rpc_mem_cut(w->net, "there", "here", false);
+    run(w, 6000);
+    assert_true(peers_connected(w->peers, 0) && peers_client(w->peers, 0));
+    run(w, 20000); /* the server gives up what it had */
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -466,7 +571,10 @@ int main(void)
         T(a_new_begin_ends_what_waited_of_the_former_stream_without_a_word),
         T(a_lost_connection_is_told_once_and_a_refused_one_is_an_ended_process),
         T(a_link_that_is_cut_is_no_ended_process),
+        T(connections_without_answers_are_both_made_anew),
         T(one_that_bears_another_name_is_not_spoken_with),
+        T(what_is_no_node_is_not_spoken_with),
+        T(a_record_comes_with_its_bytes_and_a_refusal_with_its_group),
         T(who_is_no_peer_there_is_refused),
         T(a_member_that_is_not_open_yet_takes_nothing),
         cmocka_unit_test(the_setting_is_read_and_what_makes_no_sense_refused),

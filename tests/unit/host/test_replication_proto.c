@@ -251,6 +251,29 @@ static void what_has_no_form_is_refused(void **state)
     assert_non_null(strstr(err.detail, "longer than 63"));
 }
 
+static void a_record_s_group_comes_back_as_it_was(void **state)
+{
+    (void)state;
+    struct ps_error err = {0};
+    const struct replica_record_msg r = {.pod = id(1), .store = id(2), .epoch = 3, .group = (1ull << 49) - 1};
+    Pstorage__V1__ReplicationRecord message;
+    record_to_message(&r, &message);
+    Pstorage__V1__ReplicationRecord *m = THROUGH_BYTES(replication_record, &message);
+    struct replica_record_msg back = {0};
+    assert_int_equal(record_from_message(m, &back, &err), 0);
+    assert_true(uuid_equal(&back.pod, &r.pod) && uuid_equal(&back.store, &r.store));
+    assert_true(back.epoch == 3 && back.group == r.group && back.status == 0);
+    m->group = 1ull << 49;
+    assert_int_equal(record_from_message(m, &back, &err), PS_EINVAL);
+    m->group = 0;
+    assert_int_equal(record_from_message(m, &back, &err), PS_EINVAL);
+    m->group = 1;
+    m->store.len = 15;
+    assert_int_equal(record_from_message(m, &back, &err), PS_EINVAL);
+    m->store.len = 16;
+    pstorage__v1__replication_record__free_unpacked(m, NULL);
+}
+
 static void a_copys_steps_and_answers_come_back_as_they_were(void **state)
 {
     (void)state;
@@ -308,6 +331,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_state_comes_back_as_it_was),
         cmocka_unit_test(begin_append_and_ack_come_back_as_they_were),
+        cmocka_unit_test(a_record_s_group_comes_back_as_it_was),
         cmocka_unit_test(a_copys_steps_and_answers_come_back_as_they_were),
         cmocka_unit_test(any_other_status_of_a_log_is_a_failure_of_it),
         cmocka_unit_test(a_beat_comes_back_as_it_was),

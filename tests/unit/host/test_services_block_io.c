@@ -257,23 +257,62 @@ static void a_connection_opens_so_many_images_and_no_more(void **state)
     (void)open_image(w, "v");
 }
 
-static void an_image_is_not_closed_under_a_request(void **state)
+static void an_image_is_closed_when_its_last_request_has_ended(void **state)
 {
     struct services_world *w = *state;
-    static struct answer slow;
+    static struct answer slow[2], closing;
+    struct pod_image_info info;
     Pstorage__V1__ReadRequest request = PSTORAGE__V1__READ_REQUEST__INIT;
-    request.handle = open_image(w, "v");
+    Pstorage__V1__CloseRequest close = PSTORAGE__V1__CLOSE_REQUEST__INIT;
+    request.handle = close.handle = open_image(w, "v");
     request.length = 4096;
-    slow = (struct answer){0};
+    closing = slow[0] = slow[1] = (struct answer){0};
     pod_fake_hold(w->pod, true);
-    start(w, &slow, BLOCK_IO, "Read", &request.base);
+    for (int i = 0; i < 2; i++)
+        start(w, &slow[i], BLOCK_IO, "Read", &request.base);
     world_run(w, 5);
-    assert_int_equal(close_image(w, request.handle), PS_EPRECONDITION);
+    start(w, &closing, BLOCK_IO, "Close", &close.base);
+    world_run(w, 5);
+    assert_int_equal(closing.count, 0);
+    assert_int_equal(read_at(w, request.handle, 0, 4096), PS_ENOTFOUND);
+    assert_int_equal(close_image(w, request.handle), PS_ENOTFOUND);
+    assert_int_equal(pod_image_by_name(w->pod, "v", &info), PS_OK);
+    assert_int_equal(info.open_count, 1);
     pod_fake_hold(w->pod, false);
     world_run(w, 5);
-    assert_int_equal(slow.status, PS_OK);
-    answer_free(&slow);
-    assert_int_equal(close_image(w, request.handle), PS_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(slow[i].count, 1);
+        assert_int_equal(slow[i].status, PS_OK);
+        answer_free(&slow[i]);
+    }
+    assert_int_equal(closing.count, 1);
+    assert_int_equal(closing.status, PS_OK);
+    answer_free(&closing);
+    assert_int_equal(pod_image_by_name(w->pod, "v", &info), PS_OK);
+    assert_int_equal(info.open_count, 0);
+}
+
+static void a_client_that_vanishes_while_it_closes_leaves_nothing_open(void **state)
+{
+    struct services_world *w = *state;
+    static struct answer slow, closing;
+    struct pod_image_info info;
+    Pstorage__V1__ReadRequest request = PSTORAGE__V1__READ_REQUEST__INIT;
+    Pstorage__V1__CloseRequest close = PSTORAGE__V1__CLOSE_REQUEST__INIT;
+    request.handle = close.handle = open_image(w, "v");
+    request.length = 4096;
+    closing = slow = (struct answer){0};
+    pod_fake_hold(w->pod, true);
+    start(w, &slow, BLOCK_IO, "Read", &request.base);
+    start(w, &closing, BLOCK_IO, "Close", &close.base);
+    world_run(w, 5);
+    rpc_mem_break(w->net, "node", "host");
+    world_run(w, 5);
+    assert_int_equal(closing.status, PS_EUNAVAILABLE);
+    pod_fake_hold(w->pod, false);
+    world_run(w, 100);
+    assert_int_equal(pod_image_by_name(w->pod, "v", &info), PS_OK);
+    assert_int_equal(info.open_count, 0);
 }
 
 /* The pod still reads the payload when the connection is gone: it has to stay. */
@@ -425,7 +464,8 @@ int main(void)
         IN_WORLD(a_handle_is_good_until_it_is_closed),
         IN_WORLD(handles_end_with_their_connection),
         IN_WORLD(a_connection_opens_so_many_images_and_no_more),
-        IN_WORLD(an_image_is_not_closed_under_a_request),
+        IN_WORLD(an_image_is_closed_when_its_last_request_has_ended),
+        IN_WORLD(a_client_that_vanishes_while_it_closes_leaves_nothing_open),
         IN_WORLD(a_client_that_vanishes_leaves_no_request_on_freed_memory),
         IN_WORLD(completions_in_any_order_find_their_calls),
         IN_WORLD(a_request_that_was_too_long_on_its_way_is_refused_and_all_that_follow_it),

@@ -395,6 +395,43 @@ static void a_power_cut_never_leaves_a_pod_that_is_half_filled(void **state)
     assert_true(seen[0] && seen[1] > 3 && seen[2]);
 }
 
+/* The receiver's own log begins anew where the sender's batches lie already. Whatever generations both have:
+ * none of them is taken for a part of it. */
+static void what_an_interrupted_copy_left_is_no_part_of_the_next_log(void **state)
+{
+    struct group *g = *state;
+    struct pod_copy_read read = {.buf = aligned_alloc(BLKDEV_ALIGN, POD_COPY_READ_BYTES)};
+    struct pod_copy_info info;
+    for (uint64_t ahead = 0; ahead < 4; ahead++) {
+        struct member *a = start(g), *b = &g->members[1];
+        struct log_id end;
+        int status = 1;
+        a->rig.pod->generation += 10; /* as if it had been opened more often */
+        b->rig.pod->generation = a->rig.pod->generation - ahead;
+        make_content(a);
+        copy_out(a, &info);
+        assert_int_equal(pod_copy_in_begin(b->rig.pod, info.description, sizeof info.description, on_status,
+                                           &status, &b->rig.error),
+                         0);
+        assert_true(wait_status(b, &status) && status == 0);
+        for (uint64_t n = 0; n < info.pieces; n++) {
+            read_piece(a, n, &read);
+            assert_int_equal(pod_copy_in_piece(b->rig.pod, read.message, read.bytes, &b->rig.error), 0);
+            while (pod_copy_in_written(b->rig.pod) <= n)
+                assert_true(rig_step(&b->rig));
+        }
+        for (int i = 0; i < 6; i++) {
+            member_crash(b, BLKDEV_MEM_KEEP);
+            assert_int_equal(member_open(b), 0);
+            pod_log_ends(b->rig.pod, NULL, &end);
+            assert_int_equal(end.seq, 0);
+        }
+        group_destroy(g);
+    }
+    free(read.buf);
+    group_create(g, 2, DEVICE, 7);
+}
+
 static void either_end_may_stop_in_the_middle(void **state)
 {
     struct group *g = *state;
@@ -444,6 +481,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_shape_of_device_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(pieces_are_taken_in_order_whole_and_in_their_place, setup, teardown),
         cmocka_unit_test(a_power_cut_never_leaves_a_pod_that_is_half_filled),
+        cmocka_unit_test_setup_teardown(what_an_interrupted_copy_left_is_no_part_of_the_next_log, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(either_end_may_stop_in_the_middle, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

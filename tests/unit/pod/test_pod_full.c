@@ -252,6 +252,25 @@ static void the_log_goes_on_in_a_segment_that_came_late(void **state)
     rig_check(&f->rig);
 }
 
+static void overprovisioned_space_is_not_for_hosts(void **state)
+{
+    struct full *f = *state;
+    struct pod_stats stats;
+    const uint64_t segment = f->rig.pod->segment_bytes;
+    f->rig.config.overprovision_percent = 50;
+    reopen(f, false);
+    const uint64_t taken = write_until_full(f, 0);
+    pod_stats(f->rig.pod, &stats);
+    assert_int_equal(stats.reserve_bytes, f->rig.pod->segment_count / 2 * segment);
+    assert_true(taken > stats.capacity / 4 && taken < stats.capacity / 2);
+    f->rig.config.overprovision_percent = 0;
+    reopen(f, false);
+    pod_stats(f->rig.pod, &stats);
+    assert_int_equal(stats.reserve_bytes, 8 * segment);
+    assert_true(write_until_full(f, taken) > taken + 4 * segment);
+    compare(f);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -260,6 +279,7 @@ int main(int argc, char **argv)
         TEST(writes_are_refused_and_trims_make_room),      TEST(deleting_makes_room),
         TEST(a_full_pool_restarts_any_number_of_times),    TEST(restarts_do_not_use_up_a_pool),
         TEST(the_log_goes_on_in_a_segment_that_came_late), TEST(what_was_acknowledged_at_the_limit_survives),
+        TEST(overprovisioned_space_is_not_for_hosts),
     };
     if (argc > 1)
         seed = strtoull(argv[1], NULL, 0);

@@ -160,6 +160,14 @@ static void a_member_votes_when_it_is_durably_bound(void **state)
     binds(&g, REPLICA_UNBOUND, BID(1));
     persisted(&g);
     assert_int_equal(g.told.bind, REPLICA_UNBOUND);
+    /* Nor does the bid itself, when it comes once more. Its sender may be gone. */
+    binds(&g, REPLICA_BIDS, BID(1));
+    binds(&g, REPLICA_ALONE, BID(1));
+    turn(&g, g.now + MS);
+    assert_false(g.persists);
+    binds(&g, REPLICA_BIDS, BID(2));
+    persisted(&g);
+    assert_int_equal(g.told.bind, REPLICA_BOUND);
     end(&g);
 }
 

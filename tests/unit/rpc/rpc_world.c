@@ -61,6 +61,7 @@ void world_connect_as(struct rpc_world *w, const char *endpoint, const struct rp
     const struct rpc_client_config config = {
         .endpoint = endpoint,
         .identity = *identity,
+        .server_name = w->server_name,
         .keys = keys,
         .on_state = on_state,
         .log = on_client_log,
@@ -125,6 +126,7 @@ static void on_reply(struct rpc_request *request, const struct rpc_reply *reply)
     struct outcome *o = request->user;
     o->answers++;
     o->status = reply->status;
+    o->unsent = reply->unsent;
     o->at_ns = rpc_mem_now(o->world->net);
     (void)snprintf(o->detail, sizeof o->detail, "%s", reply->detail);
     o->payload_bytes = reply->payload_bytes;

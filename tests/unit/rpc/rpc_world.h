@@ -21,6 +21,7 @@ struct rpc_world {
     unsigned log_lines;
     char client_log[512]; /* and the client's */
     unsigned client_log_lines;
+    const char *server_name; /* that the next client wants; NULL: any */
     int client_status;
     unsigned client_news;
 };
@@ -30,6 +31,7 @@ struct outcome {
     struct rpc_request request;
     unsigned answers;
     int status;
+    bool unsent;
     char detail[256], name[64];
     uint64_t id, at_ns;
     size_t payload_bytes;

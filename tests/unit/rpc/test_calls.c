@@ -491,6 +491,63 @@ static void a_call_that_was_never_sent_survives_the_loss(void **state)
     assert_string_equal(o[MANY - 1].name, "queued");
 }
 
+/* A handle, say, is another one's on the next connection. */
+static void a_call_for_one_connection_ends_with_that_though_it_was_never_sent(void **state)
+{
+    struct rpc_world *w = *state;
+    enum {
+        MANY = RPC_CALLS_MAX + 2
+    };
+    static struct outcome o[MANY];
+    memset(o, 0, sizeof o);
+    world_run(w, 100 * MS);
+    for (size_t i = 0; i < RPC_CALLS_MAX; i++)
+        call_get(w, &o[i]);
+    struct outcome *bound = &o[RPC_CALLS_MAX], *cancelled = &o[RPC_CALLS_MAX + 1];
+    bound->request.one_connection = true;
+    call_create(w, bound, "bound");
+    call_create(w, cancelled, "cancelled");
+    world_run(w, 100 * MS);
+    rpc_client_cancel(w->client, &cancelled->request);
+    rpc_mem_break(w->net, "node", "host");
+    world_run(w, 1 * SECOND);
+    assert_int_equal(bound->status, PS_EUNAVAILABLE);
+    assert_int_equal(cancelled->status, PS_ECANCELLED);
+    assert_true(bound->unsent && cancelled->unsent && !o[0].unsent);
+    assert_int_equal(w->service.created, 0);
+}
+
+/* The server has them until it answers; how much that is, who counts wants to know. */
+static void calls_that_were_given_up_count_until_the_server_has_ended_them(void **state)
+{
+    struct rpc_world *w = *state;
+    static struct outcome o[3];
+    uint64_t bytes;
+    memset(o, 0, sizeof o);
+    world_run(w, 100 * MS);
+    for (size_t round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < 3; i++) {
+            o[i] = (struct outcome){.request.share_bytes = 1000 + i};
+            call_get(w, &o[i]);
+        }
+        world_run(w, 100 * MS);
+        assert_int_equal(rpc_client_given_up(w->client, &bytes), 0);
+        rpc_client_cancel(w->client, &o[0].request);
+        rpc_client_cancel(w->client, &o[2].request);
+        world_run(w, 100 * MS);
+        assert_int_equal(rpc_client_given_up(w->client, &bytes), 2);
+        assert_int_equal(bytes, 2002);
+        if (round == 0)
+            for (size_t i = 0; i < 3; i++)
+                test_service_answer(&w->service, i);
+        else
+            rpc_mem_break(w->net, "node", "host");
+        world_run(w, 1 * SECOND);
+        assert_int_equal(rpc_client_given_up(w->client, &bytes), 0);
+        assert_int_equal(bytes, 0);
+    }
+}
+
 static void no_server_fails_calls_with_the_reason(void **state)
 {
     struct rpc_world *w = *state;
@@ -570,6 +627,46 @@ static void a_silent_peer_is_pinged_and_then_given_up_by_both(void **state)
     rpc_server_stats(w->server, &stats);
     assert_int_equal(stats.connections, 0);
     rpc_mem_cut(w->net, "node", "host", false);
+}
+
+/* Calls time out on it, one after the other, until there is another connection. */
+static void an_impatient_client_replaces_a_connection_without_answers(void **state)
+{
+    struct rpc_world *w = *state;
+    struct rpc_client *client = NULL;
+    struct outcome o = {0}, idle = {0};
+    struct ps_error err;
+    const struct rpc_client_config config = {
+        .endpoint = WORLD_ENDPOINT,
+        .identity = {.name = "impatient", .role = PSTORAGE__V1__PEER_ROLE__PEER_ROLE_CLIENT},
+        .keepalive_ns = 750 * MS};
+    world_stop_client(w);
+    assert_int_equal(rpc_client_connect(w->host, &config, &client, &err), 0);
+    w->client = client;
+    world_run(w, 30 * SECOND); /* idle, but alive */
+    idle.request.timeout_ns = RPC_TIMEOUT_NONE;
+    call_get(w, &idle);
+    world_run(w, 100 * MS);
+    rpc_mem_cut(w->net, "node", "host", true);
+    world_run(w, 700 * MS);
+    assert_non_null(rpc_client_peer(w->client));
+    assert_int_equal(idle.answers, 0);
+    world_run(w, 900 * MS);
+    assert_null(rpc_client_peer(w->client));
+    assert_int_equal(idle.status, PS_EUNAVAILABLE);
+    rpc_mem_cut(w->net, "node", "host", false);
+    world_run(w, 6 * SECOND);
+    assert_non_null(rpc_client_peer(w->client));
+    /* Whoever knows better does not wait for it. */
+    call_get(w, &o);
+    world_run(w, 10 * MS);
+    rpc_client_reconnect(w->client, "its other connection is gone");
+    world_run(w, 10 * MS);
+    assert_int_equal(o.status, PS_EUNAVAILABLE);
+    assert_null(rpc_client_peer(w->client));
+    rpc_client_reconnect(w->client, "there is none");
+    world_run(w, 1 * SECOND);
+    assert_non_null(rpc_client_peer(w->client));
 }
 
 /* The payload stays lent until the transport gives it back: the callback must not come before. */
@@ -692,10 +789,13 @@ int main(void)
         cmocka_unit_test(a_connection_held_back_for_another_goes_on_after_it),
         IN_WORLD(a_server_that_dies_makes_its_calls_unavailable_and_none_is_repeated),
         IN_WORLD(a_call_that_was_never_sent_survives_the_loss),
+        IN_WORLD(a_call_for_one_connection_ends_with_that_though_it_was_never_sent),
+        IN_WORLD(calls_that_were_given_up_count_until_the_server_has_ended_them),
         IN_WORLD(no_server_fails_calls_with_the_reason),
         IN_WORLD(a_patient_call_still_has_its_deadline),
         IN_WORLD(a_server_that_never_greets_is_given_up),
         IN_WORLD(a_silent_peer_is_pinged_and_then_given_up_by_both),
+        IN_WORLD(an_impatient_client_replaces_a_connection_without_answers),
         IN_WORLD(a_payload_under_way_delays_the_end_of_its_call),
         IN_WORLD(another_cluster_is_refused_and_told_why),
         IN_WORLD(one_connection_too_many_is_sent_away),

@@ -278,6 +278,35 @@ static void a_mediator_serves_each_cluster_by_its_own_key(void **state)
     assert_string_equal(admission.peer.cluster_id, "red");
 }
 
+static void a_server_of_another_name_than_is_wanted_is_not_spoken_with(void **state)
+{
+    const struct side clients[] = {{{"node-b", NODE, "blue"}, BLUE_KEY}, {{"node-b", NODE, "blue"}, NULL}};
+    struct scene *s = *state;
+    struct rpc_world *w = &s->raw.world;
+    struct rpc_server_stats stats;
+    for (int keyless = 0; keyless < 2; keyless++) {
+        struct side server = keyless ? open_node : blue_node;
+        w->server_name = "node-a";
+        meet(s, &server, &clients[keyless]);
+        expect_friends(s);
+        w->server_name = "node-c";
+        meet(s, &server, &clients[keyless]);
+        expect_refused(s, PS_EPERM, "this is node-a, not node-c as the client expects");
+        /* It is asked for again, until it is there. */
+        world_run(w, 10 * SECOND);
+        rpc_server_stats(w->server, &stats);
+        assert_true(stats.refused > 4);
+        assert_int_equal(stats.connections, 0);
+        world_stop_server(w);
+        server.identity.name = "node-c";
+        serve(s, &server);
+        world_run(w, 5 * SECOND);
+        assert_non_null(rpc_client_peer(w->client));
+        assert_string_equal(rpc_client_peer(w->client)->name, "node-c");
+    }
+    w->server_name = NULL;
+}
+
 static void a_refusal_is_logged_once_a_minute(void **state)
 {
     struct scene *s = *state;
@@ -891,6 +920,7 @@ int main(void)
         SCENE(two_nodes_of_one_name_part),
         SCENE(the_owner_of_the_server_has_the_last_word),
         REMOTE(a_mediator_serves_each_cluster_by_its_own_key),
+        SCENE(a_server_of_another_name_than_is_wanted_is_not_spoken_with),
         SCENE(a_refusal_is_logged_once_a_minute),
         SCENE(a_client_whose_keys_are_all_of_other_clusters_does_not_start),
         SCENE(a_server_without_a_key_listens_on_this_machine_alone),
