@@ -69,6 +69,16 @@ static bool take_image(const Pstorage__V1__Image *m, struct pstorage_info *out)
             .stored_bytes = m->space->stored_bytes,
         };
     }
+    if (m->activity) {
+        info.activity = (struct pstorage_activity){
+            .reads = m->activity->reads,
+            .read_bytes = m->activity->read_bytes,
+            .writes = m->activity->writes,
+            .written_bytes = m->activity->written_bytes,
+            .trims = m->activity->trims,
+            .flushes = m->activity->flushes,
+        };
+    }
     *out = info;
     return true;
 }

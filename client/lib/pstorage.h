@@ -168,6 +168,11 @@ struct pstorage_space {
     uint64_t stored_bytes;    /* flash that the unique ones take, compressed */
 };
 
+/* Requests of hosts and their bytes, since the node that leads the pod began to. */
+struct pstorage_activity {
+    uint64_t reads, read_bytes, writes, written_bytes, trims, flushes;
+};
+
 struct pstorage_info {
     uint64_t id; /* never reused within a pod */
     enum pstorage_kind kind;
@@ -182,6 +187,7 @@ struct pstorage_info {
     uint32_t snapshot_count;
     uint64_t tag; /* another one after each change of name, size, write cache or number of snapshots */
     struct pstorage_space space;
+    struct pstorage_activity activity;
 };
 
 enum pstorage_manage_op {

@@ -73,6 +73,12 @@ void image_info(const struct pod *pod, const struct image *image, struct pod_ima
         .write_cache = image->write_cache,
         .open_count = image->opened,
         .snapshots = image->snapshots,
+        .activity = {.reads = image->reads,
+                     .read_bytes = image->read_bytes,
+                     .writes = image->writes,
+                     .written_bytes = image->written_bytes,
+                     .trims = image->trims,
+                     .flushes = image->flushes},
         .space =
             {
                 .logical = (uint64_t)s->n[SPACE_LOGICAL] * POD_BLOCK_BYTES,

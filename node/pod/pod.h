@@ -55,6 +55,11 @@ struct pod_image_space {
     uint64_t stored;    /* flash bytes of the unique ones after compression */
 };
 
+/* Requests of hosts and their bytes, since this opening of the pod on this node. */
+struct pod_image_activity {
+    uint64_t reads, read_bytes, writes, written_bytes, trims, flushes;
+};
+
 struct pod_image_info {
     uint64_t id; /* never reused within the pod */
     enum pod_image_kind kind;
@@ -67,6 +72,7 @@ struct pod_image_info {
     uint32_t open_count;
     uint32_t snapshots; /* of a volume */
     struct pod_image_space space;
+    struct pod_image_activity activity;
 };
 
 /* Copies the information of the image with this full name or id: 0 or PS_ENOTFOUND. */

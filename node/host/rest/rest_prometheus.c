@@ -199,19 +199,29 @@ static void volumes(struct json_out *out, const struct rest_figures *f)
 {
     static const struct {
         size_t offset;
-        const char *name, *help;
+        const char *name, *type, *help;
     } figures[] = {
-#define VOLUME(member, name, help) {offsetof(struct pstorage_info, member), "pstorage_volume_" name, help}
-        VOLUME(size_bytes, "size_bytes", "Size of the volume."),
-        VOLUME(space.logical_bytes, "logical_bytes", "Blocks that hold data or a pattern."),
-        VOLUME(space.pattern_bytes, "pattern_bytes", "Of these, repeated patterns."),
-        VOLUME(space.duplicate_bytes, "duplicate_bytes", "Of these, found stored already."),
-        VOLUME(space.stored_bytes, "stored_bytes", "Flash that its own blocks take."),
+#define VOLUME(member, name, type, help)                                                                     \
+    {offsetof(struct pstorage_info, member), "pstorage_volume_" name, type, help}
+        VOLUME(size_bytes, "size_bytes", "gauge", "Size of the volume."),
+        VOLUME(space.logical_bytes, "logical_bytes", "gauge", "Blocks that hold data or a pattern."),
+        VOLUME(space.pattern_bytes, "pattern_bytes", "gauge", "Of these, repeated patterns."),
+        VOLUME(space.duplicate_bytes, "duplicate_bytes", "gauge", "Of these, found stored already."),
+        VOLUME(space.stored_bytes, "stored_bytes", "gauge", "Flash that its own blocks take."),
+        VOLUME(activity.reads, "reads_total", "counter", "Reads of hosts since the primary leads."),
+        VOLUME(activity.read_bytes, "read_bytes_total", "counter",
+               "Bytes read by hosts since the primary leads."),
+        VOLUME(activity.writes, "writes_total", "counter", "Writes of hosts since the primary leads."),
+        VOLUME(activity.written_bytes, "written_bytes_total", "counter",
+               "Bytes written by hosts since the primary leads."),
+        VOLUME(activity.trims, "trims_total", "counter",
+               "Trims and zeroings of hosts since the primary leads."),
+        VOLUME(activity.flushes, "flushes_total", "counter", "Flushes of hosts since the primary leads."),
     };
     const size_t count =
         f->nvolumes < REST_PROMETHEUS_VOLUMES_MAX ? f->nvolumes : REST_PROMETHEUS_VOLUMES_MAX;
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
-        family(out, figures[i].name, "gauge", figures[i].help);
+        family(out, figures[i].name, figures[i].type, figures[i].help);
         for (size_t k = 0; k < count; k++) {
             const char *const labels[] = {"pod", f->volumes[k].pod, "volume", f->volumes[k].name, NULL};
             sample(out, figures[i].name, labels,

@@ -55,6 +55,9 @@ PY
 problem 400 ERANGE POST /volumes/my-volume/read '{"offset": 10737418240, "length": 1}'
 problem 400 ERANGE POST /volumes/my-volume/write '{"offset": 10737418239, "data": "AAA="}'
 
+answers 200 GET "$API/metrics"
+grep -Eq '^pstorage_volume_writes_total\{pod="default",volume="my-volume"\} 1[2-9][0-9]$' answer || fail "its writes are not counted"
+
 say "== narrow writes beside each other lose nothing of each other"
 /usr/bin/python3 - "$V1" <<'PY'
 import base64, concurrent.futures, json, sys, urllib.request

@@ -268,6 +268,10 @@ static void a_change_can_depend_on_what_its_sender_saw(void **state)
     const uint64_t now = tag_of(rig, "v");
     assert_int_equal(rig_write(rig, "v", 0, data, sizeof data), 0);
     assert_int_equal(tag_of(rig, "v"), now);
+    assert_int_equal(pod_image_by_name(rig->pod, "v", &seen), 0);
+    assert_int_equal(seen.activity.writes, 1);
+    assert_int_equal(seen.activity.written_bytes, sizeof data);
+    assert_int_equal(seen.activity.reads, 0);
     assert_int_equal(rig_named(rig, POD_SNAPSHOT_DELETE, "v@s", "", 0), 0);
     assert_int_equal(change(rig, POD_VOLUME_DELETE, 0, seen.id, tag_of(rig, "v")), 0);
 }

@@ -313,7 +313,8 @@ static void prometheus_text_keeps_its_form(void **state)
     static struct pstorage_pod pod = {
         .name = "a\"b\\c\nd", .state = PSTORAGE_POD_ONLINE, .free_bytes = UINT64_MAX};
     static struct pstorage_device device = {.name = "flash0"};
-    static struct pstorage_info volume = {.name = "v", .pod = "p", .size_bytes = 4096};
+    static struct pstorage_info volume = {
+        .name = "v", .pod = "p", .size_bytes = 4096, .activity = {.writes = 3}};
     static struct pstorage_pod_view view = {
         .name = "p",
         .nmembers = 2,
