@@ -290,6 +290,8 @@ const char *rest_etag(uint64_t tag, char out[REST_ETAG_MAX])
 
 /* ---- encoding */
 
+typedef const uint8_t *bytes_at;
+typedef const char *items_at;
 #define READ(type, at) (*(const type *)(const void *)(at))
 
 static void encode_list(struct json_out *out, const struct rest_field *f, const char *first, size_t count)
@@ -346,13 +348,13 @@ static void encode_field(struct json_out *out, const struct rest_field *f, const
         json_string(out, f->name, f->words[READ(uint32_t, at)]);
         break;
     case REST_DATA:
-        json_base64(out, f->name, READ(const uint8_t *, at), READ(size_t, beside));
+        json_base64(out, f->name, READ(bytes_at, at), READ(size_t, beside));
         break;
     case REST_OBJECT:
         rest_encode(out, f->name, f->of, at);
         break;
     case REST_LIST:
-        encode_list(out, f, READ(const char *, at), READ(size_t, beside));
+        encode_list(out, f, READ(items_at, at), READ(size_t, beside));
         break;
     case REST_INLINE:
         encode_list(out, f, at, READ(uint32_t, beside));
