@@ -79,6 +79,10 @@ enum setting_replication {
       "Percent of segments in use at which background garbage collection starts")                                    \
     X(WEAR_THRESHOLD, wear_threshold, UINT, 0, "1000", 1, 1000000, NULL,                                             \
       "Spread of P/E cycles at which cold data is moved")                                                            \
+    X(SCRUB_RATE, scrub_rate, SIZE, 0, "16M", 1ull << 20, 1ull << 40, NULL,                                           \
+      "Bytes a second that verifying what is stored may read while hosts are served")                                \
+    X(SCRUB_HOURS, scrub_hours, UINT, 0, "168", 0, 100000, NULL,                                                     \
+      "Hours from one verification of all that is stored to the next; 0: on demand alone")                           \
     X(OVERPROVISION, overprovision, UINT, 0, "3", 3, 50, NULL,                                                       \
       "Percent of the pool that hosts can't fill, for collection to work in; at least 8 segments are kept")         \
     X(MEMORY_BUDGET, memory_budget, SIZE, 0, "1G", 128ull << 20, 1ull << 50, NULL,                                    \

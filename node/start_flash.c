@@ -191,6 +191,10 @@ int start_pod(struct node *node, struct ps_error *err)
         .name = node_pod_name,
         .memory_budget = node->as.memory_budget,
         .gc_threshold = (uint32_t)node->as.gc_threshold,
+        .scrub_rate = node->as.scrub_rate,
+        .scrub_interval_ns =
+            node->as.scrub_hours ? (uint64_t)node->as.scrub_hours * 3600 * 1000000000 : UINT64_MAX,
+        .wear_threshold = (uint32_t)node->as.wear_threshold,
         .dedupe = node->as.dedupe_enabled,
         .compression = node->as.compression_enabled,
         .overprovision_percent = (uint32_t)node->as.overprovision,

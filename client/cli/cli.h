@@ -53,6 +53,7 @@ int cmd_node_list(struct cli *cli);
 int cmd_node_show(struct cli *cli);
 int cmd_status(struct cli *cli);
 int cmd_metrics(struct cli *cli);
+int cmd_scrub(struct cli *cli);
 int cmd_events(struct cli *cli);
 
 /* Says why: returns `status`, so that `return cli_fail(...)` reads well. */

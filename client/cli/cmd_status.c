@@ -22,8 +22,8 @@
     X(pattern_removed_bytes)                                                                                 \
     X(dedup_removed_bytes)                                                                                   \
     X(compress_in_bytes)                                                                                     \
-    X(compress_out_bytes) X(flash_written_data_bytes) X(flash_written_metadata_bytes)                        \
-        X(flash_written_moved_bytes)
+    X(compress_out_bytes)                                                                                    \
+    X(flash_written_data_bytes) X(flash_written_metadata_bytes) X(flash_written_moved_bytes)
 #define POD_ACTIVITY(X)                                                                                      \
     X(reads)                                                                                                 \
     X(writes)                                                                                                \
@@ -33,9 +33,10 @@
     X(cache_misses)                                                                                          \
     X(batches)                                                                                               \
     X(checkpoints)                                                                                           \
-    X(collected_segments) X(collect_moved_bytes) X(collect_read_bytes) X(collect_waits) X(dedup_compares)    \
-        X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes)                \
-            X(checksum_errors) X(repaired_reads) X(log_seq)
+    X(collected_segments)                                                                                    \
+    X(collect_moved_bytes) X(collect_read_bytes) X(collect_waits) X(dedup_compares) X(dedup_index_entries)   \
+        X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(repaired_reads)  \
+            X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
@@ -238,4 +239,34 @@ int cmd_metrics(struct cli *cli)
     table_destroy(t);
     pstorage_report_clear(&r);
     return PSTORAGE_OK;
+}
+
+static void print_scrub(struct cli *cli, const struct pstorage_pod *p)
+{
+    char size[SIZE_TEXT_MAX], ago[SHOW_TEXT_MAX];
+    if (p->scrub_running)
+        (void)fprintf(cli->out,
+                      "%s: %" PRIu32 ".%" PRIu32 " %% gone through, %s read, %" PRIu64 " records damaged\n",
+                      p->name, p->scrub_permille / 10, p->scrub_permille % 10,
+                      size_format_human(p->scrub_read_bytes, size), p->scrub_damaged);
+    else if (p->scrub_passes)
+        (void)fprintf(cli->out, "%s: verified %s ago, %s read, %" PRIu64 " records damaged\n", p->name,
+                      show_duration(p->scrub_ended_ms_ago * 1000000, ago),
+                      size_format_human(p->scrub_read_bytes, size), p->scrub_damaged);
+    else
+        (void)fprintf(cli->out, "%s: not verified since the node started\n", p->name);
+}
+
+int cmd_scrub(struct cli *cli)
+{
+    struct pstorage_report r = {.scrub = !cli_flag(cli->in, "status")};
+    int rc = pstorage_report_run(cli->client, &r);
+    if (rc)
+        rc = cli_fail_request(cli, &r.request, rc);
+    else if (cli->in->json)
+        rc = print_json(cli, &r);
+    for (size_t i = 0; !rc && !cli->in->json && i < r.npods; i++)
+        print_scrub(cli, &r.pods[i]);
+    pstorage_report_clear(&r);
+    return rc;
 }

@@ -419,6 +419,18 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .details = "One counter a line, name and value.",
     },
     {
+        .id = CLI_SCRUB,
+        .noun = "scrub",
+        .summary = "Verify all that a node has stored",
+        .details =
+            "The node reads what lives in its flash, as fast as its devices do while no host is served, else "
+            "at PSTORAGE_SCRUB_RATE. What is damaged is repaired from another member, or told by events. "
+            "Goes "
+            "on in the background.",
+        .example = "pstorage --endpoint tcp://10.0.0.1:9500 scrub",
+        .options = {{.name = "status", .kind = CLI_FLAG, .help = "Tell how far it is; begin nothing"}},
+    },
+    {
         .id = CLI_EVENTS,
         .noun = "events",
         .summary = "Show what happened: starts, changes, failures",
@@ -484,6 +496,7 @@ const struct cli_noun cli_nouns[] = {
     {"token", "Tokens of the REST API"},
     {"status", "Health, space and what data reduction saves"},
     {"metrics", "All counters"},
+    {"scrub", "Verifying what is stored"},
     {"events", "What happened"},
     {"completion", "Shell completion"},
     {"help", "Explain a command"},

@@ -43,6 +43,7 @@ static const cli_run commands[CLI_COMMAND_COUNT] = {
     [CLI_TOKEN_DELETE] = cmd_token_delete,
     [CLI_STATUS] = cmd_status,
     [CLI_METRICS] = cmd_metrics,
+    [CLI_SCRUB] = cmd_scrub,
     [CLI_EVENTS] = cmd_events,
 };
 

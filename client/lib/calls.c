@@ -513,7 +513,8 @@ const struct request_kind *kind_of_io(enum pstorage_io_op op)
 static int send_report(struct call *call)
 {
     Pstorage__V1__GetNodeRequest m = PSTORAGE__V1__GET_NODE_REQUEST__INIT;
-    return call_send(call, &pstorage__v1__status__descriptor, "GetNode", &m.base);
+    const struct pstorage_report *r = (const struct pstorage_report *)(void *)call->request;
+    return call_send(call, &pstorage__v1__status__descriptor, r->scrub ? "Scrub" : "GetNode", &m.base);
 }
 
 static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
@@ -550,6 +551,9 @@ static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
         SAME(activity, log_seq), SAME(activity, repaired_reads);
         SAME(activity, collected_segments), SAME(activity, collect_moved_bytes);
         SAME(activity, collect_read_bytes), SAME(activity, collect_waits);
+        SAME(activity, scrub_permille), SAME(activity, scrub_passes), SAME(activity, scrub_read_bytes);
+        SAME(activity, scrub_damaged), SAME(activity, scrub_ended_ms_ago);
+        p->scrub_running = m->activity->scrub_running != 0;
         p->dedup_index_loading = m->activity->dedup_index_loading != 0;
     }
 #undef SAME

@@ -395,6 +395,10 @@ struct pstorage_pod {
     /* Since the node started, counts; the last seven are as of now. */
     uint64_t reads, writes, flushes, trims, cache_hits, cache_misses, batches, checkpoints, dedup_compares;
     uint64_t checksum_errors;
+    /* Verifying all that lives in flash: the pass under way, or the last one. */
+    bool scrub_running;
+    uint32_t scrub_permille;
+    uint64_t scrub_passes, scrub_read_bytes, scrub_damaged, scrub_ended_ms_ago;
     uint64_t repaired_reads; /* records that flash had lost, read from another member */
     /* Garbage collection: segments, bytes, times that writes waited for it. */
     uint64_t collected_segments, collect_moved_bytes, collect_read_bytes, collect_waits;
@@ -413,6 +417,7 @@ struct pstorage_device {
 
 struct pstorage_report {
     struct pstorage_request request;
+    bool scrub; /* have the node begin to verify what lives in its flash, if it does not yet */
     /* Results; free with pstorage_report_clear, also after an error. */
     struct pstorage_node node;
     struct pstorage_pod *pods;

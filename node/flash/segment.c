@@ -274,6 +274,15 @@ static bool collectable(const struct segment *seg, uint64_t seq)
            seg->last_seq <= seq;
 }
 
+uint32_t segments_with_data(const struct segments *s, uint32_t from, uint64_t seq)
+{
+    for (uint32_t i = from; i < s->count; i++)
+        if (is_data(&s->s[i]) && !s->s[i].open && !s->s[i].freeing && s->s[i].live > 0 &&
+            s->s[i].last_seq <= seq)
+            return i;
+    return SEGMENT_NONE;
+}
+
 uint32_t segments_best(const struct segments *s, uint64_t seq,
                        double (*score)(void *, uint32_t, uint32_t, uint32_t), void *user)
 {
@@ -452,19 +461,13 @@ static void find_wear(const struct segments *s, uint32_t *lowest, uint32_t *high
         *lowest = 0;
 }
 
-/* Only what has data that could be moved: metadata moves by being merged. */
-static bool is_still(const struct segment *seg)
-{
-    return seg->state == SEGMENT_LOG && !seg->open && !seg->taken && !seg->freeing && seg->live > 0;
-}
-
-uint32_t segments_wear_victim(const struct segments *s, uint32_t threshold)
+uint32_t segments_wear_victim(const struct segments *s, uint64_t seq, uint32_t threshold)
 {
     uint32_t lowest, highest, victim = SEGMENT_NONE;
     find_wear(s, &lowest, &highest);
     for (uint32_t i = 0; i < s->count; i++) {
         const struct segment *seg = &s->s[i], *best = victim == SEGMENT_NONE ? NULL : &s->s[victim];
-        if (!is_still(seg) || highest - seg->wear <= threshold)
+        if (!collectable(seg, seq) || highest - seg->wear <= threshold)
             continue;
         if (!best || seg->wear < best->wear || (seg->wear == best->wear && seg->last_seq < best->last_seq))
             victim = i;

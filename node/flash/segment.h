@@ -107,10 +107,14 @@ bool segments_is_erased(const struct segments *s, uint32_t index);
 uint32_t segments_to_erase(const struct segments *s, uint32_t ahead);
 /* A free segment is never given out again. */
 void segments_retire(struct segments *s, uint32_t index);
+/* The first segment from `from` on in which data lives that is not appended to, and no log behind `seq`;
+ * SEGMENT_NONE: there is none. */
+uint32_t segments_with_data(const struct segments *s, uint32_t from, uint64_t seq);
+
 /* Static wear levelling: the segment whose data has kept it from being worn like the others, by more than
- * `threshold` P/E cycles; its data is to be moved into one of segments_take_worn. Of equal ones the one that
- * was written first. SEGMENT_NONE: wear is even enough. */
-uint32_t segments_wear_victim(const struct segments *s, uint32_t threshold);
+ * `threshold` P/E cycles, and can be moved: no log behind `seq`, no metadata, which moves by being merged. Of
+ * equal ones the one that was written first. SEGMENT_NONE: wear is even enough. */
+uint32_t segments_wear_victim(const struct segments *s, uint64_t seq, uint32_t threshold);
 /* As segments_take, but the most worn: for data that will not soon be rewritten. */
 uint32_t segments_take_worn(struct segments *s, enum segment_state state);
 

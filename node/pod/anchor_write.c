@@ -125,7 +125,7 @@ void anchor_writer_turn(struct pod *pod)
             end_adopt(w, pod_end_status(pod));
         return;
     }
-    if (!w->busy && (w->protocol.wanted || w->adopt.wanted) &&
+    if (!w->busy && (w->protocol.wanted || w->adopt.wanted) && !copy_in_is_marking(pod) &&
         pod->checkpoint.state != CHECKPOINT_ANCHORING && pod->checkpoint.state != CHECKPOINT_ANCHOR_WAITS)
         begin(w);
     checkpoint_anchor_turn(pod);

@@ -7,6 +7,8 @@ enum {
     STEPS = 1024,            /* in a turn: records looked at */
     STEP_BYTES = 128 * 1024, /* and bytes moved */
     THRESHOLD_DEFAULT = 75,
+    WEAR_DEFAULT = 1000,
+    LEVEL_RATE = 4 * 1024, /* bytes a millisecond, so that wear evens out when nothing else is to be done */
 };
 #define LIMITED_AGAIN_NS (60ull * 1000000000ull)
 
@@ -16,7 +18,8 @@ void collect_init(struct pod *pod)
     assert(c && "out of memory at start");
     c->pod = pod;
     c->victim = SEGMENT_NONE;
-    c->streams[0].segment = c->streams[1].segment = SEGMENT_NONE;
+    for (int i = 0; i < STREAMS; i++)
+        c->streams[i].segment = SEGMENT_NONE;
     c->window = aligned_alloc(BLKDEV_ALIGN, COLLECT_READ_BYTES);
     c->work = aligned_alloc(BLKDEV_ALIGN, RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES);
     assert(c->window && c->work && "out of memory at start");
@@ -46,7 +49,7 @@ void collect_start(struct pod *pod)
     struct collect *c = pod->collect;
     const uint32_t threshold = pod->config.gc_threshold ? pod->config.gc_threshold : THRESHOLD_DEFAULT;
     c->levels = collect_levels_for(pod->segment_count - SYSTEM_SEGMENTS, pod->reserve_segments, threshold);
-    c->last_ns = pod->now_ns;
+    c->last_ns = pod->scrub.opened_ns = pod->now_ns;
     c->recount = true;
 }
 
@@ -114,7 +117,7 @@ static void count(struct collect *c)
     log_retain_trim(pod);
     c->room = segments_room(pod->segments, pod->applied_seq);
     c->helps = would_help(c, c->room);
-    c->nothing = false;
+    c->nothing = c->even = false;
     c->limited &= is_little(c);
     if (c->blocked && c->seen_free > collect_floor(pod)) {
         c->blocked = false;
@@ -156,6 +159,13 @@ void collect_logged(struct pod *pod, uint32_t bytes)
         c->credit = most;
 }
 
+/* Bytes a millisecond that may be moved whatever is written. */
+static uint32_t rate_of(const struct collect *c)
+{
+    const uint32_t rate = collect_rate(&c->levels, c->room);
+    return c->levelling && rate < LEVEL_RATE ? LEVEL_RATE : rate;
+}
+
 static void pass_time(struct collect *c)
 {
     const uint64_t us = (c->pod->now_ns - c->last_ns) / 1000;
@@ -164,7 +174,7 @@ static void pass_time(struct collect *c)
     c->last_ns += us * 1000;
     if (c->credit >= COLLECT_READ_BYTES)
         return;
-    const uint64_t rate = collect_rate(&c->levels, c->room);
+    const uint64_t rate = rate_of(c);
     const uint64_t most = (uint64_t)(COLLECT_READ_BYTES - c->credit);
     c->credit += (int64_t)(us < 60000000 && rate * us / 1000 < most ? rate * us / 1000 : most);
 }
@@ -223,6 +233,23 @@ static bool choose(struct collect *c)
     return true;
 }
 
+/* Cold data that keeps its segment from wearing goes to where most was worn: the segment that it leaves is
+ * the next one to be written. */
+static void level(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    const uint32_t threshold = pod->config.wear_threshold ? pod->config.wear_threshold : WEAR_DEFAULT;
+    if (c->even || c->victim != SEGMENT_NONE || !chunks_are_empty(c) || is_little(c) || c->blocked)
+        return;
+    const uint32_t segment = segments_wear_victim(pod->segments, pod->anchor.seq, threshold);
+    c->even = segment == SEGMENT_NONE;
+    if (c->even)
+        return;
+    victim_begin(c, segment);
+    c->levelling = true;
+    pod->stats.levelled++;
+}
+
 static bool step(struct collect *c)
 {
     if (c->victim == SEGMENT_NONE)
@@ -246,9 +273,11 @@ void collect_turn(struct pod *pod)
     chunks_turn(c);
     while (patch_step(c))
         ;
+    level(c);
+    scrub_turn(pod);
     const int64_t before = c->credit;
     int steps = 0;
-    while (may_move(c) && before - c->credit < STEP_BYTES && step(c))
+    while (!c->scrubbing && may_move(c) && before - c->credit < STEP_BYTES && step(c))
         if (++steps == STEPS)
             break;
     pod->again |= steps == STEPS || before - c->credit >= STEP_BYTES;
@@ -262,17 +291,17 @@ uint64_t collect_next_ns(const struct pod *pod)
 {
     const struct collect *c = pod->collect;
     const bool wants = c->victim != SEGMENT_NONE || (c->room <= c->levels.start && !c->nothing);
-    if (pod->failed || pod->state != POD_SERVING || !wants || c->blocked || may_move(c) ||
+    if (pod->failed || pod->state != POD_SERVING || !wants || c->scrubbing || c->blocked || may_move(c) ||
         !collect_is_quiet(pod))
         return UINT64_MAX;
-    const uint32_t rate = collect_rate(&c->levels, c->room);
+    const uint32_t rate = rate_of(c);
     return rate ? pod->now_ns + ((uint64_t)-c->credit / rate + 1) * 1000000 : UINT64_MAX;
 }
 
 uint64_t collect_open_bytes(const struct pod *pod)
 {
     uint64_t bytes = 0;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < STREAMS; i++) {
         const struct collect_stream *s = &pod->collect->streams[i];
         if (s->segment != SEGMENT_NONE && s->next > 0)
             bytes += pod->segment_bytes - s->next;
@@ -282,7 +311,7 @@ uint64_t collect_open_bytes(const struct pod *pod)
 
 uint32_t collect_written(const struct pod *pod, uint32_t segment)
 {
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < STREAMS; i++)
         if (pod->collect->streams[i].segment == segment)
             return pod->collect->streams[i].written;
     return pod->segment_bytes;

@@ -2,6 +2,7 @@
  *
  *   collect.c       when, how fast, which segment
  *   collect_move.c  one segment taken apart; records that were repaired, written anew
+ *   scrub.c         the same walk, over all segments, to verify what lives in them
  *
  * One victim at a time: its batches' (or chunks') directories are walked from the start; records that L2P
  * says are there are verified, copied into a chunk of a WARM or COLD segment without what is dead in them,
@@ -19,6 +20,7 @@ enum {
     COLLECT_READ_BYTES = 256 * 1024,
     COLLECT_DEBT_BYTES = 2 << 20, /* to be moved, behind which hosts wait */
     COLLECT_OWED_MOST = 64 << 20,
+    STREAMS = 3,     /* WARM, COLD, and what makes wear even */
     PATCHES_MAX = 8, /* records to be written anew at once */
 };
 _Static_assert((int)COLLECT_READ_BYTES >= (int)MOVED_CHUNK_BYTES &&
@@ -84,6 +86,7 @@ struct collect {
     uint32_t seen_free;
     bool recount;
     bool nothing; /* no segment was worth it then */
+    bool even;    /* wear was even enough then */
     /* Bytes that may be moved now; below 0: too many were. */
     int64_t credit;
     uint64_t last_ns;
@@ -94,6 +97,10 @@ struct collect {
     uint32_t victim; /* SEGMENT_NONE: none */
     bool blocked;    /* no segment is left for a chunk */
     bool damaged;    /* something in the victim cannot be read */
+    bool levelling;  /* it was chosen because its segment wears too little */
+    bool scrubbing;  /* it is read alone */
+    bool unread;     /* scrubbing: the device does not read the window */
+    uint64_t seen;   /* scrubbing: bytes of what lives in it that was found */
     uint32_t offset; /* of the next directory */
     uint64_t seq;    /* of the batch that was looked at last */
     struct found found[BATCH_RECORDS_MAX];
@@ -107,7 +114,7 @@ struct collect {
     bool reading;
     struct blkdev_req read;
 
-    struct collect_stream streams[2];
+    struct collect_stream streams[STREAMS];
     struct collect_chunk chunks[2]; /* one is filled while the other is written */
     unsigned filled, drained;       /* the next to be */
     uint8_t *work;
@@ -121,6 +128,9 @@ void victim_begin(struct collect *c, uint32_t segment);
 bool victim_step(struct collect *c);
 /* Gives it up; no request is under way. */
 void victim_drop(struct collect *c);
+/* Of the scrub under way: a segment has been gone through; bytes were read. */
+void scrub_segment_done(struct collect *c);
+void scrub_read(struct collect *c, uint64_t bytes);
 /* Writes a record that was repaired. False: not now, or there is none. */
 bool patch_step(struct collect *c);
 /* What is written becomes what is so, in order. */

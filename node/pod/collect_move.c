@@ -17,6 +17,10 @@ static void read_done(struct blkdev_req *req, int status)
     struct collect *c = container_of(req, struct collect, read);
     c->reading = false;
     c->pod->again = true;
+    if (status && c->scrubbing && c->found_next < c->found_count) {
+        c->unread = true; /* record by record, then */
+        return;
+    }
     if (status) { /* what else is there is read one by one, by who wants it */
         c->damaged = true;
         c->offset = c->pod->segment_bytes;
@@ -43,8 +47,12 @@ static const uint8_t *want(struct collect *c, uint64_t addr, uint32_t bytes)
     assert(addr + bytes <= from + length);
     c->window_bytes = 0;
     c->reading = true;
-    c->credit -= (int64_t)length / 8;
-    pod->stats.collect_read += length;
+    if (c->scrubbing) {
+        scrub_read(c, length);
+    } else {
+        c->credit -= (int64_t)length / 8;
+        pod->stats.collect_read += length;
+    }
     c->read =
         (struct blkdev_req){.op = BLKDEV_READ, .offset = from, .length = (uint32_t)length, .buf = c->window};
     const int rc = blkdev_submit(pod->dev, &c->read, read_done);
@@ -170,10 +178,15 @@ static void write_done(struct blkdev_req *req, int status)
         pod_fail(pod, "writing for garbage collection failed: %s", ps_status_text(status));
 }
 
+/* One that nothing was put into, because what it was begun for is damaged, is given up. */
 static void write_chunk(struct collect *c)
 {
     struct pod *pod = c->pod;
     struct collect_chunk *k = &c->chunks[c->filled];
+    if (k->writer.records == 0) {
+        k->state = CHUNK_EMPTY;
+        return;
+    }
     const uint32_t bytes = moved_seal(&k->writer, get_le64(pod->anchor.pod));
     if (k->at == 0)
         segments_use(pod->segments, k->stream->segment);
@@ -195,6 +208,8 @@ static void write_chunk(struct collect *c)
 /* Where copies of what lies in the segment go. */
 static struct collect_stream *stream_for(struct collect *c, uint32_t segment)
 {
+    if (c->levelling)
+        return &c->streams[STREAMS - 1];
     return &c->streams[segments_state(c->pod->segments, segment) != SEGMENT_LOG];
 }
 
@@ -217,7 +232,9 @@ static bool open_stream(struct collect *c, struct collect_stream *s)
         return false;
     }
     c->blocked = false;
-    s->segment = segments_take(pod->segments, s == c->streams ? SEGMENT_WARM : SEGMENT_COLD);
+    s->segment = s == &c->streams[STREAMS - 1] ? segments_take_worn(pod->segments, SEGMENT_COLD)
+                 : s == c->streams             ? segments_take(pod->segments, SEGMENT_WARM)
+                                               : segments_take(pod->segments, SEGMENT_COLD);
     s->next = s->written = 0;
     return true;
 }
@@ -338,6 +355,25 @@ static void leave(struct collect *c, const struct found *f, const struct ps_erro
               (unsigned long long)place_addr(f->place), err->detail);
 }
 
+/* One that lives is as it was written. False: not now. */
+static bool verify(struct collect *c, const struct found *f, uint64_t value)
+{
+    struct ps_error err = {0};
+    const uint32_t bytes = place_len(f->place);
+    const uint8_t *record = c->unread ? NULL : want(c, place_addr(f->place), bytes);
+    if (!record && !c->unread)
+        return false;
+    if (c->unread)
+        (void)ps_error_set(&err, PS_EIO, "reading it failed");
+    if (c->unread || record_verify(record, bytes, f->group, &err)) {
+        c->pod->scrub.damaged++;
+        leave(c, f, &err);
+    }
+    c->unread = false;
+    c->seen += l2p_live_bytes(value);
+    return true;
+}
+
 /* One that lives. False: not now. */
 static bool copy(struct collect *c, const struct found *f, unsigned live)
 {
@@ -355,7 +391,8 @@ static bool copy(struct collect *c, const struct found *f, unsigned live)
     const uint32_t most = (uint32_t)record_bound((unsigned)__builtin_popcount(live));
     if (k->writer.fingerprint_bytes != c->fingerprint_bytes ||
         !moved_has_room(&k->writer, most > bytes ? most : bytes)) {
-        assert(k->writer.records && "one always has room for a record");
+        assert((k->writer.records || k->writer.fingerprint_bytes != c->fingerprint_bytes) &&
+               "an empty one has room for a record");
         write_chunk(c);
         return !pod->failed && copy(c, f, live);
     }
@@ -383,7 +420,8 @@ static bool copy_next(struct collect *c)
         look_ahead(c);
         return false;
     }
-    if (value && l2p_place(value).v == f->place.v && !copy(c, f, l2p_live(value)))
+    if (value && l2p_place(value).v == f->place.v &&
+        !(c->scrubbing ? verify(c, f, value) : copy(c, f, l2p_live(value))))
         return false;
     c->found_next++;
     return true;
@@ -476,12 +514,8 @@ bool patch_step(struct collect *c)
     }
     add_patch(c, p, l2p_live(value));
     patch_done(c);
-    if (c->victim == SEGMENT_NONE && c->patch_count == 0) { /* else what is collected goes along */
-        if (k->writer.records)
-            write_chunk(c);
-        else
-            k->state = CHUNK_EMPTY;
-    }
+    if (c->victim == SEGMENT_NONE && c->patch_count == 0) /* else what is collected goes along */
+        write_chunk(c);
     return true;
 }
 
@@ -494,7 +528,8 @@ void victim_begin(struct collect *c, uint32_t segment)
     c->victim = segment;
     c->offset = c->found_count = c->found_next = 0;
     c->seq = 0;
-    c->damaged = false;
+    c->damaged = c->levelling = c->scrubbing = c->unread = false;
+    c->seen = 0;
     c->window_bytes = 0;
     segments_pin(c->pod->segments, segment);
 }
@@ -502,6 +537,14 @@ void victim_begin(struct collect *c, uint32_t segment)
 static void victim_end(struct collect *c)
 {
     struct pod *pod = c->pod;
+    if (c->scrubbing) {
+        scrub_segment_done(c);
+        segments_unpin(pod->segments, c->victim);
+        c->victim = SEGMENT_NONE;
+        c->scrubbing = false;
+        pod->again = true;
+        return;
+    }
     const uint32_t left = segments_live(pod->segments, c->victim);
     if (left) {
         segments_stuck(pod->segments, c->victim);
@@ -510,6 +553,7 @@ static void victim_end(struct collect *c)
     }
     segments_unpin(pod->segments, c->victim);
     c->victim = SEGMENT_NONE;
+    c->levelling = false;
     c->recount = true;
     pod->stats.collected++;
     pod->events++; /* a checkpoint may make room now */
@@ -537,6 +581,7 @@ void victim_drop(struct collect *c)
 {
     c->chunks[0].state = c->chunks[1].state = CHUNK_EMPTY;
     c->patch_count = 0;
+    c->levelling = c->scrubbing = false;
     if (c->victim == SEGMENT_NONE)
         return;
     segments_unpin(c->pod->segments, c->victim);

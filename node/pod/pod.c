@@ -545,6 +545,9 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
     const uint64_t collect = collect_next_ns(pod);
     if (collect < ask)
         ask = collect;
+    const uint64_t scrub = scrub_next_ns(pod);
+    if (scrub < ask)
+        ask = scrub;
     if (pod->state != POD_SERVING || pod->failed || pod->log_bytes == 0)
         return ask;
     /* The idle checkpoint; one that is due but held up is looked at again, not waited for in a loop. */

@@ -15,6 +15,7 @@
  *   follow.c      batches made elsewhere: appended, applied when committed
  *   anchor_write.c anchors that are not a checkpoint's: replication's state, adoption of a pod's identity
  *   role.c        standby, leading, abandoned
+ *   scrub.c       reading all that lives, to verify it
  *   repair.c      records that flash has lost, from other members and for them
  *   copy_out.c    a full copy for another member
  *   copy_in.c     a full copy taken in
@@ -366,6 +367,16 @@ struct collect;    /* collect.h */
 struct index_load; /* background.c */
 struct recalled;   /* log_read.c */
 
+/* The pass under way, and the last one. */
+struct scrub {
+    bool wanted, running;
+    uint32_t next; /* segment */
+    uint64_t passes, read_bytes, damaged;
+    int64_t credit; /* bytes that may be read now */
+    uint64_t opened_ns, last_ns, ended_ns;
+    uint64_t requests, busy_ns; /* of hosts: as last seen, when that changed */
+};
+
 /* The first ids that are not given out. */
 struct log_ids {
     uint64_t group, page, image;
@@ -481,6 +492,7 @@ struct pod {
     struct log_id
         copy_base; /* the last batch in the last copy for another member: known, though not retained */
     struct copy_in *copy_in;
+    struct scrub scrub;
     struct collect *collect;
     struct index_load *index_load;
     bool closed_cut; /* the checkpoint of a stop is durable */
@@ -625,6 +637,10 @@ bool load_missing(struct pod *pod);
 bool load_page(struct pod *pod, struct meta_key page);
 bool page_is_bad(const struct pod *pod, struct meta_key page);
 
+/* scrub.c */
+void scrub_turn(struct pod *pod);
+uint64_t scrub_next_ns(const struct pod *pod);
+
 /* repair.c */
 /* The fetch can't be had from flash: ends it, at once or when another member was asked. */
 void repair_begin(struct pod *pod, struct fetch *f, int status, const char *trouble);
@@ -725,6 +741,7 @@ void copy_in_free(struct pod *pod);
 bool copy_in_is_quiet(const struct pod *pod);
 /* Replication's state may be written beside the copy. */
 bool copy_in_takes_state(const struct pod *pod);
+bool copy_in_is_marking(const struct pod *pod); /* no other anchor may be written */
 
 /* pod.c */
 /* Lets everything go but identity, last anchor and copy_in, which is then started. */

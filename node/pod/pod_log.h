@@ -230,7 +230,8 @@ int pod_record_repair(struct pod *pod, uint64_t group, const void *record, uint3
 
 /* Leading, held, and nothing planned that is not applied: the pod is on standby from now on, as it is.
  * Requests that wait and images that are open meet the same end as with pod_reopen. False: something is under
- * way, and nothing was changed. */
+ * way, or the log ends where only a leader can go on (no segment was free for it), and nothing was changed.
+ */
 bool pod_yield(struct pod *pod);
 
 /* Ends this opening without a checkpoint and opens the pod anew, on standby, in the same place: open requests

@@ -151,13 +151,19 @@ void pod_hold(struct pod *pod, bool hold)
 
 /* ---- the end */
 
+/* A follower has no batches of its own: a segment is named already, or there is room for any batch. */
+static bool log_can_be_followed(const struct pod *pod)
+{
+    return pod->next_named || pod->tail.offset + BATCH_MAX_BYTES <= pod->segment_bytes;
+}
+
 /* Held, and nothing is planned that is not applied. */
 static bool is_at_rest(const struct pod *pod)
 {
     return pod->state == POD_SERVING && !pod->failed && pod->role == POD_LEADING && pod->held && !pod->open &&
            pod->in_flight_count == 0 && list_empty(&pod->managing) && !pod->manage_busy &&
            !pod->release_in_flight && !restart_holds_log(pod) && pod->applied_seq == pod->sealed_seq &&
-           pod->durable.seq == pod->sealed_seq;
+           pod->durable.seq == pod->sealed_seq && log_can_be_followed(pod);
 }
 
 static void forget_openings(void *user, struct image *image)

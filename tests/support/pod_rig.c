@@ -23,6 +23,7 @@ static void rig_init(struct rig *rig, uint64_t seed)
         .dedupe = true,
         .compression = true,
         .segment_bytes = 2 << 20,
+        .scrub_interval_ns = UINT64_MAX,
         .seed = {seed + 1, 2},
     };
 }

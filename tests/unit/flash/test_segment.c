@@ -563,21 +563,22 @@ static void cold_data_is_found_when_the_spread_exceeds_the_threshold(void **stat
         write_segment(rig, i, 100 - i, i == 9 ? 0 : BYTES / 2);
     for (uint32_t i = SYSTEM; i < COUNT; i++)
         segments_set_wear(rig->s, i, 1000);
-    assert_int_equal(segments_wear_victim(rig->s, 0), SEGMENT_NONE);
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 0), SEGMENT_NONE);
     segments_set_wear(rig->s, 9, 10);   /* nothing lives in it */
     segments_set_wear(rig->s, 10, 11);  /* metadata */
     segments_set_wear(rig->s, 11, 12);  /* open */
     segments_set_wear(rig->s, 0, 5000); /* the system's */
-    assert_int_equal(segments_wear_victim(rig->s, 100), SEGMENT_NONE);
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 100), SEGMENT_NONE);
     segments_set_wear(rig->s, 6, 900);
-    assert_int_equal(segments_wear_victim(rig->s, 100), SEGMENT_NONE);
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 100), SEGMENT_NONE);
     segments_set_wear(rig->s, 6, 899);
-    assert_int_equal(segments_wear_victim(rig->s, 100), 6);
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 100), 6);
     segments_set_wear(rig->s, 8, 899); /* written before it: 92, 94 */
-    assert_int_equal(segments_wear_victim(rig->s, 100), 8);
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 100), 8);
     segments_set_wear(rig->s, 5, 300);
-    assert_int_equal(segments_wear_victim(rig->s, 100), 5);
-    assert_int_equal(segments_wear_victim(rig->s, 1000), SEGMENT_NONE);
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 100), 5);
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 1000), SEGMENT_NONE);
+    assert_int_equal(segments_wear_victim(rig->s, 93, 100), 8); /* the log behind that is left alone */
     segments_stats(rig->s, &stats);
     assert_int_equal(stats.wear_lowest, 10);
     assert_int_equal(stats.wear_highest, 1000);
@@ -613,7 +614,7 @@ static uint32_t spread_after(uint32_t rewrites, uint32_t threshold, uint64_t *mo
     }
     *moves = 0;
     for (uint32_t i = 0; i < rewrites; i++) {
-        const uint32_t victim = segments_wear_victim(s, threshold);
+        const uint32_t victim = segments_wear_victim(s, seq, threshold);
         const bool moving = victim != SEGMENT_NONE;
         uint32_t *const slot = &hot[prng_below(&prng, 8)];
         const uint32_t to = moving ? segments_take_worn(s, SEGMENT_LOG) : segments_take(s, SEGMENT_LOG);

@@ -126,6 +126,72 @@ static void fail_erases(struct rig *rig, uint32_t segment)
         nand_fail_next(nand_drive_flash(rig->mem), nand_drive_block(rig->mem, segment, lane), NAND_ERASE);
 }
 
+static void an_anchor_that_a_cut_has_torn_is_not_written_over(void **state)
+{
+    (void)state;
+    struct rig *rig = create(64 * MIB, NULL);
+    struct nand_stats stats;
+    for (uint64_t n = 0; n < 40; n++) {
+        overwrite(rig, n);
+        checkpoint_want(rig->pod);
+        while (rig->pod->checkpoint.state != CHECKPOINT_ANCHORING)
+            assert_true(rig_step(rig));
+        reopen(rig);
+        assert_holds(rig, n);
+    }
+    nand_stats(nand_drive_flash(rig->mem), &stats);
+    assert_true(stats.torn_programs > 10);
+    rig_close(rig);
+    destroy(rig);
+}
+
+static void on_gone(void *user)
+{
+    *(bool *)user = true;
+}
+
+static void a_pool_ends_when_its_erases_have_ended(void **state)
+{
+    (void)state;
+    struct rig *rig = create(64 * MIB, NULL);
+    rig_settle(rig);
+    for (uint32_t i = SYSTEM_SEGMENTS; i < rig->pod->segment_count; i++)
+        segments_set_erased(rig->pod->segments, i, false);
+    (void)pod_turn(rig->pod, ++rig->now_ns);
+    assert_int_not_equal(rig->pod->zones.segment, SEGMENT_NONE);
+    bool gone = false;
+    pod_abandon(rig->pod, on_gone, &gone);
+    (void)pod_turn(rig->pod, ++rig->now_ns);
+    assert_false(gone);
+    while (!gone)
+        assert_true(rig_step(rig));
+    assert_int_equal(rig_pending(rig), 0);
+    destroy(rig);
+}
+
+/* The segments that an opening would begin its log in. */
+static void an_opening_finds_segments_that_can_be_erased(void **state)
+{
+    (void)state;
+    struct rig *rig = create(64 * MIB, NULL);
+    struct pod_stats stats;
+    overwrite(rig, 1);
+    rig_settle(rig);
+    pod_stats(rig->pod, &stats);
+    const uint64_t capacity = stats.capacity;
+    uint32_t most = rig->pod->segment_count - 6;
+    for (uint32_t i = SYSTEM_SEGMENTS; i < most; i++)
+        if (segments_state(rig->pod->segments, i) == SEGMENT_FREE)
+            fail_erases(rig, i);
+    reopen(rig);
+    assert_holds(rig, 1);
+    pod_stats(rig->pod, &stats);
+    assert_true(stats.capacity < capacity - 10 * SEGMENT);
+    rig_check(rig);
+    rig_close(rig);
+    destroy(rig);
+}
+
 static unsigned retired_events;
 
 static void on_event(void *user, const char *kind, uint64_t image, const char *text)
@@ -259,12 +325,66 @@ static void a_segment_may_be_several_zones(void **state)
     destroy(rig);
 }
 
+/* Most of the pool holds what nobody writes again; a little is overwritten all the time. */
+static void data_that_rests_does_not_keep_its_flash_from_wearing(void **state)
+{
+    (void)state;
+    enum {
+        COLD = 40,
+        THRESHOLD = 8,
+    };
+    struct rig *rig = calloc(1, sizeof *rig);
+    struct nand_config flash;
+    struct pod_stats stats;
+    rig_flash_config(&flash);
+    rig_create_on_flash(rig, 128 * MIB, 1, &flash);
+    rig->config.wear_threshold = THRESHOLD;
+    assert_int_equal(rig_open(rig), 0);
+    assert_int_equal(rig_create_volume(rig, "v", 4 * MIB), 0);
+    assert_int_equal(rig_create_volume(rig, "cold", COLD * MIB), 0);
+    for (uint64_t i = 0; i < COLD; i++) {
+        fill(10000 + i);
+        for (uint64_t at = 0; at < MIB; at += 128 * KIB)
+            assert_int_equal(rig_write(rig, "cold", i * MIB + at, data + at, 128 * KIB), 0);
+    }
+    for (uint64_t i = 0; i < 1500; i++) {
+        rig->now_ns += 500000000; /* what is moved for this alone takes its time */
+        overwrite(rig, i);
+    }
+    rig_settle(rig);
+    pod_stats(rig->pod, &stats);
+    uint32_t lowest = UINT32_MAX, highest = 0;
+    for (uint32_t i = SYSTEM_SEGMENTS; i < rig->pod->segment_count; i++) {
+        const uint32_t wear = segments_wear(rig->pod->segments, i);
+        if (segments_state(rig->pod->segments, i) == SEGMENT_META)
+            continue; /* it moves by being merged, when there is more of it */
+        lowest = wear < lowest ? wear : lowest;
+        highest = wear > highest ? wear : highest;
+    }
+    print_message("worn %u to %u times, %llu segments levelled of %llu collected\n", lowest, highest,
+                  (unsigned long long)stats.levelled, (unsigned long long)stats.collected);
+    assert_true(highest > 3 * THRESHOLD / 2);
+    assert_true(stats.levelled > 0);
+    assert_true(highest - lowest <= THRESHOLD + 1);
+    for (uint64_t i = 0; i < COLD; i++) {
+        fill(10000 + i);
+        assert_int_equal(rig_read(rig, "cold", i * MIB, back, MIB), 0);
+        assert_memory_equal(back, data, MIB);
+    }
+    rig_check(rig);
+    destroy(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rewriting_one_place_wears_all_segments_evenly),
+        cmocka_unit_test(data_that_rests_does_not_keep_its_flash_from_wearing),
         cmocka_unit_test(free_segments_are_erased_ahead_and_writes_find_them_so),
         cmocka_unit_test(a_segment_that_cannot_be_erased_is_retired_and_the_pool_goes_on_without),
+        cmocka_unit_test(an_anchor_that_a_cut_has_torn_is_not_written_over),
+        cmocka_unit_test(a_pool_ends_when_its_erases_have_ended),
+        cmocka_unit_test(an_opening_finds_segments_that_can_be_erased),
         cmocka_unit_test(programs_that_fail_are_nothing_that_a_host_sees),
         cmocka_unit_test(a_pool_wears_out_segment_by_segment_and_loses_nothing),
         cmocka_unit_test(a_pool_on_zones_that_do_not_fit_its_segments_is_refused),

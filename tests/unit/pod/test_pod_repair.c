@@ -410,6 +410,47 @@ static void what_collection_can_not_move_is_repaired(void **state)
     group_check(&w->g);
 }
 
+/* Nobody reads them: a scrub has them repaired, and the next one finds nothing any more. */
+static void what_a_scrub_finds_is_repaired(void **state)
+{
+    struct world *w = *state;
+    static uint8_t data[RECORD];
+    struct pod *pod = w->b->rig.pod;
+    struct pod_scrub_info info;
+    const uint32_t segment = place_segment(pod, place_of(w->b, group_of(w, 3)));
+    uint64_t groups[3];
+    for (unsigned i = 0; i < 3; i++)
+        groups[i] = group_of(w, 3 + 5 * i);
+    assert_int_equal(rig_create_volume(&w->b->rig, "more", 32 * MIB), 0);
+    for (uint64_t i = 0; segments_open(pod->segments, segment); i++) {
+        noise(data, 2000 + i);
+        assert_int_equal(rig_write(&w->b->rig, "more", i * RECORD, data, RECORD), 0);
+    }
+    settle_checkpoint(w, w->b);
+    for (unsigned i = 0; i < 3; i++)
+        damage(w->b, groups[i]);
+    for (uint64_t pass = 1; pass <= 2; pass++) {
+        pod_scrub(pod);
+        unsigned answered = w->wanted_count;
+        for (int i = 0; pod->scrub.passes < pass || pod->repairing; i++) {
+            w->b->rig.now_ns += 1000000;
+            (void)rig_step(&w->b->rig);
+            while (answered < w->wanted_count) {
+                const uint64_t group = w->wanted[answered++];
+                assert_int_equal(fetch_record_of_a(w, group), 0);
+                assert_int_equal(pod_record_repair(pod, group, w->buf, w->read.bytes, 0), 0);
+            }
+            assert_true(i < 100000);
+        }
+        steps(w->b, 200);
+        assert_int_equal(w->wanted_count, 3);
+        pod_scrub_look(pod, &info);
+        assert_int_equal(info.damaged, pass == 1 ? 3 : 0);
+    }
+    group_settle(&w->g);
+    group_check(&w->g);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -425,6 +466,7 @@ int main(void)
         TEST(what_was_repaired_is_written_anew),
         TEST(one_that_dies_meanwhile_is_not_written),
         TEST(what_collection_can_not_move_is_repaired),
+        TEST(what_a_scrub_finds_is_repaired),
     };
     return cmocka_run_group_tests_name("pod_repair", tests, NULL, NULL);
 }
