@@ -35,10 +35,14 @@ enum setting_replication {
       "Flash devices separated by spaces: file:PATH,size=N, nvme:/dev/nvme0n1, /dev/sdb or sim:PATH,size=N (simulated NAND flash, for tests); blank ones are formatted") \
     X(RPC_LISTEN, rpc_listen, URL, 0, "tcp://127.0.0.1:9500", 0, 0, NULL,                                            \
       "Where RPC is served: tcp://host:port or ipc://PATH")                                                          \
-    X(API_LISTEN, api_listen, HOST, 0, "127.0.0.1", 0, 0, NULL,                                                      \
-      "Address of REST API, web console and metrics")                                                                \
+    X(API_LISTEN, api_listen, HOST, SETTING_MAY_BE_EMPTY, "127.0.0.1", 0, 0, NULL,                                   \
+      "Address of the REST API and metrics; empty: off")                                                             \
     X(API_PORT, api_port, UINT, 0, "8000", 1, 65535, NULL,                                                           \
-      "Port of REST API, web console and metrics")                                                                   \
+      "Port of the REST API and metrics")                                                                            \
+    X(API_TLS_CERT_FILE, api_tls_cert_file, PATH, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                              \
+      "Certificate of the REST API, and those that lead to its root, in PEM; empty: no TLS")                         \
+    X(API_TLS_KEY_FILE, api_tls_key_file, PATH, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                \
+      "Key of that certificate, in PEM, which others may not read")                                                  \
     X(NBD_LISTEN, nbd_listen, LISTEN, SETTING_MAY_BE_EMPTY, "127.0.0.1:10809", 0, 0, NULL,                           \
       "Where NBD is served: host:port or unix:PATH; empty: off")                                                     \
     X(NVME_LISTEN, nvme_listen, ADDRESS, SETTING_MAY_BE_EMPTY, "127.0.0.1:4420", 0, 0, NULL,                         \
@@ -86,7 +90,7 @@ enum setting_replication {
     X(CONFIG, config, PATH, SETTING_NOT_IN_FILE | SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                              \
       "File with settings, PSTORAGE_NAME=value a line")                                                              \
     X(REBUILD_CATALOG, rebuild_catalog, BOOL, SETTING_FLAG_ONLY, "false", 0, 0, NULL,                                \
-      "Set the catalog aside, make a new one from the flash devices, and end; the event history starts anew")
+      "Set the catalog aside, make a new one from the flash devices, and end; event history and API tokens start anew")
 
 #define MEDIATOR_SETTINGS(X)                                                                                         \
     X(DEBUG, debug, BOOL, 0, "false", 0, 0, NULL,                                                                    \

@@ -3,12 +3,12 @@
 #include <stdio.h>
 
 struct row {
-    int status, rpc, err, exit_code;
+    int status, rpc, err, exit_code, http;
     const char *name, *text;
 };
 
 static const struct row rows[] = {
-#define X(name, value, rpc, err, exit_code, text) {-(value), rpc, err, exit_code, #name, text},
+#define X(name, value, rpc, err, exit_code, http, text) {-(value), rpc, err, exit_code, http, #name, text},
     PS_STATUS_MAP(X)
 #undef X
 };
@@ -41,6 +41,11 @@ int ps_status_errno(int status)
 int ps_status_exit_code(int status)
 {
     return row_of(status)->exit_code;
+}
+
+int ps_status_http(int status)
+{
+    return row_of(status)->http;
 }
 
 int ps_status_to_rpc(int status)

@@ -43,7 +43,10 @@ struct node {
     struct rpc_server *rpc;
     struct services *services;
     struct pods_service *pods;
+    struct tokens *tokens; /* of the REST API */
+    struct tokens_service *tokens_service;
     struct nbd_server *nbd;
+    struct rest_server *rest;
 };
 
 struct step {
@@ -103,5 +106,9 @@ int start_rpc(struct node *node, struct ps_error *err);
 void stop_rpc(struct node *node);
 int start_nbd(struct node *node, struct ps_error *err);
 void stop_nbd(struct node *node);
+
+/* start_rest.c: the REST API. */
+int start_rest(struct node *node, struct ps_error *err);
+void stop_rest(struct node *node);
 
 #endif

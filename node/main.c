@@ -51,10 +51,7 @@ static int check_settings(struct node *node, struct ps_error *err)
     static const struct {
         enum pstoraged_setting setting;
         const char *what;
-    } idle[] = {{PSTORAGED_API_LISTEN, "REST API and console"},
-                {PSTORAGED_API_PORT, "REST API and console"},
-                {PSTORAGED_NVME_LISTEN, "NVMe/TCP"},
-                {PSTORAGED_NVME_ADVERTISE, "NVMe/TCP"}};
+    } idle[] = {{PSTORAGED_NVME_LISTEN, "NVMe/TCP"}, {PSTORAGED_NVME_ADVERTISE, "NVMe/TCP"}};
     (void)err;
     for (size_t i = 0; i < sizeof idle / sizeof idle[0]; i++) {
         char what[160];
@@ -131,12 +128,13 @@ static const struct step steps[] = {
     {"hosts' images", start_images, stop_images},
     {"RPC", start_rpc, stop_rpc},
     {"NBD", start_nbd, stop_nbd},
+    {"REST", start_rest, stop_rest},
     {"heartbeats", start_heartbeat, stop_heartbeat},
 };
 
 enum {
     STEPS = sizeof steps / sizeof steps[0],
-    SERVING_STEPS = 3 /* the last ones */
+    SERVING_STEPS = 4 /* the last ones */
 };
 
 static void stop_steps(struct node *node, unsigned started)
@@ -154,7 +152,9 @@ static void serve(struct node *node)
     catalog_service_node_event(node->catalog_service, "node.started", "node started, version " PS_VERSION);
     log_info("main", "ready", LOG_S("node", node->as.node_name), LOG_S("version", PS_VERSION),
              LOG_S("data_dir", node->as.data_dir), LOG_S("rpc", node->as.rpc_listen),
-             LOG_S("nbd", node->as.nbd_listen[0] ? node->as.nbd_listen : "off"), LOG_U("start_ms", ms));
+             LOG_S("nbd", node->as.nbd_listen[0] ? node->as.nbd_listen : "off"),
+             LOG_S("api", node->as.api_listen[0] ? node->as.api_listen : "off"),
+             LOG_U("api_port", node->as.api_port), LOG_U("start_ms", ms));
     notify_socket_send(node->notify_socket, "READY=1");
     while (!node->stopping)
         (void)uv_run(&node->loop, UV_RUN_ONCE);

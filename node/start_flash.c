@@ -44,7 +44,11 @@ int start_catalog(struct node *node, struct ps_error *err)
         rc = catalog_open(node->catalog_path, &node->catalog, err);
     if (rc)
         return rc;
-    rc = record_settings(node);
+    rc = tokens_create(&node->tokens);
+    if (rc == 0)
+        rc = catalog_load_tokens(node->catalog, node->tokens);
+    if (rc == 0)
+        rc = record_settings(node);
     if (rc) {
         stop_catalog(node);
         return ps_error_set(err, rc, "catalog %.100s can't be written: %s", node->catalog_path,
@@ -59,6 +63,9 @@ void stop_catalog(struct node *node)
     if (node->catalog)
         catalog_close(node->catalog);
     node->catalog = NULL;
+    if (node->tokens)
+        tokens_destroy(node->tokens);
+    node->tokens = NULL;
 }
 
 int start_catalog_service(struct node *node, struct ps_error *err)

@@ -10,6 +10,7 @@
 #include "node/host/pods_service.h"
 #include "node/host/reactor_uv.h"
 #include "node/host/services.h"
+#include "node/host/tokens_service.h"
 
 /* ---- RPC */
 
@@ -112,6 +113,11 @@ void stop_images(struct node *node)
     node_wait(&end);
 }
 
+static int keep_token(void *user, struct token_change *change)
+{
+    return catalog_service_token(user, change);
+}
+
 static int register_services(struct node *node)
 {
     const struct services_config config = {
@@ -135,7 +141,11 @@ static int register_services(struct node *node)
         .rpc_address = node->as.rpc_listen,
         .cluster = node->cluster,
     };
+    const struct tokens_service_config tokens = {
+        .tokens = node->tokens, .keep = keep_token, .user = node->catalog_service};
     int rc = services_create(node->rpc, &config, &node->services);
+    if (rc == 0)
+        rc = tokens_service_create(node->rpc, &tokens, &node->tokens_service);
     if (rc == 0)
         rc = pods_service_create(node->rpc, &pods, &node->pods);
     if (rc == 0 && node->cluster)
@@ -185,6 +195,9 @@ void stop_rpc(struct node *node)
     if (node->pods)
         pods_service_destroy(node->pods);
     node->pods = NULL;
+    if (node->tokens_service)
+        tokens_service_destroy(node->tokens_service);
+    node->tokens_service = NULL;
     if (!node->services)
         return;
     /* Questions are answered in their order: after this one nothing is owed to the services. */

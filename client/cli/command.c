@@ -374,6 +374,40 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .example = "(umask 077; pstorage key create >cluster.key)",
     },
     {
+        .id = CLI_TOKEN_CREATE,
+        .noun = "token",
+        .verb = "create",
+        .summary = "Make a token for the REST API and print it",
+        .details =
+            "The token is drawn here and printed once; nodes keep its SHA-256 alone, all that are in the "
+            "cluster. Whoever has it may do what its role allows: read-only, operator (data, volumes and "
+            "snapshots too) or admin (pods and their members too).",
+        .example = "(umask 077; pstorage token create backup --role operator >backup.token)\n"
+                   "curl -H \"Authorization: Bearer $(cat backup.token)\" "
+                   "http://127.0.0.1:8000/api/v1/volumes",
+        .operands = {OPERAND("NAME", CLI_NEW, "What the token is called, to find it again")},
+        .options = {{.name = "role",
+                     .kind = CLI_TEXT,
+                     .metavar = "ROLE",
+                     .help = "read-only, operator or admin",
+                     .required = true}},
+    },
+    {
+        .id = CLI_TOKEN_LIST,
+        .noun = "token",
+        .verb = "list",
+        .summary = "List the tokens that the answering node knows",
+        .options = {OPT_NAMES},
+    },
+    {
+        .id = CLI_TOKEN_DELETE,
+        .noun = "token",
+        .verb = "delete",
+        .summary = "Delete a token on all nodes; from then on it opens nothing",
+        .example = "pstorage token delete backup",
+        .operands = {OPERAND("NAME", CLI_TEXT, "Name of the token")},
+    },
+    {
         .id = CLI_STATUS,
         .noun = "status",
         .summary = "Show health, space and what data reduction saves",
@@ -459,6 +493,7 @@ const struct cli_noun cli_nouns[] = {
     {"why", "What was decided about a pod, and why"},
     {"node", "The nodes of the cluster"},
     {"key", "The key that nodes and clients of a cluster share"},
+    {"token", "Tokens of the REST API"},
     {"status", "Health, space and what data reduction saves"},
     {"metrics", "All counters"},
     {"scrub", "Verifying what is stored"},

@@ -34,7 +34,10 @@
     X(POD_PROMOTE)                                                                                           \
     X(POD_SET)                                                                                               \
     X(POD_SNAPSHOT)                                                                                          \
-    X(WHY) X(NODE_LIST) X(NODE_SHOW) X(KEY_CREATE) X(STATUS) X(METRICS) X(SCRUB) X(EVENTS) X(COMPLETION) X(HELP)
+    X(WHY)                                                                                                   \
+    X(NODE_LIST)                                                                                             \
+    X(NODE_SHOW) X(KEY_CREATE) X(TOKEN_CREATE) X(TOKEN_LIST) X(TOKEN_DELETE) X(STATUS) X(METRICS) X(SCRUB)   \
+        X(EVENTS) X(COMPLETION) X(HELP)
 
 enum cli_command_id {
 #define X(name) CLI_##name,

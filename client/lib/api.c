@@ -6,7 +6,7 @@
 
 #include "client/lib/client.h"
 
-#define X(name, value, rpc, err, exit_code, text)                                                            \
+#define X(name, value, rpc, err, exit_code, http, text)                                                      \
     _Static_assert((int)PSTORAGE_##name == (int)PS_##name, "pstorage.h lists every status");
 PS_STATUS_MAP(X)
 #undef X
@@ -61,7 +61,8 @@ int pstorage_manage_submit(struct pstorage_client *client, struct pstorage_manag
     const struct request_kind *kind = kind_of_manage(m->op);
     if (!kind)
         return refuse(&m->request, PS_EINVAL, "no operation has number %d", (int)m->op);
-    int rc = check_name(&m->request, "name", m->name);
+    const bool by_id = m->op == PSTORAGE_IMAGE_GET && !m->name && m->expect_id;
+    int rc = by_id ? PS_OK : check_name(&m->request, "name", m->name);
     if (!rc && (m->op == PSTORAGE_VOLUME_RENAME || m->op == PSTORAGE_CLONE_CREATE))
         rc = check_name(&m->request, "new name", m->new_name);
     if (!rc && m->pod && strlen(m->pod) > PSTORAGE_NAME_MAX)

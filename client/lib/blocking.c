@@ -65,6 +65,11 @@ int pstorage_manage_run(struct pstorage_client *client, struct pstorage_manage *
     RUN(client, m, pstorage_manage_submit(client, m, on_done));
 }
 
+int pstorage_tokens_run(struct pstorage_client *client, struct pstorage_tokens *t)
+{
+    RUN(client, t, pstorage_tokens_submit(client, t, on_done));
+}
+
 int pstorage_list_run(struct pstorage_client *client, struct pstorage_list *l)
 {
     RUN(client, l, pstorage_list_submit(client, l, on_done));

@@ -59,6 +59,7 @@ static bool take_image(const Pstorage__V1__Image *m, struct pstorage_info *out)
     info.write_cache = m->write_cache;
     info.open_count = m->open_count;
     info.snapshot_count = m->snapshot_count;
+    info.tag = m->tag;
     if (m->space) {
         info.space = (struct pstorage_space){
             .logical_bytes = m->space->logical_bytes,
@@ -66,6 +67,16 @@ static bool take_image(const Pstorage__V1__Image *m, struct pstorage_info *out)
             .duplicate_bytes = m->space->duplicate_bytes,
             .unique_bytes = m->space->unique_bytes,
             .stored_bytes = m->space->stored_bytes,
+        };
+    }
+    if (m->activity) {
+        info.activity = (struct pstorage_activity){
+            .reads = m->activity->reads,
+            .read_bytes = m->activity->read_bytes,
+            .writes = m->activity->writes,
+            .written_bytes = m->activity->written_bytes,
+            .trims = m->activity->trims,
+            .flushes = m->activity->flushes,
         };
     }
     *out = info;
@@ -92,10 +103,21 @@ static char *text(const char *s)
     return (char *)(uintptr_t)(s ? s : "");
 }
 
+/* `room` lives as long as the message. */
+static Pstorage__V1__Expectation *expect(const struct call *call, Pstorage__V1__Expectation *room)
+{
+    const struct pstorage_manage *g = (const struct pstorage_manage *)(const void *)call->request;
+    pstorage__v1__expectation__init(room);
+    room->id = g->expect_id;
+    room->tag = g->expect_tag;
+    return g->expect_id || g->expect_tag ? room : NULL;
+}
+
 static int send_get(struct call *call)
 {
     Pstorage__V1__GetVolumeRequest m = PSTORAGE__V1__GET_VOLUME_REQUEST__INIT;
     m.name = text(manage_of(call)->name);
+    m.id = manage_of(call)->name ? 0 : manage_of(call)->expect_id;
     return call_send(call, &pstorage__v1__volumes__descriptor, "Get", &m.base);
 }
 
@@ -113,38 +135,46 @@ static int send_create(struct call *call)
 static int send_resize(struct call *call)
 {
     const struct pstorage_manage *g = manage_of(call);
+    Pstorage__V1__Expectation expected;
     Pstorage__V1__ResizeVolumeRequest m = PSTORAGE__V1__RESIZE_VOLUME_REQUEST__INIT;
     m.name = text(g->name);
     m.size_bytes = g->size_bytes;
     m.allow_shrink = g->allow_shrink;
+    m.expect = expect(call, &expected);
     return send_change(call, &pstorage__v1__volumes__descriptor, "Resize", &m.base);
 }
 
 static int send_rename(struct call *call)
 {
     const struct pstorage_manage *g = manage_of(call);
+    Pstorage__V1__Expectation expected;
     Pstorage__V1__RenameVolumeRequest m = PSTORAGE__V1__RENAME_VOLUME_REQUEST__INIT;
     m.name = text(g->name);
     m.new_name = text(g->new_name);
+    m.expect = expect(call, &expected);
     return send_change(call, &pstorage__v1__volumes__descriptor, "Rename", &m.base);
 }
 
 static int send_delete(struct call *call)
 {
     const struct pstorage_manage *g = manage_of(call);
+    Pstorage__V1__Expectation expected;
     Pstorage__V1__DeleteVolumeRequest m = PSTORAGE__V1__DELETE_VOLUME_REQUEST__INIT;
     m.name = text(g->name);
     m.with_snapshots = g->with_snapshots;
     m.force = g->force;
+    m.expect = expect(call, &expected);
     return send_change(call, &pstorage__v1__volumes__descriptor, "Delete", &m.base);
 }
 
 static int send_set(struct call *call)
 {
     const struct pstorage_manage *g = manage_of(call);
+    Pstorage__V1__Expectation expected;
     Pstorage__V1__SetVolumeRequest m = PSTORAGE__V1__SET_VOLUME_REQUEST__INIT;
     m.name = text(g->name);
     m.write_cache = g->write_cache ? PSTORAGE__V1__SWITCH__SWITCH_ON : PSTORAGE__V1__SWITCH__SWITCH_OFF;
+    m.expect = expect(call, &expected);
     return send_change(call, &pstorage__v1__volumes__descriptor, "Set", &m.base);
 }
 
@@ -157,25 +187,31 @@ static int send_snapshot_create(struct call *call)
 
 static int send_snapshot_delete(struct call *call)
 {
+    Pstorage__V1__Expectation expected;
     Pstorage__V1__DeleteSnapshotRequest m = PSTORAGE__V1__DELETE_SNAPSHOT_REQUEST__INIT;
     m.name = text(manage_of(call)->name);
     m.force = manage_of(call)->force;
+    m.expect = expect(call, &expected);
     return send_change(call, &pstorage__v1__snapshots__descriptor, "Delete", &m.base);
 }
 
 static int send_snapshot_restore(struct call *call)
 {
+    Pstorage__V1__Expectation expected;
     Pstorage__V1__RestoreSnapshotRequest m = PSTORAGE__V1__RESTORE_SNAPSHOT_REQUEST__INIT;
     m.name = text(manage_of(call)->name);
+    m.expect = expect(call, &expected);
     return send_change(call, &pstorage__v1__snapshots__descriptor, "Restore", &m.base);
 }
 
 static int send_clone(struct call *call)
 {
     const struct pstorage_manage *g = manage_of(call);
+    Pstorage__V1__Expectation expected;
     Pstorage__V1__CreateCloneRequest m = PSTORAGE__V1__CREATE_CLONE_REQUEST__INIT;
     m.snapshot = text(g->name);
     m.new_name = text(g->new_name);
+    m.expect = expect(call, &expected);
     return send_change(call, &pstorage__v1__clones__descriptor, "Create", &m.base);
 }
 

@@ -114,6 +114,7 @@ struct pstorage_image {
 struct pstorage_client {
     /* Fixed when it is created. */
     uint32_t timeout_ms, max_in_flight;
+    bool from_primary;
     char name[RPC_NAME_MAX + 1], cluster[RPC_NAME_MAX + 1];
     struct rpc_keys keys;
     pthread_t thread;

@@ -219,7 +219,10 @@ int call_send(struct call *call, const ProtobufCServiceDescriptor *service, cons
 {
     call->rpc.service = service;
     call->rpc.method = method;
+    static const struct rpc_metadata ask_primary = {"ask-primary", "1", 1};
     call->rpc.message = message;
+    call->rpc.metadata = &ask_primary;
+    call->rpc.nmetadata = call->client->from_primary;
     return rpc_client_call(call->client->rpc, &call->rpc, on_reply);
 }
 
@@ -584,6 +587,7 @@ int pstorage_client_create(const struct pstorage_options *options, struct pstora
         return rc;
     }
     c->timeout_ms = o->timeout_ms ? o->timeout_ms : 30000;
+    c->from_primary = o->from_primary;
     c->max_in_flight = o->max_in_flight ? o->max_in_flight : CLIENT_IN_FLIGHT_DEFAULT;
     (void)snprintf(c->name, sizeof c->name, "%s", o->name ? o->name : program_invocation_short_name);
     c->queue_deadline_ns = UINT64_MAX;

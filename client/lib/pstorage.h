@@ -73,6 +73,8 @@ enum pstorage_status_code {
     PSTORAGE_EREADONLY = -21,
     PSTORAGE_EDAMAGED = -22,
     PSTORAGE_ENOTPRIMARY = -23, /* no node that leads the pod was found; nothing was carried out */
+    PSTORAGE_ECHANGED =
+        -24, /* it is not, or not any more, what it was expected to be; nothing was carried out */
 };
 
 /* Where the detail of an error is written: a sentence for people. */
@@ -108,6 +110,9 @@ struct pstorage_options {
      * this machine are spoken with. Copied. */
     const char *cluster_key, *cluster_key_file;
     const char *cluster_name; /* refuse nodes of any other; NULL: $PSTORAGE_CLUSTER_NAME, or any */
+    /* Images are listed and described as the pod's primary knows them, not as the node that is asked has
+     * applied so far: what was answered before is seen. ENOTPRIMARY if there is none. */
+    bool from_primary;
 };
 
 /* Starts a client; `options` may be NULL. Connects at the first request, so
@@ -163,6 +168,11 @@ struct pstorage_space {
     uint64_t stored_bytes;    /* flash that the unique ones take, compressed */
 };
 
+/* Requests of hosts and their bytes, since the node that leads the pod began to. */
+struct pstorage_activity {
+    uint64_t reads, read_bytes, writes, written_bytes, trims, flushes;
+};
+
 struct pstorage_info {
     uint64_t id; /* never reused within a pod */
     enum pstorage_kind kind;
@@ -175,16 +185,18 @@ struct pstorage_info {
     bool write_cache;
     uint32_t open_count;
     uint32_t snapshot_count;
+    uint64_t tag; /* another one after each change of name, size, write cache or number of snapshots */
     struct pstorage_space space;
+    struct pstorage_activity activity;
 };
 
 enum pstorage_manage_op {
-    PSTORAGE_IMAGE_GET = 1,    /* name: a volume, or volume@snapshot */
-    PSTORAGE_VOLUME_CREATE,    /* name, size_bytes, pod, write_cache */
-    PSTORAGE_VOLUME_RESIZE,    /* name, size_bytes, allow_shrink */
-    PSTORAGE_VOLUME_RENAME,    /* name, new_name; snapshots go along */
-    PSTORAGE_VOLUME_DELETE,    /* name, with_snapshots, force */
-    PSTORAGE_VOLUME_SET,       /* name, write_cache */
+    PSTORAGE_IMAGE_GET = 1, /* name: a volume, or volume@snapshot; or NULL and expect_id: what has this id */
+    PSTORAGE_VOLUME_CREATE, /* name, size_bytes, pod, write_cache */
+    PSTORAGE_VOLUME_RESIZE, /* name, size_bytes, allow_shrink */
+    PSTORAGE_VOLUME_RENAME, /* name, new_name; snapshots go along */
+    PSTORAGE_VOLUME_DELETE, /* name, with_snapshots, force */
+    PSTORAGE_VOLUME_SET,    /* name, write_cache */
     PSTORAGE_SNAPSHOT_CREATE,  /* name: volume@snapshot */
     PSTORAGE_SNAPSHOT_DELETE,  /* name, force */
     PSTORAGE_SNAPSHOT_RESTORE, /* name: its volume becomes what it holds */
@@ -200,6 +212,9 @@ struct pstorage_manage {
     const char *pod; /* NULL: the node's default */
     uint64_t size_bytes;
     bool write_cache, allow_shrink, with_snapshots, force;
+    /* Changes of what there is, and clones: what `name` is taken for, by its pstorage_info. PSTORAGE_ECHANGED
+     * if it is something else by then. 0: anything will do. */
+    uint64_t expect_id, expect_tag;
     /* Recognises a repetition of the same change, also by another process
      * later. All zero: the library draws one. */
     uint8_t operation_id[16];
@@ -517,6 +532,43 @@ PSTORAGE_API int pstorage_nodes_submit(struct pstorage_client *client, struct ps
                                        pstorage_cb cb);
 /* Blocks. */
 PSTORAGE_API int pstorage_nodes_run(struct pstorage_client *client, struct pstorage_nodes *nodes);
+
+/* ---- tokens of the REST API */
+
+enum pstorage_token_role {
+    PSTORAGE_TOKEN_READ_ONLY = 1,
+    PSTORAGE_TOKEN_OPERATOR, /* also data, volumes and snapshots */
+    PSTORAGE_TOKEN_ADMIN,    /* also pods and their members */
+};
+
+struct pstorage_token {
+    char name[PSTORAGE_NAME_MAX + 1];
+    enum pstorage_token_role role;
+    uint64_t created_unix_ns;
+    uint8_t hash[32]; /* SHA-256 of the token, which itself no node ever keeps */
+};
+
+enum pstorage_token_op {
+    PSTORAGE_TOKENS_LIST = 1,
+    PSTORAGE_TOKEN_PUT,    /* token */
+    PSTORAGE_TOKEN_DELETE, /* token.name */
+};
+
+/* Of the node that is asked alone: every node keeps its own list. */
+struct pstorage_tokens {
+    struct pstorage_request request;
+    enum pstorage_token_op op;
+    struct pstorage_token token;
+    /* Results of LIST, in the order of names; free with pstorage_tokens_clear, also after an error. */
+    struct pstorage_token *items;
+    size_t count;
+};
+
+PSTORAGE_API int pstorage_tokens_submit(struct pstorage_client *client, struct pstorage_tokens *tokens,
+                                        pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_tokens_run(struct pstorage_client *client, struct pstorage_tokens *tokens);
+PSTORAGE_API void pstorage_tokens_clear(struct pstorage_tokens *tokens);
 
 /* ---- events */
 

@@ -36,7 +36,9 @@ static const char schema[] =
     " PRIMARY KEY(node, name)) WITHOUT ROWID;"
     "CREATE TABLE events(seq INTEGER PRIMARY KEY AUTOINCREMENT, time_unix_ns INTEGER NOT NULL, pod TEXT NOT "
     "NULL,"
-    " kind TEXT NOT NULL, image_id INTEGER NOT NULL, text TEXT NOT NULL);";
+    " kind TEXT NOT NULL, image_id INTEGER NOT NULL, text TEXT NOT NULL);"
+    "CREATE TABLE tokens(name TEXT PRIMARY KEY, role INTEGER NOT NULL, created_unix_ns INTEGER NOT NULL,"
+    " hash BLOB NOT NULL) WITHOUT ROWID;";
 
 enum statement {
     BEGIN,
@@ -57,6 +59,9 @@ enum statement {
     DEVICE_PUT,
     SETTINGS_CLEAR,
     SETTING_PUT,
+    TOKEN_PUT,
+    TOKEN_DROP,
+    TOKENS_ALL,
     STATEMENTS,
 };
 
@@ -87,6 +92,9 @@ static const char *const statement_sql[STATEMENTS] = {
     [DEVICE_PUT] = "INSERT OR REPLACE INTO devices(node, name, kind, size_bytes) VALUES(?1, ?2, ?3, ?4)",
     [SETTINGS_CLEAR] = "DELETE FROM settings WHERE node = ?1",
     [SETTING_PUT] = "INSERT OR REPLACE INTO settings(node, name, value, source) VALUES(?1, ?2, ?3, ?4)",
+    [TOKEN_PUT] = "INSERT OR REPLACE INTO tokens(name, role, created_unix_ns, hash) VALUES(?1, ?2, ?3, ?4)",
+    [TOKEN_DROP] = "DELETE FROM tokens WHERE name = ?1",
+    [TOKENS_ALL] = "SELECT name, role, created_unix_ns, hash FROM tokens ORDER BY name",
 };
 
 struct catalog {
@@ -483,4 +491,41 @@ int catalog_put_settings(struct catalog *c, const char *node, const char *(*rows
         rc = run(c, s);
     }
     return end(c, rc);
+}
+
+/* ---- tokens of the REST API */
+
+int catalog_put_token(struct catalog *c, const struct token *token)
+{
+    sqlite3_stmt *s = use(c, TOKEN_PUT);
+    sqlite_bind_text(s, 1, token->name);
+    sqlite_bind_u64(s, 2, token->role);
+    sqlite_bind_u64(s, 3, token->created_unix_ns);
+    (void)sqlite3_bind_blob(s, 4, token->hash, sizeof token->hash, SQLITE_TRANSIENT);
+    return run(c, s);
+}
+
+int catalog_drop_token(struct catalog *c, const char *name)
+{
+    sqlite3_stmt *s = use(c, TOKEN_DROP);
+    sqlite_bind_text(s, 1, name);
+    return run(c, s);
+}
+
+int catalog_load_tokens(struct catalog *c, struct tokens *out)
+{
+    sqlite3_stmt *s = use(c, TOKENS_ALL);
+    int rc, put = 0;
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW && put == 0) {
+        struct token token = {.role = (uint32_t)sqlite_column_u64(s, 1),
+                              .created_unix_ns = sqlite_column_u64(s, 2)};
+        column_text(s, 0, token.name, sizeof token.name);
+        const void *hash = sqlite3_column_blob(s, 3);
+        if (sqlite3_column_bytes(s, 3) != sizeof token.hash || token.role < 1 || token.role > TOKEN_ROLES)
+            continue; /* made by nobody here: opens nothing */
+        memcpy(token.hash, hash, sizeof token.hash);
+        put = tokens_put(out, &token, false);
+    }
+    (void)sqlite3_reset(s);
+    return put ? put : rc == SQLITE_DONE ? 0 : failed(c, rc);
 }

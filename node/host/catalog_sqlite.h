@@ -14,6 +14,7 @@
 
 #include "common/status.h"
 #include "node/host/event_source.h"
+#include "node/host/tokens_shared.h"
 
 enum {
     CATALOG_VERSION = 1,
@@ -66,5 +67,11 @@ int catalog_put_device(struct catalog *catalog, const char *node, const char *na
                        uint64_t size_bytes);
 /* Replaces what was known about the node's settings. Three texts each: name, value, source. */
 int catalog_put_settings(struct catalog *catalog, const char *node, const char *(*rows)[3], size_t count);
+
+/* ---- tokens of the REST API: names, roles, hashes */
+
+int catalog_put_token(struct catalog *catalog, const struct token *token);
+int catalog_drop_token(struct catalog *catalog, const char *name);
+int catalog_load_tokens(struct catalog *catalog, struct tokens *out);
 
 #endif

@@ -56,6 +56,11 @@ struct catalog_service {
     struct question questions[QUESTIONS_MAX];
     struct event_query *waiting, *waiting_last; /* linked through priv[0] */
     uint64_t events_lost;
+    struct token_question {
+        struct mailbox_msg msg;
+        struct token_change *change; /* NULL: none is under way */
+        int status;
+    } token;
     void (*stopped)(void *user);
     void *stopped_user;
     bool stopping;
@@ -173,6 +178,17 @@ static void ask_catalog(struct mailbox_msg *msg)
     q->status = catalog_list_events(q->service->catalog, q->query->after_cursor, q->query->events,
                                     q->query->max, &q->query->count, &q->query->last_cursor);
     answer(q->service, msg, question_done);
+}
+
+static void token_done(struct mailbox_msg *msg);
+
+static void write_token(struct mailbox_msg *msg)
+{
+    struct catalog_service *s = container_of(msg, struct catalog_service, token.msg);
+    const struct token_change *change = s->token.change;
+    s->token.status = change->gone ? catalog_drop_token(s->catalog, change->token.name)
+                                   : catalog_put_token(s->catalog, &change->token);
+    answer(s, msg, token_done);
 }
 
 /* ---- on the reactor's thread */
@@ -300,6 +316,30 @@ void catalog_service_image_changed(void *user, uint64_t log_seq, uint64_t image_
         free(n);
     }
     retry_later(s);
+}
+
+/* ---- tokens */
+
+static void token_done(struct mailbox_msg *msg)
+{
+    struct catalog_service *s = container_of(msg, struct catalog_service, token.msg);
+    struct token_change *change = s->token.change;
+    s->token.change = NULL;
+    change->done(change, s->token.status);
+}
+
+int catalog_service_token(struct catalog_service *s, struct token_change *change)
+{
+    if (s->stopping)
+        return PS_EUNAVAILABLE;
+    if (s->token.change)
+        return PS_ELIMIT;
+    s->token.change = change;
+    s->token.msg.run = write_token;
+    const int rc = loop_thread_post(s->management, &s->token.msg);
+    if (rc)
+        s->token.change = NULL;
+    return rc;
 }
 
 /* ---- comparison */

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "node/host/catalog_sqlite.h"
+#include "node/host/token_change.h"
 
 struct catalog_service;
 
@@ -35,6 +36,9 @@ void catalog_service_detach(struct catalog_service *service);
 /* The events, for who asks and who follows: answered from the management
  * thread, in the order of the questions. Valid until the service is stopped. */
 struct event_source *catalog_service_events(struct catalog_service *service);
+
+/* Keeps the change for good: token_change.h. */
+int catalog_service_token(struct catalog_service *service, struct token_change *change);
 
 /* Detached. What was told before is written, questions are answered, new ones are refused
  * (PS_EUNAVAILABLE); then the catalog is closed

@@ -6,6 +6,7 @@
 
 #include "common/rpc/message.h"
 #include "node/host/pods_service.h"
+#include "node/host/primary_link.h"
 #include "pstorage/v1/pods.pb-c.h"
 
 struct pods_service {
@@ -202,9 +203,19 @@ static void list(void *user, struct rpc_call *call, const ProtobufCMessage *mess
 
 static void get(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
+    const struct pods_service *s = user;
     const Pstorage__V1__GetPodMembersRequest *request = (const void *)message;
-    if (check_pod(user, call, request->pod))
-        reply_view(call, user);
+    struct replica_info info;
+    size_t length;
+    if (!check_pod(s, call, request->pod))
+        return;
+    if (s->config.cluster && rpc_call_metadata(call, PRIMARY_KEY_ASKED_FOR, &length)) {
+        cluster_look(s->config.cluster, &info);
+        if (info.role != REPLICA_LEADING &&
+            cluster_forward(s->config.cluster, call, &pstorage__v1__pods__descriptor, "Get", message))
+            return;
+    }
+    reply_view(call, s);
 }
 
 /* ---- why */

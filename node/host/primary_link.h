@@ -23,6 +23,8 @@ enum {
 
 /* Says who passed a call on (metadata); such a call goes no further. */
 #define PRIMARY_KEY_FORWARDED_BY "forwarded-by"
+/* The caller wants what the primary knows, not what is applied on the node that it asks (metadata). */
+#define PRIMARY_KEY_ASKED_FOR "ask-primary"
 
 struct primary_link;
 

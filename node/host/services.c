@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/host/primary_link.h"
 #include "node/host/services_impl.h"
 
 int services_create(struct rpc_server *server, const struct services_config *config, struct services **out)
@@ -58,4 +59,18 @@ bool is_forwarded(const struct services *s, struct rpc_call *call, const Protobu
     const struct primary_gate *gate = s->config.gate;
     return gate && gate->forward && !gate->is_open(gate->user) &&
            gate->forward(gate->user, call, service, method, message);
+}
+
+bool is_for_primary(const struct services *s, struct rpc_call *call,
+                    const ProtobufCServiceDescriptor *service, const char *method,
+                    const ProtobufCMessage *message)
+{
+    const struct primary_gate *gate = s->config.gate;
+    struct ps_error err = {0};
+    size_t length;
+    if (primary_gate_is_open(gate) || !rpc_call_metadata(call, PRIMARY_KEY_ASKED_FOR, &length))
+        return false;
+    if (!is_forwarded(s, call, service, method, message))
+        rpc_call_fail(call, gate->refusal(gate->user, &err), err.detail);
+    return true;
 }

@@ -93,6 +93,14 @@ static void done(struct pod_manage *req, int status)
     free(change);
 }
 
+void change_expect(struct change *change, const Pstorage__V1__Expectation *expect)
+{
+    if (!expect)
+        return;
+    change->req.expect_id = expect->id;
+    change->req.expect_tag = expect->tag;
+}
+
 void change_submit(struct change *change)
 {
     const int status = pod_manage(change->services->config.pod, &change->req, done);

@@ -15,8 +15,11 @@ static void create(void *user, struct rpc_call *call, const ProtobufCMessage *me
     if (is_forwarded(user, call, &pstorage__v1__clones__descriptor, "Create", message))
         return;
     struct change *change = change_new(user, call, POD_CLONE_CREATE, reply);
-    if (change && change_snapshot(change, request->snapshot) && change_new_volume(change, request->new_name))
-        change_submit(change);
+    if (!change || !change_snapshot(change, request->snapshot) ||
+        !change_new_volume(change, request->new_name))
+        return;
+    change_expect(change, request->expect);
+    change_submit(change);
 }
 
 static const struct rpc_method methods[] = {{.name = "Create", .handler = create}};

@@ -13,6 +13,14 @@ void image_row_fill(struct image_row *row, const struct services *s, const struc
     row->space.unique_bytes = info->space.unique;
     row->space.stored_bytes = info->space.stored;
 
+    pstorage__v1__image_activity__init(&row->activity);
+    row->activity.reads = info->activity.reads;
+    row->activity.read_bytes = info->activity.read_bytes;
+    row->activity.writes = info->activity.writes;
+    row->activity.written_bytes = info->activity.written_bytes;
+    row->activity.trims = info->activity.trims;
+    row->activity.flushes = info->activity.flushes;
+
     Pstorage__V1__Image *image = &row->image;
     pstorage__v1__image__init(image);
     image->id = info->id;
@@ -28,6 +36,8 @@ void image_row_fill(struct image_row *row, const struct services *s, const struc
     image->open_count = info->open_count;
     image->snapshot_count = info->snapshots;
     image->space = &row->space;
+    image->activity = &row->activity;
+    image->tag = pod_image_tag(info);
 }
 
 bool image_page_open(struct image_page *page, struct rpc_call *call, uint32_t page_size, const char *token)

@@ -36,6 +36,7 @@ void services_block_io_destroy(struct services *s);
 struct image_row {
     Pstorage__V1__Image image;
     Pstorage__V1__ImageSpace space;
+    Pstorage__V1__ImageActivity activity;
     struct pod_image_info info;
 };
 void image_row_fill(struct image_row *row, const struct services *s, const struct pod_image_info *info);
@@ -71,6 +72,8 @@ bool change_volume(struct change *change, const char *name);
 bool change_new_volume(struct change *change, const char *name);
 bool change_snapshot(struct change *change, const char *name);
 bool change_snapshot_of_all(struct change *change, const char *name); /* "snapshot", without a volume */
+/* What the call's sender takes the image for; NULL: it didn't say. */
+void change_expect(struct change *change, const Pstorage__V1__Expectation *expect);
 void change_submit(struct change *change);
 
 /* Ends the call with a status of the pod. One that came because this node is not, or no longer, the primary,
@@ -80,6 +83,11 @@ void fail_refused(const struct services *s, struct rpc_call *call, int status, c
 /* This node is not the primary, and the call for a change was sent on to it: nothing is left to do. */
 bool is_forwarded(const struct services *s, struct rpc_call *call, const ProtobufCServiceDescriptor *service,
                   const char *method, const ProtobufCMessage *message);
+
+/* The caller wants the primary's answer, and this node is not it: the call was sent on, or refused. */
+bool is_for_primary(const struct services *s, struct rpc_call *call,
+                    const ProtobufCServiceDescriptor *service, const char *method,
+                    const ProtobufCMessage *message);
 
 /* Ends the call if `pod` is neither "" nor the pod's name; false then. */
 bool check_pod(const struct services *s, struct rpc_call *call, const char *pod);

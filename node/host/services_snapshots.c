@@ -71,6 +71,8 @@ static void list(void *user, struct rpc_call *call, const ProtobufCMessage *mess
     const struct services *s = user;
     const Pstorage__V1__ListSnapshotsRequest *request = (const void *)message;
     struct image_page page;
+    if (is_for_primary(s, call, &pstorage__v1__snapshots__descriptor, "List", message))
+        return;
     char prefix[POD_FULL_NAME_MAX + 1], cursor[POD_FULL_NAME_MAX + 1];
     if (!prefix_of(s, call, request->volume, prefix) ||
         !image_page_open(&page, call, request->page_size, request->page_token))
@@ -101,6 +103,7 @@ static void delete_snapshot(void *user, struct rpc_call *call, const ProtobufCMe
     if (!change || !change_snapshot(change, request->name))
         return;
     change->req.force = request->force;
+    change_expect(change, request->expect);
     change_submit(change);
 }
 
@@ -110,8 +113,10 @@ static void restore(void *user, struct rpc_call *call, const ProtobufCMessage *m
     if (is_forwarded(user, call, &pstorage__v1__snapshots__descriptor, "Restore", message))
         return;
     struct change *change = change_new(user, call, POD_SNAPSHOT_RESTORE, reply);
-    if (change && change_snapshot(change, request->name))
-        change_submit(change);
+    if (!change || !change_snapshot(change, request->name))
+        return;
+    change_expect(change, request->expect);
+    change_submit(change);
 }
 
 static const struct rpc_method methods[] = {

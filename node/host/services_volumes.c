@@ -1,4 +1,5 @@
 /* Volumes: see proto/pstorage/v1/volumes.proto. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "node/host/services_impl.h"
@@ -40,6 +41,8 @@ static void list(void *user, struct rpc_call *call, const ProtobufCMessage *mess
     const struct services *s = user;
     const Pstorage__V1__ListVolumesRequest *request = (const void *)message;
     struct image_page page;
+    if (is_for_primary(s, call, &pstorage__v1__volumes__descriptor, "List", message))
+        return;
     if (!check_pod(s, call, request->pod) ||
         !image_page_open(&page, call, request->page_size, request->page_token))
         return;
@@ -67,9 +70,16 @@ static void get(void *user, struct rpc_call *call, const ProtobufCMessage *messa
     const struct services *s = user;
     const Pstorage__V1__GetVolumeRequest *request = (const void *)message;
     struct pod_image_info info;
-    if (pod_image_by_name(s->config.pod, request->name, &info) != PS_OK) {
+    if (is_for_primary(s, call, &pstorage__v1__volumes__descriptor, "Get", message))
+        return;
+    const bool named = request->name[0] != '\0' || request->id == 0;
+    if (named ? pod_image_by_name(s->config.pod, request->name, &info)
+              : pod_image_by_id(s->config.pod, request->id, &info)) {
         struct ps_error err;
-        (void)ps_error_set(&err, PS_ENOTFOUND, "no volume or snapshot is named '%s'", request->name);
+        if (named)
+            (void)ps_error_set(&err, PS_ENOTFOUND, "no volume or snapshot is named '%s'", request->name);
+        else
+            (void)ps_error_set(&err, PS_ENOTFOUND, "no volume or snapshot has id %" PRIu64, request->id);
         rpc_call_fail(call, err.status, err.detail);
         return;
     }
@@ -88,6 +98,7 @@ static void resize(void *user, struct rpc_call *call, const ProtobufCMessage *me
         return;
     change->req.size_bytes = request->size_bytes;
     change->req.allow_shrink = request->allow_shrink;
+    change_expect(change, request->expect);
     change_submit(change);
 }
 
@@ -99,6 +110,7 @@ static void rename_volume(void *user, struct rpc_call *call, const ProtobufCMess
     struct change *change = change_new(user, call, POD_VOLUME_RENAME, reply);
     if (!change || !change_volume(change, request->name) || !change_new_volume(change, request->new_name))
         return;
+    change_expect(change, request->expect);
     change_submit(change);
 }
 
@@ -112,6 +124,7 @@ static void delete_volume(void *user, struct rpc_call *call, const ProtobufCMess
         return;
     change->req.with_snapshots = request->with_snapshots;
     change->req.force = request->force;
+    change_expect(change, request->expect);
     change_submit(change);
 }
 
@@ -128,6 +141,7 @@ static void set(void *user, struct rpc_call *call, const ProtobufCMessage *messa
     if (!change || !change_volume(change, request->name))
         return;
     change->req.write_cache = request->write_cache == PSTORAGE__V1__SWITCH__SWITCH_ON;
+    change_expect(change, request->expect);
     change_submit(change);
 }
 

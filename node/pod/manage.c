@@ -73,6 +73,12 @@ void image_info(const struct pod *pod, const struct image *image, struct pod_ima
         .write_cache = image->write_cache,
         .open_count = image->opened,
         .snapshots = image->snapshots,
+        .activity = {.reads = image->reads,
+                     .read_bytes = image->read_bytes,
+                     .writes = image->writes,
+                     .written_bytes = image->written_bytes,
+                     .trims = image->trims,
+                     .flushes = image->flushes},
         .space =
             {
                 .logical = (uint64_t)s->n[SPACE_LOGICAL] * POD_BLOCK_BYTES,
@@ -560,7 +566,9 @@ void manage_turn(struct pod *pod)
             manage_finish(pod, req, before->status);
             continue;
         }
-        int rc = pod->prepared ? 0 : prepare(pod, req);
+        int rc = pod->prepared ? 0 : pod_check_expected(pod, req);
+        if (!pod->prepared && !rc)
+            rc = prepare(pod, req);
         if (rc == 1)
             return;
         pod->shrinking = false;

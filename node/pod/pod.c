@@ -406,22 +406,29 @@ int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
     io->status = 0;
     io->ticket = 0;
     pod->again = true;
+    struct image *image = pod_image_target(io->image);
     switch (io->op) {
     case POD_WRITE:
         pod->stats.writes++;
+        image->writes++;
+        image->written_bytes += io->length;
         write_accept(pod, io);
         break;
     case POD_TRIM:
     case POD_WRITE_ZERO:
         pod->stats.trims++;
+        image->trims++;
         write_accept(pod, io);
         break;
     case POD_FLUSH:
         pod->stats.flushes++;
+        image->flushes++;
         flush_accept(pod, io);
         break;
     case POD_READ:
         pod->stats.reads++;
+        image->reads++;
+        image->read_bytes += io->length;
         pod->host_read += io->length;
         read_or_park(pod, io);
         break;

@@ -55,6 +55,11 @@ struct pod_image_space {
     uint64_t stored;    /* flash bytes of the unique ones after compression */
 };
 
+/* Requests of hosts and their bytes, since this opening of the pod on this node. */
+struct pod_image_activity {
+    uint64_t reads, read_bytes, writes, written_bytes, trims, flushes;
+};
+
 struct pod_image_info {
     uint64_t id; /* never reused within the pod */
     enum pod_image_kind kind;
@@ -67,6 +72,7 @@ struct pod_image_info {
     uint32_t open_count;
     uint32_t snapshots; /* of a volume */
     struct pod_image_space space;
+    struct pod_image_activity activity;
 };
 
 /* Copies the information of the image with this full name or id: 0 or PS_ENOTFOUND. */
@@ -76,6 +82,10 @@ int pod_image_by_id(struct pod *pod, uint64_t id, struct pod_image_info *out);
 /* The image that follows `name` in the order of names ("" starts): 0, or
  * PS_ENOTFOUND after the last. Survives concurrent changes. */
 int pod_image_after(struct pod *pod, const char *name, struct pod_image_info *out);
+
+/* Names a state of an image, as changes make it: another one after each change of name, size, write cache or
+ * number of snapshots. Never 0. */
+uint64_t pod_image_tag(const struct pod_image_info *info);
 
 /* Opens by full name; snapshots open read-only. An open image can be renamed
  * and resized, not deleted (unless forced: its requests then fail with PS_ENOTFOUND).
@@ -168,6 +178,9 @@ struct pod_manage {
     bool write_cache, allow_shrink, with_snapshots, force;
     uint8_t operation_id[16]; /* all zero: none. A repeated id gives the first result again. */
     uint64_t now_unix_ns;     /* creation time to record */
+    /* What `name` is taken for: its id, and what pod_image_tag said. PS_ECHANGED if it is something else; 0:
+     * anything will do. */
+    uint64_t expect_id, expect_tag;
     /* Results. */
     struct ps_error error;       /* detail when status is not 0 */
     struct pod_image_info image; /* the image made or changed; its last state when deleted */
@@ -183,6 +196,10 @@ struct pod_manage {
  * existence, in use) end in the callback's status with a detail that names
  * what is wrong. Non-zero only for PS_EUNAVAILABLE. */
 int pod_manage(struct pod *pod, struct pod_manage *req, pod_manage_cb cb);
+
+/* Whether the image that the request names is what its sender takes it for: 0 (also if there is none), or
+ * PS_ECHANGED with a detail in the request. For whoever implements pod_manage. */
+int pod_check_expected(struct pod *pod, struct pod_manage *req);
 
 /* 0, or PS_EINVAL with a detail that says what a name may be. */
 int pod_check_volume_name(const char *name, struct ps_error *err);

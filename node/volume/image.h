@@ -50,6 +50,8 @@ struct image {
     uint64_t limit_bytes; /* host I/O ends here: the size, or less while it shrinks */
     uint64_t read_end;    /* of the last read: the next one there is sequential */
     uint64_t ahead_end;   /* read ahead up to here */
+    /* Requests of hosts since the pod was opened, and their bytes. */
+    uint64_t reads, read_bytes, writes, written_bytes, trims, flushes;
     uint32_t children, snapshots, opened;
     bool stuck;     /* a page that its release needs is damaged: until the next start */
     bool persisted; /* in some run */

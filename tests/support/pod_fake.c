@@ -819,7 +819,10 @@ static int clone_create(struct pod *pod, struct pod_manage *req, struct image **
 static int manage_now(struct pod *pod, struct pod_manage *req)
 {
     struct image *image = NULL;
-    int status = PS_EINVAL;
+    int status = pod_check_expected(pod, req);
+    if (status)
+        return status;
+    status = PS_EINVAL;
     switch (req->op) {
     case POD_VOLUME_CREATE:
         status = volume_create(pod, req, &image);

@@ -8,6 +8,8 @@ node_refuses "PSTORAGE_NBD_LISTEN|$NBD_PORT.*in use" "${other[@]}" "PSTORAGE_RPC
     PSTORAGE_API_PORT="$api"
 node_refuses "PSTORAGE_RPC_LISTEN|$RPC_PORT.*in use" "${other[@]}" PSTORAGE_NBD_LISTEN="127.0.0.1:$nbd" \
     PSTORAGE_API_PORT="$api"
+node_refuses "PSTORAGE_API_PORT|$API_PORT.*in use" "${other[@]}" "PSTORAGE_RPC_LISTEN=tcp://127.0.0.1:$rpc" \
+    PSTORAGE_NBD_LISTEN="127.0.0.1:$nbd"
 pstorage volume show vol >/dev/null
 nbdinfo --size "$NBD/vol"
 

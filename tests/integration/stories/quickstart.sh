@@ -1,8 +1,8 @@
 # ./deploy/quickstart does what the README promises, twice, and stops when asked.
 
 [ "$BUILD" = "$ROOT/build/release" ] || skip "tests another build than the quickstart's"
-read -r rpc nbd < <(free_ports 2)
-ports=(--dir "$TMP/quick" --nbd-port "$nbd" --rpc-port "$rpc")
+read -r rpc nbd api < <(free_ports 3)
+ports=(--dir "$TMP/quick" --nbd-port "$nbd" --rpc-port "$rpc" --api-port "$api")
 stop_quickstart() { "$ROOT/deploy/quickstart" --stop --dir "$TMP/quick" >/dev/null; }
 trap 'stop_quickstart || true; cleanup' EXIT
 
@@ -16,7 +16,7 @@ say "== again, over the running one"
 say "== a directory that is not its own stays untouched"
 mkdir other
 echo mine >other/file
-refused 1 'not empty' "$ROOT/deploy/quickstart" --dir "$TMP/other" --nbd-port "$nbd" --rpc-port "$rpc"
+refused 1 'not empty' "$ROOT/deploy/quickstart" --dir "$TMP/other" --nbd-port "$nbd" --rpc-port "$rpc" --api-port "$api"
 same "$(cat other/file)" mine
 
 say "== stopped"

@@ -404,6 +404,71 @@ static void every_change_is_sent_on_to_the_primary_and_every_look_is_answered_he
     assert_int_equal(a.status, PS_ENOTFOUND);
 }
 
+static void an_image_is_found_by_its_id(void **state)
+{
+    struct services_world *w = *state;
+    char name[] = "db";
+    const uint64_t id = create(w, name, GIB)->id;
+    Pstorage__V1__GetVolumeRequest get = PSTORAGE__V1__GET_VOLUME_REQUEST__INIT;
+    get.id = id;
+    answer_free(&a);
+    const Pstorage__V1__VolumeResponse *r = call(w, &a, VOLUMES, "Get", &get.base);
+    assert_string_equal(r->volume->name, "db");
+    get.id = id + 1;
+    answer_free(&a);
+    assert_null(call(w, &a, VOLUMES, "Get", &get.base));
+    assert_int_equal(a.status, PS_ENOTFOUND);
+    assert_non_null(strstr(a.detail, "has id"));
+}
+
+static void a_change_that_expects_something_else_is_not_carried_out(void **state)
+{
+    struct services_world *w = *state;
+    char name[] = "db";
+    const Pstorage__V1__Image *image = create(w, name, GIB);
+    const uint64_t id = image->id, tag = image->tag;
+    assert_true(tag != 0);
+    Pstorage__V1__Expectation expect = PSTORAGE__V1__EXPECTATION__INIT;
+    Pstorage__V1__ResizeVolumeRequest resize = PSTORAGE__V1__RESIZE_VOLUME_REQUEST__INIT;
+    resize.name = name;
+    resize.size_bytes = 2 * GIB;
+    resize.expect = &expect;
+    expect.id = id;
+    expect.tag = tag + 1;
+    answer_free(&a);
+    assert_null(call(w, &a, VOLUMES, "Resize", &resize.base));
+    assert_int_equal(a.status, PS_ECHANGED);
+    expect.tag = tag;
+    answer_free(&a);
+    assert_non_null(call(w, &a, VOLUMES, "Resize", &resize.base));
+    Pstorage__V1__DeleteVolumeRequest delete = PSTORAGE__V1__DELETE_VOLUME_REQUEST__INIT;
+    delete.name = name;
+    delete.expect = &expect;
+    answer_free(&a);
+    assert_null(call(w, &a, VOLUMES, "Delete", &delete.base));
+    assert_int_equal(a.status, PS_ECHANGED);
+}
+
+static void who_asks_for_the_primary_gets_its_answer(void **state)
+{
+    struct services_world *w = *state;
+    char name[] = "db";
+    (void)create(w, name, GIB);
+    const struct rpc_metadata ask = {"ask-primary", "1", 1};
+    Pstorage__V1__GetVolumeRequest get = PSTORAGE__V1__GET_VOLUME_REQUEST__INIT;
+    get.name = name;
+    answer_free(&a);
+    a.request.metadata = &ask;
+    a.request.nmetadata = 1;
+    assert_non_null(call(w, &a, VOLUMES, "Get", &get.base));
+    w->elsewhere = true;
+    answer_free(&a);
+    a.request.metadata = &ask;
+    a.request.nmetadata = 1;
+    assert_null(call(w, &a, VOLUMES, "Get", &get.base));
+    assert_string_equal(a.detail, "Volumes/Get");
+}
+
 static void a_snapshot_of_the_pod_is_made_of_each_volume_and_told_by_their_number(void **state)
 {
     struct services_world *w = *state;
@@ -447,6 +512,9 @@ int main(void)
         IN_WORLD(a_clone_knows_where_it_came_from),
         IN_WORLD(the_status_shows_node_pod_and_devices),
         IN_WORLD(the_status_of_a_pod_is_asked_by_name),
+        IN_WORLD(an_image_is_found_by_its_id),
+        IN_WORLD(a_change_that_expects_something_else_is_not_carried_out),
+        IN_WORLD(who_asks_for_the_primary_gets_its_answer),
         IN_WORLD(every_change_is_sent_on_to_the_primary_and_every_look_is_answered_here),
     };
     return cmocka_run_group_tests_name("services: images", tests, NULL, NULL);

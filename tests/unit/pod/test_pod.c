@@ -232,6 +232,50 @@ static void a_large_trim_does_not_hold_up_others(void **state)
     rig_check(rig);
 }
 
+static int change(struct rig *rig, enum pod_manage_op op, uint64_t size, uint64_t id, uint64_t tag)
+{
+    struct pod_manage req = {
+        .op = op, .name = "v", .size_bytes = size, .expect_id = id, .expect_tag = tag, .allow_shrink = true};
+    return rig_manage(rig, &req);
+}
+
+static uint64_t tag_of(struct rig *rig, const char *name)
+{
+    struct pod_image_info info;
+    assert_int_equal(pod_image_by_name(rig->pod, name, &info), 0);
+    return pod_image_tag(&info);
+}
+
+static void a_change_can_depend_on_what_its_sender_saw(void **state)
+{
+    struct rig *rig = *state;
+    struct pod_image_info seen;
+    assert_int_equal(rig_create_volume(rig, "v", 16 * MIB), 0);
+    assert_int_equal(pod_image_by_name(rig->pod, "v", &seen), 0);
+    const uint64_t tag = pod_image_tag(&seen);
+    assert_int_equal(change(rig, POD_VOLUME_RESIZE, 20 * MIB, seen.id, tag), 0);
+    assert_int_not_equal(tag_of(rig, "v"), tag);
+    assert_int_equal(change(rig, POD_VOLUME_RESIZE, 8 * MIB, 0, tag), PS_ECHANGED);
+    assert_int_equal(change(rig, POD_VOLUME_DELETE, 0, seen.id + 1, 0), PS_ECHANGED);
+    assert_int_equal(pod_image_by_name(rig->pod, "v", &seen), 0);
+    assert_int_equal(seen.size_bytes, 20 * MIB);
+
+    const uint64_t before = tag_of(rig, "v");
+    assert_int_equal(rig_named(rig, POD_SNAPSHOT_CREATE, "v@s", "", 0), 0);
+    assert_int_equal(change(rig, POD_VOLUME_DELETE, 0, 0, before), PS_ECHANGED);
+    /* What is written doesn't count. */
+    static const uint8_t data[4096] = {1};
+    const uint64_t now = tag_of(rig, "v");
+    assert_int_equal(rig_write(rig, "v", 0, data, sizeof data), 0);
+    assert_int_equal(tag_of(rig, "v"), now);
+    assert_int_equal(pod_image_by_name(rig->pod, "v", &seen), 0);
+    assert_int_equal(seen.activity.writes, 1);
+    assert_int_equal(seen.activity.written_bytes, sizeof data);
+    assert_int_equal(seen.activity.reads, 0);
+    assert_int_equal(rig_named(rig, POD_SNAPSHOT_DELETE, "v@s", "", 0), 0);
+    assert_int_equal(change(rig, POD_VOLUME_DELETE, 0, seen.id, tag_of(rig, "v")), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +288,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(trimming_a_whole_leaf_leaves_the_snapshot_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_trim_does_not_hold_up_others, setup, teardown),
         cmocka_unit_test_setup_teardown(an_orderly_restart_replays_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_change_can_depend_on_what_its_sender_saw, setup, teardown),
     };
     return cmocka_run_group_tests_name("pod", tests, NULL, NULL);
 }

@@ -128,7 +128,7 @@ static void codes_travel_beside_their_canonical_meaning(void **state)
 {
     (void)state;
     static const int codes[] = {
-#define X(name, value, rpc, err, exit_code, text) PS_##name,
+#define X(name, value, rpc, err, exit_code, http, text) PS_##name,
         PS_STATUS_MAP(X)
 #undef X
     };
