@@ -44,7 +44,7 @@ void rollup_sample(struct rollup_point *point, const uint64_t *values, size_t co
 
 uint64_t rollup_growth(uint64_t before, uint64_t now, bool restarts, bool same_run)
 {
-    if (restarts && !same_run)
+    if (restarts && (!same_run || now < before))
         return now;
     return now >= before ? now - before : 0;
 }

@@ -44,9 +44,9 @@ int64_t rollup_bucket(enum rollup_tier tier, int64_t time_s);
 void rollup_sample(struct rollup_point *point, const uint64_t *values, size_t count);
 void rollup_add(struct rollup_point *point, const struct rollup_point *other);
 
-/* Growth of a counter between two samples. `restarts`: it starts at 0 with its process, and `same_run` says
- * whether that is still the same. A counter that is meant to survive and yet is less than it was tells
- * nothing: 0. */
+/* Growth of a counter between two samples. `restarts`: it starts at 0 with its process, whose run is the same
+ * or not, or when its owner was opened anew (it is less then). A counter that is meant to survive and yet is
+ * less than it was tells nothing: 0. */
 uint64_t rollup_growth(uint64_t before, uint64_t now, bool restarts, bool same_run);
 
 /* Metrics that are all 0 take no room. `out` has ROLLUP_BYTES_MAX; returns the bytes used. */

@@ -67,6 +67,7 @@ static void counters_grow_over_restarts(void **state)
     assert_int_equal(rollup_growth(100, 130, true, true), 30);
     assert_int_equal(rollup_growth(100, 30, true, false), 30);
     assert_int_equal(rollup_growth(100, 130, true, false), 130);
+    assert_int_equal(rollup_growth(100, 20, true, true), 20);
     assert_int_equal(rollup_growth(100, 130, false, false), 30);
     assert_int_equal(rollup_growth(100, 30, false, false), 0);
 }
