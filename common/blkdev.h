@@ -11,8 +11,14 @@
  * reordered by a power cut. A failed FLUSH or FUA write means a failed device:
  * the caller must not retry it (what the kernel dropped would look durable).
  *
+ * Zoned: the device is cut into zones of erase_bytes. In a zone writes are submitted in ascending order
+ * without gaps, from its start on (one that goes on in the next zone begins that); before its start is
+ * written again all of it is erased. What was not written since is undefined. After a power cut, or an erase
+ * or a write that failed, a zone takes no write before it is erased again. An erase that fails retires the
+ * zone for good: it reads as zeroes, and takes no write.
+ *
  * Implementations: blkdev_uring (files, block devices), blkdev_mem (tests,
- * simulation); blkdev_fault wraps any of them. */
+ * simulation), nand_drive (simulated flash, zoned); blkdev_fault wraps any of them. */
 #ifndef PS_COMMON_BLKDEV_H
 #define PS_COMMON_BLKDEV_H
 
@@ -43,13 +49,19 @@ struct blkdev_geometry {
     uint32_t write_unit;   /* the same for writes; the unit that is never torn */
     uint32_t erase_bytes;  /* erase-block size; 0 if the device has no preference */
     uint32_t max_io_bytes; /* largest length of one request; at least 1 MiB */
-    bool zoned;
+    bool zoned;            /* erase_bytes is then a zone, and erases are whole zones */
 };
 
 struct blkdev_health {
     uint64_t read_ops, read_bytes, write_ops, write_bytes, flush_ops, erase_ops;
     uint64_t errors; /* requests that completed with an error */
     bool failed;     /* a flush or FUA write failed: no further writes are taken */
+};
+
+/* Of one erase block or zone. */
+struct blkdev_wear {
+    uint32_t pe_cycles; /* of its most worn part */
+    bool retired;       /* never to be used again */
 };
 
 struct blkdev;
@@ -74,6 +86,8 @@ struct blkdev_ops {
     int (*submit)(struct blkdev *dev, struct blkdev_req *req);
     void (*health)(const struct blkdev *dev, struct blkdev_health *out);
     void (*destroy)(struct blkdev *dev); /* nothing may be in flight */
+    /* NULL: the device does not tell. `offset` is the start of an erase block. */
+    void (*wear)(const struct blkdev *dev, uint64_t offset, struct blkdev_wear *out);
 };
 
 struct blkdev {
@@ -93,6 +107,7 @@ static inline int blkdev_submit(struct blkdev *dev, struct blkdev_req *req, blkd
         assert(req->length > 0 && req->offset % unit == 0 && req->length % unit == 0);
         assert(req->offset + req->length <= g->size_bytes);
         assert(req->op == BLKDEV_ERASE || req->length <= g->max_io_bytes);
+        assert(req->op != BLKDEV_ERASE || !g->zoned || (req->offset | req->length) % g->erase_bytes == 0);
         assert(req->op == BLKDEV_ERASE || ((uintptr_t)req->buf % BLKDEV_ALIGN) == 0);
     }
     req->cb = cb;
@@ -103,6 +118,14 @@ static inline int blkdev_submit(struct blkdev *dev, struct blkdev_req *req, blkd
 static inline void blkdev_health(const struct blkdev *dev, struct blkdev_health *out)
 {
     dev->ops->health(dev, out);
+}
+
+/* Wear of the erase block that begins at `offset`; false: the device does not tell. */
+static inline bool blkdev_wear(const struct blkdev *dev, uint64_t offset, struct blkdev_wear *out)
+{
+    if (dev->ops->wear)
+        dev->ops->wear(dev, offset, out);
+    return dev->ops->wear != NULL;
 }
 
 static inline void blkdev_destroy(struct blkdev *dev)

@@ -238,7 +238,14 @@ static void fault_destroy(struct blkdev *dev)
     free(f);
 }
 
-static const struct blkdev_ops fault_ops = {fault_submit, fault_health, fault_destroy};
+static void fault_wear(const struct blkdev *dev, uint64_t offset, struct blkdev_wear *out)
+{
+    *out = (struct blkdev_wear){0};
+    (void)blkdev_wear(fault_of(dev)->below, offset, out);
+}
+
+static const struct blkdev_ops fault_ops = {
+    .submit = fault_submit, .health = fault_health, .destroy = fault_destroy, .wear = fault_wear};
 
 struct blkdev *blkdev_fault_create(struct blkdev *inner)
 {

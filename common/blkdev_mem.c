@@ -232,7 +232,7 @@ static void mem_destroy(struct blkdev *dev)
     free(m);
 }
 
-static const struct blkdev_ops mem_ops = {mem_submit, mem_health, mem_destroy};
+static const struct blkdev_ops mem_ops = {.submit = mem_submit, .health = mem_health, .destroy = mem_destroy};
 
 struct blkdev *blkdev_mem_create(const struct blkdev_mem_options *o)
 {

@@ -269,7 +269,8 @@ static void file_destroy(struct blkdev *dev)
         d->engine->close(d->engine, device_closed);
 }
 
-static const struct blkdev_ops file_ops = {file_submit, file_health, file_destroy};
+static const struct blkdev_ops file_ops = {
+    .submit = file_submit, .health = file_health, .destroy = file_destroy};
 
 static int create_engine(uv_loop_t *loop, int fd, bool threads, struct io_engine **out)
 {

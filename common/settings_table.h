@@ -32,7 +32,7 @@ enum setting_replication {
     X(NODE_NAME, node_name, NAME, SETTING_EXPAND, "${HOST_NAME}", 0, 0, NULL,                                        \
       "Name of this node; the host name by default")                                                                 \
     X(FLASH_DEVICES, flash_devices, DEVICES, SETTING_EXPAND, "file:${DATA_DIR}/flash0,size=16G", 0, 0, NULL,         \
-      "Flash devices separated by spaces: file:PATH,size=N, nvme:/dev/nvme0n1 or /dev/sdb; blank ones are formatted") \
+      "Flash devices separated by spaces: file:PATH,size=N, nvme:/dev/nvme0n1, /dev/sdb or sim:PATH,size=N (simulated NAND flash, for tests); blank ones are formatted") \
     X(RPC_LISTEN, rpc_listen, URL, 0, "tcp://127.0.0.1:9500", 0, 0, NULL,                                            \
       "Where RPC is served: tcp://host:port or ipc://PATH")                                                          \
     X(API_LISTEN, api_listen, HOST, 0, "127.0.0.1", 0, 0, NULL,                                                      \
@@ -75,6 +75,12 @@ enum setting_replication {
       "Percent of segments in use at which background garbage collection starts")                                    \
     X(WEAR_THRESHOLD, wear_threshold, UINT, 0, "1000", 1, 1000000, NULL,                                             \
       "Spread of P/E cycles at which cold data is moved")                                                            \
+    X(SCRUB_RATE, scrub_rate, SIZE, 0, "16M", 1ull << 20, 1ull << 40, NULL,                                           \
+      "Bytes a second that verifying what is stored may read while hosts are served")                                \
+    X(SCRUB_HOURS, scrub_hours, UINT, 0, "168", 0, 100000, NULL,                                                     \
+      "Hours from one verification of all that is stored to the next; 0: on demand alone")                           \
+    X(OVERPROVISION, overprovision, UINT, 0, "3", 3, 50, NULL,                                                       \
+      "Percent of the pool that hosts can't fill, for collection to work in; at least 8 segments are kept")         \
     X(MEMORY_BUDGET, memory_budget, SIZE, 0, "1G", 128ull << 20, 1ull << 50, NULL,                                    \
       "Memory of all caches, maps and the dedup index together")                                                     \
     X(ANALYTICS_INTERVAL, analytics_interval, UINT, 0, "60", 1, 3600, NULL,                                           \

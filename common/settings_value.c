@@ -198,7 +198,8 @@ const char *setting_value_hint(const struct setting *s, char *out, size_t room)
         [SETTING_ADDRESS] = "host:port or [IPv6]:port",
         [SETTING_URL] = "tcp://host:port or ipc://PATH",
         [SETTING_PEERS] = "name=tcp://host:port, separated by spaces",
-        [SETTING_DEVICES] = "file:PATH,size=16G, nvme:/dev/nvme0n1 or /dev/sdb, separated by spaces",
+        [SETTING_DEVICES] =
+            "file:PATH,size=16G, nvme:/dev/nvme0n1, /dev/sdb or sim:PATH,size=4G, separated by spaces",
     };
     char lo[SIZE_TEXT_MAX], hi[SIZE_TEXT_MAX];
     switch (s->type) {

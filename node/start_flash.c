@@ -6,6 +6,7 @@
 #include "common/blkdev_uring.h"
 #include "common/large_memory_mmap.h"
 #include "common/log.h"
+#include "common/nand/nand_file_uv.h"
 #include "node/daemon.h"
 #include "node/host/catalog_uv.h"
 #include "node/host/reactor_uv.h"
@@ -77,6 +78,31 @@ void stop_catalog_service(struct node *node)
 
 /* ---- flash */
 
+static void log_simulated(const struct blkdev *flash)
+{
+    struct nand_health health;
+    nand_drive_health(nand_file_drive(flash), &health);
+    log_warn("main", "simulated flash is for tests: it does not outlive a crash of the host",
+             LOG_S("device", flash->name), LOG_U("used_percent", health.used_percent),
+             LOG_U("spare_percent", health.spare_percent), LOG_U("retired_zones", health.retired_zones),
+             LOG_U("media_errors", health.media_errors));
+}
+
+static int open_device(struct node *node, const struct blkdev_spec *spec, struct ps_error *err)
+{
+    const bool simulated = spec->kind == BLKDEV_KIND_SIM;
+    const int rc = simulated ? nand_file_open(&node->loop, spec, &node->flash, err)
+                             : blkdev_uring_open(&node->loop, spec, NULL, &node->flash, err);
+    if (rc)
+        return rc;
+    log_info("main", "flash device open", LOG_S("device", node->flash->name),
+             LOG_U("size_bytes", node->flash->geometry.size_bytes),
+             LOG_S("engine", simulated ? "simulated" : blkdev_uring_engine(node->flash)));
+    if (simulated)
+        log_simulated(node->flash);
+    return 0;
+}
+
 int start_flash(struct node *node, struct ps_error *err)
 {
     struct blkdev_spec specs[2];
@@ -86,10 +112,10 @@ int start_flash(struct node *node, struct ps_error *err)
     if (blkdev_spec_list_parse(node->as.flash_devices, specs, 2, &count, &reason) || count != 1)
         return node_setting_error(node, PSTORAGED_FLASH_DEVICES, PS_EUNIMPLEMENTED, err,
                                   "this version uses one flash device");
-    int rc = blkdev_uring_open(&node->loop, &specs[0], NULL, &node->flash, &reason);
+    int rc = open_device(node, &specs[0], &reason);
     if (rc)
         return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err, reason.detail);
-    static const char *const kinds[] = {"file", "block", "nvme"};
+    static const char *const kinds[] = {"file", "block", "nvme", "sim"};
     rc = catalog_put_device(node->catalog, node->as.node_name, node->flash->name, kinds[specs[0].kind],
                             node->flash->geometry.size_bytes);
     if (rc) {
@@ -97,9 +123,6 @@ int start_flash(struct node *node, struct ps_error *err)
         return ps_error_set(err, rc, "catalog %.100s can't be written: %s", node->catalog_path,
                             ps_status_text(rc));
     }
-    log_info("main", "flash device open", LOG_S("device", node->flash->name),
-             LOG_U("size_bytes", node->flash->geometry.size_bytes),
-             LOG_S("engine", blkdev_uring_engine(node->flash)));
     return 0;
 }
 
@@ -160,8 +183,14 @@ int start_pod(struct node *node, struct ps_error *err)
     struct pod_config config = {
         .name = node_pod_name,
         .memory_budget = node->as.memory_budget,
+        .gc_threshold = (uint32_t)node->as.gc_threshold,
+        .scrub_rate = node->as.scrub_rate,
+        .scrub_interval_ns =
+            node->as.scrub_hours ? (uint64_t)node->as.scrub_hours * 3600 * 1000000000 : UINT64_MAX,
+        .wear_threshold = (uint32_t)node->as.wear_threshold,
         .dedupe = node->as.dedupe_enabled,
         .compression = node->as.compression_enabled,
+        .overprovision_percent = (uint32_t)node->as.overprovision,
         .sha256 = node->as.dedupe_fingerprint == SETTING_FINGERPRINT_SHA256,
         /* A member must answer its peers in time: no burst of first touches may hold it up. */
         .memory = node->as.cluster_enabled ? &large_memory_filled : &large_memory_mmap,

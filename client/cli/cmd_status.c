@@ -13,13 +13,17 @@
     X(free_bytes)                                                                                            \
     X(reserve_bytes)                                                                                         \
     X(logical_bytes)                                                                                         \
-    X(unique_blocks) X(stored_bytes) X(metadata_bytes) X(garbage_bytes) X(volumes) X(snapshots) X(releasing)
+    X(mapped_bytes)                                                                                          \
+    X(unique_blocks)                                                                                         \
+    X(stored_bytes) X(metadata_bytes) X(garbage_bytes) X(open_bytes) X(volumes) X(snapshots) X(releasing)
 #define POD_REDUCTION(X)                                                                                     \
     X(host_read_bytes)                                                                                       \
     X(host_written_bytes)                                                                                    \
     X(pattern_removed_bytes)                                                                                 \
     X(dedup_removed_bytes)                                                                                   \
-    X(compress_in_bytes) X(compress_out_bytes) X(flash_written_data_bytes) X(flash_written_metadata_bytes)
+    X(compress_in_bytes)                                                                                     \
+    X(compress_out_bytes)                                                                                    \
+    X(flash_written_data_bytes) X(flash_written_metadata_bytes) X(flash_written_moved_bytes)
 #define POD_ACTIVITY(X)                                                                                      \
     X(reads)                                                                                                 \
     X(writes)                                                                                                \
@@ -29,10 +33,10 @@
     X(cache_misses)                                                                                          \
     X(batches)                                                                                               \
     X(checkpoints)                                                                                           \
-    X(dedup_compares)                                                                                        \
-    X(dedup_index_entries)                                                                                   \
-    X(dedup_index_capacity)                                                                                  \
-    X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(repaired_reads) X(log_seq)
+    X(collected_segments)                                                                                    \
+    X(collect_moved_bytes) X(collect_read_bytes) X(collect_waits) X(dedup_compares) X(dedup_index_entries)   \
+        X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(repaired_reads)  \
+            X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
@@ -105,7 +109,8 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
                        p->releasing);
     const uint64_t used =
         p->capacity_bytes - (p->free_bytes < p->capacity_bytes ? p->free_bytes : p->capacity_bytes);
-    const uint64_t programmed = p->flash_written_data_bytes + p->flash_written_metadata_bytes;
+    const uint64_t programmed =
+        p->flash_written_data_bytes + p->flash_written_metadata_bytes + p->flash_written_moved_bytes;
 #define ROW(label, value, ...)   table_add(t, label), table_add(t, "%s", value), table_add(t, __VA_ARGS__)
 #define BYTES(label, bytes, ...) ROW(label, size_format_human(bytes, a), __VA_ARGS__)
     BYTES("Capacity", p->capacity_bytes, "%s", "");
@@ -126,6 +131,9 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
           show_ratio(p->compress_in_bytes, p->compress_out_bytes, text));
     BYTES("Programmed", programmed, "%s of what hosts wrote",
           show_percent(programmed, p->host_written_bytes, text));
+    BYTES("  log", p->flash_written_data_bytes, "%s", "");
+    BYTES("  metadata", p->flash_written_metadata_bytes, "%s", "");
+    BYTES("  moved", p->flash_written_moved_bytes, "%s", "by garbage collection");
     ROW("Cache", show_percent(p->cache_hits, p->cache_hits + p->cache_misses, text),
         "of reads since the start");
     BYTES("Memory", p->memory_bytes, "of %s", size_format_human(p->memory_budget_bytes, more));
@@ -231,4 +239,34 @@ int cmd_metrics(struct cli *cli)
     table_destroy(t);
     pstorage_report_clear(&r);
     return PSTORAGE_OK;
+}
+
+static void print_scrub(struct cli *cli, const struct pstorage_pod *p)
+{
+    char size[SIZE_TEXT_MAX], ago[SHOW_TEXT_MAX];
+    if (p->scrub_running)
+        (void)fprintf(cli->out,
+                      "%s: %" PRIu32 ".%" PRIu32 " %% gone through, %s read, %" PRIu64 " records damaged\n",
+                      p->name, p->scrub_permille / 10, p->scrub_permille % 10,
+                      size_format_human(p->scrub_read_bytes, size), p->scrub_damaged);
+    else if (p->scrub_passes)
+        (void)fprintf(cli->out, "%s: verified %s ago, %s read, %" PRIu64 " records damaged\n", p->name,
+                      show_duration(p->scrub_ended_ms_ago * 1000000, ago),
+                      size_format_human(p->scrub_read_bytes, size), p->scrub_damaged);
+    else
+        (void)fprintf(cli->out, "%s: not verified since the node started\n", p->name);
+}
+
+int cmd_scrub(struct cli *cli)
+{
+    struct pstorage_report r = {.scrub = !cli_flag(cli->in, "status")};
+    int rc = pstorage_report_run(cli->client, &r);
+    if (rc)
+        rc = cli_fail_request(cli, &r.request, rc);
+    else if (cli->in->json)
+        rc = print_json(cli, &r);
+    for (size_t i = 0; !rc && !cli->in->json && i < r.npods; i++)
+        print_scrub(cli, &r.pods[i]);
+    pstorage_report_clear(&r);
+    return rc;
 }

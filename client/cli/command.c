@@ -436,6 +436,18 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .operands = {OPERAND("VOLUME", CLI_VOLUME, "Volume")},
     },
     {
+        .id = CLI_SCRUB,
+        .noun = "scrub",
+        .summary = "Verify all that a node has stored",
+        .details =
+            "The node reads what lives in its flash, as fast as its devices do while no host is served, else "
+            "at PSTORAGE_SCRUB_RATE. What is damaged is repaired from another member, or told by events. "
+            "Goes "
+            "on in the background.",
+        .example = "pstorage --endpoint tcp://10.0.0.1:9500 scrub",
+        .options = {{.name = "status", .kind = CLI_FLAG, .help = "Tell how far it is; begin nothing"}},
+    },
+    {
         .id = CLI_EVENTS,
         .noun = "events",
         .summary = "Show what happened: starts, changes, failures",
@@ -501,6 +513,7 @@ const struct cli_noun cli_nouns[] = {
     {"status", "Health, space and what data reduction saves"},
     {"metrics", "All counters"},
     {"analytics", "Forecast of space, health of drives, temperature of volumes"},
+    {"scrub", "Verifying what is stored"},
     {"events", "What happened"},
     {"completion", "Shell completion"},
     {"help", "Explain a command"},

@@ -477,7 +477,8 @@ const struct request_kind *kind_of_io(enum pstorage_io_op op)
 static int send_report(struct call *call)
 {
     Pstorage__V1__GetNodeRequest m = PSTORAGE__V1__GET_NODE_REQUEST__INIT;
-    return call_send(call, &pstorage__v1__status__descriptor, "GetNode", &m.base);
+    const struct pstorage_report *r = (const struct pstorage_report *)(void *)call->request;
+    return call_send(call, &pstorage__v1__status__descriptor, r->scrub ? "Scrub" : "GetNode", &m.base);
 }
 
 static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
@@ -494,14 +495,15 @@ static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
         SAME(space, capacity_bytes), SAME(space, free_bytes), SAME(space, reserve_bytes),
             SAME(space, logical_bytes);
         SAME(space, unique_blocks), SAME(space, stored_bytes), SAME(space, metadata_bytes),
-            SAME(space, garbage_bytes);
+            SAME(space, garbage_bytes), SAME(space, open_bytes), SAME(space, mapped_bytes);
         SAME(space, volumes), SAME(space, snapshots), SAME(space, releasing);
     }
     if (m->reduction) {
         SAME(reduction, host_read_bytes), SAME(reduction, host_written_bytes);
         SAME(reduction, pattern_removed_bytes), SAME(reduction, dedup_removed_bytes);
         SAME(reduction, compress_in_bytes), SAME(reduction, compress_out_bytes);
-        SAME(reduction, flash_written_data_bytes), SAME(reduction, flash_written_metadata_bytes);
+        SAME(reduction, flash_written_data_bytes), SAME(reduction, flash_written_metadata_bytes),
+            SAME(reduction, flash_written_moved_bytes);
     }
     if (m->activity) {
         SAME(activity, reads), SAME(activity, writes), SAME(activity, flushes), SAME(activity, trims);
@@ -511,6 +513,11 @@ static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
         SAME(activity, dedup_index_capacity), SAME(activity, memory_bytes),
             SAME(activity, memory_budget_bytes);
         SAME(activity, log_seq), SAME(activity, repaired_reads);
+        SAME(activity, collected_segments), SAME(activity, collect_moved_bytes);
+        SAME(activity, collect_read_bytes), SAME(activity, collect_waits);
+        SAME(activity, scrub_permille), SAME(activity, scrub_passes), SAME(activity, scrub_read_bytes);
+        SAME(activity, scrub_damaged), SAME(activity, scrub_ended_ms_ago);
+        p->scrub_running = m->activity->scrub_running != 0;
         p->dedup_index_loading = m->activity->dedup_index_loading != 0;
     }
 #undef SAME

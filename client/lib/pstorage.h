@@ -368,17 +368,25 @@ struct pstorage_pod {
     uint64_t capacity_bytes, free_bytes, reserve_bytes; /* free includes the reserve */
     uint64_t logical_bytes;                             /* over all images, as each sees itself */
     uint64_t unique_blocks;                             /* a count */
-    uint64_t stored_bytes, metadata_bytes, garbage_bytes;
+    uint64_t mapped_bytes;                              /* of logical: not patterns */
+    /* capacity = free + stored + metadata + garbage + open (not written yet, in segments being filled) */
+    uint64_t stored_bytes, metadata_bytes, garbage_bytes, open_bytes;
     uint64_t volumes, snapshots, releasing; /* counts */
     /* Since the pod was made. */
     uint64_t host_read_bytes, host_written_bytes;
     uint64_t pattern_removed_bytes, dedup_removed_bytes; /* of host_written_bytes */
     uint64_t compress_in_bytes, compress_out_bytes;
-    uint64_t flash_written_data_bytes, flash_written_metadata_bytes;
+    uint64_t flash_written_data_bytes, flash_written_metadata_bytes, flash_written_moved_bytes;
     /* Since the node started, counts; the last seven are as of now. */
     uint64_t reads, writes, flushes, trims, cache_hits, cache_misses, batches, checkpoints, dedup_compares;
     uint64_t checksum_errors;
+    /* Verifying all that lives in flash: the pass under way, or the last one. */
+    bool scrub_running;
+    uint32_t scrub_permille;
+    uint64_t scrub_passes, scrub_read_bytes, scrub_damaged, scrub_ended_ms_ago;
     uint64_t repaired_reads; /* records that flash had lost, read from another member */
+    /* Garbage collection: segments, bytes, times that writes waited for it. */
+    uint64_t collected_segments, collect_moved_bytes, collect_read_bytes, collect_waits;
     uint64_t dedup_index_entries, dedup_index_capacity;
     bool dedup_index_loading;
     uint64_t memory_bytes, memory_budget_bytes;
@@ -394,6 +402,7 @@ struct pstorage_device {
 
 struct pstorage_report {
     struct pstorage_request request;
+    bool scrub; /* have the node begin to verify what lives in its flash, if it does not yet */
     /* Results; free with pstorage_report_clear, also after an error. */
     struct pstorage_node node;
     struct pstorage_pod *pods;

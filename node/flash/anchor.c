@@ -9,7 +9,7 @@
 enum {
     LABEL_MAGIC = 0x4c505350 /* "PSPL" */,
     ANCHOR_MAGIC = 0x41505350 /* "PSPA" */,
-    VERSION = 2
+    VERSION = 3
 };
 enum {
     CHECKSUM_AT = ANCHOR_BYTES - 8,

@@ -3,7 +3,9 @@
  *
  * Segments 0 and 1 hold the pool's labels; each pod has a pair of its own for
  * its anchors. Only the first ANCHOR_RING_BYTES of each are used: recovery reads
- * them whole. When one half is full the next goes to the start of the other. */
+ * them whole. When one half is full, and at each opening, the next goes to the start
+ * of the other: so on a zoned device a half is erased before its first place is written, and no place twice.
+ */
 #ifndef PS_NODE_FLASH_ANCHOR_H
 #define PS_NODE_FLASH_ANCHOR_H
 
@@ -17,7 +19,7 @@
 enum {
     ANCHOR_BYTES = 4096,
     ANCHOR_RING_BYTES = 512 * 1024,
-    ANCHOR_SLOTS = ANCHOR_RING_BYTES / ANCHOR_BYTES, /* in each half */
+    ANCHOR_SLOTS = ANCHOR_RING_BYTES / ANCHOR_BYTES, /* in each half; a power of two */
     LABEL_PODS_MAX = 16,
     LABEL_NAME_BYTES = 64,
     ANCHOR_RUNS_MAX = 64,
@@ -73,6 +75,11 @@ static inline unsigned anchor_half(uint64_t number)
 static inline uint32_t anchor_offset(uint64_t number)
 {
     return (uint32_t)(number % ANCHOR_SLOTS) * ANCHOR_BYTES;
+}
+/* The highest number that goes to the same half. */
+static inline uint64_t anchor_last_of_half(uint64_t number)
+{
+    return number | (ANCHOR_SLOTS - 1);
 }
 
 #endif

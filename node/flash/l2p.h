@@ -1,6 +1,7 @@
 /* L2P: a group's place in this node's flash and which of its blocks live, in
- * one 64-bit slot: place 52 bits, blocks - 1 three, live mask eight. 0: no such
- * group. Block id = group << 3 | slot. */
+ * one 64-bit slot: place 52 bits, blocks in the record - 1 three, live mask eight. 0: no such
+ * group. Block id = group << 3 | slot. Which slots the record has is said in it: those that live
+ * are among them. */
 #ifndef PS_NODE_FLASH_L2P_H
 #define PS_NODE_FLASH_L2P_H
 

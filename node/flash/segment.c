@@ -7,15 +7,30 @@ struct segment {
     uint64_t last_seq;
     uint64_t persisted; /* value in the last checkpoint */
     uint32_t live, pins;
+    uint32_t stamp; /* the clock when it was sealed, or taken */
     uint8_t state;
     bool taken;   /* given out, not written yet: free for checkpoints */
     bool open;    /* being appended to */
     bool freeing; /* free as soon as the checkpoint under way is durable */
     bool limbo;   /* free, but a read is still pinned */
+    bool erased;
+    uint32_t wear; /* P/E cycles */
+    bool held;
+    bool stuck;
+};
+
+/* A persistent value: state 4 bits, stamp 28, live 32. */
+enum {
+    STATE_SHIFT = 60,
+    STAMP_SHIFT = 32,
+    STAMP_MASK = (1 << 28) - 1,
 };
 
 struct segments {
     uint32_t count, bytes, free, cursor;
+    uint32_t erased;   /* of the free ones */
+    bool told;         /* something of wear or erase: else all are alike */
+    uint32_t clock;    /* segments taken, modulo 2^28 */
     uint64_t keep_log; /* batches from here on are kept */
     struct segment s[];
 };
@@ -45,21 +60,47 @@ static bool available(const struct segment *seg)
     return seg->state == SEGMENT_FREE && !seg->taken && !seg->limbo;
 }
 
-/* Round robin: dynamic wear levelling of the simplest kind, and sequential writes. */
-uint32_t segments_take(struct segments *s, enum segment_state state)
+static uint32_t take(struct segments *s, uint32_t i, enum segment_state state)
 {
+    if (i == SEGMENT_NONE)
+        return SEGMENT_NONE;
+    s->s[i].taken = s->s[i].open = true;
+    s->s[i].state = (uint8_t)state;
+    s->s[i].live = 0;
+    s->s[i].stuck = false;
+    s->s[i].stamp = s->clock = (s->clock + 1) & STAMP_MASK;
+    s->free--;
+    s->erased -= s->s[i].erased;
+    s->cursor = i + 1;
+    return i;
+}
+
+/* Of two free ones: an erased one can be written at once; else by wear. */
+static bool is_better(const struct segment *a, const struct segment *b, bool worn)
+{
+    if (a->erased != b->erased)
+        return a->erased;
+    return worn ? a->wear > b->wear : a->wear < b->wear;
+}
+
+/* The best one from the cursor on: equal ones take turns, and writes are sequential. */
+static uint32_t choose(const struct segments *s, bool worn)
+{
+    uint32_t best = SEGMENT_NONE;
     for (uint32_t n = 0; n < s->count && s->free; n++) {
         const uint32_t i = (s->cursor + n) % s->count;
-        if (!available(&s->s[i]))
-            continue;
-        s->s[i].taken = s->s[i].open = true;
-        s->s[i].state = (uint8_t)state;
-        s->s[i].live = 0;
-        s->free--;
-        s->cursor = i + 1;
-        return i;
+        if (available(&s->s[i]) && (best == SEGMENT_NONE || is_better(&s->s[i], &s->s[best], worn)))
+            best = i;
+        if (best != SEGMENT_NONE && !s->told)
+            break;
     }
-    return SEGMENT_NONE;
+    return best;
+}
+
+/* Dynamic wear levelling. */
+uint32_t segments_take(struct segments *s, enum segment_state state)
+{
+    return take(s, choose(s, false), state);
 }
 
 void segments_use(struct segments *s, uint32_t index)
@@ -71,6 +112,7 @@ void segments_use(struct segments *s, uint32_t index)
 void segments_seal(struct segments *s, uint32_t index, uint64_t last_seq)
 {
     s->s[index].open = false;
+    s->s[index].stamp = s->clock;
     s->s[index].last_seq = last_seq;
 }
 
@@ -81,6 +123,7 @@ void segments_untake(struct segments *s, uint32_t index)
     seg->taken = seg->open = false;
     seg->state = SEGMENT_FREE;
     s->free++;
+    s->erased += seg->erased;
 }
 
 void segments_add_live(struct segments *s, uint32_t index, int64_t bytes)
@@ -105,11 +148,30 @@ void segments_unpin(struct segments *s, uint32_t index)
     }
 }
 
+void segments_hold(struct segments *s, uint32_t index)
+{
+    assert(!s->s[index].held);
+    s->s[index].held = true;
+    segments_pin(s, index);
+}
+
+void segments_unhold(struct segments *s, uint32_t index)
+{
+    assert(s->s[index].held);
+    s->s[index].held = false;
+    segments_unpin(s, index);
+}
+
+static bool is_data(const struct segment *seg)
+{
+    return seg->state == SEGMENT_LOG || seg->state == SEGMENT_WARM || seg->state == SEGMENT_COLD;
+}
+
 /* Nothing lives in it and nothing of it is needed for recovery. */
 static bool lifeless(const struct segment *seg, uint64_t seq)
 {
-    return (seg->state == SEGMENT_LOG || seg->state == SEGMENT_META) && !seg->open && !seg->freeing &&
-           seg->live == 0 && seg->last_seq <= seq;
+    return (is_data(seg) || seg->state == SEGMENT_META) && !seg->open && !seg->freeing && seg->live == 0 &&
+           seg->last_seq <= seq;
 }
 
 static bool kept(const struct segments *s, const struct segment *seg)
@@ -158,9 +220,11 @@ void segments_log_cut(struct segments *s, uint64_t seq, uint32_t last)
 
 static uint64_t value_of(const struct segment *seg)
 {
-    if (seg->taken || seg->freeing || seg->state == SEGMENT_FREE)
+    if (seg->taken || seg->freeing || seg->state == SEGMENT_FREE || seg->state == SEGMENT_RETIRED)
         return 0;
-    return (uint64_t)seg->state << 60 | seg->live;
+    /* Metadata's age matters to nobody: what does not change need not be said again. */
+    const uint64_t stamp = seg->state == SEGMENT_META ? 0 : seg->stamp;
+    return (uint64_t)seg->state << STATE_SHIFT | stamp << STAMP_SHIFT | seg->live;
 }
 
 uint64_t segments_cut(struct segments *s, uint64_t seq, bool full, void (*put)(void *, uint32_t, uint64_t),
@@ -204,6 +268,63 @@ uint32_t segments_dead(const struct segments *s, uint64_t seq)
     return n;
 }
 
+static bool collectable(const struct segment *seg, uint64_t seq)
+{
+    return is_data(seg) && !seg->open && !seg->freeing && !seg->held && !seg->stuck && seg->live > 0 &&
+           seg->last_seq <= seq;
+}
+
+uint32_t segments_with_data(const struct segments *s, uint32_t from, uint64_t seq)
+{
+    for (uint32_t i = from; i < s->count; i++)
+        if (is_data(&s->s[i]) && !s->s[i].open && !s->s[i].freeing && s->s[i].live > 0 &&
+            s->s[i].last_seq <= seq)
+            return i;
+    return SEGMENT_NONE;
+}
+
+uint32_t segments_best(const struct segments *s, uint64_t seq,
+                       double (*score)(void *, uint32_t, uint32_t, uint32_t), void *user)
+{
+    uint32_t best = SEGMENT_NONE;
+    double highest = 0;
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct segment *seg = &s->s[i];
+        if (!collectable(seg, seq))
+            continue;
+        const double is = score(user, s->bytes, seg->live, (s->clock - seg->stamp) & STAMP_MASK);
+        if (is > highest) {
+            highest = is;
+            best = i;
+        }
+    }
+    return best;
+}
+
+uint32_t segments_room(const struct segments *s, uint64_t seq)
+{
+    uint32_t n = s->free;
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct segment *seg = &s->s[i];
+        n += !seg->held && (seg->limbo || seg->freeing || lifeless(seg, seq));
+    }
+    return n;
+}
+
+uint64_t segments_gain(const struct segments *s, uint64_t seq, uint32_t least)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < s->count; i++)
+        if (collectable(&s->s[i], seq) && s->bytes - s->s[i].live >= least)
+            bytes += s->bytes - s->s[i].live;
+    return bytes;
+}
+
+void segments_stuck(struct segments *s, uint32_t index)
+{
+    s->s[index].stuck = true;
+}
+
 void segments_restore(struct segments *s, uint32_t index, uint64_t value)
 {
     struct segment *seg = &s->s[index];
@@ -211,8 +332,12 @@ void segments_restore(struct segments *s, uint32_t index, uint64_t value)
     s->free += (seg->state != SEGMENT_FREE) && value == 0;
     s->free -= (seg->state == SEGMENT_FREE) && value != 0;
     seg->persisted = value;
-    seg->state = (uint8_t)(value >> 60);
+    seg->state = (uint8_t)(value >> STATE_SHIFT);
+    seg->stamp = (uint32_t)(value >> STAMP_SHIFT) & STAMP_MASK;
     seg->live = (uint32_t)value;
+    /* The clock goes on from the youngest; one of metadata may have been younger. */
+    if (((seg->stamp - s->clock) & STAMP_MASK) <= STAMP_MASK / 2)
+        s->clock = seg->stamp;
 }
 
 bool segments_adopt(struct segments *s, uint32_t index, enum segment_state state)
@@ -267,22 +392,119 @@ uint64_t segments_last_seq(const struct segments *s, uint32_t index)
     return s->s[index].last_seq;
 }
 
+/* ---- erase and wear */
+
+void segments_set_wear(struct segments *s, uint32_t index, uint32_t pe_cycles)
+{
+    s->s[index].wear = pe_cycles;
+    s->told = true;
+}
+
+uint32_t segments_wear(const struct segments *s, uint32_t index)
+{
+    return s->s[index].wear;
+}
+
+void segments_set_erased(struct segments *s, uint32_t index, bool erased)
+{
+    struct segment *seg = &s->s[index];
+    if (available(seg))
+        s->erased += (uint32_t)erased - seg->erased;
+    seg->erased = erased;
+    s->told = true;
+}
+
+bool segments_is_erased(const struct segments *s, uint32_t index)
+{
+    return s->s[index].erased;
+}
+
+uint32_t segments_to_erase(const struct segments *s, uint32_t ahead)
+{
+    uint32_t best = SEGMENT_NONE;
+    if (s->erased >= ahead || s->erased == s->free)
+        return SEGMENT_NONE;
+    for (uint32_t n = 0; n < s->count; n++) {
+        const uint32_t i = (s->cursor + n) % s->count;
+        const struct segment *seg = &s->s[i];
+        if (available(seg) && !seg->erased && (best == SEGMENT_NONE || seg->wear < s->s[best].wear))
+            best = i;
+    }
+    assert(best != SEGMENT_NONE);
+    return best;
+}
+
+void segments_retire(struct segments *s, uint32_t index)
+{
+    assert(available(&s->s[index]));
+    s->s[index].state = SEGMENT_RETIRED;
+    s->free--;
+    s->erased -= s->s[index].erased;
+}
+
+static bool wears(const struct segment *seg)
+{
+    return seg->state != SEGMENT_SYSTEM && seg->state != SEGMENT_RETIRED;
+}
+
+static void find_wear(const struct segments *s, uint32_t *lowest, uint32_t *highest)
+{
+    *lowest = UINT32_MAX;
+    *highest = 0;
+    for (uint32_t i = 0; i < s->count; i++) {
+        if (!wears(&s->s[i]))
+            continue;
+        *lowest = s->s[i].wear < *lowest ? s->s[i].wear : *lowest;
+        *highest = s->s[i].wear > *highest ? s->s[i].wear : *highest;
+    }
+    if (*lowest > *highest)
+        *lowest = 0;
+}
+
+uint32_t segments_wear_victim(const struct segments *s, uint64_t seq, uint32_t threshold)
+{
+    uint32_t lowest, highest, victim = SEGMENT_NONE;
+    find_wear(s, &lowest, &highest);
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct segment *seg = &s->s[i], *best = victim == SEGMENT_NONE ? NULL : &s->s[victim];
+        if (!collectable(seg, seq) || highest - seg->wear <= threshold)
+            continue;
+        if (!best || seg->wear < best->wear || (seg->wear == best->wear && seg->last_seq < best->last_seq))
+            victim = i;
+    }
+    return victim;
+}
+
+uint32_t segments_take_worn(struct segments *s, enum segment_state state)
+{
+    return take(s, choose(s, true), state);
+}
+
 void segments_stats(const struct segments *s, struct segments_stats *out)
 {
     *out = (struct segments_stats){.count = s->count, .free = s->free};
+    find_wear(s, &out->wear_lowest, &out->wear_highest);
     for (uint32_t i = 0; i < s->count; i++) {
         const struct segment *seg = &s->s[i];
+        out->taken += seg->taken;
+        out->limbo += seg->limbo;
         if (seg->taken)
             continue;
         out->system += seg->state == SEGMENT_SYSTEM;
+        out->retired += seg->state == SEGMENT_RETIRED;
         if (seg->state == SEGMENT_LOG) {
             out->log++;
             out->live_log += seg->live;
             out->used_log += s->bytes;
         } else if (seg->state == SEGMENT_META) {
             out->meta++;
-            out->live_meta += seg->live;
+            /* A record that pages share counts for each of them. */
+            out->live_meta += seg->live < s->bytes ? seg->live : s->bytes;
             out->used_meta += s->bytes;
+        } else if (is_data(seg)) {
+            out->moved++;
+            out->live_moved += seg->live;
+            out->used_moved += s->bytes;
         }
     }
 }

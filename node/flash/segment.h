@@ -19,6 +19,10 @@ enum segment_state {
     SEGMENT_SYSTEM, /* the pool's label, a pod's anchors: never given away */
     SEGMENT_LOG,    /* batches: what hosts wrote */
     SEGMENT_META,   /* base pages and runs */
+    SEGMENT_WARM,   /* records that were moved out of the log */
+    SEGMENT_COLD,   /* records that were moved more than once */
+    SEGMENT_STATES, /* those above can be in a checkpoint */
+    SEGMENT_RETIRED /* the device will not have it any more: in memory only, the device tells at each start */
 };
 
 struct segments;
@@ -26,8 +30,9 @@ struct segments;
 struct segments *segments_create(uint32_t count, uint32_t segment_bytes, uint32_t system_count);
 void segments_destroy(struct segments *s);
 
-/* A free segment, now open for `state`; SEGMENT_NONE if there is none. It counts
- * as free in checkpoints until segments_use. */
+/* A free segment, now open for `state`: of those that are erased, or of all if none is, the least worn, and
+ * of equal ones the next in turn. SEGMENT_NONE if there is none. It counts as free in checkpoints until
+ * segments_use. */
 uint32_t segments_take(struct segments *s, enum segment_state state);
 /* First write into a taken segment. */
 void segments_use(struct segments *s, uint32_t index);
@@ -39,6 +44,9 @@ void segments_untake(struct segments *s, uint32_t index);
 void segments_add_live(struct segments *s, uint32_t index, int64_t bytes);
 void segments_pin(struct segments *s, uint32_t index);
 void segments_unpin(struct segments *s, uint32_t index);
+/* Pinned for long, by one owner at a time: collecting it would free nothing. */
+void segments_hold(struct segments *s, uint32_t index);
+void segments_unhold(struct segments *s, uint32_t index);
 
 /* Log from batch `seq` on is kept for others to read, though nothing in it lives: its segments do not count
  * as dead. UINT64_MAX (as created): none is kept. */
@@ -60,6 +68,24 @@ void segments_cut_done(struct segments *s);
 /* Dead segments that the next checkpoint would free. */
 uint32_t segments_dead(const struct segments *s, uint64_t seq);
 
+/* ---- collection: see collect.h for what is worth it
+
+ * Collectable is a sealed segment of records in which something lives, behind the checkpoint at `seq`, that
+ * nobody holds and that was not found stuck. */
+
+/* The collectable one with the highest score (above 0), the lowest among equals; SEGMENT_NONE if there is
+ * none. `age`: segments that were taken since it was sealed. */
+uint32_t segments_best(const struct segments *s, uint64_t seq,
+                       double (*score)(void *user, uint32_t segment_bytes, uint32_t live, uint32_t age),
+                       void *user);
+/* Segments that are free, or come free by checkpoints and the end of short reads: dead ones, and those that
+ * are kept for readers of the log. */
+uint32_t segments_room(const struct segments *s, uint64_t seq);
+/* Dead bytes in collectable ones that have at least `least` of them. */
+uint64_t segments_gain(const struct segments *s, uint64_t seq, uint32_t least);
+/* Something lives in it that cannot be moved: it is not collectable until the next start. */
+void segments_stuck(struct segments *s, uint32_t index);
+
 /* Recovery: the persistent values, the newest last; then `adopt` for those that
  * something refers to and that were free then. False: it is in other use. */
 void segments_restore(struct segments *s, uint32_t index, uint64_t value);
@@ -71,6 +97,27 @@ void segments_restore_clear_meta(struct segments *s);
  * something in it. */
 bool segments_anchored(const struct segments *s, uint32_t index, bool *lives);
 
+/* Erase and wear. What a device tells of a segment; as created all are unworn and none is known to be erased.
+ */
+void segments_set_wear(struct segments *s, uint32_t index, uint32_t pe_cycles);
+uint32_t segments_wear(const struct segments *s, uint32_t index);
+void segments_set_erased(struct segments *s, uint32_t index, bool erased);
+bool segments_is_erased(const struct segments *s, uint32_t index);
+/* The free segment to be erased next, the least worn, so that `ahead` are erased; SEGMENT_NONE: they are. */
+uint32_t segments_to_erase(const struct segments *s, uint32_t ahead);
+/* A free segment is never given out again. */
+void segments_retire(struct segments *s, uint32_t index);
+/* The first segment from `from` on in which data lives that is not appended to, and no log behind `seq`;
+ * SEGMENT_NONE: there is none. */
+uint32_t segments_with_data(const struct segments *s, uint32_t from, uint64_t seq);
+
+/* Static wear levelling: the segment whose data has kept it from being worn like the others, by more than
+ * `threshold` P/E cycles, and can be moved: no log behind `seq`, no metadata, which moves by being merged. Of
+ * equal ones the one that was written first. SEGMENT_NONE: wear is even enough. */
+uint32_t segments_wear_victim(const struct segments *s, uint64_t seq, uint32_t threshold);
+/* As segments_take, but the most worn: for data that will not soon be rewritten. */
+uint32_t segments_take_worn(struct segments *s, enum segment_state state);
+
 uint32_t segments_free(const struct segments *s);
 enum segment_state segments_state(const struct segments *s, uint32_t index);
 uint32_t segments_live(const struct segments *s, uint32_t index);
@@ -79,9 +126,12 @@ bool segments_open(const struct segments *s, uint32_t index);
 uint64_t segments_last_seq(const struct segments *s, uint32_t index);
 
 struct segments_stats {
-    uint32_t count, free, log, meta, system;
-    uint64_t live_log, live_meta; /* bytes */
-    uint64_t used_log, used_meta; /* segments' bytes, dead ones included */
+    uint32_t count, free, log, meta, moved, system, retired;
+    uint32_t taken;                           /* not written yet: counted nowhere else */
+    uint32_t limbo;                           /* free as soon as a read ends; counted nowhere else */
+    uint64_t live_log, live_meta, live_moved; /* bytes */
+    uint64_t used_log, used_meta, used_moved; /* segments' bytes, dead ones included */
+    uint32_t wear_lowest, wear_highest;       /* P/E cycles of all that are not retired or the system's */
 };
 void segments_stats(const struct segments *s, struct segments_stats *out);
 

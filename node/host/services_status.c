@@ -35,6 +35,8 @@ static void fill_space(Pstorage__V1__PodSpace *out, const struct pod_stats *stat
     out->volumes = stats->volumes;
     out->snapshots = stats->snapshots;
     out->releasing = stats->releasing;
+    out->open_bytes = stats->open_bytes;
+    out->mapped_bytes = stats->mapped;
 }
 
 static void fill_reduction(Pstorage__V1__PodReduction *out, const struct pod_stats *stats)
@@ -48,6 +50,7 @@ static void fill_reduction(Pstorage__V1__PodReduction *out, const struct pod_sta
     out->compress_out_bytes = stats->compress_out;
     out->flash_written_data_bytes = stats->flash_written_data;
     out->flash_written_metadata_bytes = stats->flash_written_metadata;
+    out->flash_written_moved_bytes = stats->flash_written_moved;
 }
 
 static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats *stats)
@@ -70,6 +73,22 @@ static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats
     out->checksum_errors = stats->checksum_errors;
     out->log_seq = stats->log_seq;
     out->repaired_reads = stats->repaired_reads;
+    out->collected_segments = stats->collected;
+    out->collect_moved_bytes = stats->collect_moved;
+    out->collect_read_bytes = stats->collect_read;
+    out->collect_waits = stats->collect_waits;
+}
+
+static void fill_scrub(Pstorage__V1__PodActivity *out, const struct pod *pod)
+{
+    struct pod_scrub_info info;
+    pod_scrub_look(pod, &info);
+    out->scrub_running = info.running;
+    out->scrub_permille = info.segments ? (uint32_t)((uint64_t)info.segments_done * 1000 / info.segments) : 0;
+    out->scrub_passes = info.passes;
+    out->scrub_read_bytes = info.read_bytes;
+    out->scrub_damaged = info.damaged;
+    out->scrub_ended_ms_ago = info.ended_ns_ago / 1000000;
 }
 
 static void fill_pod(struct pod_row *row, const struct services *s)
@@ -79,6 +98,7 @@ static void fill_pod(struct pod_row *row, const struct services *s)
     fill_space(&row->space, &row->stats);
     fill_reduction(&row->reduction, &row->stats);
     fill_activity(&row->activity, &row->stats);
+    fill_scrub(&row->activity, s->config.pod);
     pstorage__v1__pod_status__init(&row->status);
     row->status.name = (char *)(uintptr_t)s->config.pod_name;
     row->status.state = row->stats.failed ? PSTORAGE__V1__POD_STATE__POD_STATE_READ_ONLY
@@ -155,6 +175,13 @@ static void get_node(void *user, struct rpc_call *call, const ProtobufCMessage *
     free(devices);
 }
 
+static void scrub(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct services *s = user;
+    pod_scrub(s->config.pod);
+    get_node(user, call, message);
+}
+
 static void get_pod(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct services *s = user;
@@ -171,6 +198,7 @@ static void get_pod(void *user, struct rpc_call *call, const ProtobufCMessage *m
 static const struct rpc_method methods[] = {
     {.name = "GetNode", .handler = get_node},
     {.name = "GetPod", .handler = get_pod},
+    {.name = "Scrub", .handler = scrub},
 };
 
 const struct rpc_service services_status = {

@@ -51,7 +51,7 @@ static void submit(struct anchor_writer *w, uint64_t offset)
     w->req = (struct blkdev_req){
         .op = BLKDEV_WRITE, .flags = BLKDEV_FUA, .offset = offset, .length = ANCHOR_BYTES, .buf = w->buf};
     pod->metadata_programmed += ANCHOR_BYTES;
-    const int rc = blkdev_submit(pod->dev, &w->req, write_done);
+    const int rc = zones_write(pod, &w->req, write_done);
     if (!rc)
         return;
     w->writing = w->busy = false;
@@ -125,7 +125,7 @@ void anchor_writer_turn(struct pod *pod)
             end_adopt(w, pod_end_status(pod));
         return;
     }
-    if (!w->busy && (w->protocol.wanted || w->adopt.wanted) &&
+    if (!w->busy && (w->protocol.wanted || w->adopt.wanted) && !copy_in_is_marking(pod) &&
         pod->checkpoint.state != CHECKPOINT_ANCHORING && pod->checkpoint.state != CHECKPOINT_ANCHOR_WAITS)
         begin(w);
     checkpoint_anchor_turn(pod);

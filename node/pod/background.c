@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/flash/moved.h"
 #include "node/pod/pod_impl.h"
 
 /* ---- release */
@@ -65,24 +66,29 @@ enum {
     INDEX_READ_BYTES = 256 * 1024
 };
 
+void index_blocks(struct pod *pod, uint64_t group, unsigned slots, const uint8_t *fingerprints,
+                  size_t fingerprint_bytes)
+{
+    uint64_t value = 0;
+    if (!pod->config.dedupe || fingerprint_bytes != fingerprint_size(pod->fingerprint))
+        return;
+    const bool known = meta_get(pod->meta, l2p_key(group), &value);
+    for (unsigned slot = 0; slot < GROUP_BLOCKS; slot++) {
+        struct fingerprint fp = {{0}};
+        if (!(slots >> slot & 1))
+            continue;
+        memcpy(fp.bytes, fingerprints, fingerprint_bytes);
+        fingerprints += fingerprint_bytes;
+        if (!known || l2p_is_live(value, slot))
+            dedup_index_insert(pod->dedup, fingerprint_key(&fp), record_block_id(group, slot));
+    }
+}
+
 static void index_insert(struct pod *pod, const struct batch_header *h, const void *batch)
 {
-    if (!pod->config.dedupe || h->fingerprint_bytes != fingerprint_size(pod->fingerprint))
-        return;
     struct batch_record record = {0};
-    for (unsigned i = 0; i < h->records; i++) {
-        uint64_t value = 0;
-        if (!batch_next_record(h, batch, i, &record))
-            return;
-        const bool known = meta_get(pod->meta, l2p_key(record.group), &value);
-        for (unsigned slot = 0; slot < record.blocks; slot++) {
-            struct fingerprint fp = {{0}};
-            if (known && !l2p_is_live(value, slot))
-                continue;
-            memcpy(fp.bytes, record.fingerprints + (size_t)slot * h->fingerprint_bytes, h->fingerprint_bytes);
-            dedup_index_insert(pod->dedup, fingerprint_key(&fp), record_block_id(record.group, slot));
-        }
-    }
+    for (unsigned i = 0; i < h->records && batch_next_record(h, batch, i, &record); i++)
+        index_blocks(pod, record.group, (1u << record.blocks) - 1, record.fingerprints, h->fingerprint_bytes);
 }
 
 void index_batch(struct pod *pod, const struct batch_header *h, const void *batch)
@@ -109,6 +115,25 @@ static bool index_window(struct pod *pod, struct index_load *il, uint32_t bytes)
     return at > 0;
 }
 
+/* The same for a chunk of moved records. */
+static bool index_chunk(struct pod *pod, struct index_load *il, uint32_t bytes)
+{
+    struct moved_chunk chunk;
+    struct moved_record r = {0};
+    if (moved_parse(il->buf, bytes, &chunk))
+        return false;
+    for (unsigned i = 0; i < chunk.records && moved_next_record(&chunk, il->buf, i, &r); i++)
+        index_blocks(pod, r.group, r.slots, r.fingerprints, chunk.fingerprint_bytes);
+    il->offset += chunk.total_bytes;
+    return true;
+}
+
+static bool is_moved(const struct pod *pod, uint32_t segment)
+{
+    const enum segment_state state = segments_state(pod->segments, segment);
+    return state == SEGMENT_WARM || state == SEGMENT_COLD;
+}
+
 static void index_next_segment(struct index_load *il)
 {
     il->segment++;
@@ -127,14 +152,18 @@ static void index_read_done(struct blkdev_req *req, int status)
         pod->again = true;
         return;
     }
-    if (status || !index_window(pod, il, req->length))
+    if (status || !(is_moved(pod, il->segment) ? index_chunk(pod, il, req->length)
+                                               : index_window(pod, il, req->length)))
         index_next_segment(il);
     pod->again = true;
 }
 
-/* Segments of the log as it was found; later ones may still be written to when they are sealed. */
+/* Segments as they were found; later ones may still be written to when they are sealed. */
 static bool index_wants(const struct pod *pod, const struct index_load *il)
 {
+    if (is_moved(pod, il->segment))
+        return pod->config.dedupe && !segments_open(pod->segments, il->segment) &&
+               segments_live(pod->segments, il->segment) > 0 && il->offset < pod->segment_bytes;
     return segments_state(pod->segments, il->segment) == SEGMENT_LOG &&
            !segments_open(pod->segments, il->segment) &&
            (pod->recalled || segments_live(pod->segments, il->segment) > 0) &&

@@ -62,19 +62,34 @@ bool log_is_full(struct pod *pod)
     if (pod->open || pod->in_flight_count || log_has_room(pod) || checkpoint_busy(pod))
         return false;
     log_retain_trim(pod);
-    return segments_dead(pod->segments, pod->applied_seq) == 0;
+    return segments_dead(pod->segments, pod->applied_seq) == 0 && !collect_helps(pod);
 }
 
-/* Kept free for what sealing adds: spaces, counters, next ids. */
 enum {
-    SEAL_ROOM = BATCH_SPACES * 60 + 2 * 80 + 64
+    SEAL_ROOM =
+        BATCH_SPACES * 60 + 2 * 80 + 64, /* kept free for what sealing adds: spaces, counters, next ids */
+    BATCH_LEAST_BYTES = 64 * 1024,
 };
+
+/* With `blocks` more the batch would not fit what is left of the segment, which would stay empty. Of a batch
+ * that is not worth a write of its own nothing is asked. */
+static bool outgrows_segment(const struct pod *pod, uint32_t blocks)
+{
+    const struct batch *b = pod->open;
+    const size_t is = BATCH_HEADER_BYTES + b->changes.used + SEAL_ROOM +
+                      b->records * (size_t)BATCH_LINE_BYTES + b->fingerprint_used + b->payload_used +
+                      b->scatter.payload_bytes + RECORD_MAX_BYTES / 8 + 2 * (size_t)BATCH_ALIGN;
+    const size_t more = blocks * (size_t)(POD_BLOCK_BYTES + 2 * RECORD_UNIT_BYTES + CHANGES_REF_BYTES);
+    const size_t left = pod->segment_bytes - pod->tail.offset;
+    return b->blocks && is >= BATCH_LEAST_BYTES && is <= left && is + more > left;
+}
 
 bool batch_has_room(struct pod *pod, unsigned depth, uint32_t entries, uint32_t blocks)
 {
     const struct batch *b = pod->open;
     const uint32_t records = b->records + (b->scatter.blocks > 0);
-    return changes_room(&b->changes) >=
+    return !outgrows_segment(pod, blocks) &&
+           changes_room(&b->changes) >=
                map_put_room(depth, entries) + PIECE_BLOCKS * CHANGES_REF_BYTES + SEAL_ROOM &&
            view_room(pod->view) >= 2 * map_put_shadows(depth, entries) + blocks &&
            b->blocks + blocks <= BATCH_BLOCKS_MAX && records + blocks + 1 <= BATCH_RECORDS_MAX &&
@@ -229,6 +244,7 @@ struct position log_place(struct pod *pod, uint32_t total)
         segments_use(pod->segments, pod->tail.segment);
     const struct position at = pod->tail;
     pod->tail.offset += total;
+    collect_logged(pod, total);
     return at;
 }
 
@@ -289,7 +305,7 @@ void batch_ship(struct pod *pod)
         .length = h->total_bytes,
         .buf = b->start,
     };
-    const int rc = blkdev_submit(pod->dev, &b->req, commit_done);
+    const int rc = zones_write(pod, &b->req, commit_done);
     if (rc) {
         b->done = true;
         b->status = rc;

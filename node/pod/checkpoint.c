@@ -137,11 +137,12 @@ static void cut_images(struct cutting *cut)
 
 static void cut_counters(struct pod *pod)
 {
-    uint8_t blob[8 * (COUNTERS + 2)];
+    uint8_t blob[8 * (COUNTERS + 3)];
     for (int i = 0; i < COUNTERS; i++)
         put_le64(blob + 8 * i, pod->counters[i]);
     put_le64(blob + 8 * COUNTERS, pod->metadata_programmed);
     put_le64(blob + 8 * COUNTERS + 8, pod->host_read);
+    put_le64(blob + 8 * COUNTERS + 16, pod->moved_programmed);
     run_put_blob(&pod->checkpoint.run, BLOB_COUNTERS, pod->unique_blocks, blob, sizeof blob);
 }
 
@@ -232,8 +233,8 @@ static bool is_sparse(void *user, struct place base)
 {
     const struct pod *pod = user;
     const uint32_t segment = place_segment(pod, base);
-    return !segments_open(pod->segments, segment) &&
-           segments_live(pod->segments, segment) < pod->segment_bytes / 4;
+    const uint32_t live = pod->segment_bytes / (collect_is_pressed(pod) ? 2 : 4);
+    return !segments_open(pod->segments, segment) && segments_live(pod->segments, segment) < live;
 }
 
 static void pick(struct pod *pod)
@@ -331,7 +332,7 @@ void checkpoint_anchor_turn(struct pod *pod)
         .buf = cp->anchor_buf,
     };
     pod->metadata_programmed += ANCHOR_BYTES;
-    const int rc = blkdev_submit(pod->dev, req, anchor_done);
+    const int rc = zones_write(pod, req, anchor_done);
     if (rc)
         fail(pod, "the anchor", rc);
 }
@@ -373,7 +374,7 @@ static void write_chunks(struct pod *pod)
         cr->busy = true;
         cr->req =
             (struct blkdev_req){.op = BLKDEV_WRITE, .offset = c->addr, .length = c->used, .buf = c->buf};
-        const int rc = blkdev_submit(pod->dev, &cr->req, chunk_done);
+        const int rc = zones_write(pod, &cr->req, chunk_done);
         if (rc) {
             cr->busy = false;
             fail(pod, "a write", rc);
@@ -407,7 +408,9 @@ static bool is_due(const struct pod *pod)
     const struct checkpoint *cp = &pod->checkpoint;
     struct meta_stats meta;
     meta_stats(pod->meta, &meta);
-    return cp->wanted || pod->log_bytes >= CHECKPOINT_LOG_BYTES || meta.changed_slots >= CHECKPOINT_CHANGES ||
+    const uint64_t log_bytes =
+        pod->config.checkpoint_log_bytes ? pod->config.checkpoint_log_bytes : CHECKPOINT_LOG_BYTES;
+    return cp->wanted || pod->log_bytes >= log_bytes || meta.changed_slots >= CHECKPOINT_CHANGES ||
            (pod->log_bytes && pod->now_ns - cp->last_ns >= CHECKPOINT_IDLE_NS && pod->in_flight_count == 0);
 }
 

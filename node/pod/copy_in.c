@@ -133,7 +133,7 @@ static void submit_anchor(struct copy_in *c, blkdev_cb cb)
                                  .length = ANCHOR_BYTES,
                                  .buf = c->anchor_buf};
     c->busy = true;
-    const int rc = blkdev_submit(pod->dev, &c->req, cb);
+    const int rc = zones_write(pod, &c->req, cb);
     if (rc) {
         c->busy = false;
         failed(c, "the anchor of", rc);
@@ -181,6 +181,8 @@ int pod_copy_in_begin(struct pod *pod, const void *description, size_t bytes,
     if (rc)
         return rc;
     struct copy_in *c = pod->copy_in;
+    if (c && !anchor_writer_is_idle(pod))
+        return ps_error_set(err, PS_EABORTED, "replication's state is just being written");
     if (!c) {
         c = calloc(1, sizeof *c);
         assert(c && "out of memory");
@@ -197,8 +199,11 @@ int pod_copy_in_begin(struct pod *pod, const void *description, size_t bytes,
     c->taken = c->written = 0;
     c->cb = cb;
     c->user = user;
-    if (pod->copy_in) { /* marked long ago */
-        tell(c, 0);
+    if (pod->copy_in) { /* marked long ago, maybe not for a sender with so high a generation */
+        if (pod->anchor.generation < c->description.anchor.generation)
+            copy_in_start(pod);
+        else
+            tell(c, 0);
         return 0;
     }
     c->state = COPY_IN_DRAINING;
@@ -265,7 +270,7 @@ int pod_copy_in_piece(struct pod *pod, const void *message, size_t bytes, struct
                                  .offset = segment_addr(pod, piece.segment) + piece.offset,
                                  .length = piece.bytes,
                                  .buf = s->buf};
-    const int submitted = blkdev_submit(pod->dev, &s->req, piece_written);
+    const int submitted = zones_write(pod, &s->req, piece_written);
     if (submitted) {
         s->busy = false;
         failed(c, "writing", submitted);
@@ -360,5 +365,10 @@ int pod_copy_in_end(struct pod *pod, void (*cb)(void *user, int status), void *u
 
 bool copy_in_takes_state(const struct pod *pod)
 {
-    return pod->copy_in->state == COPY_IN_FILLING;
+    return pod->copy_in->state == COPY_IN_FILLING || pod->copy_in->state == COPY_IN_MARKING;
+}
+
+bool copy_in_is_marking(const struct pod *pod)
+{
+    return pod->copy_in && pod->copy_in->state == COPY_IN_MARKING;
 }

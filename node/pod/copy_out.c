@@ -46,7 +46,7 @@ static void end(struct pod *pod)
 {
     struct copy_out *c = pod->copy_out;
     for (uint32_t i = 0; i < c->count; i++)
-        segments_unpin(pod->segments, c->segments[i].index);
+        segments_unhold(pod->segments, c->segments[i].index);
     copy_out_free(pod);
     pod->events++; /* there may be room now */
     pod->again = true;
@@ -60,6 +60,8 @@ static uint32_t bytes_of(const struct pod *pod, uint32_t segment)
         bytes = a->log_offset;
     else if (segment == pod->meta_segment)
         bytes = pod->meta_offset;
+    else
+        bytes = collect_written(pod, segment);
     return (bytes + ANCHOR_BYTES - 1) / ANCHOR_BYTES * ANCHOR_BYTES;
 }
 
@@ -79,7 +81,7 @@ static void list_segments(struct pod *pod)
         const uint32_t bytes = lives ? bytes_of(pod, i) : 0;
         if (!bytes)
             continue;
-        segments_pin(pod->segments, i);
+        segments_hold(pod->segments, i);
         c->segments[c->count++] = (struct out_segment){i, bytes, d->pieces};
         d->pieces += (bytes + COPY_PIECE_BYTES - 1) / COPY_PIECE_BYTES;
         d->bytes += bytes;

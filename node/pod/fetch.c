@@ -145,8 +145,9 @@ static struct fetch *fetch_for(struct pod *pod, uint64_t block)
     f->place = l2p_place(value);
     f->bytes = place_len(f->place);
     f->state = FETCH_READS;
+    f->repair = false;
     f->wanted = 0;
-    f->all = (uint8_t)((1u << l2p_blocks(value)) - 1);
+    f->all = (uint8_t)l2p_live(value);
     f->req = (struct blkdev_req){.op = BLKDEV_READ, .buf = f->buf};
     span_of(pod, f->place, &f->req.offset, &f->req.length, &f->skip);
     list_push_back(&pod->active_fetches, &f->link);
@@ -201,6 +202,14 @@ bool fetch_to_cache(struct pod *pod, uint64_t block)
     struct fetch *f = fetch_for(pod, block);
     if (f)
         f->wanted = (uint8_t)(f->wanted | 1u << block_slot(block));
+    return f != NULL;
+}
+
+bool fetch_to_repair(struct pod *pod, uint64_t group)
+{
+    struct fetch *f = fetch_for(pod, record_block_id(group, 0));
+    if (f)
+        f->repair = true;
     return f != NULL;
 }
 

@@ -139,7 +139,7 @@ static void submit_appended(struct pod *pod)
         gather(pod, w);
         if (!w->last)
             return;
-        const int rc = blkdev_submit(pod->dev, &w->req, append_done);
+        const int rc = zones_write(pod, &w->req, append_done);
         if (rc) {
             w->last = 0;
             pod_fail(pod, "the device refused a log write: %s", ps_status_text(rc));
@@ -189,7 +189,7 @@ static int check_room(struct pod *pod, uint32_t total, struct ps_error *err)
     log_retain_trim(pod);
     checkpoint_want(pod);
     if (checkpoint_busy(pod) || segments_dead(pod->segments, pod->applied_seq) ||
-        pod->applied_seq < pod->sealed_seq)
+        pod->applied_seq < pod->sealed_seq || collect_helps(pod))
         return ps_error_set(err, PS_ELIMIT, "no segment is free for the log right now");
     return ps_error_set(err, PS_EFULL, "%s: no segment is left for the log", pod->dev->name);
 }

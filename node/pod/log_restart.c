@@ -79,7 +79,7 @@ static void leave_old_log(struct pod *pod)
 static void begin(struct pod *pod)
 {
     struct log_restart *r = &pod->restart;
-    if (!follow_is_quiet(pod) || pod->checkpoint.state != CHECKPOINT_IDLE)
+    if (!follow_is_quiet(pod) || pod->checkpoint.state != CHECKPOINT_IDLE || !zones_are_ready(pod))
         return;
     assert(pod->in_flight_count == 0);
     /* What was appended and dropped before it was durable is no part of the kept ones. */
@@ -153,7 +153,7 @@ static void submit(struct pod *pod, enum blkdev_op op, uint32_t segment, uint32_
         r->pinned = segment;
         segments_pin(pod->segments, segment);
     }
-    const int rc = blkdev_submit(pod->dev, &r->req, io_done);
+    const int rc = zones_write(pod, &r->req, io_done);
     if (!rc)
         return;
     r->busy = false;

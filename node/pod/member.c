@@ -350,8 +350,10 @@ static void stand_down(void *user)
     memset(m->sealed, 0, sizeof m->sealed);
     m->standing_down = m->again = true;
     m->yielded = pod_yield(m->pod);
-    if (!m->yielded)
-        pod_reopen(m->pod, reopened, m);
+    if (m->yielded)
+        return;
+    member_repair_forget(m);
+    pod_reopen(m->pod, reopened, m);
 }
 
 static const struct replica_effects effects = {

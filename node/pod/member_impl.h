@@ -76,8 +76,9 @@ struct repair_ask {
     uint64_t group;
     uint64_t begun_ns, asked_ns; /* asked 0: nobody is asked at the moment */
     struct uuid asked;
-    uint32_t next; /* whom in the present round */
-    bool lost;     /* all of this round said that they lost it, too */
+    struct uuid tried[REPLICA_PEERS_MAX]; /* in the present round */
+    uint32_t tried_count;
+    bool lost; /* all of this round said that they lost it, too */
     uint64_t pause_until_ns;
 };
 
@@ -139,6 +140,8 @@ uint64_t member_copy_turn(struct member_pod *m);
 /* member_repair.c: records that a flash has lost */
 void member_repair(void *user, uint64_t group);
 uint64_t member_repair_turn(struct member_pod *m);
+/* The pod is opened anew: what it asked for is nobody's. */
+void member_repair_forget(struct member_pod *m);
 void member_repair_free(struct member_pod *m);
 
 #endif

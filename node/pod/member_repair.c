@@ -1,8 +1,8 @@
 /* Records that a member's flash has lost, from another member.
  *
  * Whoever may have it is asked, one after the other, and again after a pause: a member that counts has all
- * that was committed, but may not have applied it yet. Given up after REPAIR_PATIENCE_NS, or when all that
- * there are have lost it as well. Members' block ids mean the same only as long as their logs are known to be
+ * that was committed, but may not have applied it yet. Given up after REPAIR_PATIENCE_NS, or when all other
+ * members have lost it as well. Members' block ids mean the same only as long as their logs are known to be
  * one log (replica_log_epoch); both sides look at that. */
 #include <stdlib.h>
 #include <string.h>
@@ -28,8 +28,7 @@ void member_repair(void *user, uint64_t group)
 {
     struct member_pod *m = user;
     struct repair_ask *a = &m->repairs[0];
-    /* The pod wants no more than these at once: if all are taken, it was opened anew and has forgotten the
-     * older ones. */
+    /* The pod wants no more than these at once; it may have given older ones up. */
     for (int i = 1; i < POD_REPAIRS_MAX && a->active; i++)
         if (!m->repairs[i].active || m->repairs[i].begun_ns < a->begun_ns)
             a = &m->repairs[i];
@@ -49,24 +48,35 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+static bool was_tried(const struct repair_ask *a, const struct uuid *store)
+{
+    for (uint32_t i = 0; i < a->tried_count; i++)
+        if (uuid_equal(&a->tried[i], store))
+            return true;
+    return false;
+}
+
 static void ask_next(struct member_pod *m, struct repair_ask *a)
 {
     struct uuid sources[REPLICA_PEERS_MAX];
     const uint64_t epoch = replica_log_epoch(m->replica);
     const uint32_t count = epoch ? replica_sources(m->replica, sources) : 0;
-    if (a->next >= count) { /* the round is over */
-        if (count && a->lost) {
+    uint32_t next = 0;
+    while (next < count && was_tried(a, &sources[next]))
+        next++;
+    if (next == count || a->tried_count == REPLICA_PEERS_MAX) { /* the round is over */
+        if (a->lost && a->tried_count >= replica_peers(m->replica)) {
             settle(m, a, PS_EDATALOSS);
             return;
         }
-        a->next = 0;
+        a->tried_count = 0;
         a->lost = true;
         a->pause_until_ns = m->now_ns + REPAIR_PAUSE_NS;
         return;
     }
     const struct replica_record_msg msg = {
         .pod = pod_of(m), .store = m->store, .epoch = epoch, .group = a->group};
-    a->asked = sources[a->next++];
+    a->asked = a->tried[a->tried_count++] = sources[next];
     a->asked_ns = m->now_ns;
     m->config.links->record(m->config.user, &a->asked, &msg);
 }
@@ -179,6 +189,12 @@ void member_record(struct member_pod *m, uint64_t now_ns, const struct replica_r
         s->busy = false;
         answer(m, &in->store, in->group, rc, NULL, 0);
     }
+}
+
+void member_repair_forget(struct member_pod *m)
+{
+    for (int i = 0; i < POD_REPAIRS_MAX; i++)
+        m->repairs[i].active = false;
 }
 
 void member_repair_free(struct member_pod *m)

@@ -96,7 +96,8 @@ static void step_failed(struct pod *pod)
     if (pod->failed)
         checkpoint_turn(pod); /* one that waits for pages ends */
     restart_turn(pod);
-    if (list_empty(&pod->active_loads) && pod->checkpoint.state == CHECKPOINT_IDLE && !restart_holds_log(pod))
+    if (list_empty(&pod->active_loads) && pod->checkpoint.state == CHECKPOINT_IDLE &&
+        !restart_holds_log(pod) && zones_are_quiet(pod))
         tell(pod);
 }
 
@@ -160,7 +161,7 @@ static bool put(struct open_state *o, uint64_t addr, uint32_t bytes)
     o->busy = true;
     o->req = (struct blkdev_req){
         .op = BLKDEV_WRITE, .flags = BLKDEV_FUA, .offset = addr, .length = bytes, .buf = o->window};
-    const int rc = blkdev_submit(o->pod->dev, &o->req, read_done);
+    const int rc = zones_write(o->pod, &o->req, read_done);
     if (rc) {
         o->busy = false;
         finish(o->pod, rc);
@@ -209,9 +210,18 @@ static bool use_label(struct pod *pod)
         finish(pod, PS_EVERSION);
         return false;
     }
+    if (pod->dev->geometry.zoned && l->segment_bytes % pod->dev->geometry.erase_bytes) {
+        (void)ps_error_set(&o->local, PS_EINVAL,
+                           "%s has zones of %u KiB, segments of %u KiB are not whole ones", pod->dev->name,
+                           pod->dev->geometry.erase_bytes >> 10, l->segment_bytes >> 10);
+        finish(pod, PS_EINVAL);
+        return false;
+    }
     pod->segment_bytes = l->segment_bytes;
     pod->segment_count = l->segment_count;
-    pod->reserve_segments = l->segment_count * 3 / 100 > 8 ? l->segment_count * 3 / 100 : 8;
+    const uint32_t percent = pod->config.overprovision_percent ? pod->config.overprovision_percent : 3;
+    const uint32_t kept = (uint32_t)((uint64_t)l->segment_count * percent / 100);
+    pod->reserve_segments = kept > 8 ? kept : 8;
     memcpy(pod->name, l->pods[0].name, sizeof pod->name);
     pod->segments = segments_create(l->segment_count, l->segment_bytes, SYSTEM_SEGMENTS);
     return true;
@@ -281,7 +291,7 @@ static void make_pool(struct pod *pod)
     l->pods[0].anchor_segments[0] = 2;
     l->pods[0].anchor_segments[1] = 3;
     pod->anchor = (struct pod_anchor){
-        .number = 1,
+        .number = ANCHOR_SLOTS, /* the first of a half */
         .epoch = 1,
         .log_segment = SEGMENT_NONE,
         .log_next = SEGMENT_NONE,
@@ -381,6 +391,8 @@ static void step_anchor(struct pod *pod)
         finish(pod, PS_EDAMAGED);
         return;
     }
+    /* Go on in the other half: a power cut may have spoilt the next place in this one. */
+    pod->anchor.number = anchor_last_of_half(pod->anchor.number);
     const struct pod_anchor *a = &pod->anchor;
     if (a->protocol_bytes && !pod->config.log) {
         /* What is durable here need not be committed: alone, it would be applied all the same. */
@@ -442,8 +454,10 @@ static void restore_slot(void *user, struct meta_key key, uint64_t value)
     struct pod *pod = user;
     const uint64_t index = key.v & ~(0xfull << 60);
     if (meta_kind_of(key) == META_SEG) {
-        if (index < SYSTEM_SEGMENTS || index >= pod->segment_count || value >> 60 > SEGMENT_META ||
-            value >> 60 == SEGMENT_SYSTEM || (uint32_t)value > pod->segment_bytes)
+        /* Metadata's live bytes are counted anew: records that pages share count for each of these. */
+        const bool meta = value >> 60 == SEGMENT_META;
+        if (index < SYSTEM_SEGMENTS || index >= pod->segment_count || value >> 60 >= SEGMENT_STATES ||
+            value >> 60 == SEGMENT_SYSTEM || (!meta && (uint32_t)value > pod->segment_bytes))
             damaged(pod, "an impossible segment");
         else
             segments_restore(pod->segments, (uint32_t)index, value);
@@ -471,12 +485,13 @@ static int restore_blob(void *user, uint8_t type, uint64_t id, const uint8_t *da
         images_remove(pod->images, id);
         return 0;
     case BLOB_COUNTERS:
-        if (bytes % 8 || bytes < 16)
+        if (bytes % 8 || bytes < 24)
             return ps_error_set(err, PS_EDAMAGED, "counters of %zu bytes", bytes);
-        for (size_t i = 0; i < COUNTERS && (i + 3) * 8 <= bytes; i++)
+        for (size_t i = 0; i < COUNTERS && (i + 4) * 8 <= bytes; i++)
             pod->counters[i] = get_le64(data + 8 * i);
-        pod->metadata_programmed = get_le64(data + bytes - 16);
-        pod->host_read = get_le64(data + bytes - 8);
+        pod->metadata_programmed = get_le64(data + bytes - 24);
+        pod->host_read = get_le64(data + bytes - 16);
+        pod->moved_programmed = get_le64(data + bytes - 8);
         pod->unique_blocks = id;
         return 0;
     case BLOB_OPERATION:
@@ -506,6 +521,7 @@ static void runs_are_in(struct pod *pod)
 {
     struct open_state *o = pod->opening;
     segments_restore_clear_meta(pod->segments);
+    zones_look(pod);
     for (size_t i = 0; i < pod->run_count; i++)
         for (size_t c = 0; c < pod->runs[i].count; c++)
             pod_place_ref(pod, pod->runs[i].chunks[c], +1);
@@ -755,6 +771,7 @@ static void step_checkpoint(struct pod *pod)
         return;
     }
     pod->state = POD_SERVING;
+    collect_start(pod);
     index_load_start(pod);
     pod_event(pod, "pod.opened", 0, "run %" PRIu64 ", %" PRIu64 " batches replayed, log at %" PRIu64,
               pod->run, o->replayed, pod->applied_seq);

@@ -131,9 +131,11 @@ static void make_parts(struct pod *pod)
     make_queues(pod);
     make_caches(pod);
     checkpoint_init(pod);
+    collect_init(pod);
     anchor_writer_init(pod);
     follow_init(pod);
     log_read_init(pod);
+    zones_init(pod);
     pod->role = pod_is_replicated(pod) ? POD_STANDBY : POD_ALONE;
     pod->commit_seq = pod_is_replicated(pod) ? 0 : UINT64_MAX;
     pod->limit_free = UINT64_MAX;
@@ -179,6 +181,7 @@ static void free_parts(struct pod *pod)
     copy_in_free(pod);
     open_free(pod);
     checkpoint_free(pod);
+    collect_free(pod);
     anchor_writer_free(pod);
     follow_free(pod);
     log_read_free(pod);
@@ -470,7 +473,7 @@ static bool is_drained(const struct pod *pod)
            list_empty(&pod->parked) && follow_is_quiet(pod) && !restart_holds_log(pod) &&
            anchor_writer_is_idle(pod) && pod->log_reading == 0 && list_empty(&pod->log_reads) &&
            list_empty(&pod->record_reads) && list_empty(&pod->records_read) && copy_out_is_quiet(pod) &&
-           copy_in_is_quiet(pod);
+           copy_in_is_quiet(pod) && zones_are_quiet(pod) && collect_is_quiet(pod);
 }
 
 static void abandon_turn(struct pod *pod)
@@ -513,10 +516,12 @@ static void serve_turn(struct pod *pod)
     role_turn(pod);
     repair_turn(pod);
     read_turn(pod);
+    collect_turn(pod);
     checkpoint_turn(pod);
     copy_out_turn(pod);
     anchor_writer_turn(pod);
     index_load_turn(pod);
+    zones_turn(pod);
 }
 
 uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
@@ -548,6 +553,12 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
     const uint64_t slow = list_empty(&pod->waiting) ? 0 : role_slow_until(pod);
     if (slow && slow < ask)
         ask = slow;
+    const uint64_t collect = collect_next_ns(pod);
+    if (collect < ask)
+        ask = collect;
+    const uint64_t scrub = scrub_next_ns(pod);
+    if (scrub < ask)
+        ask = scrub;
     if (pod->state != POD_SERVING || pod->failed || pod->log_bytes == 0)
         return ask;
     /* The idle checkpoint; one that is due but held up is looked at again, not waited for in a loop. */
@@ -558,6 +569,18 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
 
 /* ---- statistics */
 
+/* What is left of a segment that is being filled; whole ones that are taken are counted apart. */
+static uint64_t left_of(const struct pod *pod, uint32_t segment, uint32_t offset)
+{
+    return segment == SEGMENT_NONE || offset == 0 ? 0 : pod->segment_bytes - offset;
+}
+
+static uint64_t open_bytes(const struct pod *pod, const struct segments_stats *s)
+{
+    return (uint64_t)s->taken * pod->segment_bytes + left_of(pod, pod->tail.segment, pod->tail.offset) +
+           left_of(pod, pod->meta_segment, pod->meta_offset) + collect_open_bytes(pod);
+}
+
 void pod_stats(struct pod *pod, struct pod_stats *out)
 {
     *out = pod->stats;
@@ -567,15 +590,19 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     out->snapshots = images.snapshots;
     out->releasing = images.releasing;
     out->logical = (uint64_t)images.space.n[SPACE_LOGICAL] * POD_BLOCK_BYTES;
+    out->mapped = out->logical - (uint64_t)images.space.n[SPACE_PATTERN] * POD_BLOCK_BYTES;
     if (pod->segments) {
         struct segments_stats s;
         segments_stats(pod->segments, &s);
-        out->capacity = (uint64_t)(s.count - s.system) * pod->segment_bytes;
+        out->capacity = (uint64_t)(s.count - s.system - s.retired) * pod->segment_bytes;
         out->free_bytes = (uint64_t)s.free * pod->segment_bytes;
         out->reserve_bytes = (uint64_t)pod->reserve_segments * pod->segment_bytes;
-        out->stored_bytes = s.live_log;
+        out->stored_bytes = s.live_log + s.live_moved;
         out->metadata_bytes = s.live_meta;
-        out->garbage_bytes = s.used_log + s.used_meta - s.live_log - s.live_meta;
+        out->open_bytes = open_bytes(pod, &s);
+        out->garbage_bytes =
+            (s.used_log + s.used_moved + s.used_meta + (uint64_t)(s.taken + s.limbo) * pod->segment_bytes) -
+            out->stored_bytes - out->metadata_bytes - out->open_bytes;
     }
     out->unique_blocks = pod->unique_blocks;
     out->host_read = pod->host_read;
@@ -586,6 +613,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     out->compress_out = pod->counters[COUNTER_COMPRESS_OUT];
     out->flash_written_data = pod->counters[COUNTER_DATA_PROGRAMMED];
     out->flash_written_metadata = pod->metadata_programmed;
+    out->flash_written_moved = pod->moved_programmed;
     struct block_cache_stats cache;
     block_cache_stats(pod->cache, &cache);
     out->cache_hits = cache.hits;

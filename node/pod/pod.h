@@ -199,26 +199,47 @@ enum pod_role {
     POD_LEADING, /* replicated; plans batches and takes requests */
 };
 
+struct pod_scrub_info {
+    bool running;
+    uint64_t passes;                  /* ended since the pod was opened */
+    uint32_t segments, segments_done; /* of the one under way */
+    uint64_t read_bytes;              /* of it, or of the last one */
+    uint64_t damaged;                 /* records that it found so */
+    uint64_t ended_ns_ago;            /* the last one; 0: none has */
+};
+/* Begins to verify all that lives in flash, now; one that is under way goes on. */
+void pod_scrub(struct pod *pod);
+void pod_scrub_look(const struct pod *pod, struct pod_scrub_info *out);
+
 struct pod_stats {
-    /* Space now, bytes. */
+    /* Space now, bytes. capacity = free + stored + metadata + garbage + open. */
     uint64_t capacity;                      /* usable flash */
     uint64_t free_bytes;                    /* free segments, reserve included */
     uint64_t reserve_bytes;                 /* only delete and trim may use it */
     uint64_t logical;                       /* over all volumes and snapshots, as each sees itself */
+    uint64_t mapped;                        /* of logical: blocks that refer to stored ones, not patterns */
     uint64_t unique_blocks;                 /* blocks stored */
     uint64_t stored_bytes;                  /* records that hold them */
     uint64_t metadata_bytes;                /* pages and runs */
     uint64_t garbage_bytes;                 /* dead bytes in segments not yet reused */
+    uint64_t open_bytes;                    /* not written yet, in segments that are being filled */
     uint64_t volumes, snapshots, releasing; /* images by state */
     /* Since the pod was made (they survive restarts), bytes. */
     uint64_t host_read, host_written;
     uint64_t pattern_removed, dedup_removed; /* of host_written */
     uint64_t compress_in, compress_out;      /* unique data before and after */
-    uint64_t flash_written_data, flash_written_metadata;
+    /* Log, metadata, what collection moved. Write amplification is their sum over compress_out, or over
+     * host_written. */
+    uint64_t flash_written_data, flash_written_metadata, flash_written_moved;
     /* Since start. */
     uint64_t reads, writes, flushes, trims;
     uint64_t cache_hits, cache_misses;
     uint64_t batches, checkpoints;
+    uint64_t collected;      /* segments taken apart by garbage collection */
+    uint64_t levelled;       /* of these, because they wore too little */
+    uint64_t collect_moved;  /* bytes of records that it moved */
+    uint64_t collect_read;   /* and bytes that it read for that */
+    uint64_t collect_waits;  /* times that writes had to wait for it */
     uint64_t dedup_compares; /* byte comparisons made */
     uint64_t dedup_index_entries, dedup_index_capacity;
     bool dedup_index_loading;
@@ -238,13 +259,20 @@ struct pod_config {
     const char *name;       /* "default" */
     uint64_t memory_budget; /* bytes for caches, maps and the dedup index together; at least POD_MEMORY_MIN */
     uint64_t metadata_cache_bytes; /* 0: from the budget; tests make it small. At least 1 MiB */
+    uint64_t checkpoint_log_bytes; /* log between two checkpoints; 0: 64 MiB; tests make it small */
     bool dedupe, compression;
     bool sha256;                       /* fingerprint; XXH3-128 otherwise */
     bool zstd;                         /* LZ4 otherwise */
     const struct large_memory *memory; /* for caches and indexes, outlives the pod; NULL: the heap */
-    uint64_t segment_bytes;            /* when formatting; 0: 8 MiB */
-    uint64_t seed[2];                  /* randomness for identities (UUIDs) when formatting */
-    uint8_t pod_id[16];                /* the pod's UUID when formatting; all zero: made from the seed */
+    uint32_t
+        overprovision_percent;  /* of the pool, that hosts can't fill; 0: 3. At least 8 segments are kept */
+    uint64_t scrub_rate;        /* bytes a second while hosts are served; 0: 16 MiB */
+    uint64_t scrub_interval_ns; /* from one pass to the next; 0: a week; UINT64_MAX: on demand alone */
+    uint32_t wear_threshold;    /* spread of P/E cycles at which cold data is moved; 0: 1,000 */
+    uint32_t gc_threshold;      /* percent of segments in use at which garbage collection starts; 0: 75 */
+    uint64_t segment_bytes;     /* when formatting; 0: 8 MiB */
+    uint64_t seed[2];           /* randomness for identities (UUIDs) when formatting */
+    uint8_t pod_id[16];         /* the pod's UUID when formatting; all zero: made from the seed */
     /* What the pod tells: one line for the event list, at most 255 characters. May be NULL. */
     void (*event)(void *user, const char *kind, uint64_t image_id, const char *text);
     /* An image was made, changed, or is gone (info->name empty): the catalog follows. May be NULL. */

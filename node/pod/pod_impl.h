@@ -7,6 +7,7 @@
  *   fetch.c       records and metadata pages from flash
  *   manage.c      volumes, snapshots, clones
  *   background.c  release of deleted images, reloading of the dedup index
+ *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment
  *   checkpoint.c  runs, base pages, anchors
  *   open.c        format and recovery
  *   log_restart.c the log goes on in a new segment under a new generation: at each opening, and to truncate
@@ -14,6 +15,7 @@
  *   follow.c      batches made elsewhere: appended, applied when committed
  *   anchor_write.c anchors that are not a checkpoint's: replication's state, adoption of a pod's identity
  *   role.c        standby, leading, abandoned
+ *   scrub.c       reading all that lives, to verify it
  *   repair.c      records that flash has lost, from other members and for them
  *   copy_out.c    a full copy for another member
  *   copy_in.c     a full copy taken in
@@ -181,11 +183,12 @@ struct fetch {
     uint64_t group;
     struct place place;
     struct list_node waiters;
-    uint8_t wanted, all; /* slots to decode into the cache; those that the record has */
+    uint8_t wanted, all; /* slots to decode into the cache; those that lived when it began */
     uint8_t *buf;
     uint32_t skip, bytes; /* bytes before the record in buf, and its own */
     enum fetch_state state;
-    int status; /* FETCH_FAILED and FETCH_ASKS: why it can't be had from flash */
+    bool repair; /* another member is asked though nobody waits for it */
+    int status;  /* FETCH_FAILED and FETCH_ASKS: why it can't be had from flash */
     char trouble[128];
     struct blkdev_req req;
 };
@@ -339,6 +342,15 @@ struct anchor_writer {
     } adopt;
 };
 
+/* ---- erases of a zoned device */
+
+struct zones {
+    struct pod *pod;
+    struct blkdev_req *waiting, **last; /* writes, for their segment's erase */
+    struct blkdev_req req;
+    uint32_t segment; /* being erased; SEGMENT_NONE */
+};
+
 enum pod_state {
     POD_OPENING,
     POD_SERVING,
@@ -352,8 +364,19 @@ struct open_state; /* open.c */
 void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err);
 struct copy_out;   /* copy_out.c */
 struct copy_in;    /* copy_in.c */
+struct collect;    /* collect.h */
 struct index_load; /* background.c */
 struct recalled;   /* log_read.c */
+
+/* The pass under way, and the last one. */
+struct scrub {
+    bool wanted, running;
+    uint32_t next; /* segment */
+    uint64_t passes, read_bytes, damaged;
+    int64_t credit; /* bytes that may be read now */
+    uint64_t opened_ns, last_ns, ended_ns;
+    uint64_t requests, busy_ns; /* of hosts: as last seen, when that changed */
+};
 
 /* The first ids that are not given out. */
 struct log_ids {
@@ -395,7 +418,7 @@ struct pod {
     uint64_t told_page, told_image;             /* as last logged */
     uint64_t log_bytes;                         /* since the last cut */
     uint64_t counters[COUNTERS];
-    uint64_t metadata_programmed;
+    uint64_t metadata_programmed, moved_programmed;
     uint32_t meta_segment, meta_offset; /* where the next metadata goes */
     struct run_places runs[ANCHOR_RUNS_MAX];
     size_t run_count;
@@ -446,6 +469,7 @@ struct pod {
     struct follow follow;
     struct log_restart restart;
     struct anchor_writer anchor_writer;
+    struct zones zones;
     struct log_index *log_index; /* NULL: the pod stands alone */
     struct recalled *recalled;   /* batches that a start found, until the index knows them */
     struct log_id recalled_end;
@@ -469,6 +493,8 @@ struct pod {
     struct log_id
         copy_base; /* the last batch in the last copy for another member: known, though not retained */
     struct copy_in *copy_in;
+    struct scrub scrub;
+    struct collect *collect;
     struct index_load *index_load;
     bool closed_cut; /* the checkpoint of a stop is durable */
     void (*closed)(void *user);
@@ -561,6 +587,17 @@ void anchor_writer_free(struct pod *pod);
 void anchor_writer_turn(struct pod *pod);
 bool anchor_writer_is_idle(const struct pod *pod);
 
+/* zones.c */
+void zones_init(struct pod *pod);
+/* Asks the device for the wear of each segment, and retires those that it has retired. */
+void zones_look(struct pod *pod);
+void zones_turn(struct pod *pod);
+/* As blkdev_submit, for writes: on a zoned device behind the erase that the write needs. */
+int zones_write(struct pod *pod, struct blkdev_req *req, blkdev_cb cb);
+/* Enough free segments are erased, or there are no more; else they are being erased. */
+bool zones_are_ready(struct pod *pod);
+bool zones_are_quiet(const struct pod *pod);
+
 /* role.c */
 void role_park(struct pod *pod, struct pod_io *io);
 void role_turn(struct pod *pod);
@@ -585,6 +622,8 @@ bool fetch_block(struct pod *pod, struct pod_io *io, struct piece *piece, uint64
                  uint32_t from, uint32_t bytes, bool *stall);
 /* Brings a block into the cache. False: not now. */
 bool fetch_to_cache(struct pod *pod, uint64_t block);
+/* Of the group, whose flash has lost it: another member is asked though nobody waits. False: not now. */
+bool fetch_to_repair(struct pod *pod, uint64_t group);
 bool fetch_under_way(const struct pod *pod, uint64_t block);
 bool fetch_can_start(const struct pod *pod, unsigned blocks);
 /* The record for another member. False: not now; its L2P page is in memory and has a place for it. */
@@ -598,6 +637,10 @@ void fetch_end(struct pod *pod, struct fetch *f, int status);
 bool load_missing(struct pod *pod);
 bool load_page(struct pod *pod, struct meta_key page);
 bool page_is_bad(const struct pod *pod, struct meta_key page);
+
+/* scrub.c */
+void scrub_turn(struct pod *pod);
+uint64_t scrub_next_ns(const struct pod *pod);
 
 /* repair.c */
 /* The fetch can't be had from flash: ends it, at once or when another member was asked. */
@@ -629,6 +672,38 @@ void index_load_stop(struct pod *pod);
 void index_load_drop(struct pod *pod);
 bool index_load_busy(const struct pod *pod);
 
+/* collect.c */
+void collect_init(struct pod *pod);
+void collect_free(struct pod *pod);
+/* The pod is open. */
+void collect_start(struct pod *pod);
+void collect_turn(struct pod *pod);
+/* What lies at `from` is lost; this is another member's record of the group. It is written anew, unless there
+ * is no room for it. */
+void collect_patch(struct pod *pod, uint64_t group, struct place from, const void *record, uint32_t bytes);
+bool collect_is_quiet(const struct pod *pod);
+/* When it wants to go on; UINT64_MAX: not before something happens. */
+uint64_t collect_next_ns(const struct pod *pod);
+/* So much log was placed: as much more may be moved. */
+void collect_logged(struct pod *pod, uint32_t bytes);
+/* It lags so far behind that new data must wait for it. */
+bool collect_holds_hosts(struct pod *pod);
+/* There would be room for new data if all that is worth it were collected, checkpoints made and reads ended.
+ */
+bool collect_helps(const struct pod *pod);
+/* The same, as it was a moment ago; costs nothing. */
+bool collect_may_help(const struct pod *pod);
+/* Little is free: metadata's space counts, too. */
+bool collect_is_pressed(const struct pod *pod);
+/* Free segments that it leaves to others. */
+uint32_t collect_floor(const struct pod *pod);
+/* Of its open segments: bytes not written yet in all of them; bytes written in this one. */
+uint64_t collect_open_bytes(const struct pod *pod);
+uint32_t collect_written(const struct pod *pod, uint32_t segment);
+
+/* Blocks of a group can be found again, by the fingerprints of `slots`, in order. */
+void index_blocks(struct pod *pod, uint64_t group, unsigned slots, const uint8_t *fingerprints,
+                  size_t fingerprint_bytes);
 /* Blocks that the batch stored can be found again. */
 void index_batch(struct pod *pod, const struct batch_header *h, const void *batch);
 
@@ -667,6 +742,7 @@ void copy_in_free(struct pod *pod);
 bool copy_in_is_quiet(const struct pod *pod);
 /* Replication's state may be written beside the copy. */
 bool copy_in_takes_state(const struct pod *pod);
+bool copy_in_is_marking(const struct pod *pod); /* no other anchor may be written */
 
 /* pod.c */
 /* Lets everything go but identity, last anchor and copy_in, which is then started. */

@@ -90,7 +90,7 @@ void pod_log_forget_commit(struct pod *pod);
  * PS_EIO; PS_EUNAVAILABLE. */
 int pod_log_truncate(struct pod *pod, uint64_t seq, void (*cb)(void *user, int status), void *user);
 
-/* Free flash above the reserve, bytes. */
+/* Free flash above the reserve, bytes; not 0 while garbage collection still makes some. */
 uint64_t pod_log_free_bytes(const struct pod *pod);
 
 /* ---- leading */
@@ -230,7 +230,8 @@ int pod_record_repair(struct pod *pod, uint64_t group, const void *record, uint3
 
 /* Leading, held, and nothing planned that is not applied: the pod is on standby from now on, as it is.
  * Requests that wait and images that are open meet the same end as with pod_reopen. False: something is under
- * way, and nothing was changed. */
+ * way, or the log ends where only a leader can go on (no segment was free for it), and nothing was changed.
+ */
 bool pod_yield(struct pod *pod);
 
 /* Ends this opening without a checkpoint and opens the pod anew, on standby, in the same place: open requests

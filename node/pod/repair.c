@@ -39,7 +39,8 @@ void repair_begin(struct pod *pod, struct fetch *f, int status, const char *trou
         give_up(pod, f, "");
         return;
     }
-    if (list_empty(&f->waiters)) { /* read ahead, or to compare: it is asked for when somebody wants it */
+    if (list_empty(&f->waiters) &&
+        !f->repair) { /* read ahead, or to compare: it is asked for when somebody wants it */
         fetch_end(pod, f, status);
         return;
     }
@@ -65,7 +66,7 @@ static void ask(struct pod *pod)
     }
 }
 
-/* As good as what was read; the place in flash is what it was. */
+/* As good as what was read. */
 static int take(struct pod *pod, struct fetch *f, const void *record, uint32_t bytes, struct ps_error *err)
 {
     if (bytes > RECORD_MAX_BYTES)
@@ -90,8 +91,9 @@ int pod_record_repair(struct pod *pod, uint64_t group, const void *record, uint3
     if (take(pod, f, record, bytes, &err))
         return PS_EDAMAGED;
     pod->repairing--;
+    collect_patch(pod, group, f->place, record, bytes);
     pod->stats.repaired_reads++;
-    pod_event(pod, "pod.repaired", 0, "group %llu at %llu: %s; another member's record was read instead",
+    pod_event(pod, "pod.repaired", 0, "group %llu at %llu: %s; another member's record takes its place",
               (unsigned long long)group, (unsigned long long)place_addr(f->place), f->trouble);
     fetch_end(pod, f, 0);
     return 0;
@@ -120,7 +122,7 @@ int pod_record_read(struct pod *pod, struct pod_record_read *read)
 }
 
 enum {
-    NOT_NOW = -1
+    NOT_NOW = 1
 };
 
 /* 0: it is on its way. */

@@ -25,7 +25,10 @@ void pod_log_ends(const struct pod *pod, struct log_id *applied, struct log_id *
 uint64_t pod_log_free_bytes(const struct pod *pod)
 {
     const uint32_t free = segments_free(pod->segments);
-    return free > pod->reserve_segments ? (uint64_t)(free - pod->reserve_segments) * pod->segment_bytes : 0;
+    if (free > pod->reserve_segments)
+        return (uint64_t)(free - pod->reserve_segments) * pod->segment_bytes;
+    /* Not none, while there is room to come: batches wait for it here. */
+    return collect_may_help(pod) ? BATCH_MAX_BYTES : 0;
 }
 
 bool pod_log_failed(const struct pod *pod)
@@ -148,13 +151,19 @@ void pod_hold(struct pod *pod, bool hold)
 
 /* ---- the end */
 
+/* A follower has no batches of its own: a segment is named already, or there is room for any batch. */
+static bool log_can_be_followed(const struct pod *pod)
+{
+    return pod->next_named || pod->tail.offset + BATCH_MAX_BYTES <= pod->segment_bytes;
+}
+
 /* Held, and nothing is planned that is not applied. */
 static bool is_at_rest(const struct pod *pod)
 {
     return pod->state == POD_SERVING && !pod->failed && pod->role == POD_LEADING && pod->held && !pod->open &&
            pod->in_flight_count == 0 && list_empty(&pod->managing) && !pod->manage_busy &&
            !pod->release_in_flight && !restart_holds_log(pod) && pod->applied_seq == pod->sealed_seq &&
-           pod->durable.seq == pod->sealed_seq;
+           pod->durable.seq == pod->sealed_seq && log_can_be_followed(pod);
 }
 
 static void forget_openings(void *user, struct image *image)

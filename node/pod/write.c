@@ -511,8 +511,8 @@ static int check_space(struct pod *pod)
     if (segments_free(pod->segments) > pod->reserve_segments)
         return 0;
     log_retain_trim(pod);
-    const bool more_to_come =
-        checkpoint_busy(pod) || segments_dead(pod->segments, pod->applied_seq) > 0 || releasing;
+    const bool more_to_come = checkpoint_busy(pod) || segments_dead(pod->segments, pod->applied_seq) > 0 ||
+                              releasing || collect_helps(pod);
     checkpoint_want(pod);
     return more_to_come ? PS_EABORTED : PS_EFULL;
 }
@@ -549,7 +549,7 @@ static enum bound bind(struct pod *pod, struct piece *piece)
         const int rc = check_space(pod);
         if (rc == PS_EFULL)
             return refuse(pod, piece, rc);
-        if (rc)
+        if (rc || collect_holds_hosts(pod))
             return BOUND_LATER;
     }
     if (!batch_open(pod))

@@ -21,8 +21,10 @@ enum {
     AT_PAYLOAD_BYTES = 4,
     AT_GROUP = 8,
     AT_CHECKSUM = 16,
+    AT_SLOTS = 24, /* version 2 */
     AT_RESERVED = 24,
-    VERSION = 1,
+    VERSION = 1,       /* slots 0 to blocks - 1 */
+    VERSION_SLOTS = 2, /* those that AT_SLOTS says */
     LENGTH_BYTES = 2,
     GROUP_BYTES = RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES,
     ZSTD_LEVEL = 1,
@@ -155,21 +157,36 @@ static const uint8_t *in_one_piece(struct record_codec *codec, const void *const
     return codec->scratch;
 }
 
-static size_t seal(uint8_t *record, uint64_t group, unsigned n, enum record_mode mode,
-                   enum record_algorithm algorithm, size_t payload_bytes)
+static unsigned all_slots(unsigned blocks)
 {
+    return (1u << blocks) - 1;
+}
+
+static size_t seal_slots(uint8_t *record, uint64_t group, unsigned slots, enum record_mode mode,
+                         enum record_algorithm algorithm, size_t payload_bytes)
+{
+    const unsigned n = (unsigned)__builtin_popcount(slots);
     const size_t end = RECORD_HEADER_BYTES + table_bytes(mode, n) + payload_bytes;
     const size_t length = length_of(mode, n, payload_bytes);
-    record[AT_VERSION] = VERSION;
+    const bool dense = slots == all_slots(n);
+    record[AT_VERSION] = dense ? VERSION : VERSION_SLOTS;
     record[AT_BLOCKS] = (uint8_t)n;
     record[AT_MODE] = (uint8_t)mode;
     record[AT_ALGORITHM] = (uint8_t)algorithm;
     put_le32(record + AT_PAYLOAD_BYTES, (uint32_t)payload_bytes);
     put_le64(record + AT_GROUP, group);
     put_le64(record + AT_RESERVED, 0);
+    if (!dense)
+        record[AT_SLOTS] = (uint8_t)slots;
     memset(record + end, 0, length - end);
     put_le64(record + AT_CHECKSUM, checksum_of(record, length));
     return length;
+}
+
+static size_t seal(uint8_t *record, uint64_t group, unsigned n, enum record_mode mode,
+                   enum record_algorithm algorithm, size_t payload_bytes)
+{
+    return seal_slots(record, group, all_slots(n), mode, algorithm, payload_bytes);
 }
 
 static size_t encode_raw(uint64_t group, const void *const blocks[], unsigned n, uint8_t *record)
@@ -263,8 +280,9 @@ int record_peek(const void *buf, struct record_info *out, struct ps_error *err)
     const uint8_t *const p = buf;
     const unsigned blocks = p[AT_BLOCKS], mode = p[AT_MODE], algorithm = p[AT_ALGORITHM];
     const uint32_t payload = get_le32(p + AT_PAYLOAD_BYTES);
-    if (p[AT_VERSION] != VERSION)
-        return ps_error_set(err, PS_EDAMAGED, "record: version %u, expected %u", p[AT_VERSION], VERSION);
+    if (p[AT_VERSION] != VERSION && p[AT_VERSION] != VERSION_SLOTS)
+        return ps_error_set(err, PS_EDAMAGED, "record: version %u, expected %u or %u", p[AT_VERSION], VERSION,
+                            VERSION_SLOTS);
     if (blocks < 1 || blocks > RECORD_MAX_BLOCKS)
         return ps_error_set(err, PS_EDAMAGED, "record: %u blocks, expected 1 to %u", blocks,
                             RECORD_MAX_BLOCKS);
@@ -275,12 +293,21 @@ int record_peek(const void *buf, struct record_info *out, struct ps_error *err)
     if (mode == RECORD_RAW ? payload != raw : payload < 1 || payload >= raw)
         return ps_error_set(err, PS_EDAMAGED, "record: payload of %" PRIu32 " bytes for %u blocks in mode %u",
                             payload, blocks, mode);
-    if (get_le64(p + AT_RESERVED) != 0)
+    uint64_t reserved = get_le64(p + AT_RESERVED);
+    unsigned slots = all_slots(blocks);
+    if (p[AT_VERSION] == VERSION_SLOTS) {
+        if ((unsigned)__builtin_popcount(p[AT_SLOTS]) != blocks || p[AT_SLOTS] == slots)
+            return ps_error_set(err, PS_EDAMAGED, "record: slots %#x for %u blocks", p[AT_SLOTS], blocks);
+        slots = p[AT_SLOTS];
+        reserved ^= slots;
+    }
+    if (reserved != 0)
         return ps_error_set(err, PS_EDAMAGED, "record: reserved bytes are not zero");
     *out = (struct record_info){
         .group = get_le64(p + AT_GROUP),
         .length = (uint32_t)length_of(mode, blocks, payload),
         .blocks = (uint8_t)blocks,
+        .slots = (uint8_t)slots,
         .mode = mode,
         .algorithm = algorithm,
     };
@@ -389,20 +416,36 @@ static int decode_separate(struct record_codec *codec, const struct record_info 
     return 0;
 }
 
+/* The outputs in the order of what is stored; returns up to the last that is wanted, or PS_ERANGE. */
+static int in_order(const struct record_info *info, void *const by_slot[], void *out[], struct ps_error *err)
+{
+    int count = 0;
+    unsigned index = 0;
+    for (unsigned slot = 0; slot < RECORD_MAX_BLOCKS; slot++) {
+        const bool stored = info->slots >> slot & 1;
+        if (by_slot[slot] && !stored)
+            return ps_error_set(err, PS_ERANGE, "record: no block %u among slots %#x", slot, info->slots);
+        if (!stored)
+            continue;
+        out[index++] = by_slot[slot];
+        if (by_slot[slot])
+            count = (int)index;
+    }
+    return count;
+}
+
 int record_decode_all(struct record_codec *codec, const void *buf, size_t len,
-                      void *const out[RECORD_MAX_BLOCKS], struct ps_error *err)
+                      void *const by_slot[RECORD_MAX_BLOCKS], struct ps_error *err)
 {
     struct record_info info;
+    void *out[RECORD_MAX_BLOCKS] = {0};
     const int status = open_record(buf, len, &info, err);
     if (status)
         return status;
-    unsigned count = RECORD_MAX_BLOCKS; /* up to the last that is wanted */
-    while (count > 0 && !out[count - 1])
-        count--;
-    if (count > info.blocks)
-        return ps_error_set(err, PS_ERANGE, "record: no block %u among %u", count - 1, info.blocks);
-    if (count == 0)
-        return 0;
+    const int wanted = in_order(&info, by_slot, out, err);
+    if (wanted <= 0)
+        return wanted;
+    const unsigned count = (unsigned)wanted;
 
     const uint8_t *const table = (const uint8_t *)buf + RECORD_HEADER_BYTES;
     const uint8_t *const payload = table + table_bytes(info.mode, info.blocks);
@@ -425,4 +468,84 @@ int record_decode_block(struct record_codec *codec, const void *buf, size_t len,
     void *wanted[RECORD_MAX_BLOCKS] = {0};
     wanted[slot] = out;
     return record_decode_all(codec, buf, len, wanted, err);
+}
+
+/* ---- survivors */
+
+/* The streams of the slots in `keep`, one behind the other. */
+static int survivors_apart(const struct record_info *info, const uint8_t *record, unsigned keep, uint8_t *out,
+                           size_t *length, struct ps_error *err)
+{
+    const bool raw = info->mode == RECORD_RAW;
+    const uint8_t *const table = record + RECORD_HEADER_BYTES;
+    const uint8_t *const payload = table + table_bytes(info->mode, info->blocks);
+    const size_t payload_bytes = get_le32(record + AT_PAYLOAD_BYTES);
+    const unsigned n = (unsigned)__builtin_popcount(keep);
+    uint8_t streams[RECORD_MAX_BLOCKS * LENGTH_BYTES];
+    uint8_t *const to = out + SCATTER_AT;
+    size_t at = 0, total = 0;
+    for (unsigned slot = 0, index = 0, kept = 0; slot < RECORD_MAX_BLOCKS; slot++) {
+        if (!(info->slots >> slot & 1))
+            continue;
+        const size_t bytes = raw ? RECORD_BLOCK_BYTES : get_le16(table + (size_t)index * LENGTH_BYTES);
+        if (bytes < 1 || bytes > RECORD_BLOCK_BYTES || bytes > payload_bytes - at)
+            return ps_error_set(err, PS_EDAMAGED, "record: block %u has %zu bytes at %zu of %zu", index,
+                                bytes, at, payload_bytes);
+        if (keep >> slot & 1) {
+            memcpy(to + total, payload + at, bytes);
+            put_le16(streams + (size_t)kept++ * LENGTH_BYTES, (uint16_t)bytes);
+            total += bytes;
+        }
+        at += bytes;
+        index++;
+    }
+    const enum record_mode mode = total == (size_t)n * RECORD_BLOCK_BYTES ? RECORD_RAW : RECORD_SEPARATE;
+    memcpy(out + RECORD_HEADER_BYTES, streams, table_bytes(mode, n));
+    memmove(out + RECORD_HEADER_BYTES + table_bytes(mode, n), to, total);
+    *length =
+        seal_slots(out, info->group, keep, mode, mode == RECORD_RAW ? RECORD_PLAIN : info->algorithm, total);
+    return 0;
+}
+
+static int survivors_anew(struct record_codec *codec, enum record_algorithm algorithm,
+                          const struct record_info *info, const uint8_t *record, unsigned keep, uint8_t *work,
+                          uint8_t *out, size_t *length, struct ps_error *err)
+{
+    void *by_slot[RECORD_MAX_BLOCKS] = {0};
+    size_t bytes = 0;
+    for (unsigned slot = 0; slot < RECORD_MAX_BLOCKS; slot++)
+        if (keep >> slot & 1) {
+            by_slot[slot] = work + bytes;
+            bytes += RECORD_BLOCK_BYTES;
+        }
+    const int status = record_decode_all(codec, record, info->length, by_slot, err);
+    if (status)
+        return status;
+    const size_t payload = algorithm == RECORD_PLAIN ? 0
+                                                     : compress(codec, algorithm, work, bytes,
+                                                                out + RECORD_HEADER_BYTES, worthwhile(bytes));
+    if (payload == 0)
+        memcpy(out + RECORD_HEADER_BYTES, work, bytes);
+    *length = payload ? seal_slots(out, info->group, keep, RECORD_JOINT, algorithm, payload)
+                      : seal_slots(out, info->group, keep, RECORD_RAW, RECORD_PLAIN, bytes);
+    return 0;
+}
+
+int record_survivors(struct record_codec *codec, enum record_algorithm algorithm, const void *buf, size_t len,
+                     unsigned keep, void *work, void *out, struct record_info *written, struct ps_error *err)
+{
+    struct record_info info;
+    size_t length = len;
+    int status = open_record(buf, len, &info, err);
+    if (status)
+        return status;
+    assert(keep && (keep & ~(unsigned)info.slots) == 0 && "what lives is in the record");
+    const unsigned n = (unsigned)__builtin_popcount(keep);
+    if (keep == info.slots || (info.mode == RECORD_JOINT && n * 8 >= info.blocks * 7u))
+        memcpy(out, buf, len);
+    else if (info.mode == RECORD_JOINT)
+        status = survivors_anew(codec, algorithm, &info, buf, keep, work, out, &length, err);
+    else
+        status = survivors_apart(&info, buf, keep, out, &length, err);
+    return status ? status : open_record(out, length, written, err);
 }

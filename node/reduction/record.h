@@ -1,6 +1,7 @@
 /* The stored record of one group: 1 to 8 blocks of 4 KiB that were written
  * together, compressed, checksummed, a multiple of 64 bytes long. Block id =
- * group << 3 | slot. Format: README.md.
+ * group << 3 | slot. A record that was moved may hold some of the group's slots
+ * only: those that lived then. Format: README.md.
  *
  * Consecutive blocks are compressed as one (joint): best ratio, and a reader
  * of one block decodes what precedes it. Scattered blocks are compressed each
@@ -87,6 +88,7 @@ struct record_info {
     uint64_t group;
     uint32_t length; /* of the whole record */
     uint8_t blocks;
+    uint8_t slots; /* a bit for each that is in it: `blocks` of them */
     enum record_mode mode;
     enum record_algorithm algorithm;
 };
@@ -108,6 +110,14 @@ int record_decode_block(struct record_codec *codec, const void *buf, size_t len,
                         struct ps_error *err);
 int record_decode_all(struct record_codec *codec, const void *buf, size_t len,
                       void *const out[RECORD_MAX_BLOCKS], struct ps_error *err);
+
+/* The record of those blocks of another one that are wanted: slots `keep`, not none, all of them in it.
+ * Writes it to `out`, which holds RECORD_MAX_BYTES and does not overlap, and says which slots it has. What is
+ * compressed apart is copied as it is; a joint stream is copied whole while at least 7/8 of it is wanted,
+ * else compressed anew with `algorithm`. `work` holds RECORD_MAX_BLOCKS blocks. 0 or PS_EDAMAGED; the
+ * checksum is not looked at: verify first. */
+int record_survivors(struct record_codec *codec, enum record_algorithm algorithm, const void *buf, size_t len,
+                     unsigned keep, void *work, void *out, struct record_info *written, struct ps_error *err);
 
 /* A block's share of its record for space accounts: units of 64 bytes, rounded up, 1 to 64. */
 unsigned record_stored_share(size_t record_length, unsigned blocks);

@@ -103,6 +103,14 @@ static void begin_now(struct replica *r)
     acknowledge(r);
 }
 
+/* A later one came, on a later connection than this one. Since then more may have been acknowledged than it
+ * knows of. */
+static bool is_outdated(const struct replica *r, const struct replica_begin_msg *in)
+{
+    return r->begin.epoch == in->epoch &&
+           (in->run < r->begin.run || (in->run == r->begin.run && in->stream <= r->begin.stream));
+}
+
 bool replica_begin(struct replica *r, uint64_t now_ns, const struct replica_begin_msg *in,
                    struct replica_ack_msg *refusal)
 {
@@ -111,9 +119,10 @@ bool replica_begin(struct replica *r, uint64_t now_ns, const struct replica_begi
         *refusal = make_ack(r, in->run, in->epoch, in->stream, PS_EABORTED);
         return false;
     }
-    if (r->begin_waits && r->begin.epoch == in->epoch && r->begin.run == in->run &&
-        r->begin.stream > in->stream)
-        return true; /* a later one is about to be answered */
+    if (is_outdated(r, in)) {
+        *refusal = make_ack(r, in->run, in->epoch, in->stream, PS_EABORTED);
+        return false;
+    }
     r->stream_epoch = r->stream_run = 0;
     r->begin = *in;
     r->begin_waits = true;
@@ -218,6 +227,11 @@ uint64_t replica_log_epoch(const struct replica *r)
 static unsigned source_rank(const struct replica *r, const struct peer *p)
 {
     return uuid_equal(&in_force(r)->primary, &p->store) ? 2 : p->in_sync;
+}
+
+uint32_t replica_peers(const struct replica *r)
+{
+    return r->peer_count;
 }
 
 uint32_t replica_sources(const struct replica *r, struct uuid out[REPLICA_PEERS_MAX])

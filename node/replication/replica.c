@@ -135,6 +135,7 @@ void replica_opened(struct replica *r, const struct log_id *applied, const struc
         r->commit_seq = applied->seq;
     /* What the former log was told to commit holds for this one: it has the same batches, if it has them. */
     r->base_seq = r->durable_seq;
+    r->limit_told = UINT64_MAX; /* the pod knows of no limit any more */
     follower_reset(r);
     r->heartbeat_ns = 0; /* the others learn it now: their batches wait for it */
     r->effects->commit(r->user, r->commit_seq);

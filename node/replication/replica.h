@@ -350,6 +350,7 @@ uint64_t replica_needed(const struct replica *replica);
 /* The epoch in which the log here is known to be the primary's, so that a block id means the same on all
  * members for which this is equal; 0: that is not known now. */
 uint64_t replica_log_epoch(const struct replica *replica);
+uint32_t replica_peers(const struct replica *replica); /* other members */
 /* Members that may have what this one's flash has lost, the primary first, then those in sync: how many. */
 uint32_t replica_sources(const struct replica *replica, struct uuid out[REPLICA_PEERS_MAX]);
 

@@ -316,7 +316,7 @@ static void draw_weights(struct drawing *d)
     }
     d->weight[FAULT_LONG_AWAY] = seed % 4 == 3 ? 12 : 0;
     /* What is written while a smaller one is away need not fit on it: somebody must see to that. */
-    d->weight[FAULT_FILL] = !d->smaller && (seed % 8 == 3 || chance(d, 1, 8)) ? 4 : 0;
+    d->weight[FAULT_FILL] = !d->smaller && (seed % 8 == 3 || chance(d, 1, 8)) ? 4 : seed % 8 == 7 ? 2 : 0;
     d->weight[FAULT_REPLACE] = seed % 8 == 1 ? 2 : 0;
     d->weight[FAULT_FAIL_DISK] = seed % 8 == 5 ? 4 : 0;
     d->weight[FAULT_ROT] = seed % 16 == 6 ? 4 : 0;

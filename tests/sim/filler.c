@@ -1,5 +1,6 @@
-/* Fills the pod: writes what neither compresses nor is a duplicate to a volume of its own, at whoever serves.
- * When all is well the volume is deleted: a full pod must recover by that. */
+/* Fills the pod: writes what neither compresses nor is a duplicate to a volume of its own, at whoever serves;
+ * each write over a quarter of the one before, so that there is something to collect. When all is well the
+ * volume is deleted: a full pod must recover by that. */
 #include "tests/sim/world.h"
 
 enum {
@@ -116,7 +117,7 @@ void filler_turn(struct world *w)
     prng_fill(&noise, f->buf, FILL_BYTES);
     f->io = (struct pod_io){.op = POD_WRITE,
                             .image = f->image,
-                            .offset = f->done % FILL_VOLUME_BYTES,
+                            .offset = f->done / 4 * 3 % FILL_VOLUME_BYTES,
                             .length = FILL_BYTES,
                             .buf = f->buf,
                             .user = f};

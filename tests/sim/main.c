@@ -233,6 +233,8 @@ static void add(struct sim_result *total, const struct sim_result *r)
     total->repaired += r->repaired;
     total->too_small += r->too_small;
     total->lost_to_damage += r->lost_to_damage;
+    total->collected += r->collected;
+    total->moved_bytes += r->moved_bytes;
 }
 
 static double cpu_seconds(void)
@@ -259,11 +261,12 @@ static void print_total(uint64_t runs, uint64_t failed, const struct sim_result 
         " moves to the preferred, %" PRIu64 " mediators replaced, %" PRIu64 " disks replaced, %" PRIu64
         " disk failures, %" PRIu64 " bits rotten (%" PRIu64 " records read elsewhere, %" PRIu64
         " runs lost data to it), %" PRIu64 " times full (%" PRIu64
-        " runs left a member too small for a copy); %" PRIu64 " failed\n",
+        " runs left a member too small for a copy); %" PRIu64 " segments collected, %" PRIu64
+        " KiB moved; %" PRIu64 " failed\n",
         runs, (double)t->virtual_ns / 1e9, t->events, cpu_seconds(), t->writes, t->reads, t->unanswered,
         t->leads, t->crashes, t->cuts, t->pauses, t->stalls, t->mediator_outages, t->elections, t->alone,
         t->copies, t->promotions, t->yields, t->moves, t->mediators, t->replaced, t->disk_failures, t->rotten,
-        t->repaired, t->lost_to_damage, t->full, t->too_small, failed);
+        t->repaired, t->lost_to_damage, t->full, t->too_small, t->collected, t->moved_bytes >> 10, failed);
 }
 
 /* The end of what it does, without what hosts did in vain or without trouble. */

@@ -204,6 +204,9 @@ void node_start(struct node *n)
                 .dedupe = true,
                 .compression = true,
                 .segment_bytes = SEGMENT_BYTES,
+                /* Collection goes on all the time, but for some. */
+                .gc_threshold = w->scenario->seed % 4 ? 1 : 0,
+                .checkpoint_log_bytes = w->scenario->seed % 3 ? SEGMENT_BYTES : 0,
                 .seed = {n->index + 1 + SIM_NODES_MAX * n->stores, w->scenario->seed},
                 .pod_id = {1, 2, 3},
                 .event = pod_event,
@@ -228,11 +231,23 @@ void node_start(struct node *n)
         wake(n);
 }
 
+/* Since the pod was opened last. */
+static void count_collected(struct node *n)
+{
+    struct pod_stats s;
+    if (!n->opened)
+        return;
+    pod_stats(member_pod(n->member), &s);
+    n->w->result->collected += s.collected;
+    n->w->result->moved_bytes += s.collect_moved;
+}
+
 void node_destroy(struct node *n)
 {
     for (unsigned i = 0; i < HOSTS; i++)
         host_node_dies(&n->w->hosts[i], n->index);
     filler_node_dies(n->w, n->index);
+    count_collected(n);
     member_destroy(n->member);
     n->member = NULL;
     n->up = n->opened = false;

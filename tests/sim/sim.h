@@ -47,6 +47,7 @@ struct sim_result {
     uint64_t mediators;                 /* that took the place of one that was lost */
     uint64_t repaired;                  /* records that were read from another member */
     uint64_t too_small;                 /* runs that ended with a member that no copy fits into: 0 or 1 */
+    uint64_t collected, moved_bytes;    /* segments by garbage collection, and what it moved */
     uint64_t lost_to_damage;            /* runs that ended with damage that nothing can mend: 0 or 1 */
     uint64_t longest_outage_ns;         /* without an answered write, in the phase with faults */
 };

@@ -118,7 +118,7 @@ void member_abandon(struct member *m)
             return;
         assert_true(n < PATIENCE);
     }
-    assert_int_equal(blkdev_mem_pending(m->rig.mem), 0);
+    assert_int_equal(rig_pending(&m->rig), 0);
     pod_destroy(m->rig.pod);
     m->rig.pod = NULL;
 }

@@ -7,6 +7,7 @@
  * from standard input, one a line, and answers "ok" or "error DETAIL":
  *
  *   create NAME BYTES | snapshot VOLUME@SNAP | delete NAME
+ *   show NAME: bytes that hosts wrote to all, and how often this one is open
  *   hold | go | fail STATUS-NUMBER | shuffle SEED | capacity BYTES
  *   stats
  *
@@ -115,6 +116,16 @@ static void stats(void)
                  pod_fake_in_flight(pod));
 }
 
+static void show(const char *name)
+{
+    struct pod_stats s;
+    struct pod_image_info info;
+    const bool is_there = pod_image_by_name(pod, name, &info) == 0;
+    pod_stats(pod, &s);
+    (void)printf("written %" PRIu64 " opened %u\n", s.host_written, is_there ? info.open_count : 0);
+    answer(0, "");
+}
+
 static void command(char *text)
 {
     char *save = NULL;
@@ -134,6 +145,10 @@ static void command(char *text)
     }
     if (strcmp(verb, "delete") == 0 && name) {
         manage(strchr(name, '@') ? POD_SNAPSHOT_DELETE : POD_VOLUME_DELETE, name, 0);
+        return;
+    }
+    if (strcmp(verb, "show") == 0 && name) {
+        show(name);
         return;
     }
     if (strcmp(verb, "stats") == 0)

@@ -166,7 +166,7 @@ static void check_l2p(struct checking *c)
                 continue;
             const struct place place = l2p_place(v);
             c->segment_live[place_addr(place) / c->pod->segment_bytes] += l2p_live_bytes(v);
-            for (unsigned s = 0; s < l2p_blocks(v); s++) {
+            for (unsigned s = 0; s < GROUP_BLOCKS; s++) {
                 const uint64_t block = group << 3 | s, owned = *count_of(&c->blocks, block);
                 if (!l2p_is_live(v, s)) {
                     if (owned)
@@ -188,6 +188,24 @@ static void check_l2p(struct checking *c)
     free(pages);
 }
 
+static bool is_data(enum segment_state state)
+{
+    return state == SEGMENT_LOG || state == SEGMENT_WARM || state == SEGMENT_COLD;
+}
+
+static void check_space(struct checking *c)
+{
+    struct pod_stats s;
+    pod_stats(c->pod, &s);
+    if (s.capacity != s.free_bytes + s.stored_bytes + s.metadata_bytes + s.garbage_bytes + s.open_bytes)
+        wrong(c, "%llu bytes are not %llu free, %llu stored, %llu metadata, %llu garbage, %llu open",
+              (unsigned long long)s.capacity, (unsigned long long)s.free_bytes,
+              (unsigned long long)s.stored_bytes, (unsigned long long)s.metadata_bytes,
+              (unsigned long long)s.garbage_bytes, (unsigned long long)s.open_bytes);
+    if (s.garbage_bytes > s.capacity)
+        wrong(c, "garbage is below nothing");
+}
+
 static void free_counted(struct counted *c)
 {
     free(c->keys);
@@ -201,11 +219,12 @@ bool pod_check_counts(struct pod *pod, bool (*step)(void *user), void *user, cha
     *c = (struct checking){.pod = pod, .step = step, .user = user, .why = why, .size = size};
     images_each(pod->images, walk_image, c);
     check_l2p(c);
+    check_space(c);
     if (c->live_blocks != pod->unique_blocks)
         wrong(c, "%llu blocks are live, %llu are counted", (unsigned long long)c->live_blocks,
               (unsigned long long)pod->unique_blocks);
     for (uint32_t i = 0; i < pod->segment_count; i++)
-        if (segments_state(pod->segments, i) == SEGMENT_LOG &&
+        if (is_data(segments_state(pod->segments, i)) &&
             segments_live(pod->segments, i) != c->segment_live[i])
             wrong(c, "%llu bytes live in segment %u, %llu are counted",
                   (unsigned long long)c->segment_live[i], i,

@@ -54,7 +54,7 @@ struct pod {
     struct list_node manage; /* struct pod_manage: due */
     uint32_t in_flight, manage_in_flight;
     uint64_t next_id, log_seq, random, capacity;
-    uint64_t counts[POD_PREFETCH + 1], read_bytes, written_bytes;
+    uint64_t counts[POD_PREFETCH + 1], read_bytes, written_bytes, scrubs;
     struct remembered remembered[REMEMBERED];
     unsigned next_remembered;
     int fail_next;
@@ -896,6 +896,16 @@ int pod_manage(struct pod *pod, struct pod_manage *req, pod_manage_cb cb)
 }
 
 /* ---- statistics and life */
+
+void pod_scrub(struct pod *pod)
+{
+    pod->scrubs++;
+}
+
+void pod_scrub_look(const struct pod *pod, struct pod_scrub_info *out)
+{
+    *out = (struct pod_scrub_info){.passes = pod->scrubs};
+}
 
 void pod_stats(struct pod *pod, struct pod_stats *out)
 {

@@ -8,15 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#include "node/pod/pod_impl.h"
 #include "tests/support/pod_check.h"
 
-void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed)
+static void rig_init(struct rig *rig, uint64_t seed)
 {
     *rig = (struct rig){0};
-    const struct blkdev_mem_options options = {.size_bytes = device_bytes, .max_io_bytes = 1 << 20};
-    rig->mem = rig->dev = blkdev_mem_create(&options);
-    assert_non_null(rig->mem);
     prng_seed(&rig->prng, seed);
     rig->config = (struct pod_config){
         .name = "default",
@@ -24,8 +23,69 @@ void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed)
         .dedupe = true,
         .compression = true,
         .segment_bytes = 2 << 20,
+        .scrub_interval_ns = UINT64_MAX,
         .seed = {seed + 1, 2},
     };
+}
+
+void rig_flash_config(struct nand_config *out)
+{
+    nand_config_default(out);
+    out->geometry = (struct nand_geometry){
+        .channels = 2, .dies = 1, .planes = 2, .pages = 32, .page_bytes = 4 * NAND_SECTOR_BYTES};
+    out->factory_bad_ppm = 0;
+    out->program_fail_ppb = 0;
+}
+
+void rig_create_on_flash(struct rig *rig, uint64_t device_bytes, uint64_t seed,
+                         const struct nand_config *flash)
+{
+    struct nand_config config;
+    struct nand *nand;
+    rig_init(rig, seed);
+    if (flash)
+        config = *flash;
+    else
+        rig_flash_config(&config);
+    config.seed = seed;
+    assert_int_equal(nand_drive_plan(device_bytes, 3, &config, NULL), 0);
+    rig->area_bytes = nand_area_bytes(&config);
+    /* Much larger than what is written to it. */
+    rig->area = mmap(NULL, rig->area_bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_ptr_not_equal(rig->area, MAP_FAILED);
+    nand_format(&config, rig->area);
+    assert_int_equal(nand_open(rig->area, rig->area_bytes, &nand, NULL), 0);
+    assert_int_equal(nand_drive_create(nand, "flash", &rig->mem, NULL), 0);
+    rig->dev = rig->mem;
+}
+
+void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed)
+{
+    const struct blkdev_mem_options options = {.size_bytes = device_bytes, .max_io_bytes = 1 << 20};
+    const char *device = getenv("PS_RIG_DEVICE");
+    if (device && strcmp(device, "flash") == 0) {
+        rig_create_on_flash(rig, device_bytes, seed, NULL);
+        return;
+    }
+    rig_init(rig, seed);
+    rig->mem = rig->dev = blkdev_mem_create(&options);
+    assert_non_null(rig->mem);
+}
+
+size_t rig_pending(const struct rig *rig)
+{
+    return rig->area ? nand_drive_pending(rig->mem) : blkdev_mem_pending(rig->mem);
+}
+
+static void complete_one(struct rig *rig)
+{
+    if (rig->area)
+        (void)nand_drive_step(rig->mem);
+    else if (rig->random)
+        (void)blkdev_mem_step_random(rig->mem, &rig->prng);
+    else
+        (void)blkdev_mem_step(rig->mem);
 }
 
 void rig_destroy(struct rig *rig)
@@ -35,6 +95,22 @@ void rig_destroy(struct rig *rig)
     if (rig->dev != rig->mem)
         blkdev_destroy(rig->dev);
     blkdev_destroy(rig->mem);
+    if (rig->area)
+        (void)munmap(rig->area, rig->area_bytes);
+}
+
+static void squeeze(struct rig *rig)
+{
+    struct segments *s = rig->pod->segments;
+    const uint32_t leave = rig->leave_segments;
+    if (!leave || !s || rig->pod->state != POD_SERVING)
+        return;
+    while (segments_free(s) < leave && rig->squeezed_count)
+        segments_untake(s, rig->squeezed[--rig->squeezed_count]);
+    while (segments_free(s) > leave) {
+        assert_true(rig->squeezed_count < sizeof rig->squeezed / sizeof rig->squeezed[0]);
+        rig->squeezed[rig->squeezed_count++] = segments_take(s, SEGMENT_META);
+    }
 }
 
 bool rig_step(struct rig *rig)
@@ -43,19 +119,17 @@ bool rig_step(struct rig *rig)
         return false;
     if (rig->beside)
         rig->beside(rig->beside_user);
+    squeeze(rig);
     rig->now_ns += 1000;
     (void)pod_turn(rig->pod, rig->now_ns);
-    if (blkdev_mem_pending(rig->mem) == 0)
+    if (rig_pending(rig) == 0)
         return true;
     if (rig->cut_after && rig->steps + 1 >= rig->cut_after) {
         rig->dead = true;
         return false;
     }
     rig->steps++;
-    if (rig->random)
-        (void)blkdev_mem_step_random(rig->mem, &rig->prng);
-    else
-        (void)blkdev_mem_step(rig->mem);
+    complete_one(rig);
     return true;
 }
 
@@ -80,6 +154,7 @@ static void on_open(void *user, int status, struct pod *pod)
 int rig_open(struct rig *rig)
 {
     rig->opened = rig->dead = false;
+    rig->squeezed_count = 0;
     rig->error = (struct ps_error){0};
     const int rc = pod_open(rig->dev, &rig->config, POD_FORMAT_BLANK, on_open, rig, &rig->error, &rig->pod);
     if (rc)
@@ -91,7 +166,13 @@ int rig_open(struct rig *rig)
 
 void rig_crash(struct rig *rig, enum blkdev_mem_cut mode)
 {
-    blkdev_mem_power_cut(rig->mem, &rig->prng, mode);
+    /* On flash another mode is another moment. */
+    for (int i = 0; rig->area && i < (int)mode; i++)
+        (void)prng_next(&rig->prng);
+    if (rig->area)
+        nand_drive_power_cut(rig->mem, &rig->prng);
+    else
+        blkdev_mem_power_cut(rig->mem, &rig->prng, mode);
     if (rig->pod)
         pod_destroy(rig->pod);
     rig->pod = NULL;
@@ -194,7 +275,7 @@ void rig_settle(struct rig *rig)
         if (!rig_step(rig))
             return;
         assert_true(n < 3000000);
-        if (blkdev_mem_pending(rig->mem) == 0 && pod_check_is_quiet(rig->pod))
+        if (rig_pending(rig) == 0 && pod_check_is_quiet(rig->pod))
             return;
     }
 }

@@ -1,4 +1,4 @@
-/* A pod on a device in memory, driven step by step: for tests of node/pod.
+/* A pod on a device in memory, or on simulated flash in memory, driven step by step: for tests of node/pod.
  *
  * Nothing happens by itself. rig_wait runs turns and completes device requests,
  * oldest first or at random by the rig's seed, until its condition holds. */
@@ -6,11 +6,14 @@
 #define PS_TESTS_SUPPORT_POD_RIG_H
 
 #include "common/blkdev_mem.h"
+#include "common/nand/nand_drive.h"
 #include "common/prng.h"
 #include "node/pod/pod.h"
 
 struct rig {
     struct blkdev *mem; /* the device; outlives the pod */
+    void *area;         /* of simulated flash; NULL: mem is a blkdev_mem */
+    size_t area_bytes;
     struct blkdev *dev; /* what the pod sees: mem, or a layer on it */
     struct pod_config config;
     struct pod *pod;
@@ -23,11 +26,24 @@ struct rig {
     uint64_t cut_after;         /* device completions until the power fails; 0: never */
     bool dead;                  /* it has failed: nothing completes any more */
     uint64_t steps;             /* device completions so far */
+    uint32_t leave_segments;    /* so many are kept free, so that the pod collects; 0: as it is */
+    uint32_t squeezed[512];     /* the others */
+    uint32_t squeezed_count;
     void (*beside)(void *user); /* what else goes on at each step; NULL: nothing */
     void *beside_user;
 };
 
+/* On a device in memory; on simulated flash if the environment has PS_RIG_DEVICE=flash: CTest runs some tests
+ * on both. */
 void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed);
+/* The same on a drive of simulated flash, whose segments are its zones; `flash` NULL: without failures. A
+ * crash then tears what is under way, whatever the mode, and requests complete in the flash's order. */
+void rig_create_on_flash(struct rig *rig, uint64_t device_bytes, uint64_t seed,
+                         const struct nand_config *flash);
+/* A geometry for it, two channels of two planes, no bad blocks and no failures. */
+void rig_flash_config(struct nand_config *out);
+/* Requests that the device has not completed. */
+size_t rig_pending(const struct rig *rig);
 void rig_destroy(struct rig *rig);
 /* Opens (or formats) the pool; returns the status. */
 int rig_open(struct rig *rig);

@@ -63,6 +63,26 @@ static bool streams_have_distance_zero(const uint8_t *record, const struct recor
     return false;
 }
 
+/* Every other slot, moved. */
+static void survive(struct record_codec *codec, const uint8_t *record, const struct record_info *info,
+                    const uint8_t *whole, bool comparable)
+{
+    static uint8_t work[MAX * BLOCK], block[BLOCK];
+    const unsigned keep = info->slots & 0x55 ? info->slots & 0x55 : info->slots;
+    uint8_t *out = malloc(RECORD_MAX_BYTES);
+    struct record_info moved;
+    const int status =
+        record_survivors(codec, RECORD_LZ4, record, info->length, keep, work, out, &moved, NULL);
+    assert(status == 0 || status == PS_EDAMAGED);
+    assert(status || record_verify(out, moved.length, info->group, NULL) == 0);
+    for (unsigned slot = 0; slot < MAX && status == 0 && comparable; slot++)
+        if (keep >> slot & 1) {
+            const int rc = record_decode_block(codec, out, moved.length, slot, block, NULL);
+            assert(rc == 0 && memcmp(block, whole + (size_t)slot * BLOCK, BLOCK) == 0);
+        }
+    free(out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct record_codec *codec;
@@ -84,18 +104,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(record_verify(record, info.length, info.group, NULL) == 0);
 
     void *out[MAX] = {0};
-    for (unsigned i = 0; i < info.blocks; i++)
-        out[i] = whole + (size_t)i * BLOCK;
+    for (unsigned i = 0; i < MAX; i++)
+        out[i] = info.slots >> i & 1 ? whole + (size_t)i * BLOCK : NULL;
     const int status = record_decode_all(codec, record, info.length, out, NULL);
     assert(status == 0 || status == PS_EDAMAGED);
     const bool comparable = status == 0 && !streams_have_distance_zero(record, &info);
     uint8_t *const block = malloc(BLOCK);
-    for (unsigned slot = 0; slot <= info.blocks; slot++) {
+    for (unsigned slot = 0; slot <= MAX; slot++) {
+        const bool stored = slot < MAX && info.slots >> slot & 1;
         const int alone = record_decode_block(codec, record, info.length, slot, block, NULL);
-        assert(slot < info.blocks ? alone == 0 || alone == PS_EDAMAGED : alone == PS_ERANGE);
-        assert(slot == info.blocks || status != 0 || alone == 0);
-        assert(slot == info.blocks || !comparable || memcmp(block, whole + (size_t)slot * BLOCK, BLOCK) == 0);
+        assert(stored ? alone == 0 || alone == PS_EDAMAGED : alone == PS_ERANGE);
+        assert(!stored || status != 0 || alone == 0);
+        assert(!stored || !comparable || memcmp(block, whole + (size_t)slot * BLOCK, BLOCK) == 0);
     }
+    survive(codec, record, &info, whole, comparable);
     free(block);
     free(record);
     return 0;

@@ -17,7 +17,7 @@ for i in 1 2 3 4 5 6 7 8 9 10; do
     until [ "$(written)" -gt "$enough" ]; do
         [ "$SECONDS" -lt "$end" ] || fail "the client does not write"
     done
-    children=$(ps --ppid "$client" -o pid=)
+    children=$(ps --ppid "$client" -o pid= || true)
     # shellcheck disable=SC2086
     kill -KILL "$client" $children 2>/dev/null || true
     wait "$client" 2>/dev/null || true

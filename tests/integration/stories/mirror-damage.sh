@@ -48,23 +48,41 @@ cmp "$TMP/noise" "$TMP/back" || fail "what n2 serves is not what was written"
 same "$(happened 2 pod.repaired)" 12 "records read from the other member"
 same "$(happened 2 pod.data_loss)" 0 "records lost"
 
-say "== n1's flash loses one of these, and one that n2 still has"
+say "== n1's flash loses one of these, which n2 has written anew, and another one"
 member_stop 1
 rot 1 7 8
 member_start 1
 until_true 60 in_sync 2 1 || fail "n1 is not in sync again: $(on 2 pod show)"
 on 1 pod switchover default n1
 until_true 30 in_sync 1 2 || fail "n1 does not lead: $(on 1 pod show)"
+read_of 1 7 || fail "what n2 has written anew is not read"
 read_of 1 8 || fail "what n2 still has is not read"
-same "$(happened 1 pod.repaired)" 1 "records read from n2"
-if read_of 1 7 2>"$TMP/error.txt"; then fail "what both have lost is read"; fi
+same "$(happened 1 pod.repaired)" 2 "records read from n2"
+
+say "== a scrub of n2, where nobody reads, finds two more and has them repaired; the next one finds none"
+rot 2 14 15
+scrubbed() { [ "$(on 2 --json metrics | field scrub_passes)" -ge "$1" ]; }
+have_happened() { [ "$(happened 2 pod.repaired)" -eq "$1" ]; }
+on 2 scrub
+until_true 60 scrubbed 1 || fail "the scrub does not end: $(on 2 scrub --status)"
+same "$(on 2 --json metrics | field scrub_damaged)" 2 "damaged records"
+until_true 30 have_happened 14 || fail "they are not repaired: $(on 2 events)"
+on 2 scrub
+until_true 60 scrubbed 2 || fail "the second scrub does not end: $(on 2 scrub --status)"
+same "$(on 2 --json metrics | field scrub_damaged)" 0 "damaged records"
+shows 2 'verified .* ago, .* read, 0 records damaged' scrub --status || fail "status: $(cat shown.txt)"
+
+say "== what both have lost is lost, and nothing else"
+rot 1 25
+rot 2 25
+if read_of 1 25 2>"$TMP/error.txt"; then fail "what both have lost is read"; fi
 grep -q "Input/output error" "$TMP/error.txt" || fail "another error than EIO: $(cat "$TMP/error.txt")"
 same "$(happened 1 pod.data_loss)" 1 "records lost"
-read_of 1 6 || fail "the records beside it are not read"
-same "$(on 1 --json metrics | field repaired_reads)" 1 "repaired reads in the metrics"
+read_of 1 27 || fail "the records beside it are not read"
+same "$(on 1 --json metrics | field repaired_reads)" 2 "repaired reads in the metrics"
 
-say "== it is written anew"
+say "== hosts write it anew"
 nbdcopy -- "$TMP/noise" "$(uri 1 vol)"
-read_of 1 7 || fail "what was written anew is not read"
+read_of 1 25 || fail "what was written anew is not read"
 member_stop 1
 member_stop 2

@@ -39,13 +39,14 @@ refused 1 'this is n1' pstorage --endpoint "${RPC[1]}" pod promote default n2 --
 on 1 pod promote default n1 --accept-data-loss >promoted.txt
 grep -q 'n2 to say that it has stopped' promoted.txt || fail "it does not wait for n2: $(cat promoted.txt)"
 serves_not 1 || fail "n1 serves though n2 has not stopped"
-on 1 pod promote default --accept-data-loss --old-primary-is-off
+say "== n2 comes back, hears that it is not primary any more, and says so"
+member_start 2
 until_true 60 serves 1 || fail "n1 does not serve: $(on 1 pod show)"
+serves_not 2 || fail "n2 serves as well"
 durability check --uri "$(uri 1 vol)" --journal journal --durable --atomic
 tells 1 promote 'a person promotes n1'
 rm -f journal
 durability load --uri "$(uri 1 vol)" --journal journal --writes 500 --depth 8 --seed 2
-member_start 2
 until_true 60 in_sync 1 2 || fail "n2 is not in sync again: $(on 1 pod show)"
 durability check --uri "$(uri 1 vol)" --journal journal --durable --atomic
 

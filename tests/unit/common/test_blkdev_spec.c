@@ -30,6 +30,26 @@ static void each_kind_of_device_is_understood(void **state)
     assert_true(s[3].punch);
 }
 
+static void simulated_flash_has_options_of_its_own(void **state)
+{
+    (void)state;
+    struct blkdev_spec s[2];
+    size_t n;
+    assert_int_equal(
+        blkdev_spec_list_parse("sim:/a,size=4G sim:/b,size=128M,channels=2,dies=1,planes=4,endurance=50,"
+                               "spare=12,bad=0,seed=9,latency=off",
+                               s, 2, &n, NULL),
+        0);
+    assert_int_equal(n, 2);
+    assert_int_equal(s[0].kind, BLKDEV_KIND_SIM);
+    assert_string_equal(s[0].path, "/a");
+    assert_true(s[0].size_bytes == 4ull << 30 && !s[0].sim.instant && s[0].sim.endurance == 3000);
+    assert_int_equal(s[0].sim.channels * s[0].sim.dies * s[0].sim.planes, 16);
+    const struct blkdev_sim_spec *sim = &s[1].sim;
+    assert_true(sim->channels == 2 && sim->dies == 1 && sim->planes == 4 && sim->endurance == 50);
+    assert_true(sim->spare_percent == 12 && sim->bad_ppm == 0 && sim->seed == 9 && sim->instant);
+}
+
 static void a_wrong_device_is_refused_with_its_reason(void **state)
 {
     (void)state;
@@ -53,7 +73,19 @@ static void a_wrong_device_is_refused_with_its_reason(void **state)
         {"nvme:nvme0", "full path", PS_EINVAL},
         {"nvme:/dev/nvme0n1,size=1G", "takes no options", PS_EINVAL},
         {"/dev/sdb,size=1G", "takes no options", PS_EINVAL},
-        {"sim:/x,size=1G", "not available", PS_EUNIMPLEMENTED},
+        {"sim:/x", "needs a size, as in sim:PATH", PS_EINVAL},
+        {"sim:,size=1G", "names no path", PS_EINVAL},
+        {"sim:/x,size=1G,punch=on", "no option of simulated flash", PS_EINVAL},
+        {"file:/x,size=1G,channels=2", "no option of a flash file", PS_EINVAL},
+        {"sim:/x,size=1G,channels=0", "from 1 to 32", PS_EINVAL},
+        {"sim:/x,size=1G,endurance=", "from 1 to 1000000", PS_EINVAL},
+        {"sim:/x,size=1G,endurance=-5", "from 1 to 1000000", PS_EINVAL},
+        {"sim:/x,size=1G,endurance=18446744073709551617", "from 1 to 1000000", PS_EINVAL},
+        {"sim:/x,size=1G,spare=7%", "from 0 to 50", PS_EINVAL},
+        {"sim:/x,size=1G,channels=3", "power of two", PS_EINVAL},
+        {"sim:/x,size=1G,channels=32,dies=64", "at most 128", PS_EINVAL},
+        {"sim:/x,size=1G,latency=maybe", "latency=on|off", PS_EINVAL},
+        {"sim:/x,size=1G file:/x,size=1G", "named twice", PS_EINVAL},
         {"/dev/sdb nvme:/dev/sdb", "named twice", PS_EINVAL},
         {"/dev/a /dev/b /dev/c", "more than 2", PS_EINVAL},
     };
@@ -83,6 +115,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_kind_of_device_is_understood),
+        cmocka_unit_test(simulated_flash_has_options_of_its_own),
         cmocka_unit_test(a_wrong_device_is_refused_with_its_reason),
         cmocka_unit_test(a_path_that_is_too_long_is_refused),
     };

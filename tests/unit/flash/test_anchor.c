@@ -242,14 +242,14 @@ static void blocks_are_written_as_first_written(void **state)
     const struct pool_label label = some_label(2);
     const struct pod_anchor anchor = some_anchor(2);
     label_encode(&label, block);
-    assert_memory_equal(block, "PSPL\2\0\0\0\5\0\0\0\0\0\0\0\xaa", 17);
+    assert_memory_equal(block, "PSPL\3\0\0\0\5\0\0\0\0\0\0\0\xaa", 17);
     assert_true(block[32] == 0xbb && get_le64(block + 48) == 1ull << 34 && get_le32(block + 56) == 8 << 20);
     assert_true(get_le32(block + 60) == 2048 && get_le32(block + 64) == 2 && block[68] == 1 &&
                 block[84] == 'a');
     assert_true(get_le32(block + 148) == 2 && get_le32(block + 152) == 3 && block[156] == 2);
-    assert_int_equal(checksum_bytes(block, sizeof block), 0xf4dcda33cbb36c3bull);
+    assert_int_equal(checksum_bytes(block, sizeof block), 0xcb55c6b3f2d005a9ull);
     anchor_encode(&anchor, block);
-    assert_memory_equal(block, "PSPA\2\0\0\0\x11\0\0\0\0\0\0\0\xcc", 17);
+    assert_memory_equal(block, "PSPA\3\0\0\0\x11\0\0\0\0\0\0\0\xcc", 17);
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(get_le64(block + 32 + 8 * i), 0x12 + i);
     assert_true(get_le32(block + 72) == 0x17 && get_le32(block + 76) == 0x18 &&
@@ -259,7 +259,7 @@ static void blocks_are_written_as_first_written(void **state)
     assert_true(get_le64(block + 128) == 0x1d && get_le64(block + 136) == 100 &&
                 get_le64(block + 152) == 1000);
     assert_true(block[2047] == 0 && block[2048] == 0xd0 && block[2048 + 47] == 0xd0 && block[2048 + 48] == 0);
-    assert_int_equal(checksum_bytes(block, sizeof block), 0xfad45a0c83928a40ull);
+    assert_int_equal(checksum_bytes(block, sizeof block), 0x6b08a1a921e830d5ull);
 }
 
 static void anchors_fill_one_half_then_the_other(void **state)

@@ -24,6 +24,12 @@ struct rig {
     unsigned puts;
 };
 
+/* Without the stamp. */
+static uint64_t put_of(const struct rig *rig, uint32_t index)
+{
+    return rig->put[index] & ~(((1ull << 28) - 1) << 32);
+}
+
 static int setup(void **state)
 {
     struct rig *rig = calloc(1, sizeof *rig);
@@ -165,9 +171,9 @@ static void log_beyond_the_checkpoint_open_and_live_segments_are_kept(void **sta
     cut(rig, 10, false);
     segments_cut_done(rig->s);
     assert_int_equal(segments_free(rig->s), COUNT - SYSTEM - 3);
-    assert_int_equal(rig->put[later], (uint64_t)SEGMENT_LOG << 60);
-    assert_int_equal(rig->put[open], (uint64_t)SEGMENT_LOG << 60);
-    assert_int_equal(rig->put[live], (uint64_t)SEGMENT_LOG << 60 | 64);
+    assert_int_equal(put_of(rig, later), (uint64_t)SEGMENT_LOG << 60);
+    assert_int_equal(put_of(rig, open), (uint64_t)SEGMENT_LOG << 60);
+    assert_int_equal(put_of(rig, live), (uint64_t)SEGMENT_LOG << 60 | 64);
     cut(rig, 11, false);
     segments_cut_done(rig->s);
     assert_int_equal(segments_state(rig->s, later), SEGMENT_FREE);
@@ -217,7 +223,7 @@ static void taken_but_unused_counts_as_free_in_checkpoints(void **state)
     assert_int_equal(stats.log, 0);
     segments_use(rig->s, i);
     cut(rig, 6, false);
-    assert_int_equal(rig->put[i], (uint64_t)SEGMENT_LOG << 60);
+    assert_int_equal(put_of(rig, i), (uint64_t)SEGMENT_LOG << 60);
     segments_stats(rig->s, &stats);
     assert_int_equal(stats.log, 1);
 }
@@ -234,7 +240,7 @@ static void a_cut_names_what_changed_and_a_full_one_all_that_is_in_use(void **st
     segments_add_live(rig->s, b, 7);
     cut(rig, 1, false);
     assert_int_equal(rig->puts, 1);
-    assert_int_equal(rig->put[b], (uint64_t)SEGMENT_META << 60 | 7);
+    assert_int_equal(put_of(rig, b), (uint64_t)SEGMENT_META << 60 | 7);
     cut(rig, 1, true);
     assert_int_equal(rig->puts, 2);
     segments_add_live(rig->s, b, -7);
@@ -312,6 +318,112 @@ static void what_the_log_refers_to_is_adopted_unless_it_is_in_other_use(void **s
     assert_int_equal(segments_live(rig->s, 5), 30);
 }
 
+/* ---- collection */
+
+static double emptiest(void *user, uint32_t bytes, uint32_t live, uint32_t age)
+{
+    (void)user;
+    (void)age;
+    return live < bytes / 2 ? bytes - live : 0;
+}
+
+static double oldest(void *user, uint32_t bytes, uint32_t live, uint32_t age)
+{
+    (void)user;
+    (void)bytes;
+    (void)live;
+    return age + 1;
+}
+
+static uint32_t sealed(struct rig *rig, enum segment_state state, uint32_t live, uint64_t last)
+{
+    const uint32_t i = take(rig, state);
+    segments_add_live(rig->s, i, live);
+    segments_seal(rig->s, i, last);
+    return i;
+}
+
+static void the_best_of_those_that_may_be_collected_is_chosen(void **state)
+{
+    struct rig *rig = *state;
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), SEGMENT_NONE);
+    const uint32_t a = sealed(rig, SEGMENT_LOG, 4000, 10), b = sealed(rig, SEGMENT_WARM, 3000, 0),
+                   c = sealed(rig, SEGMENT_COLD, 2000, 0);
+    (void)sealed(rig, SEGMENT_META, 10, 0);                /* has ways of its own */
+    (void)sealed(rig, SEGMENT_LOG, 1000, 101);             /* beyond the checkpoint */
+    segments_add_live(rig->s, take(rig, SEGMENT_LOG), 10); /* open */
+    (void)sealed(rig, SEGMENT_LOG, 0, 1);                  /* dead: the checkpoint frees it */
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), c);
+    assert_int_equal(segments_best(rig->s, 100, oldest, NULL), a);
+    assert_int_equal(segments_gain(rig->s, 100, 1), 3ull * BYTES - 9000);
+    assert_int_equal(segments_gain(rig->s, 100, BYTES - 2500), BYTES - 2000);
+    segments_stuck(rig->s, c);
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), b);
+    segments_hold(rig->s, b);
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), a);
+    assert_int_equal(segments_gain(rig->s, 100, 1), BYTES - 4000);
+    segments_unhold(rig->s, b);
+    segments_pin(rig->s, b); /* a read is short */
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), b);
+    segments_unpin(rig->s, b);
+    segments_add_live(rig->s, a, BYTES / 2);
+    segments_add_live(rig->s, b, BYTES / 2);
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), SEGMENT_NONE);
+}
+
+static void room_is_what_is_free_or_comes_free(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t before = segments_room(rig->s, 100);
+    assert_int_equal(before, COUNT - SYSTEM);
+    const uint32_t dead = sealed(rig, SEGMENT_WARM, 0, 0), held = sealed(rig, SEGMENT_LOG, 0, 1),
+                   kept = sealed(rig, SEGMENT_LOG, 0, 50);
+    (void)sealed(rig, SEGMENT_LOG, 5, 1);
+    (void)dead;
+    (void)kept;
+    segments_keep_log(rig->s, 40);
+    segments_hold(rig->s, held);
+    assert_int_equal(segments_room(rig->s, 100), before - 2);
+    segments_pin(rig->s, dead);
+    cut(rig, 100, false);
+    assert_int_equal(segments_room(rig->s, 100), before - 2); /* one is being freed */
+    segments_cut_done(rig->s);
+    assert_int_equal(segments_room(rig->s, 100), before - 2); /* and waits for the end of a read */
+    assert_int_equal(segments_free(rig->s), before - 4);
+    segments_unpin(rig->s, dead);
+    segments_unhold(rig->s, held);
+    assert_int_equal(segments_room(rig->s, 100), before - 1);
+    assert_int_equal(segments_free(rig->s), before - 2);
+}
+
+static void age_outlives_a_restart(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t old = sealed(rig, SEGMENT_LOG, 100, 1);
+    for (int i = 0; i < 5; i++) {
+        const uint32_t other = take(rig, SEGMENT_LOG);
+        segments_seal(rig->s, other, 2);
+    }
+    const uint32_t young = sealed(rig, SEGMENT_COLD, 100, 0);
+    cut(rig, 100, true);
+    segments_cut_done(rig->s);
+    struct segments *twin = segments_create(COUNT, BYTES, SYSTEM);
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        segments_restore(twin, i, rig->put[i]);
+    assert_int_equal(segments_best(rig->s, 100, oldest, NULL), old);
+    assert_int_equal(segments_best(twin, 100, oldest, NULL), old);
+    segments_stuck(twin, old);
+    assert_int_equal(segments_best(twin, 100, oldest, NULL), young);
+    assert_int_equal(segments_state(twin, young), SEGMENT_COLD);
+    /* The clock goes on: what is taken now is younger. */
+    const uint32_t next = segments_take(twin, SEGMENT_WARM);
+    segments_use(twin, next);
+    segments_add_live(twin, next, 100);
+    segments_seal(twin, next, 0);
+    assert_int_equal(segments_best(twin, 100, oldest, NULL), young);
+    segments_destroy(twin);
+}
+
 static void statistics_add_up(void **state)
 {
     struct rig *rig = *state;
@@ -363,6 +475,181 @@ static void live_bytes_of_a_group_end_at_zero_in_any_order_of_dying(void **state
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- erase and wear */
+
+static void the_least_worn_free_segment_is_taken(void **state)
+{
+    struct rig *rig = *state;
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        segments_set_wear(rig->s, i, 10 + i % 4);
+    /* 4 and 8 have 10, 5 and 9 have 11. */
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), 4);
+    assert_int_equal(segments_take(rig->s, SEGMENT_META), 8);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), 9);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), 5);
+    assert_int_equal(segments_take_worn(rig->s, SEGMENT_LOG), 7);
+    assert_int_equal(segments_take_worn(rig->s, SEGMENT_LOG), 11);
+    assert_int_equal(segments_free(rig->s), COUNT - SYSTEM - 6);
+}
+
+static void erased_segments_are_taken_first(void **state)
+{
+    struct rig *rig = *state;
+    segments_set_wear(rig->s, 6, 5);
+    segments_set_wear(rig->s, 10, 4);
+    segments_set_erased(rig->s, 6, true);
+    segments_set_erased(rig->s, 10, true);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), 10);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), 6);
+    assert_true(segments_is_erased(rig->s, 6));
+    assert_int_equal(segments_wear(rig->s, segments_take(rig->s, SEGMENT_LOG)), 0);
+}
+
+static void the_least_worn_free_segment_is_erased_ahead(void **state)
+{
+    struct rig *rig = *state;
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        segments_set_wear(rig->s, i, 20 - i);
+    assert_int_equal(segments_to_erase(rig->s, 0), SEGMENT_NONE);
+    for (uint32_t n = 0; n < 3; n++) {
+        const uint32_t next = segments_to_erase(rig->s, 3);
+        assert_int_equal(next, COUNT - 1 - n);
+        segments_set_erased(rig->s, next, true);
+    }
+    assert_int_equal(segments_to_erase(rig->s, 3), SEGMENT_NONE);
+    /* What is taken counts no more. */
+    const uint32_t taken = segments_take(rig->s, SEGMENT_LOG);
+    assert_int_equal(taken, COUNT - 1);
+    assert_int_equal(segments_to_erase(rig->s, 3), COUNT - 4);
+    segments_untake(rig->s, taken);
+    assert_int_equal(segments_to_erase(rig->s, 3), SEGMENT_NONE);
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        segments_set_erased(rig->s, i, true);
+    assert_int_equal(segments_to_erase(rig->s, 100), SEGMENT_NONE);
+}
+
+static void a_retired_segment_is_gone_for_good(void **state)
+{
+    struct rig *rig = *state;
+    struct segments_stats stats;
+    segments_set_wear(rig->s, 5, 1000);
+    segments_retire(rig->s, 5);
+    assert_int_equal(segments_free(rig->s), COUNT - SYSTEM - 1);
+    for (uint32_t i = SYSTEM; i < COUNT - 1; i++)
+        assert_int_not_equal(segments_take(rig->s, SEGMENT_LOG), 5);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), SEGMENT_NONE);
+    assert_int_equal(segments_to_erase(rig->s, 100), SEGMENT_NONE);
+    cut(rig, 10, true);
+    assert_false(rig->was_put[5]);
+    segments_stats(rig->s, &stats);
+    assert_int_equal(stats.retired, 1);
+    assert_int_equal(stats.wear_highest, 0);
+}
+
+static void write_segment(struct rig *rig, uint32_t index, uint64_t seq, uint32_t live)
+{
+    segments_use(rig->s, index);
+    segments_add_live(rig->s, index, live);
+    segments_seal(rig->s, index, seq);
+}
+
+static void cold_data_is_found_when_the_spread_exceeds_the_threshold(void **state)
+{
+    struct rig *rig = *state;
+    struct segments_stats stats;
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        assert_int_equal(segments_take(rig->s, i == 10 ? SEGMENT_META : SEGMENT_LOG), i);
+    for (uint32_t i = SYSTEM; i < COUNT - 1; i++)
+        write_segment(rig, i, 100 - i, i == 9 ? 0 : BYTES / 2);
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        segments_set_wear(rig->s, i, 1000);
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 0), SEGMENT_NONE);
+    segments_set_wear(rig->s, 9, 10);   /* nothing lives in it */
+    segments_set_wear(rig->s, 10, 11);  /* metadata */
+    segments_set_wear(rig->s, 11, 12);  /* open */
+    segments_set_wear(rig->s, 0, 5000); /* the system's */
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 100), SEGMENT_NONE);
+    segments_set_wear(rig->s, 6, 900);
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 100), SEGMENT_NONE);
+    segments_set_wear(rig->s, 6, 899);
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 100), 6);
+    segments_set_wear(rig->s, 8, 899); /* written before it: 92, 94 */
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 100), 8);
+    segments_set_wear(rig->s, 5, 300);
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 100), 5);
+    assert_int_equal(segments_wear_victim(rig->s, 1000, 1000), SEGMENT_NONE);
+    assert_int_equal(segments_wear_victim(rig->s, 93, 100), 8); /* the log behind that is left alone */
+    segments_stats(rig->s, &stats);
+    assert_int_equal(stats.wear_lowest, 10);
+    assert_int_equal(stats.wear_highest, 1000);
+}
+
+static void note_nothing(void *user, uint32_t index, uint64_t value)
+{
+    (void)user;
+    (void)index;
+    (void)value;
+}
+
+/* A pool three quarters full of data that is never rewritten; the rest is rewritten all the time. Each erase
+ * wears its segment; a victim's data moves into the most worn free one, as collection would have it. */
+static uint32_t spread_after(uint32_t rewrites, uint32_t threshold, uint64_t *moves)
+{
+    enum {
+        SEGMENTS = 64,
+        COLD = 44
+    };
+    struct segments *s = segments_create(SEGMENTS + SYSTEM, BYTES, SYSTEM);
+    struct prng prng;
+    uint32_t hot[8], n = 0;
+    uint64_t seq = 0;
+    prng_seed(&prng, 4);
+    for (uint32_t i = 0; i < COLD + 8; i++) {
+        const uint32_t segment = segments_take(s, SEGMENT_LOG);
+        segments_use(s, segment);
+        segments_add_live(s, segment, BYTES);
+        segments_seal(s, segment, ++seq);
+        if (i >= COLD)
+            hot[n++] = segment;
+    }
+    *moves = 0;
+    for (uint32_t i = 0; i < rewrites; i++) {
+        const uint32_t victim = segments_wear_victim(s, seq, threshold);
+        const bool moving = victim != SEGMENT_NONE;
+        uint32_t *const slot = &hot[prng_below(&prng, 8)];
+        const uint32_t to = moving ? segments_take_worn(s, SEGMENT_LOG) : segments_take(s, SEGMENT_LOG);
+        const uint32_t from = moving ? victim : *slot;
+        *moves += moving;
+        segments_set_wear(s, to, segments_wear(s, to) + 1);
+        segments_use(s, to);
+        segments_add_live(s, to, BYTES);
+        segments_seal(s, to, ++seq);
+        segments_add_live(s, from, -(int64_t)BYTES);
+        if (!moving)
+            *slot = to;
+        else
+            for (uint32_t h = 0; h < 8; h++)
+                hot[h] = hot[h] == from ? to : hot[h];
+        (void)segments_cut(s, seq, false, note_nothing, NULL);
+        segments_cut_done(s);
+    }
+    struct segments_stats stats;
+    segments_stats(s, &stats);
+    segments_destroy(s);
+    return stats.wear_highest - stats.wear_lowest;
+}
+
+static void wear_stays_within_the_threshold_and_a_tenth(void **state)
+{
+    (void)state;
+    uint64_t moves;
+    assert_true(spread_after(40000, 1000000, &moves) > 1000);
+    assert_int_equal(moves, 0);
+    assert_true(spread_after(40000, 100, &moves) <= 110);
+    /* It costs little: a move for each hundred rewrites or so of a segment. */
+    assert_true(moves > 0 && moves < 40000 / 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,9 +664,19 @@ int main(void)
         TEST(a_cut_names_what_changed_and_a_full_one_all_that_is_in_use),
         TEST(values_restore_to_the_same_table),
         TEST(what_the_log_refers_to_is_adopted_unless_it_is_in_other_use),
+        TEST(the_best_of_those_that_may_be_collected_is_chosen),
+        TEST(room_is_what_is_free_or_comes_free),
+        TEST(age_outlives_a_restart),
         TEST(statistics_add_up),
         cmocka_unit_test(a_slot_says_place_blocks_and_which_live),
         cmocka_unit_test(live_bytes_of_a_group_end_at_zero_in_any_order_of_dying),
+        cmocka_unit_test_setup_teardown(the_least_worn_free_segment_is_taken, setup, teardown),
+        cmocka_unit_test_setup_teardown(erased_segments_are_taken_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_least_worn_free_segment_is_erased_ahead, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_retired_segment_is_gone_for_good, setup, teardown),
+        cmocka_unit_test_setup_teardown(cold_data_is_found_when_the_spread_exceeds_the_threshold, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(wear_stays_within_the_threshold_and_a_tenth, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

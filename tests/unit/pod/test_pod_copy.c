@@ -432,6 +432,58 @@ static void what_an_interrupted_copy_left_is_no_part_of_the_next_log(void **stat
     group_create(g, 2, DEVICE, 7);
 }
 
+static void fill_without_end(struct member *from, struct member *to)
+{
+    struct pod_copy_read read = {.buf = aligned_alloc(BLKDEV_ALIGN, POD_COPY_READ_BYTES)};
+    struct pod_copy_info info;
+    int status = 1;
+    const bool again = to->rig.pod->state == POD_FILLING;
+    int written = again ? 1 : 0;
+    copy_out(from, &info);
+    assert_int_equal(pod_copy_in_begin(to->rig.pod, info.description, sizeof info.description, on_status,
+                                       &status, &to->rig.error),
+                     0);
+    if (again) /* replication goes on meanwhile */
+        assert_int_equal(pod_log_protocol_write(to->rig.pod, "it", 2, on_status, &written), 0);
+    assert_true(wait_status(to, &status) && status == 0);
+    assert_true(wait_status(to, &written) && written == 0);
+    for (uint64_t n = 0; n < info.pieces; n++) {
+        read_piece(from, n, &read);
+        assert_int_equal(pod_copy_in_piece(to->rig.pod, read.message, read.bytes, &to->rig.error), 0);
+        while (pod_copy_in_written(to->rig.pod) <= n)
+            assert_true(rig_step(&to->rig));
+    }
+    pod_copy_out_end(from->rig.pod);
+    free(read.buf);
+}
+
+/* Another copy comes instead of one that stopped in the middle, without a start of the receiver, and from a
+ * sender with a higher generation. */
+static void what_a_later_copy_left_is_no_part_of_the_next_log_either(void **state)
+{
+    struct group *g = *state;
+    for (uint64_t ahead = 1; ahead < 5; ahead++) {
+        struct member *a = start(g), *b = &g->members[1];
+        struct log_id end;
+        const void *kept;
+        assert_int_equal(rig_create_volume(&a->rig, "first", MIB), 0);
+        fill_without_end(a, b);
+        a->rig.pod->generation += ahead; /* as if it had been opened anew */
+        make_content(a);
+        fill_without_end(a, b);
+        for (int i = 0; i < 6; i++) {
+            member_crash(b, BLKDEV_MEM_KEEP);
+            assert_int_equal(member_open(b), 0);
+            pod_log_ends(b->rig.pod, NULL, &end);
+            assert_int_equal(end.seq, 0);
+            assert_int_equal(pod_log_protocol(b->rig.pod, &kept), 2);
+            assert_memory_equal(kept, "it", 2);
+        }
+        group_destroy(g);
+    }
+    group_create(g, 2, DEVICE, 7);
+}
+
 static void either_end_may_stop_in_the_middle(void **state)
 {
     struct group *g = *state;
@@ -482,6 +534,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(pieces_are_taken_in_order_whole_and_in_their_place, setup, teardown),
         cmocka_unit_test(a_power_cut_never_leaves_a_pod_that_is_half_filled),
         cmocka_unit_test_setup_teardown(what_an_interrupted_copy_left_is_no_part_of_the_next_log, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_a_later_copy_left_is_no_part_of_the_next_log_either, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(either_end_may_stop_in_the_middle, setup, teardown),
     };

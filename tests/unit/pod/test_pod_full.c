@@ -116,6 +116,40 @@ static void writes_are_refused_and_trims_make_room(void **state)
     rig_check(&f->rig);
 }
 
+/* No segment is wholly dead, half of each is. */
+static void garbage_that_is_spread_makes_room_too(void **state)
+{
+    struct full *f = *state;
+    const uint64_t end = write_until_full(f, 0);
+    for (uint64_t at = 0; at < end; at += 2 * BLOCK)
+        discard(f, at, BLOCK);
+    rig_settle(&f->rig);
+    const uint64_t more = write_until_full(f, end) - end;
+    assert_true(more > end / 3);
+    compare(f);
+    rig_check(&f->rig);
+    reopen(f, false);
+    compare(f);
+    rig_check(&f->rig);
+}
+
+static void a_pool_that_is_merely_full_is_not_moved_about(void **state)
+{
+    struct full *f = *state;
+    struct pod_stats before, after;
+    (void)write_until_full(f, 0);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(write_noise(f, 0), PS_EFULL);
+    pod_stats(f->rig.pod, &before);
+    for (int i = 0; i < 500; i++)
+        assert_int_equal(write_noise(f, (uint64_t)i * STEP % VOLUME), PS_EFULL);
+    for (int i = 0; i < 2000; i++)
+        (void)rig_step(&f->rig);
+    pod_stats(f->rig.pod, &after);
+    assert_int_equal(after.flash_written_moved, before.flash_written_moved);
+    compare(f);
+}
+
 static void deleting_makes_room(void **state)
 {
     struct full *f = *state;
@@ -252,14 +286,39 @@ static void the_log_goes_on_in_a_segment_that_came_late(void **state)
     rig_check(&f->rig);
 }
 
+static void overprovisioned_space_is_not_for_hosts(void **state)
+{
+    struct full *f = *state;
+    struct pod_stats stats;
+    const uint64_t segment = f->rig.pod->segment_bytes;
+    f->rig.config.overprovision_percent = 50;
+    reopen(f, false);
+    const uint64_t taken = write_until_full(f, 0);
+    pod_stats(f->rig.pod, &stats);
+    assert_int_equal(stats.reserve_bytes, f->rig.pod->segment_count / 2 * segment);
+    assert_true(taken > stats.capacity / 4 && taken < stats.capacity / 2);
+    f->rig.config.overprovision_percent = 0;
+    reopen(f, false);
+    pod_stats(f->rig.pod, &stats);
+    assert_int_equal(stats.reserve_bytes, 8 * segment);
+    assert_true(write_until_full(f, taken) > taken + 4 * segment);
+    compare(f);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(writes_are_refused_and_trims_make_room),      TEST(deleting_makes_room),
-        TEST(a_full_pool_restarts_any_number_of_times),    TEST(restarts_do_not_use_up_a_pool),
-        TEST(the_log_goes_on_in_a_segment_that_came_late), TEST(what_was_acknowledged_at_the_limit_survives),
+        TEST(garbage_that_is_spread_makes_room_too),
+        TEST(a_pool_that_is_merely_full_is_not_moved_about),
+        TEST(writes_are_refused_and_trims_make_room),
+        TEST(deleting_makes_room),
+        TEST(a_full_pool_restarts_any_number_of_times),
+        TEST(restarts_do_not_use_up_a_pool),
+        TEST(the_log_goes_on_in_a_segment_that_came_late),
+        TEST(what_was_acknowledged_at_the_limit_survives),
+        TEST(overprovisioned_space_is_not_for_hosts),
     };
     if (argc > 1)
         seed = strtoull(argv[1], NULL, 0);

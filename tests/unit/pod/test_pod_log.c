@@ -442,6 +442,42 @@ static void a_leader_does_not_yield_while_anything_is_planned(void **state)
     assert_true(pod_yield(a->rig.pod));
 }
 
+/* Its log may end where only a batch of its own could say how it goes on: a follower has none. */
+static void a_leader_whose_log_can_not_be_followed_does_not_yield(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 2), *b = &g->members[1];
+    struct pod *pod = a->rig.pod;
+    uint32_t taken[48], count = 0;
+    assert_int_equal(rig_create_volume(&a->rig, "v", 10 * MIB), 0);
+    write_noise(a, "v", 0, 4 * MIB, 1);
+    for (uint64_t i = 0; i < 1536; i++) /* much is to be said when they go */
+        write_noise(a, "v", 4 * MIB + i * 197 % 1536 * BLOCK, BLOCK, 100 + i);
+    for (uint64_t at = 0; pod->next_named || pod->tail.offset + BATCH_MAX_BYTES + BLOCK < pod->segment_bytes;
+         at += BLOCK) {
+        while (segments_free(pod->segments) > 1)
+            taken[count++] = segments_take(pod->segments, SEGMENT_LOG);
+        assert_true(at < 4 * MIB);
+        assert_int_equal(rig_range(&a->rig, POD_TRIM, "v", at, BLOCK), 0);
+    }
+    assert_int_equal(rig_range(&a->rig, POD_TRIM, "v", 4 * MIB, 6 * MIB), 0);
+    assert_true(pod->tail.offset + BATCH_MAX_BYTES > pod->segment_bytes && !pod->next_named);
+    group_settle(g);
+    pod_hold(pod, true);
+    assert_false(pod_yield(pod));
+    while (count > 0)
+        segments_untake(pod->segments, taken[--count]);
+    pod_hold(pod, false);
+    assert_int_equal(rig_range(&a->rig, POD_TRIM, "v", 4 * MIB - BLOCK, BLOCK), 0);
+    group_settle(g);
+    pod_hold(pod, true);
+    assert_true(pod_yield(pod));
+    a->rig.beside = NULL;
+    group_lead(g, b);
+    write_noise(b, "v", 0, 4 * MIB, 2);
+    group_check(g);
+}
+
 static void a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed(void **state)
 {
     struct group *g = *state;
@@ -1087,6 +1123,7 @@ int main(void)
         TEST(a_follower_takes_over_and_the_old_leader_follows),
         TEST(a_leader_that_rests_yields_and_follows_at_once),
         TEST(a_leader_does_not_yield_while_anything_is_planned),
+        TEST(a_leader_whose_log_can_not_be_followed_does_not_yield),
         TEST(a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed),
         TEST(a_leader_that_was_restarted_gives_none_of_its_lost_ids_again),
         TEST(what_was_truncated_stays_away_and_what_was_kept_stays),

@@ -48,7 +48,7 @@ struct model {
     struct shadow images[IMAGES];
     struct op ops[AT_ONCE];
     unsigned names;
-    uint64_t crashes, writes, managed;
+    uint64_t crashes, writes, managed, moved, logged;
 };
 
 static uint64_t seed_first = 1, seed_count = 6, seed_rounds = 60;
@@ -509,6 +509,8 @@ static void run_seed(uint64_t seed)
     m->rig.config.zstd = seed % 3 == 1;
     m->rig.config.sha256 = seed % 6 == 3;
     m->rig.config.metadata_cache_bytes = seed % 2 ? 1 << 20 : 0;
+    m->rig.config.gc_threshold = seed % 8 ? 1 : 0;
+    m->rig.config.checkpoint_log_bytes = seed % 8 ? 4 * MIB : 0;
     for (int i = 0; i < IMAGES; i++)
         m->images[i].data = calloc(1, VOLUME_MAX);
     for (int i = 0; i < AT_ONCE; i++)
@@ -521,6 +523,8 @@ static void run_seed(uint64_t seed)
         apply_change(m, &c);
     }
     for (uint64_t round = 0; round < seed_rounds; round++) {
+        if (seed % 8)
+            m->rig.leave_segments = 15 + (uint32_t)pick(m, 7);
         if (pick(m, 4) == 0)
             manage_round(m);
         else
@@ -540,10 +544,15 @@ static void run_seed(uint64_t seed)
     reopen(m);
     compare_all(m);
     rig_check(&m->rig);
+    struct pod_stats stats;
+    pod_stats(m->rig.pod, &stats);
+    m->moved = stats.flash_written_moved;
+    m->logged = stats.flash_written_data;
     rig_close(&m->rig);
-    (void)printf("seed %llu: %llu operations, %llu changes, %llu crashes\n", (unsigned long long)seed,
-                 (unsigned long long)m->writes, (unsigned long long)m->managed,
-                 (unsigned long long)m->crashes);
+    (void)printf("seed %llu: %llu operations, %llu changes, %llu crashes, %llu KiB moved of %llu\n",
+                 (unsigned long long)seed, (unsigned long long)m->writes, (unsigned long long)m->managed,
+                 (unsigned long long)m->crashes, (unsigned long long)m->moved / 1024,
+                 (unsigned long long)m->logged / 1024);
     rig_destroy(&m->rig);
     for (int i = 0; i < IMAGES; i++)
         free(m->images[i].data);

@@ -108,6 +108,8 @@ static const struct step script[] = {
     {IO, POD_WRITE, "v", NULL, K(100) + 512, K(7), 0, 1},
     {IO, POD_WRITE, "v", NULL, K(200), K(24), 0, BURST},
     {IO, POD_WRITE, "v", NULL, K(2040) + 1024, K(16), 0, 1}, /* over the end of a leaf */
+    {AGAIN, 0, NULL, NULL, 0, 0, 0, 0}, /* what was written so far is in a segment that is collected */
+    {IO, POD_WRITE, "v", NULL, K(208), K(8), 0, BURST},
     {MANAGE, POD_SNAPSHOT_CREATE, "v@a", NULL, 0, 0, 0, 0},
     {IO, POD_WRITE, "v", NULL, K(64), K(128), 0, 1},
     {CHECKPOINT, 0, NULL, NULL, 0, 0, 0, 0},
@@ -115,6 +117,7 @@ static const struct step script[] = {
     {IO, POD_TRIM, "v", NULL, K(2) + 512, K(60), 0, 1},
     {IO, POD_WRITE_ZERO, "v", NULL, K(90) + 512, K(33), 0, 1},
     {MANAGE, POD_CLONE_CREATE, "v@a", "c", 0, 0, 0, 0},
+    {AGAIN, 0, NULL, NULL, 0, 0, 0, 0},
     {IO, POD_WRITE_ZERO, "c", NULL, K(16), K(16), POD_IO_NO_HOLE, 1},
     {IO, POD_WRITE, "c", NULL, K(2046), K(64), 0, BURST},
     {MANAGE, POD_VOLUME_RESIZE, "v", NULL, 0, K(4608), 0, 0},
@@ -126,6 +129,7 @@ static const struct step script[] = {
     {MANAGE, POD_VOLUME_RENAME, "v", "w", 0, 0, 0, 0},
     {IO, POD_WRITE, "w", NULL, K(12), K(40), 0, 1},
     {MANAGE, POD_SNAPSHOT_RESTORE, "w@a", NULL, 0, 0, 0, 0},
+    {AGAIN, 0, NULL, NULL, 0, 0, 0, 0},
     {IO, POD_WRITE, "w", NULL, K(16), K(40), 0, 1},
     {CHECKPOINT, 0, NULL, NULL, 0, 0, 0, 0},
     {MANAGE, POD_SNAPSHOT_DELETE, "w@a", NULL, 0, 0, 0, 0},
@@ -402,6 +406,8 @@ static bool play(struct play *p, uint64_t cut, enum blkdev_mem_cut mode, bool ra
 {
     rig_create(&p->rig, 64 * MIB, cut);
     p->rig.random = random;
+    p->rig.leave_segments = 10;
+    p->rig.config.checkpoint_log_bytes = 256 * KIB;
     p->rig.cut_after = cut;
     for (int i = 0; i < IMAGES; i++)
         p->before.images[i].name[0] = 0;
@@ -421,6 +427,12 @@ static bool play(struct play *p, uint64_t cut, enum blkdev_mem_cut mode, bool ra
     }
     p->rig.cut_after = 0;
     if (on) {
+        struct pod_stats s;
+        pod_stats(p->rig.pod, &s);
+        (void)printf("log %llu KiB, moved %llu KiB, metadata %llu KiB\n",
+                     (unsigned long long)s.flash_written_data / KIB,
+                     (unsigned long long)s.flash_written_moved / KIB,
+                     (unsigned long long)s.flash_written_metadata / KIB);
         assert_true(is_world(p, &p->after));
         rig_check(&p->rig);
         rig_close(&p->rig);

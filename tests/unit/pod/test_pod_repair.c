@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/pod/collect.h"
 #include "node/pod/pod_impl.h"
 #include "tests/support/log_rig.h"
 
@@ -296,6 +297,160 @@ static void a_device_that_does_not_read_is_no_loss_either(void **state)
     assert_is(&r, 7);
 }
 
+/* All of the log is behind a checkpoint: what is damaged now is no part of it any more. */
+static void settle_checkpoint(struct world *w, struct member *m)
+{
+    group_settle(&w->g);
+    checkpoint_want(m->rig.pod);
+    for (int i = 0; m->rig.pod->checkpoint.wanted || checkpoint_busy(m->rig.pod); i++) {
+        (void)rig_step(&m->rig);
+        assert_true(i < 10000);
+    }
+}
+
+static struct place place_of(const struct member *m, uint64_t group)
+{
+    uint64_t value = 0;
+    assert_true(meta_get(m->rig.pod->meta, l2p_key(group), &value));
+    return l2p_place(value);
+}
+
+/* After a start it is in no cache: what flash has is read. */
+static void open_again(struct world *w, struct member *m)
+{
+    settle_checkpoint(w, m);
+    member_abandon(m);
+    assert_int_equal(member_open(m), 0);
+    group_lead(&w->g, m);
+    w->wanted_count = 0;
+}
+
+static void what_was_repaired_is_written_anew(void **state)
+{
+    struct world *w = *state;
+    static struct reading r;
+    const uint64_t group = group_of(w, 3);
+    const struct place before = place_of(w->b, group);
+    settle_checkpoint(w, w->b);
+    damage(w->b, group);
+    begin_read(w, &r, 3);
+    steps(w->b, 100);
+    assert_int_equal(fetch_record_of_a(w, group), 0);
+    assert_int_equal(pod_record_repair(w->b->rig.pod, group, w->buf, w->read.bytes, 0), 0);
+    steps(w->b, 100);
+    assert_is(&r, 3);
+    const struct place after = place_of(w->b, group);
+    assert_true(after.v != before.v);
+    assert_int_equal(segments_state(w->b->rig.pod->segments, place_segment(w->b->rig.pod, after)),
+                     SEGMENT_WARM);
+    group_check(&w->g);
+    assert_int_equal(rig_create_volume(&w->b->rig, "w", MIB), 0); /* there is no checkpoint of nothing */
+    open_again(w, w->b);
+    assert_int_equal(place_of(w->b, group).v, after.v);
+    begin_read(w, &r, 3);
+    steps(w->b, 100);
+    assert_int_equal(w->wanted_count, 0);
+    assert_is(&r, 3);
+}
+
+static void one_that_dies_meanwhile_is_not_written(void **state)
+{
+    struct world *w = *state;
+    static struct reading r;
+    static uint8_t data[RECORD];
+    const uint64_t group = group_of(w, 3);
+    damage(w->b, group);
+    begin_read(w, &r, 3);
+    steps(w->b, 100);
+    assert_int_equal(fetch_record_of_a(w, group), 0);
+    noise(data, 1000);
+    assert_int_equal(rig_write(&w->b->rig, "v", 3 * RECORD, data, RECORD), 0);
+    assert_int_equal(pod_record_repair(w->b->rig.pod, group, w->buf, w->read.bytes, 0), 0);
+    steps(w->b, 100);
+    assert_true(r.done && r.status == 0);
+    pod_image_close(r.image);
+    group_settle(&w->g);
+    group_check(&w->g);
+    assert_int_equal(rig_read(&w->b->rig, "v", 3 * RECORD, r.data, RECORD), 0);
+    assert_memory_equal(r.data, data, RECORD);
+}
+
+/* Nobody reads it: collection, which has to move it, has it repaired. */
+static void what_collection_can_not_move_is_repaired(void **state)
+{
+    struct world *w = *state;
+    static uint8_t data[RECORD];
+    const uint64_t group = group_of(w, 3);
+    struct pod *pod = w->b->rig.pod;
+    const uint32_t segment = place_segment(pod, place_of(w->b, group));
+    assert_int_equal(rig_create_volume(&w->b->rig, "more", 32 * MIB), 0);
+    for (uint64_t i = 0; segments_open(pod->segments, segment); i++) {
+        noise(data, 2000 + i);
+        assert_int_equal(rig_write(&w->b->rig, "more", i * RECORD, data, RECORD), 0);
+    }
+    settle_checkpoint(w, w->b);
+    damage(w->b, group);
+    assert_true(segments_last_seq(pod->segments, segment) <= pod->anchor.seq);
+    victim_begin(pod->collect, segment);
+    for (int i = 0; i < 2000 && w->wanted_count == 0; i++) {
+        pod->collect->credit = MIB;
+        (void)rig_step(&w->b->rig);
+    }
+    assert_int_equal(w->wanted_count, 1);
+    assert_int_equal(w->wanted[0], group);
+    assert_int_equal(fetch_record_of_a(w, group), 0);
+    assert_int_equal(pod_record_repair(pod, group, w->buf, w->read.bytes, 0), 0);
+    for (int i = 0; i < 2000 && pod->collect->victim != SEGMENT_NONE; i++) {
+        pod->collect->credit = MIB;
+        (void)rig_step(&w->b->rig);
+    }
+    steps(w->b, 200);
+    assert_int_equal(segments_live(pod->segments, segment), 0);
+    group_settle(&w->g);
+    group_check(&w->g);
+}
+
+/* Nobody reads them: a scrub has them repaired, and the next one finds nothing any more. */
+static void what_a_scrub_finds_is_repaired(void **state)
+{
+    struct world *w = *state;
+    static uint8_t data[RECORD];
+    struct pod *pod = w->b->rig.pod;
+    struct pod_scrub_info info;
+    const uint32_t segment = place_segment(pod, place_of(w->b, group_of(w, 3)));
+    uint64_t groups[3];
+    for (unsigned i = 0; i < 3; i++)
+        groups[i] = group_of(w, 3 + 5 * i);
+    assert_int_equal(rig_create_volume(&w->b->rig, "more", 32 * MIB), 0);
+    for (uint64_t i = 0; segments_open(pod->segments, segment); i++) {
+        noise(data, 2000 + i);
+        assert_int_equal(rig_write(&w->b->rig, "more", i * RECORD, data, RECORD), 0);
+    }
+    settle_checkpoint(w, w->b);
+    for (unsigned i = 0; i < 3; i++)
+        damage(w->b, groups[i]);
+    for (uint64_t pass = 1; pass <= 2; pass++) {
+        pod_scrub(pod);
+        unsigned answered = w->wanted_count;
+        for (int i = 0; pod->scrub.passes < pass || pod->repairing; i++) {
+            w->b->rig.now_ns += 1000000;
+            (void)rig_step(&w->b->rig);
+            while (answered < w->wanted_count) {
+                const uint64_t group = w->wanted[answered++];
+                assert_int_equal(fetch_record_of_a(w, group), 0);
+                assert_int_equal(pod_record_repair(pod, group, w->buf, w->read.bytes, 0), 0);
+            }
+            assert_true(i < 100000);
+        }
+        steps(w->b, 200);
+        assert_int_equal(w->wanted_count, 3);
+        pod_scrub_look(pod, &info);
+        assert_int_equal(info.damaged, pass == 1 ? 3 : 0);
+    }
+    group_settle(&w->g);
+    group_check(&w->g);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -308,6 +463,10 @@ int main(void)
         TEST(no_more_are_asked_for_at_once_than_is_said),
         TEST(a_pod_that_ends_waits_for_no_answer),
         TEST(a_device_that_does_not_read_is_no_loss_either),
+        TEST(what_was_repaired_is_written_anew),
+        TEST(one_that_dies_meanwhile_is_not_written),
+        TEST(what_collection_can_not_move_is_repaired),
+        TEST(what_a_scrub_finds_is_repaired),
     };
     return cmocka_run_group_tests_name("pod_repair", tests, NULL, NULL);
 }

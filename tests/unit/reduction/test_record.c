@@ -274,10 +274,11 @@ static void impossible_headers_are_refused_even_with_a_right_checksum(void **sta
         uint8_t value;
         const char *detail;
     } cases[] = {
-        {0, 0, "version 0"},     {0, 2, "version 2"},  {1, 0, "0 blocks"},         {1, 9, "9 blocks"},
-        {2, 0, "mode 0"},        {2, 3, "mode 3"},     {3, 0, "with algorithm 0"}, {3, 3, "with algorithm 3"},
-        {7, 1, "payload of"},    {6, 1, "payload of"}, {24, 1, "reserved"},        {31, 0x80, "reserved"},
-        {5, 0, "by its header"},
+        {0, 0, "version 0"},    {0, 3, "version 3"},        {0, 2, "slots 0 for"},
+        {1, 0, "0 blocks"},     {1, 9, "9 blocks"},         {2, 0, "mode 0"},
+        {2, 3, "mode 3"},       {3, 0, "with algorithm 0"}, {3, 3, "with algorithm 3"},
+        {7, 1, "payload of"},   {6, 1, "payload of"},       {24, 1, "reserved"},
+        {31, 0x80, "reserved"}, {5, 0, "by its header"},
     };
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct ps_error err = {0};
@@ -409,6 +410,112 @@ static void records_written_before_are_still_read(void **state)
     }
 }
 
+/* ---- survivors */
+
+static void check_survivors(struct record_codec *codec, const uint8_t *record, size_t length,
+                            const uint8_t *data, unsigned keep, struct record_info *written)
+{
+    static uint8_t work[MAX * BLOCK], block[BLOCK];
+    uint8_t *out = malloc(ROOM);
+    memset(out, 0x77, ROOM);
+    assert_int_equal(record_survivors(codec, RECORD_LZ4, record, length, keep, work, out, written, NULL), 0);
+    assert_int_equal(written->slots & keep, keep);
+    uint8_t *exact = malloc(written->length);
+    memcpy(exact, out, written->length);
+    assert_int_equal(record_verify(exact, written->length, GROUP, NULL), 0);
+    for (unsigned slot = 0; slot < MAX; slot++) {
+        const int rc = record_decode_block(codec, exact, written->length, slot, block, NULL);
+        assert_int_equal(rc, written->slots >> slot & 1 ? 0 : PS_ERANGE);
+        if (rc == 0)
+            assert_memory_equal(block, data + (size_t)slot * BLOCK, BLOCK);
+    }
+    free(exact);
+    free(out);
+}
+
+static void survivors_come_back_at_their_slots(void **state)
+{
+    uint64_t rng = test_seed(__func__, 20);
+    static uint8_t data[MAX * BLOCK], record[ROOM], work[MAX * BLOCK], moved[ROOM];
+    for (int kind = 0; kind < DATA_KINDS; kind++)
+        for (unsigned n = 1; n <= MAX; n++)
+            for (unsigned a = 0; a < 3; a++)
+                for (int joint = 0; joint < 2; joint++) {
+                    struct record_info once, twice;
+                    make_data((enum data_kind)kind, &rng, data, sizeof data);
+                    const size_t length = encode(*state, algorithms[a], data, n, joint, record);
+                    const unsigned keep = 1 + (unsigned)next_random(&rng) % ((1u << n) - 1);
+                    check_survivors(*state, record, length, data, keep, &once);
+                    /* And of these, some again. */
+                    unsigned fewer = keep & (unsigned)next_random(&rng);
+                    fewer = fewer ? fewer : keep;
+                    assert_int_equal(
+                        record_survivors(*state, RECORD_LZ4, record, length, keep, work, moved, &once, NULL),
+                        0);
+                    check_survivors(*state, moved, once.length, data, fewer, &twice);
+                    assert_true(twice.length <= once.length || twice.mode != once.mode);
+                }
+}
+
+static void survivors_compressed_apart_take_no_more_than_their_streams(void **state)
+{
+    uint64_t rng = test_seed(__func__, 21);
+    static uint8_t data[MAX * BLOCK], record[ROOM], work[MAX * BLOCK], out[ROOM];
+    struct record_info info;
+    make_data(DATA_TEXT, &rng, data, sizeof data);
+    const size_t length = encode(*state, RECORD_ZSTD, data, MAX, false, record);
+    const size_t streams = get_le16(record + 32 + 2 * 2) + (size_t)get_le16(record + 32 + 2 * 5);
+    assert_int_equal(
+        record_survivors(*state, RECORD_LZ4, record, length, 1u << 2 | 1u << 5, work, out, &info, NULL), 0);
+    assert_int_equal(info.mode, RECORD_SEPARATE);
+    assert_int_equal(info.algorithm, RECORD_ZSTD); /* not touched */
+    assert_int_equal(info.length, (32 + 4 + streams + 63) / 64 * 64);
+    make_data(DATA_RANDOM, &rng, data, sizeof data);
+    (void)encode(*state, RECORD_LZ4, data, MAX, false, record);
+    assert_int_equal(record_survivors(*state, RECORD_LZ4, record, ROOM, 0x81, work, out, &info, NULL), 0);
+    assert_int_equal(info.mode, RECORD_RAW);
+    assert_int_equal(info.length, 2 * BLOCK + 64);
+}
+
+static void a_joint_record_is_copied_whole_while_seven_eighths_live(void **state)
+{
+    uint64_t rng = test_seed(__func__, 22);
+    static uint8_t data[MAX * BLOCK], record[ROOM], work[MAX * BLOCK], out[ROOM];
+    struct record_info info;
+    make_data(DATA_TEXT, &rng, data, sizeof data);
+    const size_t length = encode(*state, RECORD_LZ4, data, MAX, true, record);
+    assert_int_equal(record_survivors(*state, RECORD_LZ4, record, length, 0xfe, work, out, &info, NULL), 0);
+    assert_int_equal(info.slots, 0xff);
+    assert_memory_equal(out, record, length);
+    assert_int_equal(record_survivors(*state, RECORD_LZ4, record, length, 0xfc, work, out, &info, NULL), 0);
+    assert_int_equal(info.slots, 0xfc);
+    assert_true(info.length < length);
+    /* Seven blocks: six are less than 7/8. */
+    const size_t seven = encode(*state, RECORD_LZ4, data, 7, true, record);
+    assert_int_equal(record_survivors(*state, RECORD_LZ4, record, seven, 0x3f, work, out, &info, NULL), 0);
+    assert_int_equal(info.slots, 0x3f);
+}
+
+static void slots_that_cannot_be_are_refused(void **state)
+{
+    uint64_t rng = 23;
+    static uint8_t data[MAX * BLOCK], record[ROOM], work[MAX * BLOCK], out[ROOM];
+    static const uint8_t wrong[] = {0, 0x03, 0x07, 0x80, 0xff};
+    struct record_info info;
+    make_data(DATA_TEXT, &rng, data, sizeof data);
+    const size_t length = encode(*state, RECORD_LZ4, data, MAX, false, record);
+    assert_int_equal(record_survivors(*state, RECORD_LZ4, record, length, 0x84, work, out, &info, NULL), 0);
+    assert_int_equal(out[0], 2);
+    assert_int_equal(out[24], 0x84);
+    for (unsigned i = 0; i < sizeof wrong; i++) {
+        struct ps_error err = {0};
+        out[24] = wrong[i];
+        reseal(out, info.length);
+        assert_int_equal(record_verify(out, info.length, GROUP, &err), PS_EDAMAGED);
+        assert_non_null(strstr(err.detail, "slots"));
+    }
+}
+
 static void shares_are_rounded_up_and_bounded(void **state)
 {
     (void)state;
@@ -450,6 +557,10 @@ int main(void)
         WITH_CODEC(decoders_survive_damage_behind_a_right_checksum),
         WITH_CODEC(a_raw_record_has_exactly_these_bytes),
         WITH_CODEC(records_written_before_are_still_read),
+        WITH_CODEC(survivors_come_back_at_their_slots),
+        WITH_CODEC(survivors_compressed_apart_take_no_more_than_their_streams),
+        WITH_CODEC(a_joint_record_is_copied_whole_while_seven_eighths_live),
+        WITH_CODEC(slots_that_cannot_be_are_refused),
         cmocka_unit_test(shares_are_rounded_up_and_bounded),
         cmocka_unit_test(ids_name_group_and_slot),
     };

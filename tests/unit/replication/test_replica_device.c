@@ -36,6 +36,45 @@ static void a_primary_whose_store_failed_asks_for_no_lease(void **state)
     end(&g);
 }
 
+static void hears_full(struct rig *g, uint64_t epoch)
+{
+    struct replica_state_msg msg = state_of(B, 1, epoch, 5);
+    msg.free_bytes = 0;
+    hears_state(g, &msg);
+}
+
+/* A pod that was opened anew, or has yielded, knows of no limit; the member is as full as it was. */
+static void who_leads_again_is_told_the_limit_again(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct configuration c = configuration(1, A, 1 << A | 1 << B);
+    const struct configuration given = configuration(2, B, 1 << A | 1 << B);
+    const struct configuration back = configuration(3, A, 1 << A | 1 << B);
+    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 1};
+    const struct log_id applied = id_of(5);
+    start(&g, A, 1, 10 * SECOND, &d, 5);
+    turn(&g, g.now + 1100 * MS);
+    hears_full(&g, 1);
+    acks(&g, B, 1, 1, 5);
+    assert_true(g.led);
+    assert_int_equal(g.limit, 0);
+    mediator_answers(&g, &given);
+    turn(&g, g.now);
+    assert_true(g.stood_down);
+    replica_opened(g.r, &applied, NULL, 0);
+    g.limit = UINT64_MAX;
+    turn(&g, g.now);
+    persisted(&g);
+    mediator_answers(&g, &back);
+    turn(&g, g.now);
+    persisted(&g);
+    hears_full(&g, 3);
+    turn(&g, g.now + 250 * MS);
+    assert_int_equal(g.limit, 0);
+    end(&g);
+}
+
 static void a_primary_whose_store_failed_binds_nobody(void **state)
 {
     (void)state;
@@ -132,6 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_primary_whose_store_failed_asks_for_no_lease),
         cmocka_unit_test(a_primary_whose_store_failed_binds_nobody),
+        cmocka_unit_test(who_leads_again_is_told_the_limit_again),
         cmocka_unit_test(a_primary_whose_store_failed_is_not_waited_for),
         cmocka_unit_test(one_whose_flush_does_not_end_says_nothing),
     };

@@ -104,6 +104,57 @@ static void a_member_keeps_what_the_primary_has_and_drops_the_rest(void **state)
     end(&g);
 }
 
+static bool append(struct rig *g, uint64_t run, uint64_t stream, uint64_t seq)
+{
+    const struct replica_append_msg msg = {
+        .pod = pod, .store = store(A), .run = run, .epoch = 2, .stream = stream, .id = id_of(seq)};
+    const struct log_id before = id_of(seq - 1), id = id_of(seq);
+    struct replica_ack_msg refusal;
+    bool fresh;
+    const bool taken = replica_append(g->r, g->now, &msg, &before, &fresh, &refusal);
+    if (taken)
+        replica_durable(g->r, &id);
+    turn(g, g->now);
+    return taken;
+}
+
+/* The connection that it came on was given up; what was acknowledged since is committed. */
+static void a_begin_that_comes_late_cuts_nothing(void **state)
+{
+    (void)state;
+    struct rig g;
+    const struct durable d = {
+        .configuration = configuration(2, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 2};
+    const struct {
+        uint64_t run, stream;
+    } late[] = {{3, 6}, {3, 7}, {2, 9}};
+    struct replica_begin_msg begin = {
+        .pod = pod, .store = store(A), .run = 3, .epoch = 2, .stream = 7, .after = id_of(5)};
+    struct replica_ack_msg refusal;
+    start(&g, B, 1, 10 * SECOND, &d, 5);
+    assert_true(replica_begin(g.r, g.now, &begin, &refusal));
+    turn(&g, g.now);
+    assert_true(append(&g, 3, 7, 6) && append(&g, 3, 7, 7));
+    assert_int_equal(g.ack.end.seq, 7);
+    begin.follows[0] = id_of(6);
+    begin.follows_count = 1;
+    for (unsigned i = 0; i < sizeof late / sizeof late[0]; i++) {
+        begin.run = late[i].run;
+        begin.stream = late[i].stream;
+        assert_false(replica_begin(g.r, g.now, &begin, &refusal));
+        assert_int_equal(refusal.status, PS_EABORTED);
+        assert_int_equal(refusal.stream, late[i].stream);
+        turn(&g, g.now);
+        assert_false(g.truncates);
+    }
+    assert_true(append(&g, 3, 7, 8)); /* the stream goes on */
+    assert_int_equal(g.ack.end.seq, 8);
+    begin.run = 3;
+    begin.stream = 8;
+    assert_true(replica_begin(g.r, g.now, &begin, &refusal));
+    end(&g);
+}
+
 /* The primary's batches wait for it, hosts for them. */
 static void who_opened_its_log_says_so_at_once(void **state)
 {
@@ -326,6 +377,7 @@ int main(void)
         cmocka_unit_test(hosts_are_slowed_while_a_member_does_not_catch_up),
         cmocka_unit_test(a_member_acknowledges_little_more_than_it_has_applied),
         cmocka_unit_test(a_member_keeps_what_the_primary_has_and_drops_the_rest),
+        cmocka_unit_test(a_begin_that_comes_late_cuts_nothing),
         cmocka_unit_test(who_opened_its_log_says_so_at_once),
         cmocka_unit_test(a_refusal_of_an_ended_stream_does_not_end_the_next_one),
         cmocka_unit_test(what_another_stream_brought_is_not_waited_for),

@@ -99,7 +99,7 @@ static void hold(void *user, bool held)
 }
 static void limit_free(void *user, uint64_t bytes)
 {
-    (void)user, (void)bytes;
+    ((struct rig *)user)->limit = bytes;
 }
 static int id_at(void *user, uint64_t seq, struct log_id *out)
 {

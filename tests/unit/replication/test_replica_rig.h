@@ -35,6 +35,7 @@ struct rig {
     uint64_t committed, truncated_to, shipped_from;
     bool truncates;
     uint32_t slowed;
+    uint64_t limit;          /* of free space, as told last */
     unsigned copies;         /* begun */
     struct uuid stopped;     /* told last to be sent nothing any more */
     struct heartbeat *beats; /* NULL: it has none but its states */

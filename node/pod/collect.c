@@ -1,0 +1,318 @@
+/* When collection runs, how fast, and on which segment. */
+#include <stdlib.h>
+
+#include "node/pod/collect.h"
+
+enum {
+    STEPS = 1024,            /* in a turn: records looked at */
+    STEP_BYTES = 128 * 1024, /* and bytes moved */
+    THRESHOLD_DEFAULT = 75,
+    WEAR_DEFAULT = 1000,
+    LEVEL_RATE = 4 * 1024, /* bytes a millisecond, so that wear evens out when nothing else is to be done */
+};
+#define LIMITED_AGAIN_NS (60ull * 1000000000ull)
+
+void collect_init(struct pod *pod)
+{
+    struct collect *c = calloc(1, sizeof *c);
+    assert(c && "out of memory at start");
+    c->pod = pod;
+    c->victim = SEGMENT_NONE;
+    for (int i = 0; i < STREAMS; i++)
+        c->streams[i].segment = SEGMENT_NONE;
+    c->window = aligned_alloc(BLKDEV_ALIGN, COLLECT_READ_BYTES);
+    c->work = aligned_alloc(BLKDEV_ALIGN, RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES);
+    assert(c->window && c->work && "out of memory at start");
+    for (int i = 0; i < 2; i++) {
+        c->chunks[i].c = c;
+        c->chunks[i].buf = aligned_alloc(BLKDEV_ALIGN, MOVED_CHUNK_BYTES);
+        assert(c->chunks[i].buf && "out of memory at start");
+    }
+    pod->collect = c;
+}
+
+void collect_free(struct pod *pod)
+{
+    struct collect *c = pod->collect;
+    free(c->window);
+    free(c->chunks[0].buf);
+    free(c->chunks[1].buf);
+    free(c->work);
+    for (int i = 0; i < PATCHES_MAX; i++)
+        free(c->patches[i].buf);
+    free(c);
+    pod->collect = NULL;
+}
+
+void collect_start(struct pod *pod)
+{
+    struct collect *c = pod->collect;
+    const uint32_t threshold = pod->config.gc_threshold ? pod->config.gc_threshold : THRESHOLD_DEFAULT;
+    c->levels = collect_levels_for(pod->segment_count - SYSTEM_SEGMENTS, pod->reserve_segments, threshold);
+    c->last_ns = pod->scrub.opened_ns = pod->now_ns;
+    c->recount = true;
+}
+
+bool collect_is_quiet(const struct pod *pod)
+{
+    const struct collect *c = pod->collect;
+    return !c->reading && c->chunks[0].state != CHUNK_WRITING && c->chunks[1].state != CHUNK_WRITING;
+}
+
+/* ---- room */
+
+static bool is_little(const struct collect *c)
+{
+    return c->room <= c->levels.low;
+}
+
+/* Would there be room for hosts if all that is worth it were collected? A segment more than that: the last
+ * ones are never filled to the end. */
+static bool would_help(const struct collect *c, uint32_t room)
+{
+    const struct pod *pod = c->pod;
+    if (room > c->levels.reserve)
+        return true;
+    if (c->blocked)
+        return false;
+    const uint64_t gain =
+        segments_gain(pod->segments, pod->applied_seq, pod->segment_bytes / COLLECT_LEAST_GAIN);
+    return gain >= (uint64_t)(c->levels.reserve - room + 2) * pod->segment_bytes;
+}
+
+bool collect_helps(const struct pod *pod)
+{
+    const struct collect *c = pod->collect;
+    return pod->state == POD_SERVING && !pod->failed &&
+           would_help(c, segments_room(pod->segments, pod->applied_seq));
+}
+
+bool collect_may_help(const struct pod *pod)
+{
+    return pod->collect->helps;
+}
+
+bool collect_is_pressed(const struct pod *pod)
+{
+    return pod->state == POD_SERVING && is_little(pod->collect);
+}
+
+/* Dead segments come free by a checkpoint: before hosts have to wait for one. */
+static void want_checkpoint(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    const uint32_t span = (c->levels.low - c->levels.reserve) / 4;
+    if (segments_free(pod->segments) <= c->levels.low && !checkpoint_busy(pod) &&
+        segments_dead(pod->segments, pod->applied_seq) >= (span && !c->blocked ? span : 1))
+        checkpoint_want(pod);
+}
+
+static void count(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    c->recount = false;
+    c->logged = 0;
+    c->seen_checkpoints = pod->stats.checkpoints;
+    c->seen_free = segments_free(pod->segments);
+    log_retain_trim(pod);
+    c->room = segments_room(pod->segments, pod->applied_seq);
+    c->helps = would_help(c, c->room);
+    c->nothing = c->even = false;
+    c->limited &= is_little(c);
+    if (c->blocked && c->seen_free > collect_floor(pod)) {
+        c->blocked = false;
+        pod->events++;
+    }
+    want_checkpoint(c);
+}
+
+/* Counting looks at each segment: not for each batch. */
+static bool is_outdated(const struct collect *c)
+{
+    const struct pod *pod = c->pod;
+    return c->recount || c->logged >= pod->segment_bytes / 4 ||
+           c->seen_checkpoints != pod->stats.checkpoints || c->seen_free != segments_free(pod->segments);
+}
+
+/* The log stops one before: then collection goes on, and makes room for it. */
+uint32_t collect_floor(const struct pod *pod)
+{
+    return CHECKPOINT_SEGMENTS + (pod_is_replicated(pod) ? RESTART_SEGMENTS : 0) - 1;
+}
+
+/* ---- pace */
+
+static bool is_at_work(const struct collect *c)
+{
+    return c->victim != SEGMENT_NONE && !c->blocked;
+}
+
+void collect_logged(struct pod *pod, uint32_t bytes)
+{
+    struct collect *c = pod->collect;
+    c->logged += bytes;
+    c->credit += (int64_t)((uint64_t)bytes * collect_ratio(&c->levels, c->room) / 1000);
+    /* What was written before the hosts were held back counts, too; but nothing is owed by one that has
+     * nothing to do. */
+    const int64_t most = is_at_work(c) ? COLLECT_OWED_MOST : COLLECT_DEBT_BYTES;
+    if (c->credit > most)
+        c->credit = most;
+}
+
+/* Bytes a millisecond that may be moved whatever is written. */
+static uint32_t rate_of(const struct collect *c)
+{
+    const uint32_t rate = collect_rate(&c->levels, c->room);
+    return c->levelling && rate < LEVEL_RATE ? LEVEL_RATE : rate;
+}
+
+static void pass_time(struct collect *c)
+{
+    const uint64_t us = (c->pod->now_ns - c->last_ns) / 1000;
+    if (us == 0)
+        return;
+    c->last_ns += us * 1000;
+    if (c->credit >= COLLECT_READ_BYTES)
+        return;
+    const uint64_t rate = rate_of(c);
+    const uint64_t most = (uint64_t)(COLLECT_READ_BYTES - c->credit);
+    c->credit += (int64_t)(us < 60000000 && rate * us / 1000 < most ? rate * us / 1000 : most);
+}
+
+static bool may_move(const struct collect *c)
+{
+    return c->credit > 0 || c->room <= c->levels.reserve;
+}
+
+static void tell_limit(struct collect *c, const char *what)
+{
+    struct pod *pod = c->pod;
+    if (c->limited || (c->limited_ns && pod->now_ns - c->limited_ns < LIMITED_AGAIN_NS))
+        return;
+    c->limited = true;
+    c->limited_ns = pod->now_ns;
+    pod_event(pod, "gc.limit", 0, "%s: %u of %u segments are free", what, segments_free(pod->segments),
+              pod->segment_count - SYSTEM_SEGMENTS);
+}
+
+bool collect_holds_hosts(struct pod *pod)
+{
+    struct collect *c = pod->collect;
+    const bool holds = is_little(c) && is_at_work(c) && c->credit >= COLLECT_DEBT_BYTES;
+    if (holds && !c->holding) {
+        pod->stats.collect_waits++;
+        tell_limit(c, "writes wait for garbage collection");
+    }
+    c->holding = holds;
+    return holds;
+}
+
+/* ---- the turn */
+
+static double score(void *user, uint32_t segment_bytes, uint32_t live, uint32_t age)
+{
+    const struct collect *c = user;
+    return collect_score(is_little(c), segment_bytes, live, age);
+}
+
+static bool choose(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    if (c->room > c->levels.start || c->nothing || pod->state != POD_SERVING)
+        return false;
+    /* Log beyond the checkpoint is left alone. */
+    const uint32_t segment = segments_best(pod->segments, pod->anchor.seq, score, c);
+    c->nothing = segment == SEGMENT_NONE;
+    if (c->nothing) {
+        if (is_little(c) && segments_best(pod->segments, pod->applied_seq, score, c) != SEGMENT_NONE)
+            checkpoint_want(pod);
+        pod->events++; /* whoever waited for it */
+        return false;
+    }
+    victim_begin(c, segment);
+    return true;
+}
+
+/* Cold data that keeps its segment from wearing goes to where most was worn: the segment that it leaves is
+ * the next one to be written. */
+static void level(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    const uint32_t threshold = pod->config.wear_threshold ? pod->config.wear_threshold : WEAR_DEFAULT;
+    if (c->even || c->victim != SEGMENT_NONE || !chunks_are_empty(c) || is_little(c) || c->blocked)
+        return;
+    const uint32_t segment = segments_wear_victim(pod->segments, pod->anchor.seq, threshold);
+    c->even = segment == SEGMENT_NONE;
+    if (c->even)
+        return;
+    victim_begin(c, segment);
+    c->levelling = true;
+    pod->stats.levelled++;
+}
+
+static bool step(struct collect *c)
+{
+    if (c->victim == SEGMENT_NONE)
+        return chunks_are_empty(c) && choose(c);
+    if (victim_step(c))
+        return true;
+    return c->victim == SEGMENT_NONE; /* done: the next one */
+}
+
+void collect_turn(struct pod *pod)
+{
+    struct collect *c = pod->collect;
+    if (pod->failed || pod->state != POD_SERVING) {
+        if (collect_is_quiet(pod))
+            victim_drop(c);
+        return;
+    }
+    if (is_outdated(c))
+        count(c);
+    pass_time(c);
+    chunks_turn(c);
+    while (patch_step(c))
+        ;
+    level(c);
+    scrub_turn(pod);
+    const int64_t before = c->credit;
+    int steps = 0;
+    while (!c->scrubbing && may_move(c) && before - c->credit < STEP_BYTES && step(c))
+        if (++steps == STEPS)
+            break;
+    pod->again |= steps == STEPS || before - c->credit >= STEP_BYTES;
+    if (c->holding && !collect_holds_hosts(pod)) {
+        pod->events++;
+        pod->again = true;
+    }
+}
+
+uint64_t collect_next_ns(const struct pod *pod)
+{
+    const struct collect *c = pod->collect;
+    const bool wants = c->victim != SEGMENT_NONE || (c->room <= c->levels.start && !c->nothing);
+    if (pod->failed || pod->state != POD_SERVING || !wants || c->scrubbing || c->blocked || may_move(c) ||
+        !collect_is_quiet(pod))
+        return UINT64_MAX;
+    const uint32_t rate = rate_of(c);
+    return rate ? pod->now_ns + ((uint64_t)-c->credit / rate + 1) * 1000000 : UINT64_MAX;
+}
+
+uint64_t collect_open_bytes(const struct pod *pod)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < STREAMS; i++) {
+        const struct collect_stream *s = &pod->collect->streams[i];
+        if (s->segment != SEGMENT_NONE && s->next > 0)
+            bytes += pod->segment_bytes - s->next;
+    }
+    return bytes;
+}
+
+uint32_t collect_written(const struct pod *pod, uint32_t segment)
+{
+    for (int i = 0; i < STREAMS; i++)
+        if (pod->collect->streams[i].segment == segment)
+            return pod->collect->streams[i].written;
+    return pod->segment_bytes;
+}

@@ -1,0 +1,589 @@
+/* One segment taken apart: what lives in it is copied elsewhere, then L2P says so. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/endian_codec.h"
+#include "node/pod/collect.h"
+
+enum {
+    LOADS_AHEAD = 16,              /* pages of the table read at once */
+    CHUNK_LEAST_BYTES = 64 * 1024, /* what is left of a segment and less than that stays empty */
+};
+
+/* ---- reading */
+
+static void read_done(struct blkdev_req *req, int status)
+{
+    struct collect *c = container_of(req, struct collect, read);
+    c->reading = false;
+    c->pod->again = true;
+    if (status && c->scrubbing && c->found_next < c->found_count) {
+        c->unread = true; /* record by record, then */
+        return;
+    }
+    if (status) { /* what else is there is read one by one, by who wants it */
+        c->damaged = true;
+        c->offset = c->pod->segment_bytes;
+        c->found_next = c->found_count;
+        return;
+    }
+    c->window_at = req->offset;
+    c->window_bytes = req->length;
+}
+
+/* The bytes at `addr`, all of them in the window; NULL: they are being read. */
+static const uint8_t *want(struct collect *c, uint64_t addr, uint32_t bytes)
+{
+    struct pod *pod = c->pod;
+    const uint64_t end = segment_addr(pod, c->victim) + pod->segment_bytes;
+    if (c->reading)
+        return NULL;
+    if (addr >= c->window_at && addr + bytes <= c->window_at + c->window_bytes)
+        return c->window + (addr - c->window_at);
+    const uint64_t from = addr / BLKDEV_ALIGN * BLKDEV_ALIGN;
+    uint64_t length = COLLECT_READ_BYTES < end - from ? COLLECT_READ_BYTES : end - from;
+    if (length > pod->dev->geometry.max_io_bytes)
+        length = pod->dev->geometry.max_io_bytes;
+    assert(addr + bytes <= from + length);
+    c->window_bytes = 0;
+    c->reading = true;
+    if (c->scrubbing) {
+        scrub_read(c, length);
+    } else {
+        c->credit -= (int64_t)length / 8;
+        pod->stats.collect_read += length;
+    }
+    c->read =
+        (struct blkdev_req){.op = BLKDEV_READ, .offset = from, .length = (uint32_t)length, .buf = c->window};
+    const int rc = blkdev_submit(pod->dev, &c->read, read_done);
+    if (rc) {
+        c->reading = false;
+        pod_fail(pod, "the device refused a read: %s", ps_status_text(rc));
+    }
+    return NULL;
+}
+
+/* ---- directories */
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static void note_found(struct collect *c, uint64_t group, uint64_t addr, uint32_t bytes, uint8_t slots,
+                       const uint8_t *fingerprints, uint8_t fingerprint_bytes)
+{
+    struct found *f = &c->found[c->found_count];
+    const uint32_t blocks = (uint32_t)__builtin_popcount(slots);
+    f->fingerprints = c->found_count
+                          ? f[-1].fingerprints + (uint32_t)__builtin_popcount(f[-1].slots) * fingerprint_bytes
+                          : 0;
+    assert(f->fingerprints + blocks * fingerprint_bytes <= sizeof c->fingerprints);
+    f->group = group;
+    f->place = place_make(addr, bytes);
+    f->slots = slots;
+    memcpy(c->fingerprints + f->fingerprints, fingerprints, (size_t)blocks * fingerprint_bytes);
+    c->fingerprint_bytes = fingerprint_bytes;
+    c->found_count++;
+}
+
+/* Bytes of the batch that begins at `addr`; 0: none does, the segment ends here. */
+static uint32_t find_in_batch(struct collect *c, uint64_t addr, const uint8_t *p, uint32_t available)
+{
+    struct batch_header h;
+    struct batch_record r = {0};
+    if (batch_parse_directory(p, available, &h) || (c->seq && h.seq != c->seq + 1) ||
+        h.total_bytes > c->pod->segment_bytes - c->offset)
+        return 0;
+    for (unsigned i = 0; i < h.records && batch_next_record(&h, p, i, &r); i++)
+        note_found(c, r.group, addr + r.offset, r.bytes, (uint8_t)((1u << r.blocks) - 1), r.fingerprints,
+                   h.fingerprint_bytes);
+    c->seq = h.seq;
+    return h.total_bytes;
+}
+
+static uint32_t find_in_chunk(struct collect *c, uint64_t addr, const uint8_t *p, uint32_t available)
+{
+    struct moved_chunk chunk;
+    struct moved_record r = {0};
+    if (moved_parse(p, available, &chunk) || chunk.pod != get_le64(c->pod->anchor.pod))
+        return 0;
+    for (unsigned i = 0; i < chunk.records && moved_next_record(&chunk, p, i, &r); i++)
+        note_found(c, r.group, addr + r.offset, r.bytes, r.slots, r.fingerprints, chunk.fingerprint_bytes);
+    return chunk.total_bytes;
+}
+
+/* The next directory. False: it is being read. */
+static bool find_more(struct collect *c, bool *end)
+{
+    const struct pod *pod = c->pod;
+    const bool log = segments_state(pod->segments, c->victim) == SEGMENT_LOG;
+    const uint32_t left = pod->segment_bytes - c->offset;
+    const uint64_t addr = segment_addr(pod, c->victim) + c->offset;
+    *end = left < BLKDEV_ALIGN || segments_live(pod->segments, c->victim) == 0;
+    if (*end)
+        return true;
+    const uint32_t bytes = least(left, log ? (uint32_t)BATCH_PAYLOAD_AT : (uint32_t)MOVED_CHUNK_BYTES);
+    const uint8_t *p = want(c, addr, bytes);
+    if (!p)
+        return false;
+    c->found_count = c->found_next = 0;
+    const uint32_t total = log ? find_in_batch(c, addr, p, bytes) : find_in_chunk(c, addr, p, bytes);
+    c->offset += total;
+    *end = total == 0;
+    return true;
+}
+
+/* ---- the table */
+
+static struct meta_key table_page(uint64_t group)
+{
+    return meta_page_of(l2p_key(group));
+}
+
+/* What L2P says of a group. False: its page is being read; or it cannot be, then the victim stays. */
+static bool look_up(struct collect *c, uint64_t group, uint64_t *value)
+{
+    struct pod *pod = c->pod;
+    *value = 0;
+    if (meta_get(pod->meta, l2p_key(group), value))
+        return true;
+    if (page_is_bad(pod, table_page(group))) {
+        c->damaged = true;
+        return true;
+    }
+    (void)load_page(pod, table_page(group));
+    return false;
+}
+
+static void look_ahead(struct collect *c)
+{
+    uint64_t value;
+    for (uint32_t i = c->found_next; i < c->found_count && i < c->found_next + LOADS_AHEAD; i++)
+        if (!meta_get(c->pod->meta, l2p_key(c->found[i].group), &value) &&
+            !page_is_bad(c->pod, table_page(c->found[i].group)))
+            (void)load_page(c->pod, table_page(c->found[i].group));
+}
+
+/* ---- the chunk */
+
+static void write_done(struct blkdev_req *req, int status)
+{
+    struct collect_chunk *k = container_of(req, struct collect_chunk, req);
+    struct pod *pod = k->c->pod;
+    pod->again = true;
+    k->state = status ? CHUNK_EMPTY : CHUNK_MOVING;
+    k->move_next = 0;
+    if (status)
+        pod_fail(pod, "writing for garbage collection failed: %s", ps_status_text(status));
+}
+
+/* One that nothing was put into, because what it was begun for is damaged, is given up. */
+static void write_chunk(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    struct collect_chunk *k = &c->chunks[c->filled];
+    if (k->writer.records == 0) {
+        k->state = CHUNK_EMPTY;
+        return;
+    }
+    const uint32_t bytes = moved_seal(&k->writer, get_le64(pod->anchor.pod));
+    if (k->at == 0)
+        segments_use(pod->segments, k->stream->segment);
+    pod->moved_programmed += bytes;
+    k->stream->next += bytes;
+    k->req = (struct blkdev_req){.op = BLKDEV_WRITE,
+                                 .offset = segment_addr(pod, k->stream->segment) + k->at,
+                                 .length = bytes,
+                                 .buf = k->buf};
+    k->state = CHUNK_WRITING;
+    c->filled ^= 1;
+    const int rc = zones_write(pod, &k->req, write_done);
+    if (rc) {
+        k->state = CHUNK_EMPTY;
+        pod_fail(pod, "the device refused a write: %s", ps_status_text(rc));
+    }
+}
+
+/* Where copies of what lies in the segment go. */
+static struct collect_stream *stream_for(struct collect *c, uint32_t segment)
+{
+    if (c->levelling)
+        return &c->streams[STREAMS - 1];
+    return &c->streams[segments_state(c->pod->segments, segment) != SEGMENT_LOG];
+}
+
+/* Its open segment, with room. False: not now. */
+static bool open_stream(struct collect *c, struct collect_stream *s)
+{
+    struct pod *pod = c->pod;
+    if (s->segment != SEGMENT_NONE && s->next + CHUNK_LEAST_BYTES > pod->segment_bytes) {
+        /* Sealed, it would be dead while nothing in it is named. */
+        if (!chunks_are_empty(c))
+            return false;
+        segments_seal(pod->segments, s->segment, 0);
+        s->segment = SEGMENT_NONE;
+    }
+    if (s->segment != SEGMENT_NONE)
+        return true;
+    if (segments_free(pod->segments) <= collect_floor(pod)) {
+        c->recount |= !c->blocked;
+        c->blocked = true;
+        return false;
+    }
+    c->blocked = false;
+    s->segment = s == &c->streams[STREAMS - 1] ? segments_take_worn(pod->segments, SEGMENT_COLD)
+                 : s == c->streams             ? segments_take(pod->segments, SEGMENT_WARM)
+                                               : segments_take(pod->segments, SEGMENT_COLD);
+    s->next = s->written = 0;
+    return true;
+}
+
+/* An empty chunk at the end of the stream. False: not now. */
+static bool begin_chunk(struct collect *c, struct collect_stream *stream, uint8_t fingerprint_bytes)
+{
+    struct collect_chunk *k = &c->chunks[c->filled];
+    if (!open_stream(c, stream))
+        return false;
+    k->stream = stream;
+    k->at = k->stream->next;
+    moved_begin(&k->writer, k->buf, least(c->pod->segment_bytes - k->at, MOVED_CHUNK_BYTES),
+                fingerprint_bytes);
+    k->state = CHUNK_FILLING;
+    return true;
+}
+
+/* The start that looks for fingerprints may not have come to the victim, and has passed the copy. */
+static void index_chunk(struct pod *pod, const struct collect_chunk *k)
+{
+    struct moved_chunk chunk;
+    struct moved_record r = {0};
+    const int rc = moved_parse(k->buf, MOVED_CHUNK_BYTES, &chunk);
+    assert(rc == 0 && "it was just sealed");
+    for (unsigned i = 0; i < chunk.records && moved_next_record(&chunk, k->buf, i, &r); i++)
+        index_blocks(pod, r.group, r.slots, r.fingerprints, chunk.fingerprint_bytes);
+}
+
+/* The group's blocks that live now are at the new place: unless all have died since they were copied. */
+static void move_group(struct collect *c, const struct move *m, uint64_t value)
+{
+    struct pod *pod = c->pod;
+    if (!value || l2p_place(value).v != m->from.v)
+        return;
+    const uint64_t after = l2p_make(m->to, m->blocks, l2p_live(value));
+    segments_add_live(pod->segments, place_segment(pod, m->from), -(int64_t)l2p_live_bytes(value));
+    segments_add_live(pod->segments, place_segment(pod, m->to), l2p_live_bytes(after));
+    meta_set(pod->meta, l2p_key(m->group), after);
+    pod->stats.collect_moved += place_len(m->to);
+}
+
+/* True: all of it is moved. */
+static bool move_all(struct collect *c, struct collect_chunk *k)
+{
+    uint64_t value;
+    for (; k->move_next < k->writer.records; k->move_next++) {
+        const struct move *m = &k->moves[k->move_next];
+        if (!look_up(c, m->group, &value)) {
+            for (uint32_t i = 1; i < LOADS_AHEAD && k->move_next + i < k->writer.records; i++)
+                (void)look_up(c, m[i].group, &value);
+            return false;
+        }
+        move_group(c, m, value);
+    }
+    return true;
+}
+
+void chunks_turn(struct collect *c)
+{
+    for (struct collect_chunk *k; (k = &c->chunks[c->drained])->state == CHUNK_MOVING;) {
+        k->stream->written = k->at + k->req.length;
+        if (!move_all(c, k))
+            return;
+        if (index_load_busy(c->pod))
+            index_chunk(c->pod, k);
+        k->state = CHUNK_EMPTY;
+        c->drained ^= 1;
+        c->pod->again = true;
+    }
+}
+
+/* ---- copying */
+
+/* The fingerprints of `slots`, of those that the record had. */
+static const uint8_t *fingerprints_of(const struct collect *c, const struct found *f, unsigned slots,
+                                      uint8_t out[RECORD_MAX_BLOCKS * FINGERPRINT_MAX_BYTES])
+{
+    const uint8_t *from = c->fingerprints + f->fingerprints;
+    uint8_t *to = out;
+    for (unsigned slot = 0; slot < RECORD_MAX_BLOCKS; slot++) {
+        if (!(f->slots >> slot & 1))
+            continue;
+        if (slots >> slot & 1) {
+            memcpy(to, from, c->fingerprint_bytes);
+            to += c->fingerprint_bytes;
+        }
+        from += c->fingerprint_bytes;
+    }
+    return out;
+}
+
+static void add_copy(struct collect *c, struct place from, const struct record_info *info,
+                     const uint8_t *fingerprints)
+{
+    struct collect_chunk *k = &c->chunks[c->filled];
+    struct moved_record r = {
+        .group = info->group, .bytes = info->length, .slots = info->slots, .fingerprints = fingerprints};
+    struct move *m = &k->moves[k->writer.records];
+    moved_add(&k->writer, &r);
+    *m = (struct move){
+        .group = info->group,
+        .from = from,
+        .to = place_make(segment_addr(c->pod, k->stream->segment) + k->at + r.offset, r.bytes),
+        .blocks = info->blocks,
+    };
+    c->credit -= info->length;
+}
+
+/* Another member may have it: then it is written anew, and nothing lives here any more. */
+static void leave(struct collect *c, const struct found *f, const struct ps_error *err)
+{
+    c->damaged = true;
+    if (pod_is_replicated(c->pod) && fetch_to_repair(c->pod, f->group))
+        return;
+    c->pod->stats.checksum_errors++;
+    pod_event(c->pod, "pod.data_loss", 0, "group %llu at %llu: %s", (unsigned long long)f->group,
+              (unsigned long long)place_addr(f->place), err->detail);
+}
+
+/* One that lives is as it was written. False: not now. */
+static bool verify(struct collect *c, const struct found *f, uint64_t value)
+{
+    struct ps_error err = {0};
+    const uint32_t bytes = place_len(f->place);
+    const uint8_t *record = c->unread ? NULL : want(c, place_addr(f->place), bytes);
+    if (!record && !c->unread)
+        return false;
+    if (c->unread)
+        (void)ps_error_set(&err, PS_EIO, "reading it failed");
+    if (c->unread || record_verify(record, bytes, f->group, &err)) {
+        c->pod->scrub.damaged++;
+        leave(c, f, &err);
+    }
+    c->unread = false;
+    c->seen += l2p_live_bytes(value);
+    return true;
+}
+
+/* One that lives. False: not now. */
+static bool copy(struct collect *c, const struct found *f, unsigned live)
+{
+    struct pod *pod = c->pod;
+    struct collect_chunk *k = &c->chunks[c->filled];
+    struct record_info info;
+    struct ps_error err = {0};
+    const uint32_t bytes = place_len(f->place);
+    /* Read on while the chunk before is being written. */
+    const uint8_t *record = want(c, place_addr(f->place), bytes);
+    if (!record || (k->state != CHUNK_EMPTY && k->state != CHUNK_FILLING))
+        return false;
+    if (k->state == CHUNK_EMPTY && !begin_chunk(c, stream_for(c, c->victim), c->fingerprint_bytes))
+        return false;
+    const uint32_t most = (uint32_t)record_bound((unsigned)__builtin_popcount(live));
+    if (k->writer.fingerprint_bytes != c->fingerprint_bytes ||
+        !moved_has_room(&k->writer, most > bytes ? most : bytes)) {
+        assert((k->writer.records || k->writer.fingerprint_bytes != c->fingerprint_bytes) &&
+               "an empty one has room for a record");
+        write_chunk(c);
+        return !pod->failed && copy(c, f, live);
+    }
+    uint8_t fingerprints[RECORD_MAX_BLOCKS * FINGERPRINT_MAX_BYTES];
+    int rc = record_verify(record, bytes, f->group, &err);
+    if (!rc)
+        rc = record_peek(record, &info, &err);
+    if (!rc && (live & ~(unsigned)info.slots || info.slots != f->slots))
+        rc = ps_error_set(&err, PS_EDAMAGED, "it has slots %#x, not %#x", info.slots, f->slots | live);
+    if (!rc)
+        rc = record_survivors(pod->codec, pod->algorithm, record, bytes, live, c->work,
+                              moved_next(&k->writer), &info, &err);
+    if (rc)
+        leave(c, f, &err);
+    else
+        add_copy(c, f->place, &info, fingerprints_of(c, f, info.slots, fingerprints));
+    return true;
+}
+
+static bool copy_next(struct collect *c)
+{
+    const struct found *f = &c->found[c->found_next];
+    uint64_t value;
+    if (!look_up(c, f->group, &value)) {
+        look_ahead(c);
+        return false;
+    }
+    if (value && l2p_place(value).v == f->place.v &&
+        !(c->scrubbing ? verify(c, f, value) : copy(c, f, l2p_live(value))))
+        return false;
+    c->found_next++;
+    return true;
+}
+
+/* ---- records written anew */
+
+void collect_patch(struct pod *pod, uint64_t group, struct place from, const void *record, uint32_t bytes)
+{
+    struct collect *c = pod->collect;
+    struct patch *p = &c->patches[c->patch_count];
+    if (pod->failed || pod->state != POD_SERVING || c->patch_count == PATCHES_MAX)
+        return; /* whoever reads it next asks again */
+    if (!p->buf)
+        p->buf = malloc(RECORD_MAX_BYTES);
+    if (!p->buf)
+        return;
+    p->group = group;
+    p->from = from;
+    p->bytes = bytes;
+    memcpy(p->buf, record, bytes);
+    c->patch_count++;
+    pod->again = true;
+}
+
+static void patch_done(struct collect *c)
+{
+    const struct patch first = c->patches[0];
+    c->patch_count--;
+    memmove(&c->patches[0], &c->patches[1], c->patch_count * sizeof c->patches[0]);
+    c->patches[c->patch_count] = first; /* its buffer */
+}
+
+/* As the record has no directory that names them. */
+static int fingerprint_slots(struct pod *pod, const void *record, uint32_t bytes, unsigned slots,
+                             uint8_t *work, uint8_t out[RECORD_MAX_BLOCKS * FINGERPRINT_MAX_BYTES],
+                             struct ps_error *err)
+{
+    const size_t size = fingerprint_size(pod->fingerprint);
+    for (unsigned slot = 0; slot < RECORD_MAX_BLOCKS; slot++) {
+        struct fingerprint fp;
+        if (!(slots >> slot & 1))
+            continue;
+        const int rc = record_decode_block(pod->codec, record, bytes, slot, work, err);
+        if (rc)
+            return rc;
+        fingerprint_block(pod->fingerprint, work, &fp);
+        memcpy(out, fp.bytes, size);
+        out += size;
+    }
+    return 0;
+}
+
+/* Into the chunk, which has room. It was verified when it came; one that lacks what lives here is of no use.
+ */
+static void add_patch(struct collect *c, const struct patch *p, unsigned live)
+{
+    struct pod *pod = c->pod;
+    struct collect_chunk *k = &c->chunks[c->filled];
+    uint8_t fingerprints[RECORD_MAX_BLOCKS * FINGERPRINT_MAX_BYTES];
+    struct record_info info;
+    struct ps_error err;
+    if (record_peek(p->buf, &info, &err) || live & ~(unsigned)info.slots ||
+        record_survivors(pod->codec, pod->algorithm, p->buf, p->bytes, live, c->work, moved_next(&k->writer),
+                         &info, &err) ||
+        fingerprint_slots(pod, moved_next(&k->writer), info.length, info.slots, c->work, fingerprints, &err))
+        return;
+    add_copy(c, p->from, &info, fingerprints);
+}
+
+bool patch_step(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    struct collect_chunk *k = &c->chunks[c->filled];
+    const struct patch *p = &c->patches[0];
+    const uint8_t fingerprint_bytes = (uint8_t)fingerprint_size(pod->fingerprint);
+    uint64_t value;
+    if (c->patch_count == 0 || pod->failed || (k->state != CHUNK_EMPTY && k->state != CHUNK_FILLING) ||
+        !look_up(c, p->group, &value))
+        return false;
+    if (!value || !l2p_live(value) || l2p_place(value).v != p->from.v) { /* it has died, or was moved */
+        patch_done(c);
+        return true;
+    }
+    if (k->state == CHUNK_EMPTY && !begin_chunk(c, &c->streams[0], fingerprint_bytes))
+        return false;
+    if (k->writer.fingerprint_bytes != fingerprint_bytes || !moved_has_room(&k->writer, RECORD_MAX_BYTES)) {
+        write_chunk(c);
+        return !pod->failed;
+    }
+    add_patch(c, p, l2p_live(value));
+    patch_done(c);
+    if (c->victim == SEGMENT_NONE && c->patch_count == 0) /* else what is collected goes along */
+        write_chunk(c);
+    return true;
+}
+
+/* ---- the victim */
+
+void victim_begin(struct collect *c, uint32_t segment)
+{
+    assert(c->victim == SEGMENT_NONE && chunks_are_empty(c));
+    c->filled = c->drained = 0;
+    c->victim = segment;
+    c->offset = c->found_count = c->found_next = 0;
+    c->seq = 0;
+    c->damaged = c->levelling = c->scrubbing = c->unread = false;
+    c->seen = 0;
+    c->window_bytes = 0;
+    segments_pin(c->pod->segments, segment);
+}
+
+static void victim_end(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    if (c->scrubbing) {
+        scrub_segment_done(c);
+        segments_unpin(pod->segments, c->victim);
+        c->victim = SEGMENT_NONE;
+        c->scrubbing = false;
+        pod->again = true;
+        return;
+    }
+    const uint32_t left = segments_live(pod->segments, c->victim);
+    if (left) {
+        segments_stuck(pod->segments, c->victim);
+        pod_event(pod, "gc.stuck", 0, "%u bytes that live in segment %u cannot be moved: %s", left, c->victim,
+                  c->damaged ? "they, or what names them, are damaged" : "its directory is damaged");
+    }
+    segments_unpin(pod->segments, c->victim);
+    c->victim = SEGMENT_NONE;
+    c->levelling = false;
+    c->recount = true;
+    pod->stats.collected++;
+    pod->events++; /* a checkpoint may make room now */
+}
+
+bool victim_step(struct collect *c)
+{
+    bool end = false;
+    if (c->pod->failed || c->reading)
+        return false;
+    if (c->found_next < c->found_count)
+        return copy_next(c);
+    if (!find_more(c, &end))
+        return false;
+    if (!end)
+        return true;
+    if (c->chunks[c->filled].state == CHUNK_FILLING)
+        write_chunk(c);
+    if (chunks_are_empty(c))
+        victim_end(c);
+    return false;
+}
+
+void victim_drop(struct collect *c)
+{
+    c->chunks[0].state = c->chunks[1].state = CHUNK_EMPTY;
+    c->patch_count = 0;
+    c->levelling = c->scrubbing = false;
+    if (c->victim == SEGMENT_NONE)
+        return;
+    segments_unpin(c->pod->segments, c->victim);
+    c->victim = SEGMENT_NONE;
+}

@@ -1,0 +1,163 @@
+/* Scrubbing: all that lives in flash is read and verified, one segment after the other, so that what a device
+ * has lost is known, and repaired from another member, while that one still has it.
+ *
+ * A pass begins when a person wants one, or by itself when the last one was long ago. While hosts are served
+ * it reads at the rate that was set; when none has come for a moment, as fast as the device. Segments that
+ * are being written wait for the next pass, and so does metadata: it is verified when it is read. */
+#include "node/pod/collect.h"
+
+enum {
+    RATE_DEFAULT = 16 << 20, /* bytes a second */
+    AHEAD_BYTES = 1 << 20,   /* may be read at once */
+};
+#define QUIET_NS      20000000ull
+#define FIRST_PASS_NS (3600ull * 1000000000ull)
+#define INTERVAL_NS   (7 * 24 * 3600ull * 1000000000ull)
+
+void pod_scrub(struct pod *pod)
+{
+    pod->scrub.wanted = true;
+    pod->again = true;
+}
+
+void pod_scrub_look(const struct pod *pod, struct pod_scrub_info *out)
+{
+    const struct scrub *s = &pod->scrub;
+    *out = (struct pod_scrub_info){
+        .running = s->running,
+        .passes = s->passes,
+        .segments = pod->segment_count,
+        .segments_done = s->running ? s->next : 0,
+        .read_bytes = s->read_bytes,
+        .damaged = s->damaged,
+        .ended_ns_ago = s->passes ? pod->now_ns - s->ended_ns : 0,
+    };
+}
+
+static uint64_t interval_of(const struct pod *pod)
+{
+    return pod->config.scrub_interval_ns ? pod->config.scrub_interval_ns : INTERVAL_NS;
+}
+
+static uint64_t due_ns(const struct pod *pod)
+{
+    const struct scrub *s = &pod->scrub;
+    const uint64_t after = interval_of(pod);
+    if (pod->config.scrub_interval_ns == UINT64_MAX)
+        return UINT64_MAX;
+    return s->passes ? s->ended_ns + after : s->opened_ns + (after < FIRST_PASS_NS ? after : FIRST_PASS_NS);
+}
+
+void scrub_read(struct collect *c, uint64_t bytes)
+{
+    c->pod->scrub.credit -= (int64_t)bytes;
+    c->pod->scrub.read_bytes += bytes;
+}
+
+void scrub_segment_done(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    const uint32_t lives = segments_live(pod->segments, c->victim);
+    pod->scrub.next = c->victim + 1;
+    if (c->seen < lives)
+        pod_event(pod, "scrub.damage", 0,
+                  "segment %u: what names its records is damaged: some of %u bytes were not verified",
+                  c->victim, lives);
+}
+
+static void begin_pass(struct pod *pod)
+{
+    struct scrub *s = &pod->scrub;
+    s->wanted = false;
+    s->running = true;
+    s->next = SYSTEM_SEGMENTS;
+    s->read_bytes = 0;
+    s->damaged = 0;
+    s->credit = 0;
+    s->last_ns = pod->now_ns;
+}
+
+static void end_pass(struct pod *pod)
+{
+    struct scrub *s = &pod->scrub;
+    s->running = false;
+    s->passes++;
+    s->ended_ns = pod->now_ns;
+    pod_event(pod, "scrub.ended", 0, "%llu MiB read, %llu records damaged",
+              (unsigned long long)(s->read_bytes >> 20), (unsigned long long)s->damaged);
+}
+
+static uint64_t requests_of(const struct pod *pod)
+{
+    return pod->stats.reads + pod->stats.writes + pod->stats.trims + pod->stats.batches;
+}
+
+static uint64_t rate_of(const struct pod *pod)
+{
+    return pod->config.scrub_rate ? pod->config.scrub_rate : RATE_DEFAULT;
+}
+
+static void pass_time(struct pod *pod)
+{
+    struct scrub *s = &pod->scrub;
+    if (requests_of(pod) != s->requests) {
+        s->requests = requests_of(pod);
+        s->busy_ns = pod->now_ns;
+    }
+    const uint64_t us = (pod->now_ns - s->last_ns) / 1000;
+    s->last_ns += us * 1000;
+    const bool quiet = pod->now_ns - s->busy_ns >= QUIET_NS;
+    s->credit += (int64_t)(us < 1000000 ? us * rate_of(pod) / 1000000 : AHEAD_BYTES);
+    if (quiet || s->credit > AHEAD_BYTES)
+        s->credit = AHEAD_BYTES;
+}
+
+static bool choose(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    if (c->victim != SEGMENT_NONE)
+        return c->scrubbing;
+    if (!chunks_are_empty(c) || c->room <= c->levels.low)
+        return false;
+    const uint32_t segment = segments_with_data(pod->segments, pod->scrub.next, pod->applied_seq);
+    if (segment == SEGMENT_NONE) {
+        end_pass(pod);
+        return false;
+    }
+    victim_begin(c, segment);
+    c->scrubbing = true;
+    return true;
+}
+
+void scrub_turn(struct pod *pod)
+{
+    struct collect *c = pod->collect;
+    struct scrub *s = &pod->scrub;
+    if (!s->running && (s->wanted || pod->now_ns >= due_ns(pod)))
+        begin_pass(pod);
+    if (!s->running)
+        return;
+    pass_time(pod);
+    /* Room for hosts comes first. */
+    if (c->scrubbing && c->room <= c->levels.low && !c->reading)
+        victim_drop(c);
+    const int64_t before = s->credit;
+    while (s->running && s->credit > 0 && before - s->credit < AHEAD_BYTES && choose(c))
+        if (!victim_step(c) && c->scrubbing)
+            return;
+    if (s->running && s->credit > 0 && !c->reading &&
+        (c->scrubbing || (c->victim == SEGMENT_NONE && chunks_are_empty(c) && c->room > c->levels.low)))
+        pod->again = true;
+}
+
+uint64_t scrub_next_ns(const struct pod *pod)
+{
+    const struct scrub *s = &pod->scrub;
+    if (pod->failed || pod->state != POD_SERVING)
+        return UINT64_MAX;
+    if (!s->running)
+        return due_ns(pod);
+    if (s->credit > 0)
+        return UINT64_MAX; /* it waits for the device, or for room */
+    return pod->now_ns + (uint64_t)(1 - s->credit) * 1000000 / rate_of(pod) * 1000 + 1000;
+}

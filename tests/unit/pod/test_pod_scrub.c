@@ -1,0 +1,235 @@
+/* Scrubbing: all that lives is verified, at the rate that was set while hosts are served. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/pod/collect.h"
+#include "node/pod/pod_impl.h"
+#include "tests/support/pod_rig.h"
+
+enum {
+    KIB = 1 << 10,
+    MIB = 1 << 20,
+    CHUNK = 128 * KIB,
+    CHUNKS = 80,
+    MS = 1000000,
+};
+
+static struct rig rig;
+static unsigned lost, directories, ended;
+
+static void on_event(void *user, const char *kind, uint64_t image_id, const char *text)
+{
+    (void)user;
+    (void)image_id;
+    (void)text;
+    lost += strcmp(kind, "pod.data_loss") == 0;
+    directories += strcmp(kind, "scrub.damage") == 0;
+    ended += strcmp(kind, "scrub.ended") == 0;
+}
+
+static void write_piece(uint64_t piece, uint64_t seed)
+{
+    static uint8_t data[CHUNK];
+    struct prng p;
+    prng_seed(&p, seed);
+    prng_fill(&p, data, sizeof data);
+    assert_int_equal(rig_write(&rig, "v", piece * CHUNK, data, sizeof data), 0);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    lost = directories = ended = 0;
+    rig_create(&rig, 128 * MIB, 3);
+    rig.config.event = on_event;
+    rig.config.scrub_interval_ns = UINT64_MAX;
+    assert_int_equal(rig_open(&rig), 0);
+    assert_int_equal(rig_create_volume(&rig, "v", 64 * MIB), 0);
+    for (uint64_t i = 0; i < CHUNKS; i++)
+        write_piece(i, i);
+    checkpoint_want(rig.pod);
+    rig_settle(&rig);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    rig_crash(&rig, BLKDEV_MEM_KEEP);
+    rig_destroy(&rig);
+    return 0;
+}
+
+static struct pod_scrub_info look(void)
+{
+    struct pod_scrub_info info;
+    pod_scrub_look(rig.pod, &info);
+    return info;
+}
+
+static struct pod_scrub_info scrub(void)
+{
+    const uint64_t passes = look().passes;
+    pod_scrub(rig.pod);
+    for (int i = 0; look().passes == passes; i++) {
+        rig.now_ns += MS;
+        (void)rig_step(&rig);
+        assert_true(i < 100000);
+    }
+    return look();
+}
+
+/* Of the n-th block written: ids begin at 1. */
+static uint64_t addr_of(uint64_t group)
+{
+    uint64_t value = 0;
+    assert_true(meta_get(rig.pod->meta, l2p_key(group), &value));
+    return place_addr(l2p_place(value));
+}
+
+static void flip(uint64_t addr)
+{
+    uint8_t byte;
+    blkdev_mem_peek(rig.mem, addr, &byte, 1, false);
+    byte ^= 1;
+    blkdev_mem_poke(rig.mem, addr, &byte, 1);
+}
+
+static bool lies_in_an_ended_segment(uint64_t addr)
+{
+    return !segments_open(rig.pod->segments, (uint32_t)(addr / rig.pod->segment_bytes));
+}
+
+static void a_sound_pool_has_nothing_to_tell(void **state)
+{
+    (void)state;
+    const struct pod_scrub_info info = scrub();
+    assert_int_equal(info.damaged, 0);
+    assert_true(info.read_bytes >= 6 * MIB && info.read_bytes <= 2 * CHUNKS * CHUNK);
+    assert_true(lost == 0 && directories == 0 && ended == 1);
+    assert_false(look().running);
+}
+
+static void each_damaged_record_is_found_and_the_rest_goes_on(void **state)
+{
+    (void)state;
+    unsigned damaged = 0;
+    for (uint64_t group = 5; group < 150; group += 30) {
+        assert_true(lies_in_an_ended_segment(addr_of(group)));
+        flip(addr_of(group) + 1000);
+        damaged++;
+    }
+    assert_int_equal(scrub().damaged, damaged);
+    assert_int_equal(lost, damaged);
+    assert_int_equal(directories, 0);
+    /* It is there until hosts write it anew. */
+    assert_int_equal(scrub().damaged, damaged);
+    for (uint64_t i = 0; i < CHUNKS; i++)
+        write_piece(i, 1000 + i);
+    checkpoint_want(rig.pod);
+    rig_settle(&rig);
+    assert_int_equal(scrub().damaged, 0);
+    rig_check(&rig);
+}
+
+static void a_damaged_directory_is_told(void **state)
+{
+    (void)state;
+    const uint64_t addr = addr_of(40);
+    assert_true(lies_in_an_ended_segment(addr));
+    const uint64_t at = addr / rig.pod->segment_bytes * rig.pod->segment_bytes;
+    flip(at + 200); /* of the first batch in the segment */
+    (void)scrub();
+    assert_int_equal(directories, 1);
+}
+
+/* A sector that is not read costs its record, not its neighbours. */
+static void what_the_device_does_not_read_is_found_record_by_record(void **state)
+{
+    (void)state;
+    pod_scrub(rig.pod);
+    while (!rig.pod->collect->found_count)
+        (void)rig_step(&rig);
+    for (int failed = 0; failed < 2;) {
+        (void)pod_turn(rig.pod, rig.now_ns);
+        if (blkdev_mem_pending(rig.mem) && rig.pod->collect->found_next < rig.pod->collect->found_count)
+            failed += blkdev_mem_fail_at(rig.mem, 0, PS_EIO);
+        else
+            (void)rig_step(&rig);
+    }
+    for (int i = 0; !look().passes; i++) {
+        rig.now_ns += MS;
+        (void)rig_step(&rig);
+        assert_true(i < 100000);
+    }
+    assert_true(look().damaged >= 1 && look().damaged <= 2);
+    assert_int_equal(lost, look().damaged);
+    assert_int_equal(directories, 0);
+}
+
+static void hosts_are_served_at_the_rate_that_was_set(void **state)
+{
+    (void)state;
+    const uint64_t begin = rig.now_ns;
+    rig.pod->config.scrub_rate = MIB;
+    pod_scrub(rig.pod);
+    for (int i = 0; i < 200; i++) {
+        rig.now_ns += 5 * MS;
+        write_piece((uint64_t)i % 4, 5000 + (uint64_t)i);
+    }
+    const uint64_t most = (rig.now_ns - begin) * MIB / 1000000000 + 2 * MIB;
+    assert_true(look().running);
+    assert_true(look().read_bytes > MIB / 2 && look().read_bytes <= most);
+    /* Nobody comes any more: it goes on as fast as the device. */
+    const uint64_t from = rig.now_ns;
+    for (int i = 0; !look().passes; i++) {
+        rig.now_ns += MS;
+        (void)rig_step(&rig);
+        assert_true(i < 100000);
+    }
+    assert_true(rig.now_ns - from < 2000ull * MS);
+}
+
+static void a_pass_begins_by_itself_when_the_last_one_was_long_ago(void **state)
+{
+    (void)state;
+    rig.pod->config.scrub_interval_ns = 60000ull * MS;
+    const uint64_t opened = rig.pod->scrub.opened_ns;
+    rig.now_ns = opened + 59000ull * MS;
+    for (int i = 0; i < 50; i++)
+        (void)rig_step(&rig);
+    assert_false(look().running || look().passes);
+    const uint64_t next = pod_turn(rig.pod, rig.now_ns);
+    assert_true(next <= opened + 60000ull * MS);
+    rig.now_ns = opened + 60001ull * MS;
+    for (int i = 0; !look().passes; i++) {
+        rig.now_ns += MS;
+        (void)rig_step(&rig);
+        assert_true(i < 100000);
+    }
+    rig.now_ns += 59000ull * MS;
+    for (int i = 0; i < 50; i++)
+        (void)rig_step(&rig);
+    assert_false(look().running);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_sound_pool_has_nothing_to_tell),
+        TEST(each_damaged_record_is_found_and_the_rest_goes_on),
+        TEST(a_damaged_directory_is_told),
+        TEST(what_the_device_does_not_read_is_found_record_by_record),
+        TEST(hosts_are_served_at_the_rate_that_was_set),
+        TEST(a_pass_begins_by_itself_when_the_last_one_was_long_ago),
+    };
+    return cmocka_run_group_tests_name("pod_scrub", tests, NULL, NULL);
+}
