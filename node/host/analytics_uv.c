@@ -12,6 +12,7 @@
 enum {
     QUESTIONS_MAX = 32, /* on their way */
     STOP_RETRY_MS = 10,
+    BLOCKS_MAX = 1 << 14, /* whose wear is looked at in one sample */
 };
 _Static_assert((int)IMAGE_USE_REGIONS == (int)TEMPERATURE_REGIONS &&
                    (int)IMAGE_USE_SHIFT_MIN == (int)TEMPERATURE_SHIFT_MIN &&
@@ -159,6 +160,26 @@ static void sample_pod(struct analytics_service *s, struct analytics_sample *out
     f[ANALYTICS_POD_lag_bytes] = lag_bytes;
 }
 
+/* Of a device with more blocks than that, every second, third… is looked at. */
+static void sample_wear(const struct blkdev *dev, uint64_t *figures)
+{
+    const uint64_t bytes = dev->geometry.erase_bytes, count = bytes ? dev->geometry.size_bytes / bytes : 0;
+    const uint64_t step = (count + BLOCKS_MAX - 1) / BLOCKS_MAX;
+    uint64_t cycles = 0, looked = 0;
+    for (uint64_t i = 0; i < count; i += step) {
+        struct blkdev_wear wear;
+        if (!blkdev_wear(dev, i * bytes, &wear))
+            return;
+        looked++;
+        cycles += wear.pe_cycles;
+        figures[ANALYTICS_DEVICE_retired] += wear.retired;
+        if (wear.pe_cycles > figures[ANALYTICS_DEVICE_wear_max])
+            figures[ANALYTICS_DEVICE_wear_max] = wear.pe_cycles;
+    }
+    figures[ANALYTICS_DEVICE_blocks] = looked;
+    figures[ANALYTICS_DEVICE_wear_mean_milli] = looked ? cycles * 1000 / looked : 0;
+}
+
 static void sample_devices(struct analytics_service *s, struct analytics_sample *out)
 {
     for (size_t i = 0; i < s->config.ndevices && i < ANALYTICS_DEVICES_MAX; i++) {
@@ -175,6 +196,7 @@ static void sample_devices(struct analytics_service *s, struct analytics_sample 
         d->figures[ANALYTICS_DEVICE_flush_ops] = h.flush_ops;
         d->figures[ANALYTICS_DEVICE_erase_ops] = h.erase_ops;
         d->figures[ANALYTICS_DEVICE_errors] = h.errors;
+        sample_wear(dev, d->figures);
     }
 }
 
