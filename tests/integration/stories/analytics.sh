@@ -1,6 +1,6 @@
 # A node samples itself, says what it can't know yet, and keeps its history over a restart.
 
-node_start --analytics-interval 1
+node_start PSTORAGE_ANALYTICS_INTERVAL=1
 pstorage volume create busy --size 64M
 pstorage volume create idle --size 64M
 durability load --uri "$NBD/busy" --journal journal --writes 500
@@ -21,5 +21,5 @@ grep -q 'not known here' err.txt || fail "another message: $(cat err.txt)"
 
 say "== over a restart"
 node_stop
-node_start --analytics-interval 1
+node_start PSTORAGE_ANALYTICS_INTERVAL=1
 until_true 20 written || fail "the heat of busy is gone"
