@@ -87,6 +87,14 @@ enum setting_replication {
       "Percent of the pool that hosts can't fill, for collection to work in; at least 8 segments are kept")         \
     X(MEMORY_BUDGET, memory_budget, SIZE, 0, "1G", 128ull << 20, 1ull << 50, NULL,                                    \
       "Memory of all caches, maps and the dedup index together")                                                     \
+    X(ANALYTICS_INTERVAL, analytics_interval, UINT, 0, "60", 1, 3600, NULL,                                           \
+      "Seconds between samples of the history that forecasts are made of")                                           \
+    X(ANALYTICS_HISTORY_SIZE, analytics_history_size, SIZE, 0, "128M", 1ull << 20, 1ull << 40, NULL,                  \
+      "Size of the history at most; the oldest minutes go first")                                                    \
+    X(TIER_PRICES, tier_prices, STRING, SETTING_MAY_BE_EMPTY, "nvme=0.08 ssd=0.05 hdd=0.015 archive=0.002", 0, 0, NULL, \
+      "What a GiB costs a month on other media, for advice: names as in the default, separated by spaces")           \
+    X(FLASH_RATED_CYCLES, flash_rated_cycles, UINT, 0, "3000", 1, 1000000, NULL,                                      \
+      "P/E cycles that the flash is rated for, where it tells its wear")                                             \
     X(CONFIG, config, PATH, SETTING_NOT_IN_FILE | SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                              \
       "File with settings, PSTORAGE_NAME=value a line")                                                              \
     X(REBUILD_CATALOG, rebuild_catalog, BOOL, SETTING_FLAG_ONLY, "false", 0, 0, NULL,                                \

@@ -31,6 +31,8 @@ struct node {
     char catalog_path[1100];
     struct catalog *catalog; /* until the service takes it */
     struct catalog_service *catalog_service;
+    struct image_uses *uses; /* counted by the pod */
+    struct analytics_service *analytics;
     struct blkdev *flash;
     struct reactor *reactor;
     struct pod *pod;
@@ -87,6 +89,12 @@ int start_pod(struct node *node, struct ps_error *err);
 void stop_pod(struct node *node);
 int start_comparison(struct node *node, struct ps_error *err);
 void stop_comparison(struct node *node);
+
+/* start_analytics.c: samples and history. */
+int start_uses(struct node *node, struct ps_error *err);
+void stop_uses(struct node *node);
+int start_analytics(struct node *node, struct ps_error *err);
+void stop_analytics(struct node *node);
 
 /* start_cluster.c: the pod as a member, and the connections to the others; in place of a pod alone. */
 struct pod_config;

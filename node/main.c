@@ -122,9 +122,11 @@ static const struct step steps[] = {
     {"management thread", start_catalog_service, stop_catalog_service},
     {"RPC transport", start_transport, stop_transport},
     {"reactor", start_reactor, stop_reactor},
+    {"counters", start_uses, stop_uses},
     {"pod", start_pod, stop_pod},
     {"catalog comparison", start_comparison, stop_comparison},
     /* Up to here without a way in: all that --rebuild-catalog needs. */
+    {"analytics", start_analytics, stop_analytics},
     {"hosts' images", start_images, stop_images},
     {"RPC", start_rpc, stop_rpc},
     {"NBD", start_nbd, stop_nbd},
@@ -134,7 +136,7 @@ static const struct step steps[] = {
 
 enum {
     STEPS = sizeof steps / sizeof steps[0],
-    SERVING_STEPS = 4 /* the last ones */
+    SERVING_STEPS = 6 /* the last ones */
 };
 
 static void stop_steps(struct node *node, unsigned started)

@@ -202,6 +202,7 @@ int start_pod(struct node *node, struct ps_error *err)
         /* A member must answer its peers in time: no burst of first touches may hold it up. */
         .memory = node->as.cluster_enabled ? &large_memory_filled : &large_memory_mmap,
         .zstd = node->as.compression_algorithm == SETTING_COMPRESSION_ZSTD,
+        .uses = node->uses,
         .event = catalog_service_pod_event,
         .image_changed = catalog_service_image_changed,
         .user = node->catalog_service,

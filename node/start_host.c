@@ -5,6 +5,7 @@
 #include "common/rpc/server.h"
 #include "common/rpc/transport_nng.h"
 #include "node/daemon.h"
+#include "node/host/analytics_uv.h"
 #include "node/host/catalog_uv.h"
 #include "node/host/nbd_uv.h"
 #include "node/host/pods_service.h"
@@ -129,6 +130,7 @@ static int register_services(struct node *node)
         .devices = &node->flash,
         .ndevices = 1,
         .events = catalog_service_events(node->catalog_service),
+        .analytics = analytics_service_source(node->analytics),
         .gate = node->cluster ? &node->gate : NULL,
         .images = node->images,
         .now_ns = now_ns,
@@ -186,9 +188,14 @@ static void events_answered(struct event_query *query, int status)
     node_arrived(query->user, status);
 }
 
+static void analytics_answered(struct analytics_query *query, int status)
+{
+    node_arrived(query->user, status);
+}
+
 void stop_rpc(struct node *node)
 {
-    struct awaited closed = {.node = node}, answered = {.node = node};
+    struct awaited closed = {.node = node}, answered = {.node = node}, inquired = {.node = node};
     rpc_server_close(node->rpc, node_arrived_cb, &closed);
     node_wait(&closed);
     node->rpc = NULL;
@@ -205,6 +212,14 @@ void stop_rpc(struct node *node)
     struct event_query last = {.cb = events_answered, .user = &answered};
     if (events->list(events, &last) == 0)
         node_wait(&answered);
+    struct analytics_source *analytics = analytics_service_source(node->analytics);
+    struct analytics_query nothing = {
+        .question = ANALYTICS_NOTHING, .cb = analytics_answered, .user = &inquired};
+    int rc;
+    while ((rc = analytics->ask(analytics, &nothing)) == PS_ELIMIT)
+        (void)uv_run(&node->loop, UV_RUN_ONCE);
+    if (rc == 0)
+        node_wait(&inquired);
     services_destroy(node->services);
     node->services = NULL;
 }

@@ -53,6 +53,10 @@ int cmd_node_list(struct cli *cli);
 int cmd_node_show(struct cli *cli);
 int cmd_status(struct cli *cli);
 int cmd_metrics(struct cli *cli);
+int cmd_analytics_forecast(struct cli *cli);
+int cmd_analytics_health(struct cli *cli);
+int cmd_analytics_tiering(struct cli *cli);
+int cmd_analytics_temperature(struct cli *cli);
 int cmd_scrub(struct cli *cli);
 int cmd_events(struct cli *cli);
 

@@ -419,6 +419,57 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .details = "One counter a line, name and value.",
     },
     {
+        .id = CLI_ANALYTICS_FORECAST,
+        .noun = "analytics",
+        .verb = "forecast",
+        .summary = "Tell where used space is going, and when it will be short",
+        .details =
+            "Made of the history of the node that answers. An interval holds the truth in 90 of 100 cases; "
+            "no "
+            "farther is predicted than the history is long.\n\n"
+            "With --plan and --plan-per-day it tells what would be if so much came in addition, as flash "
+            "occupied after reduction.",
+        .example = "pstorage analytics forecast\npstorage analytics forecast --plan 200G --plan-per-day 1G",
+        .options = {{.name = "days",
+                     .kind = CLI_NUMBER,
+                     .metavar = "N",
+                     .help = "Predict N days ahead; default 7, 30 and 90"},
+                    {.name = "plan",
+                     .kind = CLI_SIZE,
+                     .metavar = "SIZE",
+                     .help = "What if so much came at once"},
+                    {.name = "plan-per-day",
+                     .kind = CLI_SIZE,
+                     .metavar = "SIZE",
+                     .help = "What if so much more came each day"}},
+    },
+    {
+        .id = CLI_ANALYTICS_HEALTH,
+        .noun = "analytics",
+        .verb = "health",
+        .summary = "Tell how well the drives are, why, and how long they will last",
+        .details = "From 100, as new, to 0, failed: by wear, retired blocks, errors, and difference from "
+                   "other drives.",
+    },
+    {
+        .id = CLI_ANALYTICS_TIERING,
+        .noun = "analytics",
+        .verb = "tiering",
+        .summary = "Tell which volumes would be as well off on cheaper media",
+        .details =
+            "By accesses an hour and GiB stored, and the prices in PSTORAGE_TIER_PRICES. Nothing is moved.",
+    },
+    {
+        .id = CLI_ANALYTICS_TEMPERATURE,
+        .noun = "analytics",
+        .verb = "temperature",
+        .summary = "Tell how hot a volume is, and where",
+        .details = "Accesses lose half of their weight in a day. Hot: each GiB is accessed once a second; "
+                   "warm: once a "
+                   "minute; cold: once a day.",
+        .operands = {OPERAND("VOLUME", CLI_VOLUME, "Volume")},
+    },
+    {
         .id = CLI_SCRUB,
         .noun = "scrub",
         .summary = "Verify all that a node has stored",
@@ -496,6 +547,7 @@ const struct cli_noun cli_nouns[] = {
     {"token", "Tokens of the REST API"},
     {"status", "Health, space and what data reduction saves"},
     {"metrics", "All counters"},
+    {"analytics", "Forecast of space, health of drives, temperature of volumes"},
     {"scrub", "Verifying what is stored"},
     {"events", "What happened"},
     {"completion", "Shell completion"},

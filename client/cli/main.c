@@ -43,6 +43,10 @@ static const cli_run commands[CLI_COMMAND_COUNT] = {
     [CLI_TOKEN_DELETE] = cmd_token_delete,
     [CLI_STATUS] = cmd_status,
     [CLI_METRICS] = cmd_metrics,
+    [CLI_ANALYTICS_FORECAST] = cmd_analytics_forecast,
+    [CLI_ANALYTICS_HEALTH] = cmd_analytics_health,
+    [CLI_ANALYTICS_TIERING] = cmd_analytics_tiering,
+    [CLI_ANALYTICS_TEMPERATURE] = cmd_analytics_temperature,
     [CLI_SCRUB] = cmd_scrub,
     [CLI_EVENTS] = cmd_events,
 };

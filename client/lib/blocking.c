@@ -115,6 +115,26 @@ int pstorage_nodes_run(struct pstorage_client *client, struct pstorage_nodes *no
     RUN(client, nodes, pstorage_nodes_submit(client, nodes, on_done));
 }
 
+int pstorage_forecast_run(struct pstorage_client *client, struct pstorage_forecast *forecast)
+{
+    RUN(client, forecast, pstorage_forecast_submit(client, forecast, on_done));
+}
+
+int pstorage_health_run(struct pstorage_client *client, struct pstorage_health *health)
+{
+    RUN(client, health, pstorage_health_submit(client, health, on_done));
+}
+
+int pstorage_tiering_run(struct pstorage_client *client, struct pstorage_tiering *tiering)
+{
+    RUN(client, tiering, pstorage_tiering_submit(client, tiering, on_done));
+}
+
+int pstorage_temperature_run(struct pstorage_client *client, struct pstorage_temperature *temperature)
+{
+    RUN(client, temperature, pstorage_temperature_submit(client, temperature, on_done));
+}
+
 /* ---- shorter spellings */
 
 static int finish(const struct pstorage_request *r, int status, struct pstorage_error *err)

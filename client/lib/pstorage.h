@@ -570,6 +570,109 @@ PSTORAGE_API int pstorage_tokens_submit(struct pstorage_client *client, struct p
 PSTORAGE_API int pstorage_tokens_run(struct pstorage_client *client, struct pstorage_tokens *tokens);
 PSTORAGE_API void pstorage_tokens_clear(struct pstorage_tokens *tokens);
 
+/* ---- analytics: what a node knows of its own past and future */
+
+struct pstorage_prediction {
+    unsigned days;
+    bool known;                     /* false: the history is shorter than that */
+    uint64_t used_bytes;            /* the median */
+    uint64_t low_bytes, high_bytes; /* the truth is between them in 90 of 100 cases */
+};
+
+struct pstorage_crossing {
+    bool reached; /* now */
+    bool known;   /* false: not within searched_days */
+    double days;
+    bool earliest_known, latest_known;
+    double earliest_days, latest_days; /* of the 90 % interval */
+};
+
+struct pstorage_forecast {
+    struct pstorage_request request;
+    uint32_t horizons_days[8]; /* nhorizons of 1 to 1826 days; none: 7, 30 and 90 */
+    size_t nhorizons;
+    uint64_t plan_bytes, plan_bytes_per_day; /* what if: at once, and each day on top of what history tells */
+    /* Results. */
+    uint64_t capacity_bytes, used_bytes;
+    char method[16]; /* "linear", "robust", "trend"; "none": too little history */
+    char why[192];   /* too little history: how much there is */
+    bool seasonal;
+    uint32_t step_seconds, samples, level_shifts, confidence_days, backtests;
+    double span_days, growth_bytes_per_day, searched_days, confidence, error_vs_linear;
+    struct pstorage_prediction predictions[8];
+    size_t npredictions;
+    struct pstorage_crossing at_80_percent, at_90_percent;
+};
+
+PSTORAGE_API int pstorage_forecast_submit(struct pstorage_client *client, struct pstorage_forecast *forecast,
+                                          pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_forecast_run(struct pstorage_client *client, struct pstorage_forecast *forecast);
+
+struct pstorage_drive {
+    char name[128];
+    unsigned score; /* 0 to 100 */
+    char reasons[6][128];
+    size_t nreasons;
+    bool wear_known, days_left_known;
+    double wear_mean_cycles, wear_max_cycles, days_left;
+    uint64_t blocks, retired_blocks, errors_30_days, written_30_days_bytes;
+};
+
+struct pstorage_health {
+    struct pstorage_request request;
+    struct pstorage_drive items[16];
+    size_t count;
+};
+
+PSTORAGE_API int pstorage_health_submit(struct pstorage_client *client, struct pstorage_health *health,
+                                        pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_health_run(struct pstorage_client *client, struct pstorage_health *health);
+
+struct pstorage_tier_advice {
+    uint64_t id, logical_bytes, stored_bytes;
+    char name[PSTORAGE_NAME_MAX + 1];
+    char temperature[16];            /* "hot", "warm", "cold", "frozen" */
+    double accesses_per_hour_gib;    /* of what is stored */
+    char current_tier[16], tier[16]; /* "nvme", "ssd", "hdd", "archive"; now, and advised */
+    char reason[192];
+    double cost_now, cost_there; /* a month */
+};
+
+struct pstorage_tiering {
+    struct pstorage_request request;
+    /* Results; free with pstorage_tiering_clear, also after an error. */
+    struct pstorage_tier_advice *items; /* in the order of names */
+    size_t count;
+};
+
+PSTORAGE_API int pstorage_tiering_submit(struct pstorage_client *client, struct pstorage_tiering *tiering,
+                                         pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_tiering_run(struct pstorage_client *client, struct pstorage_tiering *tiering);
+PSTORAGE_API void pstorage_tiering_clear(struct pstorage_tiering *tiering);
+
+struct pstorage_temperature {
+    struct pstorage_request request;
+    const char *volume; /* must stay until the callback */
+    /* Results. */
+    uint64_t id, size_bytes, logical_bytes;
+    char temperature[16];         /* of the whole: "hot", "warm", "cold", "frozen" */
+    double accesses_per_hour_gib; /* of what holds data */
+    double reads_per_hour, writes_per_hour;
+    uint64_t hot_bytes, warm_bytes, cold_bytes, frozen_bytes; /* of the size, by regions */
+    uint64_t region_bytes;
+    float regions[256]; /* accesses an hour and GiB of each, from the volume's begin on */
+    size_t nregions;
+};
+
+PSTORAGE_API int pstorage_temperature_submit(struct pstorage_client *client,
+                                             struct pstorage_temperature *temperature, pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_temperature_run(struct pstorage_client *client,
+                                          struct pstorage_temperature *temperature);
+
 /* ---- events */
 
 struct pstorage_event {

@@ -436,6 +436,11 @@ struct event_source *catalog_service_events(struct catalog_service *s)
     return &s->source;
 }
 
+struct loop_thread *catalog_service_management(struct catalog_service *s)
+{
+    return s->management;
+}
+
 static void free_mailbox(void *user)
 {
     mailbox_free(user);

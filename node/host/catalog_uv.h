@@ -13,6 +13,7 @@
 #include "node/host/token_change.h"
 
 struct catalog_service;
+struct loop_thread;
 
 /* Takes `catalog`, which is used on the management thread from now on, also
  * after an error (then it is closed). PS_ENOMEM, PS_ELIMIT. */
@@ -25,6 +26,9 @@ void catalog_service_image_changed(void *user, uint64_t log_seq, uint64_t image_
                                    const struct pod_image_info *info);
 /* Something that happened to the node itself. */
 void catalog_service_node_event(struct catalog_service *service, const char *kind, const char *text);
+
+/* The thread that SQLite is used on, for others that use it, until the service is stopped. */
+struct loop_thread *catalog_service_management(struct catalog_service *service);
 
 /* Compares the catalog with the pod and brings it up to date, a piece at a time; `done` (may be NULL)
  * when it is, or with the error that stopped it (it is tried again later). The pod

@@ -16,7 +16,8 @@ int services_create(struct rpc_server *server, const struct services_config *con
     s->server = server;
     list_init(&s->spare);
     const struct rpc_service *const all[] = {&services_volumes,  &services_snapshots, &services_clones,
-                                             &services_block_io, &services_status,    &services_events};
+                                             &services_block_io, &services_status,    &services_events,
+                                             &services_analytics};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         rpc_server_register(server, all[i], s);
     *out = s;

@@ -10,6 +10,7 @@
 
 #include "common/blkdev.h"
 #include "common/rpc/server.h"
+#include "node/host/analytics_source.h"
 #include "node/host/event_source.h"
 #include "node/host/host_image.h"
 #include "node/host/primary_gate.h"
@@ -31,9 +32,10 @@ struct services_config {
     struct blkdev *const *devices; /* for Status */
     size_t ndevices;
     struct event_source *events;
-    const struct primary_gate *gate; /* NULL: this node stands alone */
-    struct host_images *images;      /* for block I/O while another node leads; NULL: it is refused then */
-    uint64_t (*now_ns)(void *user);  /* CLOCK_BOOTTIME: what stamps are made of */
+    struct analytics_source *analytics; /* NULL: this node keeps no history */
+    const struct primary_gate *gate;    /* NULL: this node stands alone */
+    struct host_images *images;         /* for block I/O while another node leads; NULL: it is refused then */
+    uint64_t (*now_ns)(void *user);     /* CLOCK_BOOTTIME: what stamps are made of */
     void *user;
 };
 
@@ -42,7 +44,7 @@ struct services;
 /* Registers all services; before the server listens. Everything in `config` is
  * borrowed until the end. PS_ENOMEM. */
 int services_create(struct rpc_server *server, const struct services_config *config, struct services **out);
-/* After the server is closed, and the event source has answered all that it was asked. The pod is still
+/* After the server is closed, and the sources have answered all that they were asked. The pod is still
  * there. */
 void services_destroy(struct services *services);
 

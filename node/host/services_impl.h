@@ -21,12 +21,12 @@ struct services {
     struct bio_connection *connections[SERVICES_BUCKETS];
     struct list_node spare; /* struct bio */
     unsigned nspare;
-    /* Events: streams and questions that the source still owes an answer. */
+    /* Questions that the sources of events and analytics still owe an answer. */
     unsigned queries;
 };
 
 extern const struct rpc_service services_volumes, services_snapshots, services_clones, services_block_io,
-    services_status, services_events;
+    services_status, services_events, services_analytics;
 
 void services_block_io_destroy(struct services *s);
 

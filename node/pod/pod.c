@@ -330,7 +330,9 @@ int pod_image_open(struct pod *pod, const char *name, struct pod_image **out, st
         return ps_error_set(err, PS_ENOTFOUND, "\"%.130s\" not found", name);
     struct pod_image *handle = malloc(sizeof *handle);
     assert(handle);
-    *handle = (struct pod_image){pod, image->id, pod->openings};
+    *handle = (struct pod_image){pod, image->id, pod->openings, NULL};
+    if (pod->config.uses && image->kind == IMAGE_VOLUME)
+        handle->use = image_uses_open(pod->config.uses, image->id, image->size_bytes);
     image->opened++;
     *out = handle;
     return 0;
@@ -341,6 +343,8 @@ void pod_image_close(struct pod_image *handle)
     struct image *image = is_stale(handle) ? NULL : images_get(handle->pod->images, handle->id);
     if (image)
         image->opened--;
+    if (handle->use)
+        image_use_close(handle->use);
     free(handle);
 }
 
@@ -397,6 +401,14 @@ static void read_or_park(struct pod *pod, struct pod_io *io)
         role_park(pod, io);
 }
 
+static void count_use(struct pod_io *io)
+{
+    io->use.use = NULL;
+    if (io->image->use && (io->op == POD_READ || io->op == POD_WRITE))
+        image_use_begin(io->image->use, &io->use, io->op == POD_READ ? IMAGE_USE_READ : IMAGE_USE_WRITE,
+                        io->offset, io->length);
+}
+
 int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
 {
     const int rc = check_io(pod, io);
@@ -407,6 +419,7 @@ int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
     io->ticket = 0;
     pod->again = true;
     struct image *image = pod_image_target(io->image);
+    count_use(io);
     switch (io->op) {
     case POD_WRITE:
         pod->stats.writes++;
@@ -448,6 +461,7 @@ static void deliver(struct pod *pod)
 {
     for (struct list_node *n; (n = list_pop_front(&pod->done));) {
         struct pod_io *io = container_of(n, struct pod_io, link);
+        image_use_end(&io->use, io->status == 0);
         io->cb(io, io->status);
     }
     for (struct list_node *n; (n = list_pop_front(&pod->managed));) {
@@ -521,6 +535,8 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
 {
     pod->now_ns = now_ns;
     int rounds = 0;
+    if (pod->config.uses)
+        image_uses_turn(pod->config.uses, now_ns);
     do {
         pod->again = false;
         if (pod->state == POD_OPENING)
@@ -535,6 +551,8 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
         else if (pod->state == POD_ABANDONING)
             abandon_turn(pod);
     } while (pod->again && pod->state != POD_CLOSED && ++rounds < TURN_ROUNDS);
+    if (pod->config.uses)
+        image_uses_turned(pod->config.uses);
     if (pod->again && pod->state != POD_CLOSED)
         return now_ns;
     /* Nothing tells when reads may be answered again. */

@@ -22,6 +22,7 @@
 #include "common/container.h"
 #include "common/large_memory.h"
 #include "common/status.h"
+#include "node/pod/image_use.h"
 
 enum {
     POD_BLOCK_BYTES = 4096, /* unit of mapping and deduplication */
@@ -147,6 +148,7 @@ struct pod_io {
     uint32_t pending;
     uint64_t cursor, seq, ticket;
     void *priv[2];
+    struct image_use_stamp use;
 };
 
 /* Non-zero: refused at once, the callback never runs: PS_ERANGE, PS_EINVAL,
@@ -293,6 +295,8 @@ struct pod_config {
     /* An image was made, changed, or is gone (info->name empty): the catalog follows. May be NULL. */
     void (*image_changed)(void *user, uint64_t log_seq, uint64_t image_id, const struct pod_image_info *info);
     void *user;
+    /* Counts how volumes are used; outlives the pod. NULL: nobody does. */
+    struct image_uses *uses;
     /* The pod is replicated and opens on standby (pod_log.h); outlives the pod. NULL: it stands alone. */
     const struct pod_log_events *log;
 };

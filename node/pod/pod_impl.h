@@ -256,6 +256,7 @@ struct pod_image {
     struct pod *pod;
     uint64_t id;
     uint64_t opening; /* of the pod; another one has other images in memory */
+    struct image_use *use; /* NULL: not counted */
 };
 
 /* ---- following */

@@ -1,5 +1,6 @@
 ps_test(test_catalog_sqlite test_catalog_sqlite.c DEPS ps_catalog)
 ps_test(test_catalog_uv test_catalog_uv.c DEPS ps_catalog)
+ps_test(test_analytics_uv test_analytics_uv.c DEPS ps_analytics_uv ps_pod_fake)
 ps_test(test_reactor_uv test_reactor_uv.c DEPS ps_reactor)
 ps_test(test_image_event test_image_event.c DEPS ps_image_event)
 ps_test(test_tokens test_tokens.c DEPS ps_tokens ps_catalog)

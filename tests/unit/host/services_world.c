@@ -54,12 +54,34 @@ void world_event(struct services_world *w, const char *text)
     event_source_changed(&w->events);
 }
 
+static int ask_analytics(struct analytics_source *source, struct analytics_query *query)
+{
+    struct services_world *w = container_of(source, struct services_world, analytics);
+    if (w->refuse_analytics)
+        return w->refuse_analytics;
+    assert(!w->inquiry);
+    w->inquiry = query;
+    return 0;
+}
+
+static void answer_analytics(struct services_world *w)
+{
+    struct analytics_query *query = w->inquiry;
+    w->inquiry = NULL;
+    if (!query)
+        return;
+    if (w->analytics_status == 0)
+        w->inquire(query);
+    query->cb(query, w->analytics_status);
+}
+
 void world_run(struct services_world *w, unsigned ms)
 {
     for (unsigned i = 0; i < 2 * ms; i++) {
         rpc_mem_run(w->net, rpc_mem_now(w->net) + MS / 2);
         (void)pod_turn(w->pod, rpc_mem_now(w->net));
         answer_events(w);
+        answer_analytics(w);
     }
 }
 
@@ -113,6 +135,7 @@ int world_setup(void **state)
         (struct blkdev){.ops = &ops, .geometry = {.size_bytes = 1 << 30}, .name = "file:/tmp/flash\xff"};
     w->devices[0] = &w->device;
     event_source_init(&w->events, list_events);
+    w->analytics.ask = ask_analytics;
     const struct services_config config = {
         .pod = w->pod,
         .pod_name = "default",
@@ -122,6 +145,7 @@ int world_setup(void **state)
         .devices = w->devices,
         .ndevices = 1,
         .events = &w->events,
+        .analytics = &w->analytics,
         .gate = &w->gate,
         .now_ns = now_ns,
         .user = w,

@@ -33,6 +33,11 @@ struct services_world {
     struct primary_gate gate;
     bool elsewhere;
     int refuse_events;
+    /* Analytics: what was asked last, and how the next question ends, once the world runs on. */
+    struct analytics_source analytics;
+    struct analytics_query *inquiry;
+    void (*inquire)(struct analytics_query *query);
+    int analytics_status, refuse_analytics;
 };
 
 /* What came back of a call; free with answer_free. */

@@ -1,0 +1,249 @@
+/* Analytics: requests as messages, and answers as results. As in calls.c, nothing that a node sends is
+ * believed before it fits. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/lib/client.h"
+#include "pstorage/v1/analytics.pb-c.h"
+
+static int nonsense(struct call *call, const char *what)
+{
+    return ps_error_set((struct ps_error *)(void *)&call->request->error, PS_EPROTOCOL,
+                        "the node's answer makes no sense: %s", what);
+}
+
+static bool copy(char *to, size_t size, const char *from)
+{
+    const size_t length = strlen(from);
+    if (length >= size)
+        return false;
+    memcpy(to, from, length + 1);
+    return true;
+}
+#define COPY(to, from) copy(to, sizeof(to), from)
+
+/* ---- forecast */
+
+static int send_forecast(struct call *call)
+{
+    struct pstorage_forecast *f = (void *)call->request;
+    Pstorage__V1__ForecastRequest m = PSTORAGE__V1__FORECAST_REQUEST__INIT;
+    m.horizons_days = f->horizons_days;
+    m.n_horizons_days = f->nhorizons;
+    m.plan_bytes = f->plan_bytes;
+    m.plan_bytes_per_day = f->plan_bytes_per_day;
+    return call_send(call, &pstorage__v1__analytics__descriptor, "Forecast", &m.base);
+}
+
+static bool take_crossing(const Pstorage__V1__ForecastCrossing *m, struct pstorage_crossing *out)
+{
+    if (!m)
+        return false;
+    *out = (struct pstorage_crossing){
+        .reached = m->reached != 0,
+        .known = m->known != 0,
+        .days = m->days,
+        .earliest_known = m->earliest_known != 0,
+        .latest_known = m->latest_known != 0,
+        .earliest_days = m->earliest_days,
+        .latest_days = m->latest_days,
+    };
+    return true;
+}
+
+static int take_forecast(struct call *call, const struct rpc_reply *reply)
+{
+    const Pstorage__V1__ForecastResponse *m = (const void *)reply->message;
+    struct pstorage_forecast *f = (void *)call->request;
+    if (m->n_predictions > sizeof f->predictions / sizeof f->predictions[0])
+        return nonsense(call, "too many predictions");
+    if (!COPY(f->method, m->method) || !COPY(f->why, m->why) ||
+        !take_crossing(m->at_80_percent, &f->at_80_percent) ||
+        !take_crossing(m->at_90_percent, &f->at_90_percent))
+        return nonsense(call, "a text is too long, or a part is missing");
+    f->capacity_bytes = m->capacity_bytes;
+    f->used_bytes = m->used_bytes;
+    f->seasonal = m->seasonal != 0;
+    f->step_seconds = m->step_seconds;
+    f->samples = m->samples;
+    f->level_shifts = m->level_shifts;
+    f->confidence_days = m->confidence_days;
+    f->backtests = m->backtests;
+    f->span_days = m->span_days;
+    f->growth_bytes_per_day = m->growth_bytes_per_day;
+    f->searched_days = m->searched_days;
+    f->confidence = m->confidence;
+    f->error_vs_linear = m->error_vs_linear;
+    for (f->npredictions = 0; f->npredictions < m->n_predictions; f->npredictions++) {
+        const Pstorage__V1__ForecastPrediction *p = m->predictions[f->npredictions];
+        f->predictions[f->npredictions] = (struct pstorage_prediction){
+            .days = p->days,
+            .known = p->known != 0,
+            .used_bytes = p->used_bytes,
+            .low_bytes = p->low_bytes,
+            .high_bytes = p->high_bytes,
+        };
+    }
+    return PS_OK;
+}
+
+int pstorage_forecast_submit(struct pstorage_client *client, struct pstorage_forecast *f, pstorage_cb cb)
+{
+    static const struct request_kind kind = {send_forecast, take_forecast, NULL, true};
+    if (f->nhorizons > sizeof f->horizons_days / sizeof f->horizons_days[0])
+        return ps_error_set((struct ps_error *)(void *)&f->request.error, PS_EINVAL, "at most 8 horizons");
+    return client_submit(client, NULL, &f->request, &kind, cb);
+}
+
+/* ---- health */
+
+static int send_health(struct call *call)
+{
+    Pstorage__V1__HealthRequest m = PSTORAGE__V1__HEALTH_REQUEST__INIT;
+    return call_send(call, &pstorage__v1__analytics__descriptor, "Health", &m.base);
+}
+
+static bool take_drive(const Pstorage__V1__DriveHealth *m, struct pstorage_drive *out)
+{
+    *out = (struct pstorage_drive){
+        .score = m->score,
+        .wear_known = m->wear_known != 0,
+        .days_left_known = m->days_left_known != 0,
+        .wear_mean_cycles = m->wear_mean_cycles,
+        .wear_max_cycles = m->wear_max_cycles,
+        .days_left = m->days_left,
+        .blocks = m->blocks,
+        .retired_blocks = m->retired_blocks,
+        .errors_30_days = m->errors_30_days,
+        .written_30_days_bytes = m->written_30_days_bytes,
+    };
+    if (m->score > 100 || m->n_reasons > sizeof out->reasons / sizeof out->reasons[0] ||
+        !COPY(out->name, m->name))
+        return false;
+    for (; out->nreasons < m->n_reasons; out->nreasons++)
+        if (!COPY(out->reasons[out->nreasons], m->reasons[out->nreasons]))
+            return false;
+    return true;
+}
+
+static int take_health(struct call *call, const struct rpc_reply *reply)
+{
+    const Pstorage__V1__HealthResponse *m = (const void *)reply->message;
+    struct pstorage_health *h = (void *)call->request;
+    if (m->n_drives > sizeof h->items / sizeof h->items[0])
+        return nonsense(call, "too many drives");
+    for (h->count = 0; h->count < m->n_drives; h->count++)
+        if (!take_drive(m->drives[h->count], &h->items[h->count]))
+            return nonsense(call, "a drive is none");
+    return PS_OK;
+}
+
+int pstorage_health_submit(struct pstorage_client *client, struct pstorage_health *h, pstorage_cb cb)
+{
+    static const struct request_kind kind = {send_health, take_health, NULL, true};
+    h->count = 0;
+    return client_submit(client, NULL, &h->request, &kind, cb);
+}
+
+/* ---- tiering */
+
+static int send_tiering(struct call *call)
+{
+    const struct pstorage_tiering *t = (const void *)call->request;
+    Pstorage__V1__TieringRequest m = PSTORAGE__V1__TIERING_REQUEST__INIT;
+    m.page_size = CLIENT_PAGE;
+    if (t->count)
+        m.page_token = t->items[t->count - 1].name;
+    return call_send(call, &pstorage__v1__analytics__descriptor, "Tiering", &m.base);
+}
+
+static bool take_advice(const Pstorage__V1__TieringAdvice *m, struct pstorage_tier_advice *out)
+{
+    *out = (struct pstorage_tier_advice){
+        .id = m->id,
+        .logical_bytes = m->logical_bytes,
+        .stored_bytes = m->stored_bytes,
+        .accesses_per_hour_gib = m->accesses_per_hour_gib,
+        .cost_now = m->cost_now,
+        .cost_there = m->cost_there,
+    };
+    return COPY(out->name, m->name) && COPY(out->temperature, m->temperature) &&
+           COPY(out->current_tier, m->current_tier) && COPY(out->tier, m->tier) &&
+           COPY(out->reason, m->reason);
+}
+
+static int take_tiering(struct call *call, const struct rpc_reply *reply)
+{
+    const Pstorage__V1__TieringResponse *m = (const void *)reply->message;
+    struct pstorage_tiering *t = (void *)call->request;
+    const bool more = m->next_page_token[0] != '\0';
+    if (m->n_volumes > CLIENT_PAGE || (more && m->n_volumes == 0) ||
+        t->count + m->n_volumes > CLIENT_LIST_MAX)
+        return nonsense(call, "too many volumes, or none");
+    struct pstorage_tier_advice *items = realloc(t->items, (t->count + m->n_volumes + 1) * sizeof *items);
+    if (!items)
+        return ps_error_set((struct ps_error *)(void *)&t->request.error, PS_ENOMEM, "out of memory");
+    t->items = items;
+    for (size_t i = 0; i < m->n_volumes; i++, t->count++)
+        if (!take_advice(m->volumes[i], &items[t->count]) ||
+            (t->count > 0 && strcmp(items[t->count - 1].name, items[t->count].name) >= 0))
+            return nonsense(call, "a text is too long, or the order is wrong");
+    return more ? AGAIN : PS_OK;
+}
+
+int pstorage_tiering_submit(struct pstorage_client *client, struct pstorage_tiering *t, pstorage_cb cb)
+{
+    static const struct request_kind kind = {send_tiering, take_tiering, NULL, true};
+    t->items = NULL;
+    t->count = 0;
+    return client_submit(client, NULL, &t->request, &kind, cb);
+}
+
+void pstorage_tiering_clear(struct pstorage_tiering *t)
+{
+    free(t->items);
+    t->items = NULL;
+    t->count = 0;
+}
+
+/* ---- temperature */
+
+static int send_temperature(struct call *call)
+{
+    const struct pstorage_temperature *t = (const void *)call->request;
+    Pstorage__V1__TemperatureRequest m = PSTORAGE__V1__TEMPERATURE_REQUEST__INIT;
+    m.volume = (char *)(uintptr_t)t->volume;
+    return call_send(call, &pstorage__v1__analytics__descriptor, "Temperature", &m.base);
+}
+
+static int take_temperature(struct call *call, const struct rpc_reply *reply)
+{
+    const Pstorage__V1__TemperatureResponse *m = (const void *)reply->message;
+    struct pstorage_temperature *t = (void *)call->request;
+    if (m->n_regions > sizeof t->regions / sizeof t->regions[0] || !COPY(t->temperature, m->temperature))
+        return nonsense(call, "too many regions, or a text is too long");
+    t->id = m->id;
+    t->size_bytes = m->size_bytes;
+    t->logical_bytes = m->logical_bytes;
+    t->accesses_per_hour_gib = m->accesses_per_hour_gib;
+    t->reads_per_hour = m->reads_per_hour;
+    t->writes_per_hour = m->writes_per_hour;
+    t->hot_bytes = m->hot_bytes;
+    t->warm_bytes = m->warm_bytes;
+    t->cold_bytes = m->cold_bytes;
+    t->frozen_bytes = m->frozen_bytes;
+    t->region_bytes = m->region_bytes;
+    t->nregions = m->n_regions;
+    if (m->n_regions)
+        memcpy(t->regions, m->regions, m->n_regions * sizeof t->regions[0]);
+    return PS_OK;
+}
+
+int pstorage_temperature_submit(struct pstorage_client *client, struct pstorage_temperature *t,
+                                pstorage_cb cb)
+{
+    static const struct request_kind kind = {send_temperature, take_temperature, NULL, true};
+    if (!t->volume || !t->volume[0])
+        return ps_error_set((struct ps_error *)(void *)&t->request.error, PS_EINVAL, "no volume is named");
+    return client_submit(client, NULL, &t->request, &kind, cb);
+}

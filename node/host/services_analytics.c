@@ -1,0 +1,338 @@
+/* Analytics: see proto/pstorage/v1/analytics.proto. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/rpc/message.h"
+#include "node/host/services_impl.h"
+#include "pstorage/v1/analytics.pb-c.h"
+
+/* A question on its way. */
+struct inquiry {
+    struct analytics_query query;
+    struct services *services;
+    struct rpc_call *call;
+    size_t page;
+};
+
+static char *text_of(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+static struct inquiry *inquiry_new(struct services *s, struct rpc_call *call,
+                                   enum analytics_question question,
+                                   void (*cb)(struct analytics_query *query, int status))
+{
+    struct inquiry *q = calloc(1, sizeof *q);
+    if (!q) {
+        rpc_call_fail(call, PS_ENOMEM, NULL);
+        return NULL;
+    }
+    q->services = s;
+    q->call = call;
+    q->query.question = question;
+    q->query.cb = cb;
+    return q;
+}
+
+static void inquiry_free(struct inquiry *q)
+{
+    free(q->query.advice);
+    free(q);
+}
+
+static void inquire(struct inquiry *q)
+{
+    struct analytics_source *source = q->services->config.analytics;
+    const int status = source ? source->ask(source, &q->query) : PS_EUNIMPLEMENTED;
+    if (status) {
+        rpc_call_fail(q->call, status,
+                      source ? "analytics can't be asked now" : "this node keeps no history");
+        inquiry_free(q);
+        return;
+    }
+    q->services->queries++;
+}
+
+/* The question that was answered; NULL: the call has ended with its error. */
+static struct inquiry *answered(struct analytics_query *query, int status)
+{
+    struct inquiry *q = container_of(query, struct inquiry, query);
+    q->services->queries--;
+    if (status == 0)
+        return q;
+    char detail[192] = "";
+    if (status == PS_ENOTFOUND)
+        (void)snprintf(detail, sizeof detail,
+                       "volume \"%.127s\" is not known here; a new one is after the next sample",
+                       query->name);
+    else if (status == PS_EUNAVAILABLE)
+        (void)snprintf(detail, sizeof detail, "nothing was sampled yet: ask again in a moment");
+    rpc_call_fail(q->call, status, detail[0] ? detail : NULL);
+    inquiry_free(q);
+    return NULL;
+}
+
+/* ---- Forecast */
+
+static uint64_t bytes_of(double v)
+{
+    return v <= 0 ? 0 : v >= 1e19 ? UINT64_MAX : (uint64_t)v;
+}
+
+static void fill_crossing(Pstorage__V1__ForecastCrossing *out, const struct forecast_crossing *c)
+{
+    pstorage__v1__forecast_crossing__init(out);
+    out->reached = c->reached;
+    out->known = c->known;
+    out->days = c->known ? c->days : 0;
+    out->earliest_known = c->earliest >= 0 && !c->reached;
+    out->earliest_days = out->earliest_known ? c->earliest : 0;
+    out->latest_known = c->latest >= 0 && !c->reached;
+    out->latest_days = out->latest_known ? c->latest : 0;
+}
+
+static void forecast_answered(struct analytics_query *query, int status)
+{
+    struct inquiry *q = answered(query, status);
+    if (!q)
+        return;
+    const struct analytics_forecast *a = &query->answer.forecast;
+    const struct forecast *f = &a->forecast;
+    Pstorage__V1__ForecastPrediction rows[FORECAST_HORIZONS_MAX], *pointers[FORECAST_HORIZONS_MAX];
+    Pstorage__V1__ForecastCrossing at_80, at_90;
+    Pstorage__V1__ForecastResponse m = PSTORAGE__V1__FORECAST_RESPONSE__INIT;
+    for (size_t i = 0; i < f->npredictions; i++) {
+        const struct forecast_prediction *p = &f->predictions[i];
+        pstorage__v1__forecast_prediction__init(&rows[i]);
+        rows[i].days = p->days;
+        rows[i].known = p->known;
+        rows[i].used_bytes = bytes_of(p->value);
+        rows[i].low_bytes = bytes_of(p->low);
+        rows[i].high_bytes = bytes_of(p->high);
+        pointers[i] = &rows[i];
+    }
+    fill_crossing(&at_80, &f->at_80);
+    fill_crossing(&at_90, &f->at_90);
+    m.capacity_bytes = a->capacity;
+    m.used_bytes = a->used;
+    m.method = text_of(forecast_method_name(f->method));
+    m.seasonal = f->seasonal;
+    m.why = text_of(f->why);
+    m.step_seconds = (uint32_t)f->step_s;
+    m.samples = (uint32_t)f->samples;
+    m.span_days = f->span_days;
+    m.level_shifts = (uint32_t)f->shifts;
+    m.growth_bytes_per_day = f->per_day;
+    m.predictions = pointers;
+    m.n_predictions = f->npredictions;
+    m.at_80_percent = &at_80;
+    m.at_90_percent = &at_90;
+    m.searched_days = f->searched_days;
+    m.confidence = f->confidence;
+    m.confidence_days = f->confidence_days;
+    m.error_vs_linear = f->error_vs_linear;
+    m.backtests = (uint32_t)f->backtests;
+    rpc_call_reply(q->call, &m.base);
+    inquiry_free(q);
+}
+
+static void forecast(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    static const unsigned usual[] = {7, 30, 90};
+    const Pstorage__V1__ForecastRequest *request = (const void *)message;
+    if (request->n_horizons_days > FORECAST_HORIZONS_MAX) {
+        rpc_call_fail(call, PS_EINVAL, "at most 8 horizons");
+        return;
+    }
+    for (size_t i = 0; i < request->n_horizons_days; i++)
+        if (request->horizons_days[i] == 0 || request->horizons_days[i] > 1826) {
+            rpc_call_fail(call, PS_EINVAL, "a horizon is 1 to 1826 days away");
+            return;
+        }
+    struct inquiry *q = inquiry_new(user, call, ANALYTICS_FORECAST, forecast_answered);
+    if (!q)
+        return;
+    q->query.forecast_ask.horizons = request->n_horizons_days ? request->n_horizons_days : 3;
+    for (size_t i = 0; i < q->query.forecast_ask.horizons; i++)
+        q->query.forecast_ask.horizons_days[i] =
+            request->n_horizons_days ? request->horizons_days[i] : usual[i];
+    q->query.forecast_ask.plan_at_once = (double)request->plan_bytes;
+    q->query.forecast_ask.plan_per_day = (double)request->plan_bytes_per_day;
+    inquire(q);
+}
+
+/* ---- Health */
+
+static void health_answered(struct analytics_query *query, int status)
+{
+    struct inquiry *q = answered(query, status);
+    if (!q)
+        return;
+    struct analytics_health *h = &query->answer.health;
+    Pstorage__V1__DriveHealth rows[ANALYTICS_DEVICES_MAX], *pointers[ANALYTICS_DEVICES_MAX];
+    char *reasons[ANALYTICS_DEVICES_MAX][HEALTH_REASONS_MAX];
+    Pstorage__V1__HealthResponse m = PSTORAGE__V1__HEALTH_RESPONSE__INIT;
+    for (size_t i = 0; i < h->count; i++) {
+        struct analytics_device *d = &h->devices[i];
+        pstorage__v1__drive_health__init(&rows[i]);
+        rpc_utf8_repair(d->name);
+        rows[i].name = d->name;
+        rows[i].score = d->health.score;
+        for (size_t k = 0; k < d->health.nreasons; k++)
+            reasons[i][k] = d->health.reasons[k];
+        rows[i].reasons = reasons[i];
+        rows[i].n_reasons = d->health.nreasons;
+        rows[i].wear_known = d->wear_known;
+        rows[i].wear_mean_cycles = d->wear_mean;
+        rows[i].wear_max_cycles = d->wear_max;
+        rows[i].blocks = d->blocks;
+        rows[i].retired_blocks = d->retired;
+        rows[i].errors_30_days = d->errors_30_days;
+        rows[i].written_30_days_bytes = d->written_30_days;
+        rows[i].days_left_known = d->health.days_known;
+        rows[i].days_left = d->health.days_left;
+        pointers[i] = &rows[i];
+    }
+    m.drives = pointers;
+    m.n_drives = h->count;
+    rpc_call_reply(q->call, &m.base);
+    inquiry_free(q);
+}
+
+static void health(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct inquiry *q = inquiry_new(user, call, ANALYTICS_HEALTH, health_answered);
+    (void)message;
+    if (q)
+        inquire(q);
+}
+
+/* ---- Tiering */
+
+static void fill_advice(Pstorage__V1__TieringAdvice *out, struct analytics_advice *a)
+{
+    pstorage__v1__tiering_advice__init(out);
+    rpc_utf8_repair(a->name);
+    out->id = a->id;
+    out->name = a->name;
+    out->logical_bytes = a->logical;
+    out->stored_bytes = a->stored;
+    out->temperature = text_of(temperature_name(a->temperature));
+    out->accesses_per_hour_gib = a->density;
+    out->current_tier = text_of(tier_name(a->now));
+    out->tier = text_of(tier_name(a->advice.tier));
+    out->reason = a->advice.reason;
+    out->cost_now = a->advice.cost_now;
+    out->cost_there = a->advice.cost_there;
+}
+
+static void tiering_answered(struct analytics_query *query, int status)
+{
+    struct inquiry *q = answered(query, status);
+    if (!q)
+        return;
+    /* One more than a page was asked for: it tells that there is a next one. */
+    const size_t count = query->answer.count < q->page ? query->answer.count : q->page;
+    Pstorage__V1__TieringAdvice *rows = calloc(count + 1, sizeof *rows),
+                                **pointers = calloc(count + 1, sizeof(void *));
+    Pstorage__V1__TieringResponse m = PSTORAGE__V1__TIERING_RESPONSE__INIT;
+    if (rows && pointers) {
+        for (size_t i = 0; i < count; i++) {
+            fill_advice(&rows[i], &query->advice[i]);
+            pointers[i] = &rows[i];
+        }
+        m.volumes = pointers;
+        m.n_volumes = count;
+        if (query->answer.count > count)
+            m.next_page_token = query->advice[count - 1].name;
+        rpc_call_reply(q->call, &m.base);
+    } else {
+        rpc_call_fail(q->call, PS_ENOMEM, NULL);
+    }
+    free(rows);
+    free(pointers);
+    inquiry_free(q);
+}
+
+static void tiering(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Pstorage__V1__TieringRequest *request = (const void *)message;
+    if (strlen(request->page_token) > POD_NAME_MAX) {
+        rpc_call_fail(call, PS_EINVAL, "that is no page token of this list");
+        return;
+    }
+    struct inquiry *q = inquiry_new(user, call, ANALYTICS_TIERING, tiering_answered);
+    if (!q)
+        return;
+    q->page = request->page_size ? request->page_size : SERVICES_PAGE_DEFAULT;
+    q->page = q->page < SERVICES_PAGE_MAX ? q->page : SERVICES_PAGE_MAX;
+    q->query.max_advice = q->page + 1;
+    q->query.advice = calloc(q->query.max_advice, sizeof *q->query.advice);
+    if (!q->query.advice) {
+        rpc_call_fail(call, PS_ENOMEM, NULL);
+        inquiry_free(q);
+        return;
+    }
+    (void)snprintf(q->query.name, sizeof q->query.name, "%s", request->page_token);
+    inquire(q);
+}
+
+/* ---- Temperature */
+
+static void temperature_answered(struct analytics_query *query, int status)
+{
+    struct inquiry *q = answered(query, status);
+    if (!q)
+        return;
+    struct analytics_volume *v = &query->answer.volume;
+    struct temperature_report *t = &v->temperature;
+    Pstorage__V1__TemperatureResponse m = PSTORAGE__V1__TEMPERATURE_RESPONSE__INIT;
+    rpc_utf8_repair(v->name);
+    m.id = v->id;
+    m.name = v->name;
+    m.size_bytes = v->size;
+    m.logical_bytes = v->logical;
+    m.temperature = text_of(temperature_name(t->temperature));
+    m.accesses_per_hour_gib = t->density;
+    m.reads_per_hour = t->reads_per_hour;
+    m.writes_per_hour = t->writes_per_hour;
+    m.hot_bytes = t->bytes[TEMPERATURE_HOT];
+    m.warm_bytes = t->bytes[TEMPERATURE_WARM];
+    m.cold_bytes = t->bytes[TEMPERATURE_COLD];
+    m.frozen_bytes = t->bytes[TEMPERATURE_FROZEN];
+    m.region_bytes = 1ull << t->region_shift;
+    m.regions = t->region_density;
+    m.n_regions = t->regions;
+    rpc_call_reply(q->call, &m.base);
+    inquiry_free(q);
+}
+
+static void temperature(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Pstorage__V1__TemperatureRequest *request = (const void *)message;
+    struct ps_error err;
+    if (pod_check_volume_name(request->volume, &err)) {
+        rpc_call_fail(call, err.status, err.detail);
+        return;
+    }
+    struct inquiry *q = inquiry_new(user, call, ANALYTICS_TEMPERATURE, temperature_answered);
+    if (!q)
+        return;
+    (void)snprintf(q->query.name, sizeof q->query.name, "%s", request->volume);
+    inquire(q);
+}
+
+static const struct rpc_method methods[] = {
+    {.name = "Forecast", .handler = forecast},
+    {.name = "Health", .handler = health},
+    {.name = "Tiering", .handler = tiering},
+    {.name = "Temperature", .handler = temperature},
+};
+
+const struct rpc_service services_analytics = {
+    .descriptor = &pstorage__v1__analytics__descriptor,
+    .methods = methods,
+    .nmethods = sizeof methods / sizeof methods[0],
+};

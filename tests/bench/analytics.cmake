@@ -1,0 +1,3 @@
+add_executable(analytics_bench ${CMAKE_CURRENT_LIST_DIR}/analytics_bench.c)
+target_link_libraries(analytics_bench PRIVATE ps_analytics_history ps_image_use)
+set_target_properties(analytics_bench PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
