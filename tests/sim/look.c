@@ -44,7 +44,7 @@ struct node *node_meant(struct world *w, unsigned who)
 
 bool may_be_damaged(const struct node *n)
 {
-    return n->ever_damaged || (n->copies && n->w->result->rotten);
+    return n->ever_damaged || n->copies_damage || (n->copies && n->w->result->rotten);
 }
 
 /* By the mediator's word a member is in sync whose device gave back what was written to it. */

@@ -429,6 +429,7 @@ static void node_message(struct world *w, struct node *n, struct message *m)
         member_ack(n->member, now, &m->ack);
         break;
     case MESSAGE_COPY:
+        n->copies_damage |= may_be_damaged(&w->nodes[m->from]);
         if (!member_copy(n->member, now, &m->copy, m->batch, m->bytes, &copy_ack))
             link_copy_ack(n, &m->copy.store, &copy_ack);
         break;

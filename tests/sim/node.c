@@ -131,7 +131,7 @@ void node_new_disk(struct node *n)
         blkdev_destroy(n->disk);
     n->disk = blkdev_mem_create(&disk);
     assert(n->disk);
-    n->known = n->damaged = n->lost = false;
+    n->known = n->damaged = n->copies_damage = n->lost = false;
     n->disk_fails_until = n->corrupt_writes = n->recent_count = 0;
     n->stores++;
 }
@@ -162,7 +162,7 @@ static void opened(void *user, int status, struct member_pod *member)
         trace(n->w, "%s: does not open: its disk fails", n->name);
         return;
     }
-    if (status && n->damaged) {
+    if (status && (n->damaged || n->copies_damage)) {
         n->lost = true;
         trace(n->w, "%s: does not open: %s, %s", n->name, ps_status_name(status), n->error.detail);
         return;

@@ -110,6 +110,7 @@ struct node {
     struct member_pod *member;
     struct ps_error error; /* of its opening */
     bool up, opened;
+    bool copies_damage;             /* it was sent a copy of a device that may be damaged */
     bool lost_page;                 /* of metadata, which is this member's own: no other one has it */
     bool ever_damaged, ever_failed; /* something was done to its device: bits; writes */
     bool damaged;        /* its device gave back what was not written, and that was noticed or may be */
