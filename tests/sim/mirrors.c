@@ -100,7 +100,11 @@ static void count(struct alone *a)
     char why[200];
     for (int i = 0; i < STEPS_MAX && (blkdev_mem_pending(a->n->disk) || !pod_check_is_quiet(a->pod)); i++)
         (void)alone_step(a);
-    if (!pod_check_counts(a->pod, alone_step, a, why, sizeof why))
+    if (pod_check_counts(a->pod, alone_step, a, why, sizeof why))
+        return;
+    if (may_be_damaged(a->n)) /* of metadata, perhaps in a copy: nobody read it before */
+        a->w->result->lost_to_damage = 1;
+    else
         fail(a->w, SIM_COUNTS, "%s: %s", a->n->name, why);
 }
 
