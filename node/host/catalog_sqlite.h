@@ -17,7 +17,7 @@
 #include "node/host/tokens_shared.h"
 
 enum {
-    CATALOG_VERSION = 1,
+    CATALOG_VERSION = 2,
     CATALOG_EVENTS_KEPT = 100000,
 };
 
