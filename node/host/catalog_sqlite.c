@@ -517,7 +517,8 @@ int catalog_drop_token(struct catalog *c, const char *name)
 {
     sqlite3_stmt *s = use(c, TOKEN_DROP);
     sqlite_bind_text(s, 1, name);
-    return run(c, s);
+    const int rc = run(c, s);
+    return rc == 0 && sqlite3_changes(c->db) == 0 ? PS_ENOTFOUND : rc;
 }
 
 int catalog_load_tokens(struct catalog *c, struct tokens *out)
