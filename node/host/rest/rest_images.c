@@ -133,7 +133,6 @@ static void next_step(struct rest_exchange *x)
 {
     const struct rest_values *is = &x->request.is;
     struct pstorage_manage m = {.name = x->name};
-    const bool first = !x->done[0];
     while (!m.op && x->step < 3) {
         switch (x->step++) {
         case 0:
@@ -160,9 +159,7 @@ static void next_step(struct rest_exchange *x)
         return;
     }
     memcpy(x->name, x->info.name, sizeof x->name);
-    expect_found(x, &m);
-    if (!first)
-        m.expect_tag = 0; /* it was changed by the step before */
+    expect_found(x, &m); /* behind the first step: as that one left it */
     change(x, &m, on_step);
 }
 
