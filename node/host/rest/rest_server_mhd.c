@@ -392,6 +392,15 @@ static enum MHD_Result answer_here(struct http *h)
     return respond(h);
 }
 
+/* Beside the body, for the data: to be read, the data itself and the same in base64; to be written, a copy in
+ * whole sectors. */
+static size_t data_memory(const struct rest_request *r)
+{
+    return r->route->op == REST_READ_VOLUME    ? (size_t)r->is.length * 3
+           : r->route->op == REST_WRITE_VOLUME ? r->is.data.length + 1024
+                                               : 0;
+}
+
 static enum MHD_Result act(struct http *h)
 {
     struct rest_exchange *x = &h->x;
@@ -409,8 +418,7 @@ static enum MHD_Result act(struct http *h)
         return answer_here(h);
     if (x->request.is.follow && !x->request.head)
         return start_stream(h);
-    /* The data itself, and the same in base64. */
-    if (route->op == REST_READ_VOLUME && !reserve(h, (size_t)x->request.is.length * 3)) {
+    if (!reserve(h, data_memory(&x->request))) {
         (void)rest_fail_http(&x->problem, REST_PROBLEM_EBUSY, "too much data is on its way at once");
         return respond_problem(h);
     }
