@@ -70,6 +70,15 @@ static void on_changed(struct pstorage_request *q, int status)
         return;
     }
     x->info = x->q.manage.info;
+    /* A repetition, by its key: of what was made then, the pod knows the id alone. */
+    if (x->request.route->success == 201 && !x->info.name[0]) {
+        (void)rest_fail(&x->problem, PS_ENOTFOUND, NULL,
+                        "this request was carried out before; what it made, id %" PRIu64
+                        ", is deleted by now",
+                        x->info.id);
+        rest_refuse(x);
+        return;
+    }
     if (x->request.route->flags & REST_GIVES_ETAG)
         (void)rest_etag(x->info.tag, x->etag);
     set_location(x);

@@ -92,6 +92,9 @@ answers 201 POST /volumes '{"name": "once", "size_gb": 1}' -H 'Idempotency-Key: 
 same "$(got id)" "$once"
 problem 422 EKEYREUSED POST /volumes '{"name": "twice", "size_gb": 1}' -H 'Idempotency-Key: k-1'
 problem 409 EEXISTS POST /volumes '{"name": "once", "size_gb": 1}' -H 'Idempotency-Key: k-2'
+answers 201 POST /volumes '{"name": "brief", "size_gb": 1}' -H 'Idempotency-Key: k-3'
+answers 204 DELETE /volumes/brief
+problem 404 ENOTFOUND POST /volumes '{"name": "brief", "size_gb": 1}' -H 'Idempotency-Key: k-3'
 
 say "== snapshots and clones"
 answers 201 POST /volumes/renamed/snapshots '{"name": "s1"}'
