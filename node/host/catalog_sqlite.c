@@ -16,6 +16,11 @@ enum {
     PRUNE_EVERY = 1000
 };
 
+/* Version 2 added it; some of version 1 have it all the same. */
+#define TOKENS_TABLE                                                                                         \
+    "CREATE TABLE IF NOT EXISTS tokens(name TEXT PRIMARY KEY, role INTEGER NOT NULL, "                       \
+    "created_unix_ns INTEGER NOT NULL, hash BLOB NOT NULL) WITHOUT ROWID;"
+
 /* Names compare byte by byte (BINARY), as pod_image_after orders them. */
 static const char schema[] =
     "CREATE TABLE images(pod TEXT NOT NULL, id INTEGER NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL,"
@@ -36,9 +41,10 @@ static const char schema[] =
     " PRIMARY KEY(node, name)) WITHOUT ROWID;"
     "CREATE TABLE events(seq INTEGER PRIMARY KEY AUTOINCREMENT, time_unix_ns INTEGER NOT NULL, pod TEXT NOT "
     "NULL,"
-    " kind TEXT NOT NULL, image_id INTEGER NOT NULL, text TEXT NOT NULL);"
-    "CREATE TABLE tokens(name TEXT PRIMARY KEY, role INTEGER NOT NULL, created_unix_ns INTEGER NOT NULL,"
-    " hash BLOB NOT NULL) WITHOUT ROWID;";
+    " kind TEXT NOT NULL, image_id INTEGER NOT NULL, text TEXT NOT NULL);" TOKENS_TABLE;
+
+/* What a catalog of each earlier version lacks. */
+static const char *const upgrades[CATALOG_VERSION] = {[0] = schema, [1] = TOKENS_TABLE};
 
 enum statement {
     BEGIN,
@@ -174,48 +180,50 @@ static int check_integrity(sqlite3 *db, bool *sound)
     return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-static int check_version(sqlite3 *db, const char *path, bool *fresh, struct ps_error *err)
+/* Into *version: 0 when the file is empty. */
+static int check_version(sqlite3 *db, const char *path, int64_t *version, struct ps_error *err)
 {
-    int64_t app = 0, version = 0, tables = 0;
+    int64_t app = 0, tables = 0;
     bool sound = false;
     int rc = pragma_int(db, "PRAGMA application_id", &app);
     if (rc == SQLITE_OK)
-        rc = pragma_int(db, "PRAGMA user_version", &version);
+        rc = pragma_int(db, "PRAGMA user_version", version);
     if (rc == SQLITE_OK)
         rc = pragma_int(db, "SELECT count(*) FROM sqlite_schema", &tables);
-    if (rc == SQLITE_OK && tables > 0 && app == APPLICATION_ID && version == CATALOG_VERSION)
+    if (rc == SQLITE_OK && tables > 0 && app == APPLICATION_ID && *version <= CATALOG_VERSION)
         rc = check_integrity(db, &sound);
     if (sqlite_status(rc) == PS_EDAMAGED)
         return say(err, PS_EDAMAGED, path, "is damaged");
     if (rc != SQLITE_OK)
         return ps_error_set(err, sqlite_status(rc), "catalog %.100s can't be opened: %.60s", path,
                             sqlite3_errmsg(db));
-    *fresh = tables == 0;
-    if (*fresh)
+    if (tables == 0) {
+        *version = 0;
         return 0;
+    }
     if (app != APPLICATION_ID)
         return say(err, PS_EDAMAGED, path, "is a database of another program");
-    if (version > CATALOG_VERSION)
+    if (*version > CATALOG_VERSION)
         return say(err, PS_EVERSION, path, "was made by a newer version");
-    if (version < CATALOG_VERSION || !sound)
+    if (*version < 1 || !sound)
         return say(err, PS_EDAMAGED, path, "is damaged");
     return 0;
 }
 
-static int set_up(sqlite3 *db, bool fresh)
+static int set_up(sqlite3 *db, int64_t version)
 {
     char pragmas[128];
     int rc = sqlite3_exec(
         db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=4194304", NULL,
         NULL, NULL);
-    if (rc != SQLITE_OK || !fresh)
+    if (rc != SQLITE_OK || version == CATALOG_VERSION)
         return rc;
-    /* One transaction: a crash leaves an empty file or a whole catalog. */
+    /* One transaction: a crash leaves what was there, or a whole catalog. */
     (void)snprintf(pragmas, sizeof pragmas, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT",
                    APPLICATION_ID, CATALOG_VERSION);
     rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_exec(db, schema, NULL, NULL, NULL);
+    for (; rc == SQLITE_OK && version < CATALOG_VERSION; version = version ? version + 1 : CATALOG_VERSION)
+        rc = sqlite3_exec(db, upgrades[version], NULL, NULL, NULL);
     return rc == SQLITE_OK ? sqlite3_exec(db, pragmas, NULL, NULL, NULL) : rc;
 }
 
@@ -225,14 +233,14 @@ int catalog_open(const char *path, struct catalog **out, struct ps_error *err)
     if (!c)
         return ps_error_set(err, PS_ENOMEM, "out of memory");
     int rc = sqlite_open_own(path, &c->db);
-    bool fresh = false;
+    int64_t version = 0;
     if (rc != SQLITE_OK) {
         rc = ps_error_set(err, sqlite_status(rc), "catalog %.100s can't be opened: %.60s", path,
                           c->db ? sqlite3_errmsg(c->db) : "out of memory");
     } else {
-        rc = check_version(c->db, path, &fresh, err);
+        rc = check_version(c->db, path, &version, err);
         if (rc == 0) {
-            const int made = set_up(c->db, fresh);
+            const int made = set_up(c->db, version);
             if (made != SQLITE_OK)
                 rc = ps_error_set(err, sqlite_status(made), "catalog %.100s can't be set up: %.60s", path,
                                   sqlite3_errmsg(c->db));
@@ -509,7 +517,8 @@ int catalog_drop_token(struct catalog *c, const char *name)
 {
     sqlite3_stmt *s = use(c, TOKEN_DROP);
     sqlite_bind_text(s, 1, name);
-    return run(c, s);
+    const int rc = run(c, s);
+    return rc == 0 && sqlite3_changes(c->db) == 0 ? PS_ENOTFOUND : rc;
 }
 
 int catalog_load_tokens(struct catalog *c, struct tokens *out)

@@ -17,7 +17,7 @@
 #include "node/host/tokens_shared.h"
 
 enum {
-    CATALOG_VERSION = 1,
+    CATALOG_VERSION = 2,
     CATALOG_EVENTS_KEPT = 100000,
 };
 
@@ -71,6 +71,7 @@ int catalog_put_settings(struct catalog *catalog, const char *node, const char *
 /* ---- tokens of the REST API: names, roles, hashes */
 
 int catalog_put_token(struct catalog *catalog, const struct token *token);
+/* Also PS_ENOTFOUND. */
 int catalog_drop_token(struct catalog *catalog, const char *name);
 int catalog_load_tokens(struct catalog *catalog, struct tokens *out);
 

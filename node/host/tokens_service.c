@@ -13,12 +13,20 @@ struct tokens_service {
     struct tokens_service_config config;
     struct token_change change; /* the one under way */
     struct rpc_call *call;      /* whose it is; NULL: none */
+    bool opened;                /* it ends a token that was good until now */
 };
 
 static void reply(struct rpc_call *call)
 {
     const Pstorage__V1__TokenResponse response = PSTORAGE__V1__TOKEN_RESPONSE__INIT;
     rpc_call_reply(call, &response.base);
+}
+
+static void fail_unknown(struct rpc_call *call, const char *name)
+{
+    struct ps_error err;
+    (void)ps_error_set(&err, PS_ENOTFOUND, "no token is named '%s'", name);
+    rpc_call_fail(call, err.status, err.detail);
 }
 
 static void kept(struct token_change *change, int status)
@@ -28,7 +36,11 @@ static void kept(struct token_change *change, int status)
     s->call = NULL;
     if (status == 0 && !change->gone)
         status = tokens_put(s->config.tokens, &change->token, false);
-    if (status)
+    if (status == PS_ENOTFOUND && s->opened)
+        status = 0;
+    if (status == PS_ENOTFOUND)
+        fail_unknown(call, change->token.name);
+    else if (status)
         rpc_call_fail(call, status, NULL);
     else
         reply(call);
@@ -84,17 +96,14 @@ static void delete_token(void *user, struct rpc_call *call, const ProtobufCMessa
     struct tokens_service *s = user;
     const Pstorage__V1__DeleteTokenRequest *request = (const void *)message;
     struct token token = {0};
-    struct ps_error err;
     if (s->call || strlen(request->name) > TOKEN_NAME_MAX) {
         rpc_call_fail(call, s->call ? PS_ELIMIT : PS_ENOTFOUND, NULL);
         return;
     }
-    /* First here: whatever becomes of the file, it opens nothing from now on. */
-    if (tokens_remove(s->config.tokens, request->name)) {
-        (void)ps_error_set(&err, PS_ENOTFOUND, "no token is named '%s'", request->name);
-        rpc_call_fail(call, err.status, err.detail);
-        return;
-    }
+    /* First here: whatever becomes of the file, it opens nothing from now on. Then there, also when it was
+     * not here: the file may have it still, of a deletion that failed, and would bring it back with a
+     * restart. */
+    s->opened = tokens_remove(s->config.tokens, request->name) == 0;
     memcpy(token.name, request->name, strlen(request->name) + 1);
     start(s, call, &token, true);
 }

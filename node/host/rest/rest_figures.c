@@ -154,8 +154,10 @@ static void answer_flash(struct rest_exchange *x)
             .garbage_bytes = p->garbage_bytes,
             .written_data_bytes = p->flash_written_data_bytes,
             .written_metadata_bytes = p->flash_written_metadata_bytes,
-            .write_amplification =
-                ratio(p->flash_written_data_bytes + p->flash_written_metadata_bytes, p->compress_out_bytes),
+            .written_moved_bytes = p->flash_written_moved_bytes,
+            .write_amplification = ratio(p->flash_written_data_bytes + p->flash_written_metadata_bytes +
+                                             p->flash_written_moved_bytes,
+                                         p->compress_out_bytes),
         };
         memcpy(rows[i].pod, p->name, sizeof rows[i].pod);
     }

@@ -70,6 +70,15 @@ static void on_changed(struct pstorage_request *q, int status)
         return;
     }
     x->info = x->q.manage.info;
+    /* A repetition, by its key: of what was made then, the pod knows the id alone. */
+    if (x->request.route->success == 201 && !x->info.name[0]) {
+        (void)rest_fail(&x->problem, PS_ENOTFOUND, NULL,
+                        "this request was carried out before; what it made, id %" PRIu64
+                        ", is deleted by now",
+                        x->info.id);
+        rest_refuse(x);
+        return;
+    }
     if (x->request.route->flags & REST_GIVES_ETAG)
         (void)rest_etag(x->info.tag, x->etag);
     set_location(x);
@@ -133,7 +142,6 @@ static void next_step(struct rest_exchange *x)
 {
     const struct rest_values *is = &x->request.is;
     struct pstorage_manage m = {.name = x->name};
-    const bool first = !x->done[0];
     while (!m.op && x->step < 3) {
         switch (x->step++) {
         case 0:
@@ -160,9 +168,7 @@ static void next_step(struct rest_exchange *x)
         return;
     }
     memcpy(x->name, x->info.name, sizeof x->name);
-    expect_found(x, &m);
-    if (!first)
-        m.expect_tag = 0; /* it was changed by the step before */
+    expect_found(x, &m); /* behind the first step: as that one left it */
     change(x, &m, on_step);
 }
 

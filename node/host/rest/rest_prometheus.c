@@ -75,6 +75,8 @@ static const struct pod_figure pod_figures[] = {
     POD(flash_written_data_bytes, "flash_written_data_bytes_total", "counter", "Data written to flash."),
     POD(flash_written_metadata_bytes, "flash_written_metadata_bytes_total", "counter",
         "Metadata written to flash."),
+    POD(flash_written_moved_bytes, "flash_written_moved_bytes_total", "counter",
+        "Written to flash again by garbage collection."),
     POD(reads, "reads_total", "counter", "Reads of hosts since the node started."),
     POD(writes, "writes_total", "counter", "Writes of hosts since the node started."),
     POD(flushes, "flushes_total", "counter", "Flushes of hosts since the node started."),

@@ -202,7 +202,8 @@ INNER(pod_space, "PodSpace", "Space now.",
 INNER(pod_reduction, "PodReduction", "Since the pod was made.",
     U64(host_read_bytes, "Read by hosts"), U64(host_written_bytes, "Written by hosts"), U64(pattern_removed_bytes, "Of these, repeated patterns"),
     U64(dedup_removed_bytes, "Of these, found stored already"), U64(compress_in_bytes, "Unique data before compression"),
-    U64(compress_out_bytes, "And after"), U64(flash_written_data_bytes, "Data written to flash"), U64(flash_written_metadata_bytes, "Metadata written to flash"));
+    U64(compress_out_bytes, "And after"), U64(flash_written_data_bytes, "Data written to flash"), U64(flash_written_metadata_bytes, "Metadata written to flash"),
+    U64(flash_written_moved_bytes, "Written to flash again by garbage collection"));
 INNER(pod_activity, "PodActivity", "Since the node started, unless it says now.",
     U64(reads, "Requests"), U64(writes, "Requests"), U64(flushes, "Requests"), U64(trims, "Requests"), U64(cache_hits, "Blocks"),
     U64(cache_misses, "Blocks"), U64(batches, "Of the log"), U64(checkpoints, "Written"), U64(dedup_compares, "Blocks compared byte by byte"),
@@ -245,7 +246,8 @@ INNER(reduction_metrics, "ReductionMetrics", "What data reduction saves in a pod
 INNER(flash_pod, "FlashPod", "What a pod writes to flash.",
     TEXT(pod, "Its name"), U64(capacity_bytes, "Usable flash"), U64(free_bytes, "Free segments"), U64(garbage_bytes, "Dead bytes not yet used again"),
     U64(written_data_bytes, "Since the pod was made"), U64(written_metadata_bytes, "Since the pod was made"),
-    NUMBER(write_amplification, "Written to flash, metadata included, to compressed unique data; 0 while nothing is written"));
+    U64(written_moved_bytes, "By garbage collection, since the pod was made"),
+    NUMBER(write_amplification, "Written to flash, metadata and what was moved included, to compressed unique data; 0 while nothing is written"));
 #undef THIS
 #define THIS struct rest_flash_report
 SCHEMA(rest_flash_metrics, "FlashMetrics", "Flash of the answering node, as far as it is counted: requests, bytes and errors by device.",

@@ -78,7 +78,8 @@ struct rest_reduction {
 
 struct rest_flash {
     char pod[64];
-    uint64_t capacity_bytes, free_bytes, garbage_bytes, written_data_bytes, written_metadata_bytes;
+    uint64_t capacity_bytes, free_bytes, garbage_bytes, written_data_bytes, written_metadata_bytes,
+        written_moved_bytes;
     double write_amplification;
 };
 

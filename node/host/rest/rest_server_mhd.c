@@ -392,6 +392,15 @@ static enum MHD_Result answer_here(struct http *h)
     return respond(h);
 }
 
+/* Beside the body, for the data: to be read, the data itself and the same in base64; to be written, a copy in
+ * whole sectors. */
+static size_t data_memory(const struct rest_request *r)
+{
+    return r->route->op == REST_READ_VOLUME    ? (size_t)r->is.length * 3
+           : r->route->op == REST_WRITE_VOLUME ? r->is.data.length + 1024
+                                               : 0;
+}
+
 static enum MHD_Result act(struct http *h)
 {
     struct rest_exchange *x = &h->x;
@@ -409,8 +418,7 @@ static enum MHD_Result act(struct http *h)
         return answer_here(h);
     if (x->request.is.follow && !x->request.head)
         return start_stream(h);
-    /* The data itself, and the same in base64. */
-    if (route->op == REST_READ_VOLUME && !reserve(h, (size_t)x->request.is.length * 3)) {
+    if (!reserve(h, data_memory(&x->request))) {
         (void)rest_fail_http(&x->problem, REST_PROBLEM_EBUSY, "too much data is on its way at once");
         return respond_problem(h);
     }
@@ -644,7 +652,7 @@ static int start_daemon(struct rest_server *s, int fd, struct ps_error *err)
     s->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s, MHD_OPTION_LISTEN_SOCKET,
         fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)REST_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REST_HEADERS_MAX * 2,
+        (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REST_HEADERS_MAX,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
         MHD_OPTION_URI_LOG_CALLBACK, on_target, s, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL,
         MHD_OPTION_ARRAY, s->certificate ? tls : none, MHD_OPTION_END);

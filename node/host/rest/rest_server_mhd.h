@@ -15,7 +15,7 @@
 enum {
     REST_CONNECTIONS_MAX = 256,
     REST_STREAMS_MAX = 32,
-    REST_HEADERS_MAX = 16 * 1024,
+    REST_HEADERS_MAX = 32 * 1024, /* with all else that libmicrohttpd keeps of a connection */
     REST_MEMORY_MAX = 64 * 1024 * 1024,
     REST_REQUEST_MS = 30 * 1000,
     REST_ANSWER_MS = 120 * 1000,

@@ -78,7 +78,8 @@ answers 200 PATCH "/volumes/$id" '{"size_gb": 12}' -H "If-Match: $etag"
 problem 412 ECHANGED PATCH "/volumes/$id" '{"size_gb": 11}' -H "If-Match: $etag"
 problem 412 ECHANGED DELETE "/volumes/$id" '' -H 'If-Match: "0000000000000000"'
 problem 409 EPRECONDITION PATCH "/volumes/$id" '{"size_gb": 11}'
-answers 200 PATCH "/volumes/$id" '{"size_gb": 11, "allow_shrink": true, "write_cache": true, "name": "renamed"}'
+answers 200 GET "/volumes/$id"
+answers 200 PATCH "/volumes/$id" '{"size_gb": 11, "allow_shrink": true, "write_cache": true, "name": "renamed"}' -H "If-Match: $(header ETag)"
 same "$(got name) $(got size_gb) $(got write_cache)" "renamed 11.0 true"
 problem 404 ENOTFOUND GET /volumes/my-volume
 problem 409 EEXISTS PATCH "/volumes/$id" '{"size_gb": 13, "name": "as-curl-says-it"}'
@@ -91,6 +92,9 @@ answers 201 POST /volumes '{"name": "once", "size_gb": 1}' -H 'Idempotency-Key: 
 same "$(got id)" "$once"
 problem 422 EKEYREUSED POST /volumes '{"name": "twice", "size_gb": 1}' -H 'Idempotency-Key: k-1'
 problem 409 EEXISTS POST /volumes '{"name": "once", "size_gb": 1}' -H 'Idempotency-Key: k-2'
+answers 201 POST /volumes '{"name": "brief", "size_gb": 1}' -H 'Idempotency-Key: k-3'
+answers 204 DELETE /volumes/brief
+problem 404 ENOTFOUND POST /volumes '{"name": "brief", "size_gb": 1}' -H 'Idempotency-Key: k-3'
 
 say "== snapshots and clones"
 answers 201 POST /volumes/renamed/snapshots '{"name": "s1"}'

@@ -121,7 +121,7 @@ static bool gate_forward(void *user, struct rpc_call *call, const ProtobufCServi
     return true;
 }
 
-int world_setup(void **state)
+int world_setup_with(void **state, int (*more)(struct rpc_server *server))
 {
     static const struct blkdev_ops ops = {.health = device_health};
     const struct rpc_mem_config net = {.latency_ns = MS / 10};
@@ -154,10 +154,17 @@ int world_setup(void **state)
         .is_open = gate_is_open, .refusal = gate_refusal, .forward = gate_forward, .user = w};
     assert(rpc_server_create(w->node, &server, &w->server) == PS_OK);
     assert(services_create(w->server, &config, &w->services) == PS_OK);
+    if (more)
+        assert(more(w->server) == PS_OK);
     assert(rpc_server_listen(w->server, "mem://node", NULL) == PS_OK);
     connect_client(w);
     *state = w;
     return 0;
+}
+
+int world_setup(void **state)
+{
+    return world_setup_with(state, NULL);
 }
 
 static void set(void *user)

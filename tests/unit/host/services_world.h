@@ -54,6 +54,8 @@ struct answer {
 };
 
 int world_setup(void **state);
+/* The same with services beside those of the pod: `more` registers them. */
+int world_setup_with(void **state, int (*more)(struct rpc_server *server));
 int world_teardown(void **state);
 void world_run(struct services_world *w, unsigned ms);
 void world_event(struct services_world *w, const char *text);

@@ -274,6 +274,30 @@ static void a_catalog_that_can_not_be_used_says_what_helps(void **state)
     assert_int_equal(access(old, F_OK), 0);
 }
 
+/* As an earlier version made it, which had no tokens, and as one in between did. */
+static void a_catalog_of_an_earlier_version_is_brought_up_to_date(void **state)
+{
+    static const char *const earlier[] = {"PRAGMA user_version = 1; DROP TABLE tokens",
+                                          "PRAGMA user_version = 1"};
+    struct fixture *f = *state;
+    const struct token token = {.name = "t", .role = 1};
+    put(f, 1, 1, "a");
+    for (size_t i = 0; i < sizeof earlier / sizeof earlier[0]; i++) {
+        catalog_close(f->catalog);
+        f->catalog = NULL;
+        sql(f, earlier[i]);
+        reopen(f);
+        assert_string_equal(names(f), "a");
+        /* The second time it is the one put before. */
+        assert_int_equal(catalog_drop_token(f->catalog, "t"), i == 0 ? PS_ENOTFOUND : 0);
+        assert_int_equal(catalog_put_token(f->catalog, &token), 0);
+    }
+    catalog_close(f->catalog);
+    f->catalog = NULL;
+    sql(f, "PRAGMA user_version = 0");
+    refused(f, PS_EDAMAGED, "--rebuild-catalog");
+}
+
 static void damage_inside_is_found_when_it_is_opened(void **state)
 {
     struct fixture *f = *state;
@@ -312,6 +336,7 @@ int main(void)
         T(only_the_newest_events_are_kept),
         T(the_node_its_devices_and_settings_are_recorded),
         T(a_catalog_that_can_not_be_used_says_what_helps),
+        T(a_catalog_of_an_earlier_version_is_brought_up_to_date),
         T(damage_inside_is_found_when_it_is_opened),
         T(a_catalog_in_a_folder_that_is_not_there_is_refused),
     };

@@ -82,6 +82,7 @@ static void tokens_outlive_the_process(void **state)
     assert_int_equal(catalog_put_token(catalog, &a), 0);
     assert_int_equal(catalog_put_token(catalog, &b), 0);
     assert_int_equal(catalog_drop_token(catalog, "b"), 0);
+    assert_int_equal(catalog_drop_token(catalog, "b"), PS_ENOTFOUND);
     catalog_close(catalog);
     assert_int_equal(catalog_open(path, &catalog, &err), 0);
     assert_int_equal(catalog_load_tokens(catalog, *state), 0);

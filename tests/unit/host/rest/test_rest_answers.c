@@ -133,6 +133,23 @@ static void without_a_token_only_this_machine_changes_anything(void **state)
     assert_int_equal(may(&c, "readVolume"), 401);
 }
 
+/* Also of operations that are added: who may only look, or has no token, gets nowhere else. */
+static void nothing_but_get_is_open_to_readers(void **state)
+{
+    (void)state;
+    struct token reader = {.name = "r", .role = REST_ROLE_READ_ONLY};
+    const struct rest_caller stranger = {.listen = "", .host = "localhost"};
+    const struct rest_caller with = {
+        .listen = "", .host = "localhost", .local = true, .authorization = "Bearer x", .token = &reader};
+    for (size_t i = 0; i < rest_route_count; i++) {
+        const struct rest_route *route = &rest_routes[i];
+        const bool gets = strcmp(route->method, "GET") == 0;
+        assert_int_equal(may(&stranger, route->name), gets ? 200 : 401);
+        assert_int_equal(may(&with, route->name), gets ? 200 : 403);
+        assert_true(gets || !(route->flags & REST_OPEN));
+    }
+}
+
 static void a_page_from_elsewhere_changes_nothing(void **state)
 {
     (void)state;
@@ -370,6 +387,7 @@ int main(void)
         cmocka_unit_test(pages_show_each_image_once_in_the_order_asked_for),
         cmocka_unit_test(a_cursor_outlives_its_image_and_is_bound_to_its_order),
         cmocka_unit_test(without_a_token_only_this_machine_changes_anything),
+        cmocka_unit_test(nothing_but_get_is_open_to_readers),
         cmocka_unit_test(a_page_from_elsewhere_changes_nothing),
         cmocka_unit_test(a_token_gives_its_role_and_a_wrong_one_nothing),
         cmocka_unit_test(this_machine_is_told_by_its_addresses),
