@@ -125,7 +125,7 @@ static const struct step steps[] = {
     {"counters", start_uses, stop_uses},
     {"pod", start_pod, stop_pod},
     {"catalog comparison", start_comparison, stop_comparison},
-    /* Up to here without a way in: all that --rebuild-catalog needs. */
+    /* Up to here without a way in: see steps_wanted. */
     {"analytics", start_analytics, stop_analytics},
     {"hosts' images", start_images, stop_images},
     {"RPC", start_rpc, stop_rpc},
@@ -135,9 +135,17 @@ static const struct step steps[] = {
 };
 
 enum {
-    STEPS = sizeof steps / sizeof steps[0],
-    SERVING_STEPS = 6 /* the last ones */
+    STEPS = sizeof steps / sizeof steps[0]
 };
+
+/* The comparison is what makes the catalog anew, and the last that --rebuild-catalog needs. */
+static unsigned steps_wanted(const struct node *node)
+{
+    unsigned wanted = STEPS;
+    while (node->as.rebuild_catalog && steps[wanted - 1].start != start_comparison)
+        wanted--;
+    return wanted;
+}
 
 static void stop_steps(struct node *node, unsigned started)
 {
@@ -186,7 +194,7 @@ int main(int argc, char **argv, char **envp)
     for (unsigned i = 0; i < node.settings.nwarnings; i++)
         log_warn("main", node.settings.warnings[i]);
 
-    const unsigned wanted = STEPS - (node.as.rebuild_catalog ? SERVING_STEPS : 0);
+    const unsigned wanted = steps_wanted(&node);
     unsigned started = 0;
     struct ps_error err = {0};
     for (int rc = 0; started < wanted && !node.stopping; started++) {

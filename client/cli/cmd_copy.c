@@ -37,9 +37,11 @@ struct copy_in {
     struct file_source *source;
     struct pstorage_image *image;
     uint64_t base;     /* where the source's first byte goes */
+    uint64_t end;      /* of the image */
     bool find_zeroes;  /* zero blocks become holes */
     bool leave_zeroes; /* they are holes already */
     bool pad;          /* fill the last sector up */
+    bool keep;         /* what was written when the rest fails */
     struct meter *meter;
     uint64_t data_bytes; /* written */
 };
@@ -50,15 +52,23 @@ static void plan_zeroes(struct copy_in *c, struct transfer_slot *slot, uint64_t 
         transfer_add(slot, PSTORAGE_WRITE_ZERO, offset, length, NULL);
 }
 
+/* Of what is not to be written all before it is. */
 static int plan_data(struct copy_in *c, struct transfer_slot *slot, uint64_t offset, size_t length)
 {
+    int rc = PSTORAGE_OK;
     const size_t tail = length % SECTOR;
-    if (tail && !c->pad)
-        return cli_fail(c->cli, PSTORAGE_EINVAL,
-                        "the input ends %zu bytes into a sector of 512, which were not written; --pad fills "
-                        "it with zeroes",
-                        tail);
-    if (tail) {
+    if (length > c->end - offset) {
+        rc = cli_fail(c->cli, PSTORAGE_ERANGE,
+                      "the input goes on where the volume ends, at %" PRIu64 " bytes%s", c->end,
+                      c->keep ? "; what fits was written" : "");
+        length = (size_t)(c->end - offset);
+    } else if (tail && !c->pad) {
+        rc = cli_fail(c->cli, PSTORAGE_EINVAL,
+                      "the input ends %zu bytes into a sector of 512, which were not written; --pad fills "
+                      "it with zeroes",
+                      tail);
+        length -= tail;
+    } else if (tail) {
         memset(slot->buffer + length, 0, SECTOR - tail);
         length += SECTOR - tail;
     }
@@ -72,7 +82,7 @@ static int plan_data(struct copy_in *c, struct transfer_slot *slot, uint64_t off
             c->data_bytes += run;
         }
     }
-    return PSTORAGE_OK;
+    return rc;
 }
 
 /* A hole may be as long as the file; it takes as many turns as it needs. */
@@ -87,10 +97,13 @@ static uint64_t plan_hole(struct copy_in *c, struct transfer_slot *slot, uint64_
 
 static int copy_in(struct copy_in *c)
 {
+    struct pstorage_info info;
     struct transfer *t = transfer_create(c->cli->client, c->image);
     struct transfer_slot *slot;
     uint64_t hole = 0, moved = 0;
     int rc = PSTORAGE_OK;
+    pstorage_image_describe(c->image, &info, NULL);
+    c->end = info.size_bytes;
     while (rc == PSTORAGE_OK && (slot = transfer_next(t))) {
         size_t length = 0;
         if (meter_interrupted()) {
@@ -107,15 +120,15 @@ static int copy_in(struct copy_in *c)
             hole -= plan_hole(c, slot, offset, hole);
         else
             rc = plan_data(c, slot, offset, length);
-        if (rc == PSTORAGE_OK)
-            transfer_submit(t, slot);
+        transfer_submit(t, slot);
         moved += length;
         meter_update(c->meter, moved);
     }
-    while (rc == PSTORAGE_OK && transfer_oldest(t))
+    /* Also when no more is to come: what came before is not given up, and its failure is told first. */
+    while (rc != PSTORAGE_ECANCELLED && transfer_oldest(t))
         ;
-    if (rc == PSTORAGE_OK)
-        rc = transfer_error(t, &c->cli->error);
+    const int failed = transfer_error(t, &c->cli->error);
+    rc = failed ? failed : rc;
     transfer_destroy(t);
     /* What was answered is made durable even if a later part failed. */
     struct pstorage_error flush_error;
@@ -162,11 +175,22 @@ int cmd_volume_write(struct cli *cli)
         .image = image,
         .base = cli_number(cli->in, "offset", 0),
         .pad = cli_flag(cli->in, "pad"),
+        .keep = true,
         .meter = &meter,
     };
+    struct pstorage_info info;
+    char have[SIZE_TEXT_MAX], want[SIZE_TEXT_MAX];
+    pstorage_image_describe(image, &info, NULL);
+    const uint64_t room = c.base < info.size_bytes ? info.size_bytes - c.base : 0;
     /* A hole in standard input is zeroes to be written: what is there must be overwritten. */
     if (c.base % SECTOR)
         rc = cli_fail(cli, PSTORAGE_EINVAL, "--offset %" PRIu64 " is not a multiple of 512", c.base);
+    else if (c.base > info.size_bytes)
+        rc = cli_fail(cli, PSTORAGE_ERANGE, "\"%s\" ends at %" PRIu64 " bytes", info.name, info.size_bytes);
+    else if (source.size > room)
+        rc = cli_fail(cli, PSTORAGE_ERANGE,
+                      "%s has %s, volume \"%s\" only %s from --offset on: nothing was written", source.path,
+                      size_format_human(source.size, want), info.name, size_format_human(room, have));
     else
         rc = copy_in(&c);
     meter_stop(&meter);
@@ -257,6 +281,7 @@ int cmd_volume_import(struct cli *cli)
         .find_zeroes = true,
         .leave_zeroes = info.space.logical_bytes == 0,
         .pad = true,
+        .keep = !created,
         .meter = &meter,
     };
     rc = pstorage_image_open(cli->client, name, false, &image, &cli->error);

@@ -571,6 +571,11 @@ bool nand_tag_is_newer(const struct nand *n, uint32_t block, uint32_t than)
     return n->blocks[block].r.tagged > n->blocks[than].r.tagged;
 }
 
+uint64_t nand_tags_set(const struct nand *n)
+{
+    return n->control.tags;
+}
+
 void nand_block_info(const struct nand *n, uint32_t block, struct nand_block_info *out)
 {
     const struct block *b = &n->blocks[block];

@@ -173,6 +173,8 @@ bool nand_replace(struct nand *nand, struct nand_op *op, uint32_t to, uint32_t *
 void nand_set_tag(struct nand *nand, uint32_t block, uint32_t tag);
 uint32_t nand_tag(const struct nand *nand, uint32_t block);
 bool nand_tag_is_newer(const struct nand *nand, uint32_t block, uint32_t than);
+/* How many were set so far, in all of the flash's life. */
+uint64_t nand_tags_set(const struct nand *nand);
 
 struct nand_block_info {
     bool factory_bad, grown_bad;

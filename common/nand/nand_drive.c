@@ -221,16 +221,20 @@ static void end_failed_program(struct drive *d, struct nand_op *op, struct blkde
     req->priv[PRIV_STATUS] = (uint64_t)(int64_t)PS_EIO;
 }
 
-/* False: the zone is given up. The first zones are the last to be. */
-static bool replace_bad(struct drive *d, uint32_t zone)
+/* False: the zone is given up. The first zones are the last to be. A block is bad only when another one is
+ * in its place: a zone that lacks one after a kill is retired. */
+static bool replace_failed(struct drive *d, uint32_t zone)
 {
     const uint32_t kept = zone < FIRST_ZONES ? 0 : SPARE_KEPT;
     for (uint32_t lane = 0; lane < d->lanes; lane++) {
-        const bool good = drive_block_is_good(d, *drive_block(d, zone, lane));
-        if (good ? d->spares[lane] < kept : d->spares[lane] <= kept)
+        const uint32_t block = *drive_block(d, zone, lane);
+        const bool failed = drive_erase_failed(d, block);
+        if (failed ? d->spares[lane] <= kept : d->spares[lane] < kept)
             return false;
-        if (!good)
-            drive_use_spare(d, zone, lane, drive_find_spare(d, lane));
+        if (!failed)
+            continue;
+        drive_use_spare(d, zone, lane, drive_find_spare(d, lane));
+        nand_retire(d->flash, block);
     }
     return true;
 }
@@ -239,11 +243,9 @@ static void end_erase(struct drive *d, const struct nand_op *op, struct blkdev_r
 {
     const uint32_t zone = nand_tag(d->flash, op->block) - 1;
     struct zone *z = &d->zones[zone];
-    if (op->failed)
-        nand_retire(d->flash, op->block);
     if (--z->erasing > 0)
         return;
-    if (!replace_bad(d, zone)) {
+    if (!replace_failed(d, zone)) {
         drive_give_up(d, zone);
         req->priv[PRIV_STATUS] = (uint64_t)(int64_t)PS_EIO;
         return;
@@ -356,12 +358,10 @@ static void drive_destroy(struct blkdev *dev)
 static const struct blkdev_ops drive_ops = {
     .submit = drive_submit, .health = drive_health, .destroy = drive_destroy, .wear = drive_wear};
 
-static bool is_new(const struct drive *d)
+/* Each block of a zone got its tag: a kill may have come before the last, and tags are taken back later. */
+static bool is_laid_out(const struct drive *d)
 {
-    for (uint32_t b = 0; b < nand_block_count(d->g); b++)
-        if (nand_tag(d->flash, b))
-            return false;
-    return true;
+    return nand_tags_set(d->flash) >= (uint64_t)d->zone_count * d->lanes;
 }
 
 static int lay_out(struct drive *d, struct ps_error *err)
@@ -388,7 +388,7 @@ int nand_drive_create(struct nand *flash, const char *name, struct blkdev **out,
     int rc = lay_out(d, err);
     if (rc == 0 && nand_config(flash)->partial_programs < d->page_sectors)
         rc = ps_error_set(err, PS_EDAMAGED, "the simulated flash is none that a drive is made of");
-    if (rc == 0 && is_new(d) && !drive_assign(d))
+    if (rc == 0 && !is_laid_out(d) && !drive_assign(d))
         rc = ps_error_set(err, PS_EDAMAGED, "too many blocks of the simulated flash are bad");
     if (rc == 0 && !drive_look(d))
         rc = ps_error_set(err, PS_EDAMAGED, "the simulated flash was not laid out as a drive");

@@ -71,6 +71,13 @@ bool drive_block_is_good(const struct drive *d, uint32_t block)
     return !info.factory_bad && !info.grown_bad;
 }
 
+bool drive_erase_failed(const struct drive *d, uint32_t block)
+{
+    struct nand_block_info info;
+    nand_block_info(d->flash, block, &info);
+    return info.half_erased;
+}
+
 static bool is_erased(const struct drive *d, uint32_t block)
 {
     struct nand_block_info info;
@@ -132,7 +139,8 @@ bool drive_assign(struct drive *d)
                 block++;
             if (block == end)
                 return false;
-            nand_set_tag(d->flash, block, zone + 1);
+            if (nand_tag(d->flash, block) != zone + 1)
+                nand_set_tag(d->flash, block, zone + 1);
         }
     }
     return true;
@@ -223,7 +231,9 @@ void drive_give_up(struct drive *d, uint32_t zone)
     d->zones[zone].retired = true;
     for (uint32_t lane = 0; lane < d->lanes; lane++) {
         uint32_t *at = drive_block(d, zone, lane);
-        if (*at != NO_BLOCK && drive_block_is_good(d, *at))
+        if (drive_erase_failed(d, *at))
+            nand_retire(d->flash, *at);
+        else
             give_to_spares(d, lane, *at);
         *at = NO_BLOCK;
     }

@@ -62,16 +62,19 @@ static inline uint32_t drive_lanes(const struct nand_geometry *g)
     return g->channels * g->dies * g->planes;
 }
 
-/* Gives the good blocks of new flash to its zones; false: there are too few. */
+/* Gives the good blocks of new flash to its zones, and goes on where a kill ended that; false: there are too
+ * few. */
 bool drive_assign(struct drive *d);
 /* What the flash says: which blocks are whose, which zones are retired, how far the others are written.
  * False: the tags are no drive's. */
 bool drive_look(struct drive *d);
 bool drive_block_is_good(const struct drive *d, uint32_t block);
+/* Its last erase failed, or was cut off. */
+bool drive_erase_failed(const struct drive *d, uint32_t block);
 /* The least worn spare of the lane, still counted; NO_BLOCK: there is none. */
 uint32_t drive_find_spare(const struct drive *d, uint32_t lane);
 void drive_use_spare(struct drive *d, uint32_t zone, uint32_t lane, uint32_t spare);
-/* The zone holds nothing and is retired: what is still good of it serves the others. */
+/* The zone has its blocks, holds nothing, and is retired: what is still good of it serves the others. */
 void drive_give_up(struct drive *d, uint32_t zone);
 
 void drive_health(const struct blkdev *dev, struct blkdev_health *out);

@@ -5,28 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An image's blocks: a table of gigabytes, of 2 MiB, of blocks. NULL is a hole. */
-enum {
-    FANOUT = 512,
-    BLOCKS_PER_GIB = FANOUT * FANOUT
-};
-
-static uint8_t zero_block[POD_BLOCK_BYTES]; /* stands for every allocated block of zeroes */
-
-struct leaf {
-    uint8_t *blocks[FANOUT];
-};
-struct gigabyte {
-    struct leaf *leaves[FANOUT];
-};
-
-struct image {
-    struct pod_image_info info;
-    struct gigabyte **gigabytes;
-    uint64_t ngigabytes;
-    uint32_t handles;
-    bool deleted; /* by force, while open; freed with the last handle */
-};
+#include "tests/support/pod_fake_image.h"
 
 struct pod_image {
     struct pod *pod;
@@ -66,202 +45,6 @@ struct pod {
     void (*close_cb)(void *user);
     void *close_user;
 };
-
-/* ---- blocks */
-
-static uint8_t **slot(struct image *image, uint64_t block, bool create)
-{
-    assert(block / BLOCKS_PER_GIB < image->ngigabytes);
-    struct gigabyte **gigabyte = &image->gigabytes[block / BLOCKS_PER_GIB];
-    if (!*gigabyte) {
-        if (!create)
-            return NULL;
-        *gigabyte = calloc(1, sizeof **gigabyte);
-        assert(*gigabyte);
-    }
-    struct leaf **leaf = &(*gigabyte)->leaves[block / FANOUT % FANOUT];
-    if (!*leaf) {
-        if (!create)
-            return NULL;
-        *leaf = calloc(1, sizeof **leaf);
-        assert(*leaf);
-    }
-    return &(*leaf)->blocks[block % FANOUT];
-}
-
-static const uint8_t *block_get(struct image *image, uint64_t block)
-{
-    uint8_t **at = slot(image, block, false);
-    return at ? *at : NULL;
-}
-
-static void block_drop(struct image *image, uint64_t block)
-{
-    uint8_t **at = slot(image, block, false);
-    if (!at || !*at)
-        return;
-    image->info.space.logical -= POD_BLOCK_BYTES;
-    if (*at == zero_block) {
-        image->info.space.pattern -= POD_BLOCK_BYTES;
-    } else {
-        image->info.space.unique -= POD_BLOCK_BYTES;
-        image->info.space.stored -= POD_BLOCK_BYTES;
-        free(*at);
-    }
-    *at = NULL;
-}
-
-static void block_set(struct image *image, uint64_t block, const uint8_t *data)
-{
-    uint8_t **at = slot(image, block, true);
-    const bool zero = memcmp(data, zero_block, POD_BLOCK_BYTES) == 0;
-    if (!zero && *at && *at != zero_block) {
-        memcpy(*at, data, POD_BLOCK_BYTES);
-        return;
-    }
-    block_drop(image, block);
-    image->info.space.logical += POD_BLOCK_BYTES;
-    if (zero) {
-        image->info.space.pattern += POD_BLOCK_BYTES;
-        *at = zero_block;
-        return;
-    }
-    image->info.space.unique += POD_BLOCK_BYTES;
-    image->info.space.stored += POD_BLOCK_BYTES;
-    *at = malloc(POD_BLOCK_BYTES);
-    assert(*at);
-    memcpy(*at, data, POD_BLOCK_BYTES);
-}
-
-/* Visits the pieces of a byte range, one a block. */
-#define for_each_piece(block, from, length, start, bytes)                                                    \
-    for (uint64_t pos_ = (start), end_ = (start) + (bytes), block = 0, from = 0, length = 0;                 \
-         pos_ < end_ &&                                                                                      \
-         (block = pos_ / POD_BLOCK_BYTES, from = pos_ % POD_BLOCK_BYTES,                                     \
-         length = end_ - pos_ < POD_BLOCK_BYTES - from ? end_ - pos_ : POD_BLOCK_BYTES - from, true);        \
-         pos_ += length)
-
-static void image_read(struct image *image, uint64_t offset, uint64_t bytes, uint8_t *buf)
-{
-    for_each_piece(block, from, length, offset, bytes)
-    {
-        const uint8_t *data = block_get(image, block);
-        if (data)
-            memcpy(buf, data + from, length);
-        else
-            memset(buf, 0, length);
-        buf += length;
-    }
-}
-
-/* `buf` NULL: zeroes. */
-static void image_write(struct image *image, uint64_t offset, uint64_t bytes, const uint8_t *buf)
-{
-    for_each_piece(block, from, length, offset, bytes)
-    {
-        uint8_t whole[POD_BLOCK_BYTES];
-        const uint8_t *data = buf ? buf : zero_block;
-        if (length < POD_BLOCK_BYTES) {
-            const uint8_t *old = block_get(image, block);
-            memcpy(whole, old ? old : zero_block, sizeof whole);
-            memcpy(whole + from, data, length);
-            block_set(image, block, whole);
-        } else {
-            block_set(image, block, data);
-        }
-        if (buf)
-            buf += length;
-    }
-}
-
-/* Whole blocks become holes; partial edges are zeroed, or left alone. */
-static void image_discard(struct image *image, uint64_t offset, uint64_t bytes, bool zero_edges)
-{
-    for_each_piece(block, from, length, offset, bytes)
-    {
-        if (length == POD_BLOCK_BYTES)
-            block_drop(image, block);
-        else if (zero_edges && block_get(image, block))
-            image_write(image, pos_, length, NULL);
-    }
-}
-
-static void image_extents(struct image *image, struct pod_io *io)
-{
-    io->nextents = 0;
-    for_each_piece(block, from, length, io->offset, io->length)
-    {
-        const uint8_t *data = block_get(image, block);
-        const enum pod_extent_kind kind = !data                ? POD_EXTENT_HOLE
-                                          : data == zero_block ? POD_EXTENT_ZERO
-                                                               : POD_EXTENT_DATA;
-        if (io->nextents > 0 && io->extents[io->nextents - 1].kind == kind) {
-            io->extents[io->nextents - 1].length_bytes += length;
-        } else {
-            if (io->nextents == io->max_extents)
-                return;
-            io->extents[io->nextents++] = (struct pod_extent){.length_bytes = length, .kind = kind};
-        }
-    }
-}
-
-static void image_resize(struct image *image, uint64_t size_bytes)
-{
-    const uint64_t old_size = image->info.size_bytes;
-    if (size_bytes < old_size) {
-        /* What lies beyond must read as zeroes if the volume grows again. */
-        const uint64_t whole = (old_size + POD_BLOCK_BYTES - 1) / POD_BLOCK_BYTES * POD_BLOCK_BYTES;
-        image_discard(image, size_bytes, whole - size_bytes, true);
-    }
-    const uint64_t need = (size_bytes + (1ull << 30) - 1) >> 30;
-    if (need > image->ngigabytes) {
-        image->gigabytes = reallocarray(image->gigabytes, need, sizeof *image->gigabytes);
-        assert(image->gigabytes);
-        memset(image->gigabytes + image->ngigabytes, 0,
-               (need - image->ngigabytes) * sizeof *image->gigabytes);
-        image->ngigabytes = need;
-    }
-    image->info.size_bytes = size_bytes;
-}
-
-static void image_clear(struct image *image)
-{
-    for (uint64_t g = 0; g < image->ngigabytes; g++) {
-        if (!image->gigabytes[g])
-            continue;
-        for (uint64_t l = 0; l < FANOUT; l++) {
-            if (!image->gigabytes[g]->leaves[l])
-                continue;
-            for (uint64_t b = 0; b < FANOUT; b++)
-                block_drop(image, g * BLOCKS_PER_GIB + l * FANOUT + b);
-            free(image->gigabytes[g]->leaves[l]);
-        }
-        free(image->gigabytes[g]);
-    }
-    free(image->gigabytes);
-    image->gigabytes = NULL;
-    image->ngigabytes = 0;
-}
-
-static void image_copy(struct image *to, const struct image *from)
-{
-    image_clear(to);
-    to->info.size_bytes = 0;
-    image_resize(to, from->info.size_bytes);
-    for (uint64_t g = 0; g < from->ngigabytes; g++)
-        for (uint64_t l = 0; from->gigabytes[g] && l < FANOUT; l++)
-            for (uint64_t b = 0; from->gigabytes[g]->leaves[l] && b < FANOUT; b++) {
-                const uint8_t *data = from->gigabytes[g]->leaves[l]->blocks[b];
-                if (data)
-                    block_set(to, g * BLOCKS_PER_GIB + l * FANOUT + b, data);
-            }
-}
-
-static void image_free(struct image *image)
-{
-    image_clear(image);
-    free(image);
-}
 
 /* ---- the table of images */
 
@@ -367,7 +150,7 @@ void pod_image_close(struct pod_image *handle)
     assert(handle->in_flight == 0);
     struct image *image = handle->image;
     if (--image->handles == 0 && image->deleted)
-        image_free(image);
+        fake_image_free(image);
     free(handle);
 }
 
@@ -443,24 +226,24 @@ static void take_effect(struct pod *pod, struct pod_io *io)
     switch (io->op) {
     case POD_READ:
         pod->read_bytes += io->length;
-        image_read(image, io->offset, io->length, io->buf);
+        fake_image_read(image, io->offset, io->length, io->buf);
         break;
     case POD_WRITE:
         pod->written_bytes += io->length;
-        image_write(image, io->offset, io->length, io->buf);
+        fake_image_write(image, io->offset, io->length, io->buf);
         break;
     case POD_TRIM:
-        image_discard(image, io->offset, io->length, false);
+        fake_image_discard(image, io->offset, io->length, false);
         break;
     case POD_WRITE_ZERO:
         if (io->flags & POD_IO_NO_HOLE)
-            image_write(image, io->offset, io->length, NULL);
+            fake_image_write(image, io->offset, io->length, NULL);
         else
-            image_discard(image, io->offset, io->length, true);
+            fake_image_discard(image, io->offset, io->length, true);
         break;
     case POD_EXTENTS:
         assert(io->extents && io->max_extents > 0);
-        image_extents(image, io);
+        fake_image_extents(image, io);
         break;
     case POD_FLUSH:
     case POD_PREFETCH:
@@ -622,7 +405,7 @@ static void image_delete(struct pod *pod, struct image *image, const char *kind)
     image->deleted = true;
     changed(pod, image, kind);
     if (image->handles == 0)
-        image_free(image);
+        fake_image_free(image);
 }
 
 static int volume_create(struct pod *pod, struct pod_manage *req, struct image **out)
@@ -636,7 +419,7 @@ static int volume_create(struct pod *pod, struct pod_manage *req, struct image *
         return status;
     *out = image_make(pod, POD_VOLUME, req->name, req->now_unix_ns);
     (*out)->info.write_cache = req->write_cache;
-    image_resize(*out, req->size_bytes);
+    fake_image_resize(*out, req->size_bytes);
     changed(pod, *out, "volume-created");
     return 0;
 }
@@ -653,7 +436,7 @@ static int volume_resize(struct pod *pod, struct pod_manage *req, struct image *
         return ps_error_set(
             &req->error, PS_EPRECONDITION,
             "'%s' would shrink and lose what lies beyond: shrinking must be allowed explicitly", req->name);
-    image_resize(image, req->size_bytes);
+    fake_image_resize(image, req->size_bytes);
     *out = image;
     changed(pod, image, "volume-resized");
     return 0;
@@ -747,7 +530,7 @@ static int snapshot_create(struct pod *pod, struct pod_manage *req, struct image
         return status;
     *out = image_make(pod, POD_SNAPSHOT, req->name, req->now_unix_ns);
     (*out)->info.volume_id = volume->info.id;
-    image_copy(*out, volume);
+    fake_image_copy(*out, volume);
     changed(pod, *out, "snapshot-created");
     return 0;
 }
@@ -793,7 +576,7 @@ static int snapshot_restore(struct pod *pod, struct pod_manage *req, struct imag
         return status;
     *out = find_id(pod, snapshot->info.volume_id);
     assert(*out);
-    image_copy(*out, snapshot);
+    fake_image_copy(*out, snapshot);
     changed(pod, *out, "volume-restored");
     return 0;
 }
@@ -811,7 +594,7 @@ static int clone_create(struct pod *pod, struct pod_manage *req, struct image **
     *out = image_make(pod, POD_VOLUME, req->new_name, req->now_unix_ns);
     (*out)->info.origin_id = snapshot->info.id;
     (*out)->info.write_cache = req->write_cache;
-    image_copy(*out, snapshot);
+    fake_image_copy(*out, snapshot);
     changed(pod, *out, "clone-created");
     return 0;
 }
@@ -1005,7 +788,7 @@ void pod_destroy(struct pod *pod)
 {
     for (size_t i = 0; i < pod->nimages; i++) {
         assert(pod->images[i]->handles == 0 || !pod->stopping);
-        image_free(pod->images[i]);
+        fake_image_free(pod->images[i]);
     }
     free(pod->images);
     free(pod);

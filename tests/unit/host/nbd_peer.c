@@ -3,73 +3,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/rpc/transport_mem.h"
-
 static void on_ready(void *user)
 {
     ((struct peer *)user)->ready++;
 }
 
-static bool gate_is_open(void *user)
-{
-    return !((struct peer *)user)->elsewhere;
-}
-
-static int gate_refusal(void *user, struct ps_error *err)
-{
-    (void)user;
-    return ps_error_set(err, PS_ENOTPRIMARY, "not primary: n2 at tcp://b:1");
-}
-
-static bool gate_primary(void *user, struct primary_place *out)
-{
-    (void)user;
-    (void)out;
-    return false;
-}
-
-static uint64_t time_stands_still(void *user)
-{
-    (void)user;
-    return 1;
-}
-
-static void nothing(void *user)
-{
-    (void)user;
-}
-
 void peer_gate(struct peer *peer)
 {
-    const struct rpc_mem_config net = {.latency_ns = 1000};
-    peer->gate = (struct primary_gate){
-        .is_open = gate_is_open, .refusal = gate_refusal, .primary = gate_primary, .user = peer};
-    peer->net = rpc_mem_net_create(&net);
-    peer->transport = rpc_mem_transport_create(peer->net, "here");
-    const struct host_images_config config = {.pod = peer->pod,
-                                              .gate = &peer->gate,
-                                              .transport = peer->transport,
-                                              .node_name = "n1",
-                                              .cluster_name = "c",
-                                              .now_ns = time_stands_still,
-                                              .wake = nothing,
-                                              .broken = nothing,
-                                              .user = peer};
-    assert_int_equal(host_images_create(&config, &peer->images), 0);
+    lone_cluster_create(&peer->cluster, peer->pod);
     peer_lead(peer, true);
 }
 
 void peer_lead(struct peer *peer, bool lead)
 {
-    peer->elsewhere = !lead;
+    peer->cluster.elsewhere = !lead;
     pod_fake_lead(peer->pod, lead);
-    host_images_news(peer->images);
+    host_images_news(peer->cluster.images);
 }
 
 void peer_wait(struct peer *peer, unsigned ms)
 {
     for (unsigned i = 0; i < ms; i++) {
-        rpc_mem_run(peer->net, rpc_mem_now(peer->net) + 1000000);
+        rpc_mem_run(peer->cluster.net, rpc_mem_now(peer->cluster.net) + 1000000);
         peer_run(peer);
     }
 }
@@ -78,7 +33,7 @@ static void connect_session(struct peer *peer)
 {
     struct nbd_session_config config = {
         .pod = peer->pod, .buffers = &peer->buffers, .stats = &peer->stats, .ready = on_ready, .user = peer};
-    config.images = peer->images;
+    config.images = peer->cluster.images;
     peer->session = nbd_session_create(&config);
     assert_non_null(peer->session);
 }
@@ -102,8 +57,8 @@ static void disconnect(struct peer *peer)
     pod_fake_hold(peer->pod, false);
     while (!nbd_session_idle(peer->session)) {
         (void)pod_turn(peer->pod, 0);
-        if (peer->net)
-            rpc_mem_run(peer->net, rpc_mem_now(peer->net) + 1000000);
+        if (peer->cluster.net)
+            rpc_mem_run(peer->cluster.net, rpc_mem_now(peer->cluster.net) + 1000000);
     }
     nbd_session_destroy(peer->session);
 }
@@ -118,11 +73,8 @@ void peer_reconnect(struct peer *peer)
 void peer_destroy(struct peer *peer)
 {
     disconnect(peer);
-    if (peer->images) {
-        host_images_close(peer->images, nothing, NULL);
-        rpc_mem_transport_destroy(peer->transport);
-        rpc_mem_net_destroy(peer->net);
-    }
+    if (peer->cluster.net)
+        lone_cluster_destroy(&peer->cluster);
     nbd_buffers_fini(&peer->buffers);
     pod_destroy(peer->pod);
     free(peer->in);

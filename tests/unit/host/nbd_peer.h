@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "lone_cluster.h"
 #include "node/host/nbd_session.h"
 #include "node/host/nbd_wire.h"
 #include "tests/support/pod_fake.h"
@@ -24,16 +25,11 @@ struct peer {
     struct nbd_buffers buffers;
     struct nbd_transmit_stats stats;
     struct nbd_session *session;
-    /* Of a cluster, if set by peer_gate. Nobody leads while `elsewhere`. */
-    struct rpc_mem_net *net;
-    struct rpc_transport *transport;
-    struct host_images *images;
-    struct primary_gate gate;
-    bool elsewhere;
-    size_t piece;   /* bytes at most that one receive delivers; 0: any */
-    bool deaf;      /* the client doesn't take replies */
-    unsigned ready; /* calls */
-    uint8_t *in;    /* replies received and not yet looked at */
+    struct lone_cluster cluster; /* made by peer_gate */
+    size_t piece;                /* bytes at most that one receive delivers; 0: any */
+    bool deaf;                   /* the client doesn't take replies */
+    unsigned ready;              /* calls */
+    uint8_t *in;                 /* replies received and not yet looked at */
     size_t in_bytes, in_at, in_room;
 };
 

@@ -19,7 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "common/rpc/transport_mem.h"
+#include "lone_cluster.h"
 #include "node/host/nbd_listen_uv.h"
 #include "node/host/nbd_session.h"
 #include "node/host/nbd_uv.h"
@@ -33,12 +33,7 @@ struct fixture {
     uv_prepare_t reactor;
     char folder[64], address[160];
     bool stopped;
-    /* Of a cluster, if set by cluster; time stands still there. */
-    struct rpc_mem_net *net;
-    struct rpc_transport *transport;
-    struct host_images *images;
-    struct primary_gate gate;
-    bool elsewhere;
+    struct lone_cluster cluster;
     char log[4096]; /* all lines */
 };
 
@@ -46,8 +41,8 @@ static void on_reactor(uv_prepare_t *prepare)
 {
     struct fixture *f = prepare->data;
     (void)pod_turn(f->pod, 0);
-    if (f->net)
-        rpc_mem_run(f->net, rpc_mem_now(f->net));
+    if (f->cluster.net)
+        rpc_mem_run(f->cluster.net, rpc_mem_now(f->cluster.net));
     if (f->server)
         nbd_server_turn(f->server);
 }
@@ -99,62 +94,6 @@ static void stop(struct fixture *f)
     run_until(f, f->stopped);
 }
 
-static bool gate_is_open(void *user)
-{
-    return !((struct fixture *)user)->elsewhere;
-}
-
-static int gate_refusal(void *user, struct ps_error *err)
-{
-    (void)user;
-    return ps_error_set(err, PS_ENOTPRIMARY, "not primary");
-}
-
-static bool gate_primary(void *user, struct primary_place *out)
-{
-    (void)user;
-    (void)out;
-    return false;
-}
-
-static uint64_t time_stands_still(void *user)
-{
-    (void)user;
-    return 1;
-}
-
-static void nothing(void *user)
-{
-    (void)user;
-}
-
-static void in_cluster(struct fixture *f)
-{
-    const struct rpc_mem_config net = {.latency_ns = 1};
-    f->gate = (struct primary_gate){
-        .is_open = gate_is_open, .refusal = gate_refusal, .primary = gate_primary, .user = f};
-    f->net = rpc_mem_net_create(&net);
-    f->transport = rpc_mem_transport_create(f->net, "here");
-    const struct host_images_config config = {.pod = f->pod,
-                                              .gate = &f->gate,
-                                              .transport = f->transport,
-                                              .node_name = "n1",
-                                              .cluster_name = "c",
-                                              .now_ns = time_stands_still,
-                                              .wake = nothing,
-                                              .broken = nothing,
-                                              .user = f};
-    assert_int_equal(host_images_create(&config, &f->images), 0);
-}
-
-static void leave_cluster(struct fixture *f)
-{
-    host_images_close(f->images, nothing, NULL);
-    rpc_mem_transport_destroy(f->transport);
-    rpc_mem_net_destroy(f->net);
-    f->net = NULL;
-}
-
 static int teardown(void **state)
 {
     struct fixture *f = *state;
@@ -162,8 +101,8 @@ static int teardown(void **state)
         pod_fake_hold(f->pod, false);
         stop(f);
     }
-    if (f->net)
-        leave_cluster(f);
+    if (f->cluster.net)
+        lone_cluster_destroy(&f->cluster);
     uv_close((uv_handle_t *)&f->reactor, NULL);
     (void)uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&f->loop), 0); /* every handle was closed */
@@ -176,7 +115,7 @@ static int teardown(void **state)
 static int start(struct fixture *f, struct nbd_server_config config, struct ps_error *err)
 {
     config.pod = f->pod;
-    config.images = f->images;
+    config.images = f->cluster.images;
     config.log = on_log;
     config.user = f;
     if (!config.listen)
@@ -565,16 +504,16 @@ static void a_vanished_client_is_forgotten_when_the_pod_lets_go(void **state)
 static void a_client_that_leaves_with_all_its_requests_waiting_for_a_primary_takes_them_along(void **state)
 {
     struct fixture *f = *state;
-    in_cluster(f);
+    lone_cluster_create(&f->cluster, f->pod);
     assert_int_equal(start(f, (struct nbd_server_config){.rest_ms = 20}, NULL), 0);
     static const char block[4096] = {7};
     for (int reset = 0; reset < 2; reset++) {
-        f->elsewhere = false;
+        f->cluster.elsewhere = false;
         pod_fake_lead(f->pod, true);
         const int fd = attach(f);
-        f->elsewhere = true;
+        f->cluster.elsewhere = true;
         pod_fake_lead(f->pod, false);
-        host_images_news(f->images);
+        host_images_news(f->cluster.images);
         for (unsigned i = 0; i <= NBD_REQUESTS_MAX; i++) { /* the last one finds no place */
             request(f, fd, NBD_CMD_WRITE, i, 0, sizeof block);
             send_all(f, fd, block, sizeof block);

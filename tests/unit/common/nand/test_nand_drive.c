@@ -371,6 +371,73 @@ static void a_drive_wears_out_zone_by_zone_without_losing_anything(void **state)
     drive_rig_destroy(&rig);
 }
 
+static void a_drive_without_a_zone_left_stays_one(void **state)
+{
+    (void)state;
+    struct drive_rig rig;
+    drive_rig_create(&rig, 10 * MIB, NULL);
+    struct nand *flash = nand_drive_flash(rig.dev);
+    for (uint32_t b = 0; b < nand_block_count(&rig.config.geometry); b++)
+        nand_wear(flash, b, 2 * rig.config.endurance);
+    for (uint32_t zone = 0; zone < 10; zone++)
+        while (drive_rig_erase(&rig, zone) == 0) /* as long as there are spares */
+            ;
+    for (int again = 0; again < 3; again++) {
+        assert_int_equal(health_of(&rig).retired_zones, 10);
+        assert_int_equal(drive_rig_write(&rig, 0, 1, 1), PS_EIO);
+        drive_rig_reopen(&rig);
+    }
+    drive_rig_destroy(&rig);
+}
+
+static void a_drive_that_a_kill_left_half_made_is_made(void **state)
+{
+    (void)state;
+    struct drive_rig rig;
+    struct nand *flash;
+    drive_rig_create(&rig, 10 * MIB, NULL);
+    blkdev_destroy(rig.dev);
+    memset(rig.area, 0, rig.bytes);
+    nand_format(&rig.config, rig.area);
+    assert_int_equal(nand_open(rig.area, rig.bytes, &flash, NULL), 0);
+    nand_set_tag(flash, 0, 1);
+    nand_set_tag(flash, 1, 2);
+    assert_int_equal(nand_drive_create(flash, "drive", &rig.dev, NULL), 0);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(health_of(&rig).retired_zones, 0);
+        assert_int_equal(health_of(&rig).spare_percent, 100);
+        drive_rig_kill(&rig);
+    }
+    drive_rig_destroy(&rig);
+}
+
+static void a_kill_between_the_erases_of_a_zone_costs_no_zone(void **state)
+{
+    (void)state;
+    static uint8_t buf[NAND_SECTOR_BYTES] __attribute__((aligned(BLKDEV_ALIGN)));
+    struct drive_rig rig;
+    struct nand_stats stats;
+    drive_rig_create(&rig, 10 * MIB, NULL);
+    struct nand *flash = nand_drive_flash(rig.dev);
+    assert_int_equal(drive_rig_write(&rig, ZONE, 16, 0), 0);
+    /* The read makes the die of lane 0 end later than that of lane 2. */
+    struct blkdev_req read = {.op = BLKDEV_READ, .offset = MIB, .length = sizeof buf, .buf = buf};
+    struct blkdev_req erase = {.op = BLKDEV_ERASE, .length = MIB};
+    nand_fail_next(flash, nand_drive_block(rig.dev, 0, 2), NAND_ERASE);
+    assert_int_equal(blkdev_submit(rig.dev, &read, no_callback), 0);
+    assert_int_equal(blkdev_submit(rig.dev, &erase, no_callback), 0);
+    nand_drive_advance(rig.dev, nand_time(flash) + rig.config.timing.erase_ns);
+    nand_stats(flash, &stats);
+    assert_int_equal(stats.erase_fails, 1);
+    assert_int_equal(nand_drive_pending(rig.dev), 1);
+    drive_rig_kill(&rig);
+    assert_int_equal(health_of(&rig).retired_zones, 0);
+    assert_int_equal(drive_rig_erase(&rig, 0), 0);
+    assert_int_equal(drive_rig_write(&rig, 0, ZONE, 7), 0);
+    assert_true(drive_rig_holds(&rig, 0, ZONE, 7, NULL));
+    drive_rig_destroy(&rig);
+}
+
 static void sectors_beyond_correction_fail_the_read(void **state)
 {
     (void)state;
@@ -545,6 +612,9 @@ int main(void)
         cmocka_unit_test(a_failed_erase_is_replaced_while_there_are_spares),
         cmocka_unit_test(factory_bad_blocks_are_nobodys),
         cmocka_unit_test(a_drive_wears_out_zone_by_zone_without_losing_anything),
+        cmocka_unit_test(a_drive_without_a_zone_left_stays_one),
+        cmocka_unit_test(a_drive_that_a_kill_left_half_made_is_made),
+        cmocka_unit_test(a_kill_between_the_erases_of_a_zone_costs_no_zone),
         cmocka_unit_test(sectors_beyond_correction_fail_the_read),
         cmocka_unit_test(what_was_answered_survives_a_cut),
         cmocka_unit_test(one_seed_replays_the_same_drive),
