@@ -338,67 +338,16 @@ int history_size(struct history *h, struct history_size *out)
 
 /* ---- life */
 
-static int pragma(sqlite3 *db, const char *sql, int64_t *out)
-{
-    sqlite3_stmt *s;
-    int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(s);
-        if (rc == SQLITE_ROW)
-            *out = sqlite3_column_int64(s, 0);
-        (void)sqlite3_finalize(s);
-    }
-    return rc == SQLITE_ROW ? SQLITE_OK : rc;
-}
-
-/* SQLITE_OK; SQLITE_CORRUPT when it is damaged, or not this version's. */
-static int check(sqlite3 *db, bool *fresh)
-{
-    int64_t app = 0, version = 0, tables = 0;
-    sqlite3_stmt *s;
-    int rc = pragma(db, "PRAGMA application_id", &app);
-    if (rc == SQLITE_OK)
-        rc = pragma(db, "PRAGMA user_version", &version);
-    if (rc == SQLITE_OK)
-        rc = pragma(db, "SELECT count(*) FROM sqlite_schema", &tables);
-    *fresh = rc == SQLITE_OK && tables == 0;
-    if (rc != SQLITE_OK || *fresh)
-        return rc;
-    if (app != APPLICATION_ID || version != HISTORY_VERSION)
-        return SQLITE_CORRUPT;
-    rc = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &s, NULL);
-    if (rc != SQLITE_OK)
-        return rc;
-    rc = sqlite3_step(s);
-    const bool sound = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0;
-    (void)sqlite3_finalize(s);
-    return sound ? SQLITE_OK : rc == SQLITE_ROW ? SQLITE_CORRUPT : rc;
-}
-
-static int set_up(sqlite3 *db, bool fresh)
-{
-    char pragmas[96];
-    int rc = sqlite3_exec(
-        db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=4194304", NULL,
-        NULL, NULL);
-    if (rc != SQLITE_OK || !fresh)
-        return rc;
-    (void)snprintf(pragmas, sizeof pragmas, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT",
-                   APPLICATION_ID, HISTORY_VERSION);
-    rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_exec(db, schema, NULL, NULL, NULL);
-    return rc == SQLITE_OK ? sqlite3_exec(db, pragmas, NULL, NULL, NULL) : rc;
-}
-
 static int open_file(struct history *h, const char *path)
 {
-    bool fresh = false;
+    struct sqlite_about about;
     int rc = sqlite_open_own(path, &h->db);
     if (rc == SQLITE_OK)
-        rc = check(h->db, &fresh);
+        rc = sqlite_look(h->db, APPLICATION_ID, HISTORY_VERSION, "PRAGMA quick_check(1)", &about);
+    if (rc == SQLITE_OK && !about.empty && !about.sound)
+        rc = SQLITE_CORRUPT;
     if (rc == SQLITE_OK)
-        rc = set_up(h->db, fresh);
+        rc = sqlite_set_up(h->db, about.empty ? schema : NULL, APPLICATION_ID, HISTORY_VERSION);
     return rc == SQLITE_OK ? sqlite_prepare_all(h->db, statement_sql, STATEMENTS, h->statements) : rc;
 }
 
