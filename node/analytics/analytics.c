@@ -42,6 +42,7 @@ struct analytics {
     struct last last;
     bool has_last;
     int64_t heat_kept_s;
+    bool swept; /* no heat is kept of volumes that went while no sample was taken here */
     /* As last sampled. */
     uint64_t capacity, used;
     bool sampled;
@@ -55,7 +56,7 @@ struct analytics {
     size_t nvolumes;
 };
 
-static const char last_name[] = "last.1";
+static const char last_name[] = "last.1", heat_prefix[] = "heat.1.";
 static const struct history_subject pod_subject = {HISTORY_POD, 0};
 
 #define X(name, figure) ANALYTICS_##figure,
@@ -77,7 +78,7 @@ struct heat_state {
 
 static const char *heat_name(uint64_t id, char out[40])
 {
-    (void)snprintf(out, 40, "heat.1.%" PRIu64, id);
+    (void)snprintf(out, 40, "%s%" PRIu64, heat_prefix, id);
     return out;
 }
 
@@ -176,6 +177,25 @@ static int match_volumes(struct analytics *a, const struct analytics_sample *s)
         free(before[i]);
     }
     return rc;
+}
+
+static bool is_sampled(const struct analytics *a, uint64_t id)
+{
+    for (size_t i = 0; i < a->nvolumes; i++)
+        if (a->volumes[i]->id == id)
+            return true;
+    return false;
+}
+
+/* A volume that was deleted while this process did not run, or another node's, was never seen to go. */
+static int drop_strange_heat(struct analytics *a)
+{
+    char name[40] = "";
+    int rc = 0;
+    while (rc == 0 && (rc = history_next_state(a->history, heat_prefix, name, name, sizeof name)) == 0)
+        if (!is_sampled(a, strtoull(name + sizeof heat_prefix - 1, NULL, 10)))
+            rc = history_put_state(a->history, name, NULL, 0);
+    return rc == PS_ENOTFOUND ? 0 : rc;
 }
 
 /* What a volume did is told once: it is owed until a point has it for good. */
@@ -285,6 +305,8 @@ static int add_all(struct analytics *a, const struct analytics_sample *s, const 
         rc = add_devices(a, s, &a->last, same_run);
     if (rc == 0)
         rc = match_volumes(a, s);
+    if (rc == 0 && !a->swept)
+        rc = drop_strange_heat(a);
     for (size_t i = 0; rc == 0 && i < s->nvolumes; i++)
         owe(a, a->volumes[i], &s->volumes[i], s->time_s);
     for (size_t i = 0; rc == 0 && i < s->nvolumes; i++)
@@ -309,6 +331,7 @@ int analytics_add(struct analytics *a, const struct analytics_sample *s)
     if (rc == 0) {
         a->last = next;
         a->has_last = true;
+        a->swept = true;
     }
     for (size_t i = 0; rc == 0 && i < a->nvolumes; i++) {
         memset(a->volumes[i]->owed, 0, sizeof a->volumes[i]->owed);

@@ -39,6 +39,7 @@ enum statement {
     STATE_PUT,
     STATE_GET,
     STATE_DROP,
+    STATE_NEXT,
     COUNT,
     BYTES,
     STATEMENTS,
@@ -66,6 +67,9 @@ static const char *const statement_sql[STATEMENTS] = {
     [STATE_PUT] = "INSERT OR REPLACE INTO states(name, data) VALUES(?1, ?2)",
     [STATE_GET] = "SELECT data FROM states WHERE name = ?1",
     [STATE_DROP] = "DELETE FROM states WHERE name = ?1",
+    [STATE_NEXT] =
+        "SELECT name FROM states WHERE name > ?1 AND substr(name, 1, length(?2)) = ?2 ORDER BY name "
+        "LIMIT 1",
     [COUNT] = "SELECT count(*) FROM points WHERE tier = ?1",
     [BYTES] = "SELECT (p.page_count - f.freelist_count) * s.page_size FROM pragma_page_count p, "
               "pragma_freelist_count f, pragma_page_size s",
@@ -205,6 +209,18 @@ int history_get_state(struct history *h, const char *name, void *data, size_t by
         memcpy(data, sqlite3_column_blob(s, 0), bytes);
     (void)sqlite3_reset(s);
     return status;
+}
+
+int history_next_state(struct history *h, const char *prefix, const char *after, char *out, size_t bytes)
+{
+    sqlite3_stmt *s = use(h, STATE_NEXT);
+    sqlite_bind_text(s, 1, after);
+    sqlite_bind_text(s, 2, prefix);
+    const int rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW)
+        (void)snprintf(out, bytes, "%s", (const char *)sqlite3_column_text(s, 0));
+    (void)sqlite3_reset(s);
+    return rc == SQLITE_ROW ? 0 : rc == SQLITE_DONE ? PS_ENOTFOUND : failed(h, rc);
 }
 
 /* ---- bounds */
