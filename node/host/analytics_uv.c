@@ -277,7 +277,7 @@ static void take_sample(struct analytics_service *s)
     const size_t max = p.volumes < ANALYTICS_VOLUMES_MAX ? p.volumes : ANALYTICS_VOLUMES_MAX;
     struct analytics_sample *sample = calloc(1, sizeof *sample + max * sizeof sample->volumes[0]);
     /* A pod that is being opened, or filled with a copy, has nothing to tell. */
-    if (!sample || p.capacity == 0) {
+    if (!sample || p.opening || p.capacity == 0) {
         free(sample);
         return;
     }

@@ -159,6 +159,21 @@ static void volumes_are_sampled_without_their_snapshots(void **state)
     assert_int_equal(ask(f, &none), PS_ENOTFOUND);
 }
 
+/* Its volumes are not all there yet: they would be taken for deleted, and space for free. */
+static void a_pod_that_is_being_opened_is_not_sampled(void **state)
+{
+    struct fixture *f = *state;
+    pod_fake_set_opening(f->pod, true);
+    (void)uv_run(&f->loop, UV_RUN_NOWAIT);
+    struct analytics_query q = {.question = ANALYTICS_HEALTH};
+    assert_int_equal(ask(f, &q), PS_EUNAVAILABLE);
+    stop(f);
+    pod_fake_set_opening(f->pod, false);
+    start(f);
+    (void)uv_run(&f->loop, UV_RUN_NOWAIT);
+    assert_int_equal(ask(f, &q), 0);
+}
+
 static void the_end_takes_a_last_sample(void **state)
 {
     struct fixture *f = *state;
@@ -206,6 +221,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(volumes_are_sampled_without_their_snapshots),
+        TEST(a_pod_that_is_being_opened_is_not_sampled),
         TEST(the_end_takes_a_last_sample),
         TEST(all_questions_are_answered_before_the_end),
     };
