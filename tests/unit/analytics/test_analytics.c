@@ -272,6 +272,25 @@ static void a_sample_is_kept_whole_or_not_at_all(void **state)
     assert_int_equal(look(f, pod, ROLLUP_MINUTE, 0).points, 0);
 }
 
+/* Requests are counted once; the pod's own counters tell the next time what they grew by. */
+static void what_a_sample_that_failed_counted_is_in_the_next(void **state)
+{
+    struct fixture *f = *state;
+    struct history *h;
+    struct ps_error err;
+    use_volumes(f, 1);
+    add_at(f, T0);
+    assert_int_equal(history_open(f->path, f->max_bytes, &h, &err), 0);
+    assert_int_equal(history_begin(h), 0); /* somebody else writes */
+    f->sample->time_s = T0 + 60;
+    assert_int_equal(analytics_add(f->analytics, f->sample), PS_EPRECONDITION);
+    assert_int_equal(history_end(h, PS_EIO), PS_EIO);
+    history_close(h);
+    add_at(f, T0 + 120);
+    const struct history_subject v = {HISTORY_VOLUME, 100};
+    assert_int_equal(look(f, v, ROLLUP_DAY, ANALYTICS_VOLUME_reads).sum, 3 * 12345);
+}
+
 static void what_is_no_history_is_set_aside(void **state)
 {
     struct fixture *f = *state;
@@ -472,6 +491,7 @@ int main(void)
         TEST(minutes_are_kept_for_two_days_and_hours_for_longer),
         TEST(the_file_stays_below_its_bound),
         TEST(a_sample_is_kept_whole_or_not_at_all),
+        TEST(what_a_sample_that_failed_counted_is_in_the_next),
         TEST(what_is_no_history_is_set_aside),
         TEST(idle_volumes_take_little_room),
         TEST(heat_survives_a_restart_and_fades_meanwhile),
