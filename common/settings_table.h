@@ -92,7 +92,7 @@ enum setting_replication {
     X(ANALYTICS_HISTORY_SIZE, analytics_history_size, SIZE, 0, "128M", 1ull << 20, 1ull << 40, NULL,                  \
       "Size of the history at most; the oldest minutes go first")                                                    \
     X(TIER_PRICES, tier_prices, STRING, SETTING_MAY_BE_EMPTY, "nvme=0.08 ssd=0.05 hdd=0.015 archive=0.002", 0, 0, NULL, \
-      "What a GiB costs a month on other media, for advice: names as in the default, separated by spaces")           \
+      "A GiB's price a month by medium, spaces between, for advice; the defaults are placeholders, not prices")      \
     X(FLASH_RATED_CYCLES, flash_rated_cycles, UINT, 0, "3000", 1, 1000000, NULL,                                      \
       "P/E cycles that the flash is rated for, where it tells its wear")                                             \
     X(CONFIG, config, PATH, SETTING_NOT_IN_FILE | SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                              \

@@ -1,5 +1,7 @@
 #include "common/statements_sqlite.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "common/status.h"
@@ -40,6 +42,62 @@ int sqlite_open_own(const char *path, sqlite3 **out)
     (void)chmod(path, 0600);
     (void)sqlite3_busy_timeout(*out, 1000);
     return SQLITE_OK;
+}
+
+/* The first row of a statement without values; every one that is asked here has a row. */
+static int first_row(sqlite3 *db, const char *sql, sqlite3_stmt **out)
+{
+    int rc = sqlite3_prepare_v2(db, sql, -1, out, NULL);
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = sqlite3_step(*out);
+    return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
+}
+
+static int number(sqlite3 *db, const char *sql, int64_t *out)
+{
+    sqlite3_stmt *s;
+    const int rc = first_row(db, sql, &s);
+    if (rc == SQLITE_OK)
+        *out = sqlite3_column_int64(s, 0);
+    (void)sqlite3_finalize(s);
+    return rc;
+}
+
+int sqlite_look(sqlite3 *db, int application_id, int version, const char *check, struct sqlite_about *out)
+{
+    int64_t tables = 0;
+    sqlite3_stmt *s;
+    *out = (struct sqlite_about){0};
+    int rc = number(db, "PRAGMA application_id", &out->application_id);
+    if (rc == SQLITE_OK)
+        rc = number(db, "PRAGMA user_version", &out->version);
+    if (rc == SQLITE_OK)
+        rc = number(db, "SELECT count(*) FROM sqlite_schema", &tables);
+    out->empty = rc == SQLITE_OK && tables == 0;
+    if (rc != SQLITE_OK || out->empty || out->application_id != application_id || out->version < 1 ||
+        out->version > version)
+        return rc;
+    rc = first_row(db, check, &s);
+    out->sound = rc == SQLITE_OK && strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0;
+    (void)sqlite3_finalize(s);
+    return rc;
+}
+
+int sqlite_set_up(sqlite3 *db, const char *schema, int application_id, int version)
+{
+    char last[128];
+    int rc = sqlite3_exec(
+        db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=4194304", NULL,
+        NULL, NULL);
+    if (rc != SQLITE_OK || !schema)
+        return rc;
+    (void)snprintf(last, sizeof last, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT",
+                   application_id, version);
+    rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(db, schema, NULL, NULL, NULL);
+    return rc == SQLITE_OK ? sqlite3_exec(db, last, NULL, NULL, NULL) : rc;
 }
 
 int sqlite_prepare_all(sqlite3 *db, const char *const sql[], size_t count, sqlite3_stmt *statements[])

@@ -278,29 +278,15 @@ static int history(struct mediator_store *store, const struct uuid *pod, uint64_
 
 /* ---- life */
 
-static int one_value(sqlite3 *db, const char *sql, int64_t *number, struct uuid *id)
+static int read_id(sqlite3 *db, struct uuid *out)
 {
     sqlite3_stmt *s;
-    int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+    int rc = sqlite3_prepare_v2(db, "SELECT id FROM store", -1, &s, NULL);
     if (rc != SQLITE_OK)
         return rc;
     rc = sqlite3_step(s);
-    if (rc == SQLITE_ROW && number)
-        *number = sqlite3_column_int64(s, 0);
-    if (rc == SQLITE_ROW && id && !column_uuid(s, 0, id))
+    if (rc == SQLITE_DONE || (rc == SQLITE_ROW && !column_uuid(s, 0, out)))
         rc = SQLITE_CORRUPT;
-    (void)sqlite3_finalize(s);
-    return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
-}
-
-static int is_sound(sqlite3 *db, bool *sound)
-{
-    sqlite3_stmt *s;
-    int rc = sqlite3_prepare_v2(db, "PRAGMA integrity_check(1)", -1, &s, NULL);
-    if (rc != SQLITE_OK)
-        return rc;
-    rc = sqlite3_step(s);
-    *sound = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0;
     (void)sqlite3_finalize(s);
     return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
@@ -315,28 +301,22 @@ static int cannot(struct ps_error *err, struct file_store *f, int rc, const char
 
 static int check_version(struct file_store *f, bool *fresh, struct ps_error *err)
 {
-    int64_t app = 0, version = 0, tables = 0;
-    bool sound = false;
-    int rc = one_value(f->db, "PRAGMA application_id", &app, NULL);
-    if (rc == SQLITE_OK)
-        rc = one_value(f->db, "PRAGMA user_version", &version, NULL);
-    if (rc == SQLITE_OK)
-        rc = one_value(f->db, "SELECT count(*) FROM sqlite_schema", &tables, NULL);
-    if (rc == SQLITE_OK && tables > 0 && app == APPLICATION_ID && version == MEDIATOR_STORE_VERSION)
-        rc = is_sound(f->db, &sound);
+    struct sqlite_about about;
+    const int rc =
+        sqlite_look(f->db, APPLICATION_ID, MEDIATOR_STORE_VERSION, "PRAGMA integrity_check(1)", &about);
     if (rc != SQLITE_OK)
         return cannot(err, f, rc, "opened");
-    *fresh = tables == 0;
+    *fresh = about.empty;
     if (*fresh)
         return 0;
-    if (app != APPLICATION_ID)
+    if (about.application_id != APPLICATION_ID)
         return damaged(err, f->path, "are a database of another program");
-    if (version > MEDIATOR_STORE_VERSION)
+    if (about.version > MEDIATOR_STORE_VERSION)
         return ps_error_set(
             err, PS_EVERSION,
             "the mediator's records %.100s were made by a newer version (%lld, this one knows %d)", f->path,
-            (long long)version, MEDIATOR_STORE_VERSION);
-    return version < MEDIATOR_STORE_VERSION || !sound ? damaged(err, f->path, "are damaged") : 0;
+            (long long)about.version, MEDIATOR_STORE_VERSION);
+    return !about.sound ? damaged(err, f->path, "are damaged") : 0;
 }
 
 /* One transaction: a crash leaves an empty file or a whole store with its id. */
@@ -373,7 +353,7 @@ static int set_up(struct file_store *f, bool fresh)
     if (rc == SQLITE_OK)
         rc = sqlite3_wal_checkpoint_v2(f->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     if (rc == SQLITE_OK)
-        rc = one_value(f->db, "SELECT id FROM store", NULL, &f->store.id);
+        rc = read_id(f->db, &f->store.id);
     return rc;
 }
 

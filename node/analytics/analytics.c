@@ -42,6 +42,7 @@ struct analytics {
     struct last last;
     bool has_last;
     int64_t heat_kept_s;
+    bool swept; /* no heat is kept of volumes that went */
     /* As last sampled. */
     uint64_t capacity, used;
     bool sampled;
@@ -55,7 +56,7 @@ struct analytics {
     size_t nvolumes;
 };
 
-static const char last_name[] = "last.1";
+static const char last_name[] = "last.1", heat_prefix[] = "heat.1.";
 static const struct history_subject pod_subject = {HISTORY_POD, 0};
 
 #define X(name, figure) ANALYTICS_##figure,
@@ -77,7 +78,7 @@ struct heat_state {
 
 static const char *heat_name(uint64_t id, char out[40])
 {
-    (void)snprintf(out, 40, "heat.1.%" PRIu64, id);
+    (void)snprintf(out, 40, "%s%" PRIu64, heat_prefix, id);
     return out;
 }
 
@@ -142,12 +143,11 @@ static struct volume *take_by_id(struct volume *volumes[], size_t count, uint64_
     return NULL;
 }
 
-/* The volumes become those of the sample; those that are gone lose their heat. */
+/* The volumes become those of the sample; those that are gone lose their heat, on disk with the sweep. */
 static int match_volumes(struct analytics *a, const struct analytics_sample *s)
 {
     struct volume *before[ANALYTICS_VOLUMES_MAX];
     const size_t count = a->nvolumes;
-    char name[40];
     int rc = 0;
     memcpy(before, a->volumes, count * sizeof before[0]);
     a->nvolumes = 0;
@@ -171,11 +171,30 @@ static int match_volumes(struct analytics *a, const struct analytics_sample *s)
     for (size_t i = 0; i < count; i++) {
         if (!before[i])
             continue;
-        const int dropped = history_put_state(a->history, heat_name(before[i]->id, name), NULL, 0);
-        rc = rc ? rc : dropped;
         free(before[i]);
+        a->swept = false;
     }
     return rc;
+}
+
+static bool is_sampled(const struct analytics *a, uint64_t id)
+{
+    for (size_t i = 0; i < a->nvolumes; i++)
+        if (a->volumes[i]->id == id)
+            return true;
+    return false;
+}
+
+/* Also of a volume that was deleted while this process did not run, or by another node: its going was never
+ * seen. */
+static int drop_strange_heat(struct analytics *a)
+{
+    char name[40] = "";
+    int rc = 0;
+    while (rc == 0 && (rc = history_next_state(a->history, heat_prefix, name, name, sizeof name)) == 0)
+        if (!is_sampled(a, strtoull(name + sizeof heat_prefix - 1, NULL, 10)))
+            rc = history_put_state(a->history, name, NULL, 0);
+    return rc == PS_ENOTFOUND ? 0 : rc;
 }
 
 /* What a volume did is told once: it is owed until a point has it for good. */
@@ -283,10 +302,8 @@ static int add_all(struct analytics *a, const struct analytics_sample *s, const 
     int rc = history_add(a->history, pod_subject, s->time_s, &point);
     if (rc == 0)
         rc = add_devices(a, s, &a->last, same_run);
-    if (rc == 0)
-        rc = match_volumes(a, s);
-    for (size_t i = 0; rc == 0 && i < s->nvolumes; i++)
-        owe(a, a->volumes[i], &s->volumes[i], s->time_s);
+    if (rc == 0 && !a->swept)
+        rc = drop_strange_heat(a);
     for (size_t i = 0; rc == 0 && i < s->nvolumes; i++)
         rc = add_volume(a, a->volumes[i], &s->volumes[i], s->time_s);
     const bool heat_due = s->time_s >= a->heat_kept_s + HEAT_EVERY_S || s->time_s < a->heat_kept_s;
@@ -300,8 +317,12 @@ static int add_all(struct analytics *a, const struct analytics_sample *s, const 
 int analytics_add(struct analytics *a, const struct analytics_sample *s)
 {
     struct last next;
-    int rc = history_begin(a->history);
     remember(a, s);
+    int rc = match_volumes(a, s);
+    for (size_t i = 0; i < a->nvolumes; i++)
+        owe(a, a->volumes[i], &s->volumes[i], s->time_s);
+    if (rc == 0)
+        rc = history_begin(a->history);
     if (rc)
         return rc;
     make_last(&next, s);
@@ -309,6 +330,7 @@ int analytics_add(struct analytics *a, const struct analytics_sample *s)
     if (rc == 0) {
         a->last = next;
         a->has_last = true;
+        a->swept = true;
     }
     for (size_t i = 0; rc == 0 && i < a->nvolumes; i++) {
         memset(a->volumes[i]->owed, 0, sizeof a->volumes[i]->owed);

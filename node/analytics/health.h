@@ -3,9 +3,9 @@
  *   score = 100 - wear - blocks - errors - variance, at least 1; 0 for a drive that failed
  *     wear      0 up to half of the rated cycles, then rising evenly to 60 at all of them
  *     blocks    40 * retired / spare, at most 60; spare: 2 % of all blocks
- *     errors    5 * log2(1 + errors of the last 30 days), at most 40; twice that, when the last 7 days had
- * more than twice the rate of the 30 variance  10 when it is worn more than its peers' median by over 20 % of
- * the rated cycles
+ *     errors    5 * log2(1 + errors of the last 30 days), at most 40; twice that, when
+ *               the last 7 days had more than twice the rate of the 30
+ *     variance  10 when it is worn more than its peers' median by over 20 % of the rated cycles
  *
  * Days to the end of life: what is left of the rated cycles, at the pace of the history given. */
 #ifndef PS_NODE_ANALYTICS_HEALTH_H

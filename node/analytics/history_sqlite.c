@@ -39,6 +39,7 @@ enum statement {
     STATE_PUT,
     STATE_GET,
     STATE_DROP,
+    STATE_NEXT,
     COUNT,
     BYTES,
     STATEMENTS,
@@ -66,6 +67,9 @@ static const char *const statement_sql[STATEMENTS] = {
     [STATE_PUT] = "INSERT OR REPLACE INTO states(name, data) VALUES(?1, ?2)",
     [STATE_GET] = "SELECT data FROM states WHERE name = ?1",
     [STATE_DROP] = "DELETE FROM states WHERE name = ?1",
+    [STATE_NEXT] =
+        "SELECT name FROM states WHERE name > ?1 AND substr(name, 1, length(?2)) = ?2 ORDER BY name "
+        "LIMIT 1",
     [COUNT] = "SELECT count(*) FROM points WHERE tier = ?1",
     [BYTES] = "SELECT (p.page_count - f.freelist_count) * s.page_size FROM pragma_page_count p, "
               "pragma_freelist_count f, pragma_page_size s",
@@ -207,6 +211,18 @@ int history_get_state(struct history *h, const char *name, void *data, size_t by
     return status;
 }
 
+int history_next_state(struct history *h, const char *prefix, const char *after, char *out, size_t bytes)
+{
+    sqlite3_stmt *s = use(h, STATE_NEXT);
+    sqlite_bind_text(s, 1, after);
+    sqlite_bind_text(s, 2, prefix);
+    const int rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW)
+        (void)snprintf(out, bytes, "%s", (const char *)sqlite3_column_text(s, 0));
+    (void)sqlite3_reset(s);
+    return rc == SQLITE_ROW ? 0 : rc == SQLITE_DONE ? PS_ENOTFOUND : failed(h, rc);
+}
+
 /* ---- bounds */
 
 static int bytes_used(struct history *h, int64_t *out)
@@ -338,67 +354,16 @@ int history_size(struct history *h, struct history_size *out)
 
 /* ---- life */
 
-static int pragma(sqlite3 *db, const char *sql, int64_t *out)
-{
-    sqlite3_stmt *s;
-    int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(s);
-        if (rc == SQLITE_ROW)
-            *out = sqlite3_column_int64(s, 0);
-        (void)sqlite3_finalize(s);
-    }
-    return rc == SQLITE_ROW ? SQLITE_OK : rc;
-}
-
-/* SQLITE_OK; SQLITE_CORRUPT when it is damaged, or not this version's. */
-static int check(sqlite3 *db, bool *fresh)
-{
-    int64_t app = 0, version = 0, tables = 0;
-    sqlite3_stmt *s;
-    int rc = pragma(db, "PRAGMA application_id", &app);
-    if (rc == SQLITE_OK)
-        rc = pragma(db, "PRAGMA user_version", &version);
-    if (rc == SQLITE_OK)
-        rc = pragma(db, "SELECT count(*) FROM sqlite_schema", &tables);
-    *fresh = rc == SQLITE_OK && tables == 0;
-    if (rc != SQLITE_OK || *fresh)
-        return rc;
-    if (app != APPLICATION_ID || version != HISTORY_VERSION)
-        return SQLITE_CORRUPT;
-    rc = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &s, NULL);
-    if (rc != SQLITE_OK)
-        return rc;
-    rc = sqlite3_step(s);
-    const bool sound = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0;
-    (void)sqlite3_finalize(s);
-    return sound ? SQLITE_OK : rc == SQLITE_ROW ? SQLITE_CORRUPT : rc;
-}
-
-static int set_up(sqlite3 *db, bool fresh)
-{
-    char pragmas[96];
-    int rc = sqlite3_exec(
-        db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=4194304", NULL,
-        NULL, NULL);
-    if (rc != SQLITE_OK || !fresh)
-        return rc;
-    (void)snprintf(pragmas, sizeof pragmas, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT",
-                   APPLICATION_ID, HISTORY_VERSION);
-    rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_exec(db, schema, NULL, NULL, NULL);
-    return rc == SQLITE_OK ? sqlite3_exec(db, pragmas, NULL, NULL, NULL) : rc;
-}
-
 static int open_file(struct history *h, const char *path)
 {
-    bool fresh = false;
+    struct sqlite_about about;
     int rc = sqlite_open_own(path, &h->db);
     if (rc == SQLITE_OK)
-        rc = check(h->db, &fresh);
+        rc = sqlite_look(h->db, APPLICATION_ID, HISTORY_VERSION, "PRAGMA quick_check(1)", &about);
+    if (rc == SQLITE_OK && !about.empty && !about.sound)
+        rc = SQLITE_CORRUPT;
     if (rc == SQLITE_OK)
-        rc = set_up(h->db, fresh);
+        rc = sqlite_set_up(h->db, about.empty ? schema : NULL, APPLICATION_ID, HISTORY_VERSION);
     return rc == SQLITE_OK ? sqlite_prepare_all(h->db, statement_sql, STATEMENTS, h->statements) : rc;
 }
 

@@ -48,6 +48,9 @@ int history_put_state(struct history *h, const char *name, const void *data, siz
  * Prunes now and then. */
 int history_end(struct history *h, int status);
 
+/* The first name after `after` that begins with `prefix`, at most `bytes` - 1 long. PS_ENOTFOUND. */
+int history_next_state(struct history *h, const char *prefix, const char *after, char *out, size_t bytes);
+
 /* PS_ENOTFOUND; PS_EDAMAGED when it does not have `bytes`. */
 int history_get_state(struct history *h, const char *name, void *data, size_t bytes);
 

@@ -26,6 +26,7 @@ struct tier_costs {
     double accesses_per_hour_gib[TIERS]; /* that a full device of the medium takes */
     double headroom;
 };
+/* Placeholders: prices in the right order of size, which nobody quoted, rates by rule of thumb (README). */
 extern const struct tier_costs tier_costs_default;
 
 /* Prices from a text such as "nvme=0.08 ssd=0.05 hdd=0.015 archive=0.002"; what is not named keeps its value.

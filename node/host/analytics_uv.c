@@ -42,7 +42,7 @@ struct analytics_service {
         int status;
     } sampling;
     uint64_t began_ns;
-    bool stopping;
+    bool stopping, sampled_last;
     struct mailbox_msg close;
     void (*stopped)(void *user);
     void *stopped_user;
@@ -277,7 +277,7 @@ static void take_sample(struct analytics_service *s)
     const size_t max = p.volumes < ANALYTICS_VOLUMES_MAX ? p.volumes : ANALYTICS_VOLUMES_MAX;
     struct analytics_sample *sample = calloc(1, sizeof *sample + max * sizeof sample->volumes[0]);
     /* A pod that is being opened, or filled with a copy, has nothing to tell. */
-    if (!sample || p.capacity == 0) {
+    if (!sample || p.opening || p.capacity == 0) {
         free(sample);
         return;
     }
@@ -387,14 +387,19 @@ static void closed(struct mailbox_msg *msg)
     mailbox_close(s->answers, answers_closed, s);
 }
 
-/* Behind the last sample. The management thread may be behind with news: then a little later. */
+/* Behind the last sample, which is taken when the one before it is kept. The management thread may be behind
+ * with that, or with news: then a little later. */
 static void try_stop(uv_timer_t *timer)
 {
     struct analytics_service *s = timer->data;
     if (s->sampling.waits)
         hand_over(s);
+    if (!s->sampled_last && !s->sampling.sample) {
+        take_sample(s);
+        s->sampled_last = true;
+    }
     s->close.run = close_history;
-    if (loop_thread_post(s->config.management, &s->close))
+    if (!s->sampled_last || s->sampling.waits || loop_thread_post(s->config.management, &s->close))
         (void)uv_timer_start(&s->timer, try_stop, STOP_RETRY_MS, 0);
 }
 
@@ -405,6 +410,5 @@ void analytics_service_stop(struct analytics_service *s, void (*stopped)(void *u
     s->stopped = stopped;
     s->stopped_user = user;
     (void)uv_timer_stop(&s->timer);
-    take_sample(s);
     try_stop(&s->timer);
 }

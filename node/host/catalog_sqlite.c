@@ -155,76 +155,26 @@ static int say(struct ps_error *err, int status, const char *path, const char *w
                         what);
 }
 
-static int pragma_int(sqlite3 *db, const char *sql, int64_t *out)
-{
-    sqlite3_stmt *s;
-    int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_step(s);
-        if (rc == SQLITE_ROW)
-            *out = sqlite3_column_int64(s, 0);
-        (void)sqlite3_finalize(s);
-    }
-    return rc == SQLITE_ROW ? SQLITE_OK : rc;
-}
-
-static int check_integrity(sqlite3 *db, bool *sound)
-{
-    sqlite3_stmt *s;
-    int rc = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &s, NULL);
-    if (rc != SQLITE_OK)
-        return rc;
-    rc = sqlite3_step(s);
-    *sound = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0;
-    (void)sqlite3_finalize(s);
-    return rc == SQLITE_ROW ? SQLITE_OK : rc;
-}
-
 /* Into *version: 0 when the file is empty. */
 static int check_version(sqlite3 *db, const char *path, int64_t *version, struct ps_error *err)
 {
-    int64_t app = 0, tables = 0;
-    bool sound = false;
-    int rc = pragma_int(db, "PRAGMA application_id", &app);
-    if (rc == SQLITE_OK)
-        rc = pragma_int(db, "PRAGMA user_version", version);
-    if (rc == SQLITE_OK)
-        rc = pragma_int(db, "SELECT count(*) FROM sqlite_schema", &tables);
-    if (rc == SQLITE_OK && tables > 0 && app == APPLICATION_ID && *version <= CATALOG_VERSION)
-        rc = check_integrity(db, &sound);
+    struct sqlite_about about;
+    const int rc = sqlite_look(db, APPLICATION_ID, CATALOG_VERSION, "PRAGMA quick_check(1)", &about);
     if (sqlite_status(rc) == PS_EDAMAGED)
         return say(err, PS_EDAMAGED, path, "is damaged");
     if (rc != SQLITE_OK)
         return ps_error_set(err, sqlite_status(rc), "catalog %.100s can't be opened: %.60s", path,
                             sqlite3_errmsg(db));
-    if (tables == 0) {
-        *version = 0;
+    *version = about.empty ? 0 : about.version;
+    if (about.empty)
         return 0;
-    }
-    if (app != APPLICATION_ID)
+    if (about.application_id != APPLICATION_ID)
         return say(err, PS_EDAMAGED, path, "is a database of another program");
-    if (*version > CATALOG_VERSION)
+    if (about.version > CATALOG_VERSION)
         return say(err, PS_EVERSION, path, "was made by a newer version");
-    if (*version < 1 || !sound)
+    if (!about.sound)
         return say(err, PS_EDAMAGED, path, "is damaged");
     return 0;
-}
-
-static int set_up(sqlite3 *db, int64_t version)
-{
-    char pragmas[128];
-    int rc = sqlite3_exec(
-        db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=4194304", NULL,
-        NULL, NULL);
-    if (rc != SQLITE_OK || version == CATALOG_VERSION)
-        return rc;
-    /* One transaction: a crash leaves what was there, or a whole catalog. */
-    (void)snprintf(pragmas, sizeof pragmas, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT",
-                   APPLICATION_ID, CATALOG_VERSION);
-    rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-    for (; rc == SQLITE_OK && version < CATALOG_VERSION; version = version ? version + 1 : CATALOG_VERSION)
-        rc = sqlite3_exec(db, upgrades[version], NULL, NULL, NULL);
-    return rc == SQLITE_OK ? sqlite3_exec(db, pragmas, NULL, NULL, NULL) : rc;
 }
 
 int catalog_open(const char *path, struct catalog **out, struct ps_error *err)
@@ -240,7 +190,8 @@ int catalog_open(const char *path, struct catalog **out, struct ps_error *err)
     } else {
         rc = check_version(c->db, path, &version, err);
         if (rc == 0) {
-            const int made = set_up(c->db, version);
+            const int made = sqlite_set_up(c->db, version < CATALOG_VERSION ? upgrades[version] : NULL,
+                                           APPLICATION_ID, CATALOG_VERSION);
             if (made != SQLITE_OK)
                 rc = ps_error_set(err, sqlite_status(made), "catalog %.100s can't be set up: %.60s", path,
                                   sqlite3_errmsg(c->db));

@@ -593,6 +593,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     *out = pod->stats;
     struct images_counts images;
     images_count(pod->images, &images);
+    out->opening = pod->state == POD_OPENING || pod->state == POD_FILLING;
     out->volumes = images.volumes;
     out->snapshots = images.snapshots;
     out->releasing = images.releasing;

@@ -265,7 +265,8 @@ struct pod_stats {
     uint64_t repaired_reads; /* since start: served with another member's record */
     uint64_t log_seq;        /* last applied batch */
     enum pod_role role;
-    bool failed; /* a device failed: reads only */
+    bool opening; /* or being filled with a copy: the rest is not all there yet */
+    bool failed;  /* a device failed: reads only */
     char failure[128];
 };
 void pod_stats(struct pod *pod, struct pod_stats *out);

@@ -39,7 +39,7 @@ struct pod {
     int fail_next;
     enum pod_role role;
     unsigned openings;
-    bool hold, opening, stopping;
+    bool hold, opening, stopping, told_opening;
     pod_open_cb open_cb;
     void *open_user;
     void (*close_cb)(void *user);
@@ -706,6 +706,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
         .memory_budget = pod->config.memory_budget,
         .log_seq = pod->log_seq,
         .role = pod->role,
+        .opening = pod->opening || pod->told_opening,
     };
     for (size_t i = 0; i < pod->nimages; i++) {
         const struct pod_image_info *info = &pod->images[i]->info;
@@ -847,6 +848,11 @@ void pod_fake_shuffle(struct pod *pod, uint64_t seed)
 void pod_fake_set_capacity(struct pod *pod, uint64_t bytes)
 {
     pod->capacity = bytes;
+}
+
+void pod_fake_set_opening(struct pod *pod, bool opening)
+{
+    pod->told_opening = opening;
 }
 
 void pod_fake_lead(struct pod *pod, bool lead)

@@ -35,6 +35,8 @@ void pod_fake_fail_next(struct pod *pod, int status);
 void pod_fake_shuffle(struct pod *pod, uint64_t seed);
 /* New data fails with PS_EFULL once the pod holds this many bytes. UINT64_MAX: never (the default). */
 void pod_fake_set_capacity(struct pod *pod, uint64_t bytes);
+/* As pod_stats() tells it. */
+void pod_fake_set_opening(struct pod *pod, bool opening);
 /* The pod is one of a cluster, and from now on led here, or not: then nothing is opened or taken, images that
  * are open stay so in name, and what was submitted ends with the next turn: as the real pod says, changes
  * with PS_ENOTPRIMARY (none has taken effect), the rest with PS_EUNAVAILABLE. */

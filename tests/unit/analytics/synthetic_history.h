@@ -1,4 +1,5 @@
-/* Histories of used space whose making is known, so that their future can be made, too. */
+/* Histories of used space whose making is known, so that their future can be made, too. What a kind adds is
+ * independent of the forecast's own notion of trend, season and shift as far as its name says. */
 #ifndef PS_TESTS_SYNTHETIC_HISTORY_H
 #define PS_TESTS_SYNTHETIC_HISTORY_H
 
@@ -13,6 +14,14 @@ enum synthetic_kind {
     SYNTHETIC_TURNS,  /* growth whose pace changes slowly */
     SYNTHETIC_BURSTS, /* a walk whose days are mostly small and sometimes large */
     SYNTHETIC_SWINGS, /* steady growth, with deviations that last for days */
+    SYNTHETIC_KNOWN,  /* those up to here were looked at when the forecast's constants were chosen */
+    SYNTHETIC_COMPOUND = SYNTHETIC_KNOWN, /* a share of itself each day */
+    SYNTHETIC_MONTHS,                     /* growth, and what is cleared away every 30 days */
+    SYNTHETIC_TAILS,                      /* a walk whose days have Student's t distribution with 3 degrees */
+    SYNTHETIC_PACES,                      /* growth at a pace that leaps to another one now and then */
+    SYNTHETIC_YEARS,                      /* growth, up and down with the year */
+    SYNTHETIC_VOLUMES,                    /* hardly anything but volumes that come and go */
+    SYNTHETIC_SLOWING,                    /* growth that ends within a thousand days */
     SYNTHETIC_KINDS,
 };
 extern const char *const synthetic_names[SYNTHETIC_KINDS];

@@ -272,6 +272,25 @@ static void a_sample_is_kept_whole_or_not_at_all(void **state)
     assert_int_equal(look(f, pod, ROLLUP_MINUTE, 0).points, 0);
 }
 
+/* Requests are counted once; the pod's own counters tell the next time what they grew by. */
+static void what_a_sample_that_failed_counted_is_in_the_next(void **state)
+{
+    struct fixture *f = *state;
+    struct history *h;
+    struct ps_error err;
+    use_volumes(f, 1);
+    add_at(f, T0);
+    assert_int_equal(history_open(f->path, f->max_bytes, &h, &err), 0);
+    assert_int_equal(history_begin(h), 0); /* somebody else writes */
+    f->sample->time_s = T0 + 60;
+    assert_int_equal(analytics_add(f->analytics, f->sample), PS_EPRECONDITION);
+    assert_int_equal(history_end(h, PS_EIO), PS_EIO);
+    history_close(h);
+    add_at(f, T0 + 120);
+    const struct history_subject v = {HISTORY_VOLUME, 100};
+    assert_int_equal(look(f, v, ROLLUP_DAY, ANALYTICS_VOLUME_reads).sum, 3 * 12345);
+}
+
 static void what_is_no_history_is_set_aside(void **state)
 {
     struct fixture *f = *state;
@@ -331,6 +350,67 @@ static void heat_survives_a_restart_and_fades_meanwhile(void **state)
     add_at(f, T0 + DAY_S + 120);
     assert_int_equal(analytics_volume(f->analytics, NULL, 101, T0 + DAY_S + 120, &v), 0);
     assert_true(v.temperature.reads_per_hour == 0);
+}
+
+/* What a crash would leave: the file as it is while it is open. */
+static double heat_that_was_kept(struct fixture *f, uint64_t id)
+{
+    char name[40];
+    struct history *h;
+    struct ps_error err;
+    struct {
+        int64_t time_s;
+        struct temperature_heat heat;
+    } kept;
+    double reads = 0;
+    (void)snprintf(name, sizeof name, "heat.1.%u", (unsigned)id);
+    assert_int_equal(history_open(f->path, f->max_bytes, &h, &err), 0);
+    if (history_get_state(h, name, &kept, sizeof kept) == 0)
+        for (size_t i = 0; i < TEMPERATURE_REGIONS; i++)
+            reads += (double)kept.heat.reads[i];
+    else
+        reads = -1;
+    history_close(h);
+    return reads;
+}
+
+static void a_crash_costs_ten_minutes_of_heat_at_most(void **state)
+{
+    struct fixture *f = *state;
+    use_volumes(f, 2);
+    add_at(f, T0);
+    const double first = heat_that_was_kept(f, 101);
+    assert_true(first > 12344);
+    f->sample->volumes[1].used = false;
+    for (int i = 1; i < 10; i++) {
+        add_at(f, T0 + 60 * i);
+        assert_true(heat_that_was_kept(f, 100) == first);
+    }
+    add_at(f, T0 + 600);
+    assert_true(heat_that_was_kept(f, 100) > 10.9 * first);
+    assert_true(heat_that_was_kept(f, 101) == first);
+    /* A clock that is set back: at once, and every ten minutes from there. */
+    add_at(f, T0 - 5 * DAY_S);
+    const double back = heat_that_was_kept(f, 100);
+    assert_true(back > 11.9 * first);
+    add_at(f, T0 - 5 * DAY_S + 540);
+    assert_true(heat_that_was_kept(f, 100) == back);
+    add_at(f, T0 - 5 * DAY_S + 600);
+    assert_true(heat_that_was_kept(f, 100) > back);
+}
+
+/* Deleted while another node, or nobody, took samples. */
+static void heat_of_volumes_that_went_meanwhile_goes(void **state)
+{
+    struct fixture *f = *state;
+    use_volumes(f, 3);
+    add_at(f, T0);
+    stop(f);
+    start(f);
+    f->sample->nvolumes = 2;
+    add_at(f, T0 + 60);
+    assert_true(heat_that_was_kept(f, 101) > 0);
+    assert_true(heat_that_was_kept(f, 102) < 0);
 }
 
 static void tiers_are_advised_volume_by_volume(void **state)
@@ -411,9 +491,12 @@ int main(void)
         TEST(minutes_are_kept_for_two_days_and_hours_for_longer),
         TEST(the_file_stays_below_its_bound),
         TEST(a_sample_is_kept_whole_or_not_at_all),
+        TEST(what_a_sample_that_failed_counted_is_in_the_next),
         TEST(what_is_no_history_is_set_aside),
         TEST(idle_volumes_take_little_room),
         TEST(heat_survives_a_restart_and_fades_meanwhile),
+        TEST(a_crash_costs_ten_minutes_of_heat_at_most),
+        TEST(heat_of_volumes_that_went_meanwhile_goes),
         TEST(tiers_are_advised_volume_by_volume),
         TEST(drives_are_judged_by_their_history),
         TEST(the_forecast_is_made_of_the_history),

@@ -164,8 +164,13 @@ static void what_a_clock_put_into_the_future_is_left_out(void **state)
     for (size_t i = 0; i < 120; i++)
         days[i] = 100e9 + 1e9 * (double)i;
     put_days(120);
-    points[120] = (struct series_point){START + 4000ll * DAY, 7e12};
-    const struct forecast f = ask_about(121, points[119].time_s, 1e12);
+    points[120] = (struct series_point){points[119].time_s + DAY / 2, 7e12};
+    points[121] = (struct series_point){points[119].time_s + 2 * DAY, 8e12};
+    points[122] = (struct series_point){START + 4000ll * DAY, 9e12};
+    const struct forecast f = ask_about(123, points[119].time_s, 1e12);
+    assert_int_equal(f.samples, 120);
+    assert_int_equal(f.steps, 120);
+    near(f.current, 219e9, 1);
     near(f.predictions[0].value, 226e9, 1e7);
 }
 

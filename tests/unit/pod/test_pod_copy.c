@@ -120,6 +120,11 @@ static bool copy_in(struct member *from, struct member *to, const struct pod_cop
                      0);
     bool alive = wait_status(to, &status);
     assert_true(!alive || status == 0);
+    if (alive) {
+        struct pod_stats stats;
+        pod_stats(to->rig.pod, &stats);
+        assert_true(stats.opening && stats.capacity > 0 && stats.volumes == 0);
+    }
     for (uint64_t n = 0; alive && n < info->pieces; n++) {
         read_piece(from, n, &read);
         if (writes)

@@ -421,6 +421,60 @@ static void a_leader_that_rests_yields_and_follows_at_once(void **state)
     assert_noise(b, "v", 0, 256 * KIB, 1);
 }
 
+/* The counters of an image are found by its handle, also by one that another role has left open. */
+static void use_is_counted_beyond_the_end_of_a_role(void **state)
+{
+    struct group *g = *state;
+    struct image_uses *uses = image_uses_create();
+    static struct image_use_counts counts;
+    static struct pending late, again;
+    struct pod_image *old;
+    uint64_t id;
+    group_create(g, 2, DEVICE, 7);
+    struct member *a = &g->members[0];
+    a->rig.config.uses = uses;
+    assert_int_equal(member_open(a), 0);
+    assert_int_equal(member_open(&g->members[1]), 0);
+    group_lead(g, a);
+    assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
+    assert_int_equal(pod_image_open(a->rig.pod, "v", &old, NULL), 0);
+    write_noise(a, "v", 0, 64 * KIB, 1);
+    group_settle(g);
+    pod_hold(a->rig.pod, true);
+    submit(a, &late, POD_WRITE, 0, sizeof late.buf); /* told by the end of the role */
+    steps(a, 50);
+    assert_true(pod_yield(a->rig.pod));
+    steps(a, 5);
+    assert_true(late.done && late.status == PS_ENOTPRIMARY);
+    assert_int_equal(pod_submit(a->rig.pod, &late.io, on_pending), PS_EUNAVAILABLE);
+    assert_true(image_uses_take(uses, 0, &id, &counts));
+    assert_int_equal(counts.ops[IMAGE_USE_WRITE], 2);
+    unsigned ended_well = 0;
+    for (size_t i = 0; i < IMAGE_USE_LATENCIES; i++)
+        ended_well += counts.latencies[IMAGE_USE_WRITE][i];
+    assert_int_equal(ended_well, 1);
+    pod_image_close(late.image);
+
+    a->rig.beside = NULL;
+    group_lead(g, a);
+    submit(a, &again, POD_READ, 0, sizeof again.buf);
+    pod_image_close(old);
+    /* However many others come: it is open still, by the handle of now. */
+    struct image_use *others[IMAGE_USES_MAX - 1];
+    for (size_t i = 0; i < IMAGE_USES_MAX - 1; i++)
+        assert_non_null(others[i] = image_uses_open(uses, 1000 + i, MIB));
+    assert_null(image_uses_open(uses, 5000, MIB));
+    group_settle(g);
+    assert_true(again.done && again.status == 0);
+    assert_true(image_uses_take(uses, 0, &id, &counts));
+    assert_int_equal(counts.ops[IMAGE_USE_READ], 1);
+    assert_null(image_uses_open(uses, 5000, MIB));
+    pod_image_close(again.image);
+    assert_non_null(image_uses_open(uses, 5000, MIB));
+    a->rig.pod->config.uses = NULL;
+    image_uses_destroy(uses);
+}
+
 static void a_leader_does_not_yield_while_anything_is_planned(void **state)
 {
     struct group *g = *state;
@@ -1122,6 +1176,7 @@ int main(void)
         TEST(a_follower_loads_the_pages_that_a_batch_needs),
         TEST(a_follower_takes_over_and_the_old_leader_follows),
         TEST(a_leader_that_rests_yields_and_follows_at_once),
+        TEST(use_is_counted_beyond_the_end_of_a_role),
         TEST(a_leader_does_not_yield_while_anything_is_planned),
         TEST(a_leader_whose_log_can_not_be_followed_does_not_yield),
         TEST(a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed),

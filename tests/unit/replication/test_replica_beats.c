@@ -73,16 +73,9 @@ static void leases_and_silence_are_those_of_the_heartbeats_thread(void **state)
     struct rig a;
     struct heartbeat beats;
     struct heartbeat_msg in = {.pod = pod, .store = store(B), .run = 1, .epoch = 1};
-    const struct durable d = {
-        .configuration = configuration(1, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 1};
-    start(&a, A, 1, 10 * SECOND, &d, 5);
-    heartbeat_init(&beats, &replica_defaults);
-    a.beats = &beats;
-    turn(&a, a.now + 1100 * MS);
-    hears(&a, B, 1, 1, 5);
-    acks(&a, B, 1, 1, 5);
-    assert_true(a.led);
-    mediator_answers(&a, &d.configuration);
+    const struct configuration c = configuration(1, A, 1 << A | 1 << B);
+    leads_b(&a, &beats);
+    mediator_answers(&a, &c);
     turn(&a, a.now);
     const uint64_t held_up = a.now;
     for (in.stamp = held_up; in.stamp < held_up + 2 * SECOND; in.stamp += 250 * MS)
@@ -106,13 +99,9 @@ static void a_member_owes_nothing_for_the_time_that_the_primary_was_held_up(void
 {
     (void)state;
     struct rig a;
-    const struct durable d = {
-        .configuration = configuration(1, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 1};
-    start(&a, A, 1, 10 * SECOND, &d, 5);
-    turn(&a, a.now + 1100 * MS);
-    hears(&a, B, 1, 1, 5);
-    acks(&a, B, 1, 1, 5);
-    mediator_answers(&a, &d.configuration);
+    const struct configuration c = configuration(1, A, 1 << A | 1 << B);
+    leads_b(&a, NULL);
+    mediator_answers(&a, &c);
     const struct log_id six = id_of(6);
     a.end = 6;
     replica_sealed(a.r, &six);
@@ -120,7 +109,7 @@ static void a_member_owes_nothing_for_the_time_that_the_primary_was_held_up(void
     turn(&a, a.now + 10 * MS);
     uint64_t t = a.now + 2500 * MS;
     for (turn(&a, t); a.now < t + 1400 * MS;) {
-        mediator_answers(&a, &d.configuration);
+        mediator_answers(&a, &c);
         hears(&a, B, 1, 1, 5);
         turn(&a, a.now + 100 * MS);
         assert_false(a.persists);
@@ -138,14 +127,7 @@ static void a_run_that_is_not_known_is_not_heard_by_heartbeats(void **state)
     struct rig a;
     struct heartbeat beats;
     struct heartbeat_msg in = {.pod = pod, .store = store(B), .run = 2, .epoch = 1};
-    const struct durable d = {
-        .configuration = configuration(1, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 1};
-    start(&a, A, 1, 10 * SECOND, &d, 5);
-    heartbeat_init(&beats, &replica_defaults);
-    a.beats = &beats;
-    turn(&a, a.now + 1100 * MS);
-    hears(&a, B, 1, 1, 5);
-    acks(&a, B, 1, 1, 5);
+    leads_b(&a, &beats);
     in.stamp = a.now;
     heartbeat_answered(&beats, a.now + MS, &in);
     turn(&a, a.now + 10 * MS);

@@ -20,12 +20,8 @@ static void a_primary_whose_store_failed_asks_for_no_lease(void **state)
     (void)state;
     struct rig g;
     const struct configuration c = configuration(1, A, 1 << A | 1 << B);
-    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 1};
-    start(&g, A, 1, 10 * SECOND, &d, 5);
-    turn(&g, g.now + 1100 * MS);
-    hears(&g, B, 1, 1, 5);
-    acks(&g, B, 1, 1, 5);
-    assert_true(g.led && g.told.ready);
+    leads_b(&g, NULL);
+    assert_true(g.told.ready);
     replica_log_failed(g.r);
     /* Nobody could say that another one is primary: it goes on with reads. */
     turn(&g, g.now + MS);
@@ -79,13 +75,7 @@ static void a_primary_whose_store_failed_binds_nobody(void **state)
 {
     (void)state;
     struct rig g;
-    const struct configuration c = configuration(1, A, 1 << A | 1 << B);
-    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 1};
-    start(&g, A, 1, 10 * SECOND, &d, 5);
-    turn(&g, g.now + 1100 * MS);
-    hears(&g, B, 1, 1, 5);
-    acks(&g, B, 1, 1, 5);
-    assert_true(g.led);
+    leads_b(&g, NULL);
     replica_log_failed(g.r);
     for (int i = 0; i < 20; i++) {
         g.now += 250 * MS;
@@ -130,12 +120,7 @@ static void one_whose_flush_does_not_end_says_nothing(void **state)
     struct rig a;
     struct replica_state_msg answer;
     const struct replica_state_msg in = state_of(B, 1, 1, 5);
-    const struct durable d = {
-        .configuration = configuration(1, A, 1 << A | 1 << B), .mediator = mediator, .highest_epoch = 1};
-    start(&a, A, 1, 10 * SECOND, &d, 5);
-    turn(&a, a.now + 1100 * MS);
-    hears(&a, B, 1, 1, 5);
-    acks(&a, B, 1, 1, 5);
+    leads_b(&a, NULL);
     const struct log_id six = id_of(6), seven = id_of(7);
     a.end = 7;
     replica_sealed(a.r, &six);

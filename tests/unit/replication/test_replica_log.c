@@ -37,19 +37,8 @@ static void a_member_acknowledges_little_more_than_it_has_applied(void **state)
 {
     (void)state;
     struct rig g;
-    const struct durable d = {
-        .configuration = configuration(3, A, 1 << A), .mediator = mediator, .highest_epoch = 3};
-    start(&g, B, 1, 10 * SECOND, &d, 5);
-    const struct replica_begin_msg begin = {.pod = pod,
-                                            .store = store(A),
-                                            .run = 2,
-                                            .epoch = 3,
-                                            .stream = 1,
-                                            .after = id_of(5),
-                                            .commit_seq = 30};
     struct replica_ack_msg refusal;
-    assert_true(replica_begin(g.r, g.now, &begin, &refusal));
-    turn(&g, g.now);
+    follows_a(&g, B);
     assert_int_equal(g.ack.end.seq, 5);
     for (uint64_t seq = 6; seq <= 15; seq++) {
         const struct replica_append_msg append = {.pod = pod,
@@ -203,12 +192,7 @@ static void what_another_stream_brought_is_not_waited_for(void **state)
 {
     (void)state;
     struct rig g;
-    const struct durable d = {
-        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
-    start(&g, A, 1, 10 * SECOND, &d, 9);
-    turn(&g, g.now + 1100 * MS);
-    assert_true(g.led);
-    hears(&g, B, 1, 1, 5);
+    leads_b_that_is_behind(&g);
     const uint64_t old = g.begin.stream;
     const struct uuid b = store(B);
     replica_peer_lost(g.r, g.now, &b);
@@ -229,12 +213,8 @@ static void a_stream_that_can_not_be_read_begins_again(void **state)
 {
     (void)state;
     struct rig g;
-    const struct durable d = {
-        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
     const struct uuid b = store(B);
-    start(&g, A, 1, 10 * SECOND, &d, 9);
-    turn(&g, g.now + 1100 * MS);
-    hears(&g, B, 1, 1, 5);
+    leads_b_that_is_behind(&g);
     acks(&g, B, 1, 1, 5);
     const uint64_t stream = g.begin.stream;
     g.now += MS;
@@ -262,11 +242,7 @@ static void who_takes_no_batches_is_not_sent_them_without_a_pause(void **state)
 {
     (void)state;
     struct rig g;
-    const struct durable d = {
-        .configuration = configuration(1, A, 1 << A), .mediator = mediator, .highest_epoch = 1};
-    start(&g, A, 1, 10 * SECOND, &d, 9);
-    turn(&g, g.now + 1100 * MS);
-    hears(&g, B, 1, 1, 5);
+    leads_b_that_is_behind(&g);
     const unsigned begins = g.begins;
     const struct replica_ack_msg refusal = {.pod = pod,
                                             .store = store(B),
@@ -345,12 +321,7 @@ static void a_member_that_stays_full_and_does_not_count_is_given_a_copy(void **s
     (void)state;
     struct rig g;
     const struct configuration c = configuration(1, A, 1 << A);
-    const struct durable d = {.configuration = c, .mediator = mediator, .highest_epoch = 1};
-    start(&g, A, 1, 10 * SECOND, &d, 9);
-    turn(&g, g.now + 1100 * MS);
-    hears(&g, B, 1, 1, 5);
-    assert_true(g.led);
-    assert_int_equal(g.begin.after.seq, 5);
+    leads_b_that_is_behind(&g);
     const struct replica_ack_msg full = {.pod = pod,
                                          .store = store(B),
                                          .run = 1,

@@ -184,19 +184,7 @@ static void what_was_said_of_the_former_lineage_commits_nothing_of_the_next(void
 {
     (void)state;
     struct rig g;
-    const struct durable d = {
-        .configuration = configuration(3, A, 1 << A), .mediator = mediator, .highest_epoch = 3};
-    start(&g, C, 1, 10 * SECOND, &d, 5);
-    const struct replica_begin_msg begin = {.pod = pod,
-                                            .store = store(A),
-                                            .run = 2,
-                                            .epoch = 3,
-                                            .stream = 1,
-                                            .after = id_of(5),
-                                            .commit_seq = 30};
-    struct replica_ack_msg refusal;
-    assert_true(replica_begin(g.r, g.now, &begin, &refusal));
-    turn(&g, g.now);
+    follows_a(&g, C);
     assert_int_equal(g.committed, 30);
     struct replica_state_msg told = state_of(B, 1, LINEAGE + 5, 7);
     told.configuration = configuration(LINEAGE + 5, B, 1 << B);
@@ -296,20 +284,26 @@ static void a_member_takes_over_the_new_mediator_at_once_with_the_end_of_its_bon
     end(&g);
 }
 
+/* B, bound to an A that is gone, was promoted by a person and asks a mediator that knows nothing. */
+static void promoted_with_a_new_mediator(struct rig *g)
+{
+    struct ps_error err = {0};
+    const struct durable d = bound_to_a();
+    const struct replica_verdict there = {.mediator = new_mediator};
+    start(g, B, 1, 10 * SECOND, &d, 5);
+    turn(g, g->now + 2 * SECOND);
+    replica_verdict(g->r, g->now, &there);
+    assert_int_equal(replica_promote(g->r, g->now, true, &err), 0);
+    turn(g, g->now);
+    persisted(g);
+    assert_true(uuid_equal(&g->cas.mediator, &new_mediator));
+}
+
 static void a_person_may_promote_with_a_mediator_that_knows_nothing(void **state)
 {
     (void)state;
     struct rig g;
-    struct ps_error err = {0};
-    const struct durable d = bound_to_a();
-    start(&g, B, 1, 10 * SECOND, &d, 5);
-    turn(&g, g.now + 2 * SECOND);
-    const struct replica_verdict there = {.mediator = new_mediator};
-    replica_verdict(g.r, g.now, &there);
-    assert_int_equal(replica_promote(g.r, g.now, true, &err), 0);
-    turn(&g, g.now);
-    persisted(&g);
-    assert_true(uuid_equal(&g.cas.mediator, &new_mediator));
+    promoted_with_a_new_mediator(&g);
     assert_int_equal(g.cas.expected_epoch, 0);
     grant(&g);
     assert_true(g.led);
@@ -322,15 +316,7 @@ static void a_mediator_that_refuses_a_promotion_holds_nothing(void **state)
     (void)state;
     struct rig g;
     struct ps_error err = {0};
-    const struct durable d = bound_to_a();
-    start(&g, B, 1, 10 * SECOND, &d, 5);
-    turn(&g, g.now + 5 * SECOND);
-    const struct replica_verdict there = {.mediator = new_mediator};
-    replica_verdict(g.r, g.now, &there);
-    assert_int_equal(replica_promote(g.r, g.now, true, &err), 0);
-    turn(&g, g.now);
-    persisted(&g);
-    assert_true(uuid_equal(&g.cas.mediator, &new_mediator));
+    promoted_with_a_new_mediator(&g);
     const struct replica_verdict refusal = {
         .mediator = new_mediator, .request = g.cas.request, .status = PS_EPERM};
     replica_verdict(g.r, g.now, &refusal);

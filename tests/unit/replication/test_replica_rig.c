@@ -315,6 +315,46 @@ struct durable in_sync_of(int in_sync)
         .configuration = configuration(1, A, in_sync), .mediator = mediator, .highest_epoch = 1};
 }
 
+void leads_b(struct rig *g, struct heartbeat *beats)
+{
+    const struct durable d = in_sync_of(1 << A | 1 << B);
+    start(g, A, 1, 10 * SECOND, &d, 5);
+    if (beats)
+        heartbeat_init(beats, &replica_defaults);
+    g->beats = beats;
+    turn(g, g->now + 1100 * MS);
+    hears(g, B, 1, 1, 5);
+    acks(g, B, 1, 1, 5);
+    assert_true(g->led);
+}
+
+void leads_b_that_is_behind(struct rig *g)
+{
+    const struct durable d = in_sync_of(1 << A);
+    start(g, A, 1, 10 * SECOND, &d, 9);
+    turn(g, g->now + 1100 * MS);
+    hears(g, B, 1, 1, 5);
+    assert_true(g->led);
+    assert_int_equal(g->begin.after.seq, 5);
+}
+
+void follows_a(struct rig *g, int who)
+{
+    const struct durable d = {
+        .configuration = configuration(3, A, 1 << A), .mediator = mediator, .highest_epoch = 3};
+    const struct replica_begin_msg begin = {.pod = pod,
+                                            .store = store(A),
+                                            .run = 2,
+                                            .epoch = 3,
+                                            .stream = 1,
+                                            .after = id_of(5),
+                                            .commit_seq = 30};
+    struct replica_ack_msg refusal;
+    start(g, who, 1, 10 * SECOND, &d, 5);
+    assert_true(replica_begin(g->r, g->now, &begin, &refusal));
+    turn(g, g->now);
+}
+
 void leads_two(struct rig *g, int preferred)
 {
     struct durable d = {.configuration = configuration(4, A, 1 << A | 1 << B | 1 << C),

@@ -59,6 +59,15 @@ struct durable in_sync_of(int in_sync);
  * has its first turn. The rig need not be initialised; end() frees what it holds. */
 void start(struct rig *g, int who, uint64_t run, uint64_t now, const struct durable *state, uint64_t end);
 void end(struct rig *g);
+/* A, in run 1 and epoch 1, leads B, both in sync with logs that end at 5. `beats`, if not NULL, is begun and
+ * is A's. */
+void leads_b(struct rig *g, struct heartbeat *beats);
+/* The same A, with a log of 9 that B, not in sync, has up to 5: a stream to B has begun, and not been
+ * answered. */
+void leads_b_that_is_behind(struct rig *g);
+/* Member `who`, in run 1 with a log of 5, follows A's run 2 in epoch 3: it has begun a stream 1 after 5, and
+ * calls 30 batches committed. */
+void follows_a(struct rig *g, int who);
 /* A, in run 2 and epoch 4, leads B and C, all in sync; `preferred` 0: nobody is. */
 void leads_two(struct rig *g, int preferred);
 
