@@ -82,6 +82,7 @@ struct collect {
     /* As last counted, and what has changed since. */
     uint32_t room;
     bool helps;
+    uint32_t ended; /* victims */
     uint64_t logged, seen_checkpoints;
     uint32_t seen_free;
     bool recount;

@@ -570,7 +570,7 @@ static void victim_end(struct collect *c)
     segments_unpin(pod->segments, c->victim);
     c->victim = SEGMENT_NONE;
     c->levelling = false;
-    c->recount = true;
+    c->ended++;
     pod->stats.collected++;
     pod->events++; /* a checkpoint may make room now */
 }

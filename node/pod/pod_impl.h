@@ -453,6 +453,8 @@ struct pod {
     uint32_t bad_page_count; /* ever; the ring holds the last BAD_PAGES, at least all of one turn */
     uint64_t events;         /* something arrived that waiting work may have wanted */
     uint64_t background_events;
+    bool hoped; /* room for new data was to come, when hoped_events had arrived */
+    uint64_t hoped_events;
     bool release_in_flight;
     bool manage_busy;       /* the first operation's batch is in flight */
     bool manage_partial;    /* the operation in flight goes on in another batch */
