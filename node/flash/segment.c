@@ -465,6 +465,8 @@ uint32_t segments_wear_victim(const struct segments *s, uint64_t seq, uint32_t t
 {
     uint32_t lowest, highest, victim = SEGMENT_NONE;
     find_wear(s, &lowest, &highest);
+    if (highest - lowest <= threshold)
+        return SEGMENT_NONE;
     for (uint32_t i = 0; i < s->count; i++) {
         const struct segment *seg = &s->s[i], *best = victim == SEGMENT_NONE ? NULL : &s->s[victim];
         if (!collectable(seg, seq) || highest - seg->wear <= threshold)

@@ -8,6 +8,7 @@ enum {
     STEP_BYTES = 128 * 1024, /* and bytes moved */
     THRESHOLD_DEFAULT = 75,
     WEAR_DEFAULT = 1000,
+    COUNT_SLACK = 1024,    /* one in so many segments may change before they are counted again */
     LEVEL_RATE = 4 * 1024, /* bytes a millisecond, so that wear evens out when nothing else is to be done */
 };
 #define LIMITED_AGAIN_NS (60ull * 1000000000ull)
@@ -122,6 +123,7 @@ static void count(struct collect *c)
     struct pod *pod = c->pod;
     c->recount = false;
     c->logged = 0;
+    c->ended = 0;
     c->seen_checkpoints = pod->stats.checkpoints;
     c->seen_free = segments_free(pod->segments);
     log_retain_trim(pod);
@@ -137,12 +139,16 @@ static void count(struct collect *c)
     want_checkpoint(c);
 }
 
-/* Counting looks at each segment: not for each batch. */
+/* Counting looks at each segment: not for each batch, and the more there are the less often, but for the last
+ * free ones. */
 static bool is_outdated(const struct collect *c)
 {
     const struct pod *pod = c->pod;
-    return c->recount || c->logged >= pod->segment_bytes / 4 ||
-           c->seen_checkpoints != pod->stats.checkpoints || c->seen_free != segments_free(pod->segments);
+    const uint32_t free = segments_free(pod->segments);
+    const uint32_t slack = c->blocked || free <= c->levels.reserve ? 0 : pod->segment_count / COUNT_SLACK;
+    const uint32_t moved = free > c->seen_free ? free - c->seen_free : c->seen_free - free;
+    return c->recount || c->logged >= pod->segment_bytes / 4 + (uint64_t)slack * pod->segment_bytes ||
+           c->seen_checkpoints != pod->stats.checkpoints || moved > slack || c->ended > slack;
 }
 
 /* The log stops one before: then collection goes on, and makes room for it. */

@@ -82,6 +82,7 @@ struct collect {
     /* As last counted, and what has changed since. */
     uint32_t room;
     bool helps;
+    uint32_t ended; /* victims */
     uint64_t logged, seen_checkpoints;
     uint32_t seen_free;
     bool recount;
@@ -100,7 +101,10 @@ struct collect {
     bool damaged;    /* something in the victim cannot be read */
     bool levelling;  /* it was chosen because its segment wears too little */
     bool scrubbing;  /* it is read alone */
-    bool unread;     /* scrubbing: the device does not read the window */
+    bool narrow;     /* reading on failed: the record that is next is read alone */
+    bool unread;     /* and the device does not read it */
+    bool by_sectors; /* the same for the directory that is next: the first sectors_bytes are in the window */
+    uint32_t sectors_bytes;
     uint64_t seen;   /* scrubbing: bytes of what lives in it that was found */
     uint32_t offset; /* of the next directory */
     uint64_t seq;    /* of the batch that was looked at last */

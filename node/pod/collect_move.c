@@ -12,39 +12,9 @@ enum {
 
 /* ---- reading */
 
-static void read_done(struct blkdev_req *req, int status)
-{
-    struct collect *c = container_of(req, struct collect, read);
-    c->reading = false;
-    c->pod->again = true;
-    if (status && c->scrubbing && c->found_next < c->found_count) {
-        c->unread = true; /* record by record, then */
-        return;
-    }
-    if (status) { /* what else is there is read one by one, by who wants it */
-        c->damaged = true;
-        c->offset = c->pod->segment_bytes;
-        c->found_next = c->found_count;
-        return;
-    }
-    c->window_at = req->offset;
-    c->window_bytes = req->length;
-}
-
-/* The bytes at `addr`, all of them in the window; NULL: they are being read. */
-static const uint8_t *want(struct collect *c, uint64_t addr, uint32_t bytes)
+static void start_read(struct collect *c, uint64_t addr, uint32_t length, uint8_t *buf, blkdev_cb cb)
 {
     struct pod *pod = c->pod;
-    const uint64_t end = segment_addr(pod, c->victim) + pod->segment_bytes;
-    if (c->reading)
-        return NULL;
-    if (addr >= c->window_at && addr + bytes <= c->window_at + c->window_bytes)
-        return c->window + (addr - c->window_at);
-    const uint64_t from = addr / BLKDEV_ALIGN * BLKDEV_ALIGN;
-    uint64_t length = COLLECT_READ_BYTES < end - from ? COLLECT_READ_BYTES : end - from;
-    if (length > pod->dev->geometry.max_io_bytes)
-        length = pod->dev->geometry.max_io_bytes;
-    assert(addr + bytes <= from + length);
     c->window_bytes = 0;
     c->reading = true;
     if (c->scrubbing) {
@@ -53,13 +23,74 @@ static const uint8_t *want(struct collect *c, uint64_t addr, uint32_t bytes)
         c->credit -= (int64_t)length / 8;
         pod->stats.collect_read += length;
     }
-    c->read =
-        (struct blkdev_req){.op = BLKDEV_READ, .offset = from, .length = (uint32_t)length, .buf = c->window};
-    const int rc = blkdev_submit(pod->dev, &c->read, read_done);
+    c->read = (struct blkdev_req){.op = BLKDEV_READ, .offset = addr, .length = length, .buf = buf};
+    const int rc = blkdev_submit(pod->dev, &c->read, cb);
     if (rc) {
         c->reading = false;
         pod_fail(pod, "the device refused a read: %s", ps_status_text(rc));
     }
+}
+
+static void read_done(struct blkdev_req *req, int status)
+{
+    struct collect *c = container_of(req, struct collect, read);
+    c->reading = false;
+    c->pod->again = true;
+    if (status && c->found_next < c->found_count) { /* a record */
+        c->unread = c->narrow;
+        c->narrow = true;
+        return;
+    }
+    if (status) {
+        c->by_sectors = true;
+        c->sectors_bytes = 0;
+        return;
+    }
+    c->window_at = req->offset;
+    c->window_bytes = req->length;
+}
+
+static void sector_done(struct blkdev_req *req, int status)
+{
+    struct collect *c = container_of(req, struct collect, read);
+    c->reading = false;
+    c->pod->again = true;
+    if (status)
+        memset(req->buf, 0, req->length);
+    c->sectors_bytes += req->length;
+}
+
+/* A directory where the device does not read all: with zeroes in place of what it does not, which may be
+ * payload alone. NULL: it is being read. */
+static const uint8_t *want_sectors(struct collect *c, uint64_t addr, uint32_t bytes)
+{
+    assert(addr % BLKDEV_ALIGN == 0 && bytes % BLKDEV_ALIGN == 0 && bytes <= COLLECT_READ_BYTES);
+    if (c->reading)
+        return NULL;
+    if (c->sectors_bytes == bytes)
+        return c->window;
+    start_read(c, addr + c->sectors_bytes, BLKDEV_ALIGN, c->window + c->sectors_bytes, sector_done);
+    return NULL;
+}
+
+/* The bytes at `addr`, all of them in the window; NULL: they are being read, or the device does not read them
+ * (`unread`). What lies behind them is read along, unless that failed. */
+static const uint8_t *want(struct collect *c, uint64_t addr, uint32_t bytes)
+{
+    const struct pod *pod = c->pod;
+    const uint64_t end = segment_addr(pod, c->victim) + pod->segment_bytes;
+    if (c->reading || c->unread)
+        return NULL;
+    if (addr >= c->window_at && addr + bytes <= c->window_at + c->window_bytes)
+        return c->window + (addr - c->window_at);
+    const uint64_t from = addr / BLKDEV_ALIGN * BLKDEV_ALIGN;
+    const uint64_t most = c->narrow ? (addr + bytes + BLKDEV_ALIGN - 1) / BLKDEV_ALIGN * BLKDEV_ALIGN - from
+                                    : COLLECT_READ_BYTES;
+    uint64_t length = most < end - from ? most : end - from;
+    if (length > pod->dev->geometry.max_io_bytes)
+        length = pod->dev->geometry.max_io_bytes;
+    assert(addr + bytes <= from + length);
+    start_read(c, from, (uint32_t)length, c->window, read_done);
     return NULL;
 }
 
@@ -124,13 +155,15 @@ static bool find_more(struct collect *c, bool *end)
     if (*end)
         return true;
     const uint32_t bytes = least(left, log ? (uint32_t)BATCH_PAYLOAD_AT : (uint32_t)MOVED_CHUNK_BYTES);
-    const uint8_t *p = want(c, addr, bytes);
+    const uint8_t *p = c->by_sectors ? want_sectors(c, addr, bytes) : want(c, addr, bytes);
     if (!p)
         return false;
     c->found_count = c->found_next = 0;
     const uint32_t total = log ? find_in_batch(c, addr, p, bytes) : find_in_chunk(c, addr, p, bytes);
     c->offset += total;
     *end = total == 0;
+    c->damaged |= c->by_sectors && *end;
+    c->by_sectors = false;
     return true;
 }
 
@@ -376,16 +409,13 @@ static bool verify(struct collect *c, const struct found *f, uint64_t value)
 {
     struct ps_error err = {0};
     const uint32_t bytes = place_len(f->place);
-    const uint8_t *record = c->unread ? NULL : want(c, place_addr(f->place), bytes);
-    if (!record && !c->unread)
+    const uint8_t *record = want(c, place_addr(f->place), bytes);
+    if (!record)
         return false;
-    if (c->unread)
-        (void)ps_error_set(&err, PS_EIO, "reading it failed");
-    if (c->unread || record_verify(record, bytes, f->group, &err)) {
+    if (record_verify(record, bytes, f->group, &err)) {
         c->pod->scrub.damaged++;
         leave(c, f, &err);
     }
-    c->unread = false;
     c->seen += l2p_live_bytes(value);
     return true;
 }
@@ -428,6 +458,16 @@ static bool copy(struct collect *c, const struct found *f, unsigned live)
     return true;
 }
 
+/* One that lives, and that the device does not read. */
+static void leave_unread(struct collect *c, const struct found *f, uint64_t value)
+{
+    struct ps_error err = {0};
+    (void)ps_error_set(&err, PS_EIO, "reading it failed");
+    c->pod->scrub.damaged += c->scrubbing;
+    c->seen += l2p_live_bytes(value);
+    leave(c, f, &err);
+}
+
 static bool copy_next(struct collect *c)
 {
     const struct found *f = &c->found[c->found_next];
@@ -436,9 +476,12 @@ static bool copy_next(struct collect *c)
         look_ahead(c);
         return false;
     }
-    if (value && l2p_place(value).v == f->place.v &&
-        !(c->scrubbing ? verify(c, f, value) : copy(c, f, l2p_live(value))))
+    const bool lives = value && l2p_place(value).v == f->place.v;
+    if (lives && c->unread)
+        leave_unread(c, f, value);
+    else if (lives && !(c->scrubbing ? verify(c, f, value) : copy(c, f, l2p_live(value))))
         return false;
+    c->narrow = c->unread = false;
     c->found_next++;
     return true;
 }
@@ -544,7 +587,8 @@ void victim_begin(struct collect *c, uint32_t segment)
     c->victim = segment;
     c->offset = c->found_count = c->found_next = 0;
     c->seq = 0;
-    c->damaged = c->levelling = c->scrubbing = c->unread = false;
+    c->damaged = c->levelling = c->scrubbing = false;
+    c->narrow = c->unread = c->by_sectors = false;
     c->seen = 0;
     c->window_bytes = 0;
     segments_pin(c->pod->segments, segment);
@@ -570,7 +614,7 @@ static void victim_end(struct collect *c)
     segments_unpin(pod->segments, c->victim);
     c->victim = SEGMENT_NONE;
     c->levelling = false;
-    c->recount = true;
+    c->ended++;
     pod->stats.collected++;
     pod->events++; /* a checkpoint may make room now */
 }

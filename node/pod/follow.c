@@ -368,7 +368,8 @@ void follow_turn(struct pod *pod)
            !(f->waits && f->seen_events == pod->events) && apply_next(pod))
         ;
     /* The primary admits by what is free here. */
-    if (pod->role == POD_STANDBY && !pod->failed && segments_free(pod->segments) <= pod->reserve_segments) {
+    if (pod->role == POD_STANDBY && !pod->failed && !checkpoint_busy(pod) &&
+        segments_free(pod->segments) <= pod->reserve_segments) {
         log_retain_trim(pod);
         if (segments_dead(pod->segments, pod->applied_seq))
             checkpoint_want(pod);

@@ -539,6 +539,7 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
         image_uses_turn(pod->config.uses, now_ns);
     do {
         pod->again = false;
+        zones_deliver(pod);
         if (pod->state == POD_OPENING)
             open_turn(pod);
         else if (pod->state == POD_FILLING)

@@ -255,7 +255,7 @@ struct checkpoint {
 struct pod_image {
     struct pod *pod;
     uint64_t id;
-    uint64_t opening; /* of the pod; another one has other images in memory */
+    uint64_t opening;      /* of the pod; another one has other images in memory */
     struct image_use *use; /* NULL: not counted */
 };
 
@@ -349,6 +349,7 @@ struct zones {
     struct blkdev_req *waiting, **last; /* writes, for their segment's erase */
     struct blkdev_req req;
     uint32_t segment; /* being erased; SEGMENT_NONE */
+    int refused;      /* an erase was, by the device: those that wait are told, not from within */
 };
 
 enum pod_state {
@@ -452,6 +453,8 @@ struct pod {
     uint32_t bad_page_count; /* ever; the ring holds the last BAD_PAGES, at least all of one turn */
     uint64_t events;         /* something arrived that waiting work may have wanted */
     uint64_t background_events;
+    bool hoped; /* room for new data was to come, when hoped_events had arrived */
+    uint64_t hoped_events;
     bool release_in_flight;
     bool manage_busy;       /* the first operation's batch is in flight */
     bool manage_partial;    /* the operation in flight goes on in another batch */
@@ -592,6 +595,8 @@ void zones_init(struct pod *pod);
 /* Asks the device for the wear of each segment, and retires those that it has retired. */
 void zones_look(struct pod *pod);
 void zones_turn(struct pod *pod);
+/* Whoever waits for an erase that the device refused is told. */
+void zones_deliver(struct pod *pod);
 /* As blkdev_submit, for writes: on a zoned device behind the erase that the write needs. */
 int zones_write(struct pod *pod, struct blkdev_req *req, blkdev_cb cb);
 /* Enough free segments are erased, or there are no more; else they are being erased. */

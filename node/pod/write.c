@@ -502,6 +502,18 @@ static void plan_piece(struct pod *pod, struct piece *piece, struct image *image
     }
 }
 
+/* By a checkpoint, or collection. Counting looks at each segment: that it may is true for all that wait,
+ * until something happens. */
+static bool room_may_come(struct pod *pod)
+{
+    if (pod->hoped && pod->hoped_events == pod->events)
+        return true;
+    log_retain_trim(pod);
+    pod->hoped = segments_dead(pod->segments, pod->applied_seq) > 0 || collect_helps(pod);
+    pod->hoped_events = pod->events;
+    return pod->hoped;
+}
+
 /* Free space for new data: the reserve is for deleting and trimming. */
 static int check_space(struct pod *pod)
 {
@@ -510,9 +522,7 @@ static int check_space(struct pod *pod)
         return releasing ? PS_EABORTED : PS_EFULL;
     if (segments_free(pod->segments) > pod->reserve_segments)
         return 0;
-    log_retain_trim(pod);
-    const bool more_to_come = checkpoint_busy(pod) || segments_dead(pod->segments, pod->applied_seq) > 0 ||
-                              releasing || collect_helps(pod);
+    const bool more_to_come = checkpoint_busy(pod) || releasing || room_may_come(pod);
     checkpoint_want(pod);
     return more_to_come ? PS_EABORTED : PS_EFULL;
 }

@@ -23,6 +23,7 @@ void zones_init(struct pod *pod)
     z->waiting = NULL;
     z->last = &z->waiting;
     z->segment = SEGMENT_NONE;
+    z->refused = 0;
     z->pod = pod;
 }
 
@@ -146,15 +147,25 @@ static void erase(struct pod *pod, uint32_t segment)
     if (!rc)
         return;
     z->segment = SEGMENT_NONE;
+    z->refused = rc;
     pod_fail(pod, "the device refused an erase: %s", ps_status_text(rc));
-    let_go(pod, segment, rc);
+    pod->again = true;
 }
 
 /* For a write that waits. */
 static void erase_next(struct pod *pod)
 {
-    if (pod->zones.segment == SEGMENT_NONE && pod->zones.waiting)
+    if (pod->zones.segment == SEGMENT_NONE && pod->zones.waiting && !pod->zones.refused)
         erase(pod, segment_of(pod, pod->zones.waiting));
+}
+
+void zones_deliver(struct pod *pod)
+{
+    struct zones *z = &pod->zones;
+    const int status = z->refused;
+    z->refused = 0;
+    while (status && z->waiting)
+        let_go(pod, segment_of(pod, z->waiting), status);
 }
 
 static uint32_t to_erase(const struct pod *pod)

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/blkdev_fault.h"
 #include "node/pod/collect.h"
 #include "tests/support/pod_rig.h"
 
@@ -309,7 +310,7 @@ enum {
 struct story {
     struct rig rig;
     uint32_t tags[STORY_BLOCKS], next_tag;
-    unsigned stuck, losses;
+    unsigned stuck, losses, directories;
 };
 
 static void on_event(void *user, const char *kind, uint64_t image, const char *text)
@@ -319,6 +320,7 @@ static void on_event(void *user, const char *kind, uint64_t image, const char *t
     (void)text;
     s->stuck += strcmp(kind, "gc.stuck") == 0;
     s->losses += strcmp(kind, "pod.data_loss") == 0;
+    s->directories += strcmp(kind, "scrub.damage") == 0;
 }
 
 static void write_tags(struct story *s, uint64_t lba, uint64_t count)
@@ -344,10 +346,12 @@ static void compare_tags(struct story *s)
 }
 
 /* Of each group the last `live` blocks live; the rest was written again, elsewhere. */
-static int story_setup_with(void **state, unsigned live)
+static int story_setup_with(void **state, unsigned live, bool faults)
 {
     struct story *s = calloc(1, sizeof *s);
     rig_create(&s->rig, 128 * MIB, seed);
+    if (faults)
+        s->rig.dev = blkdev_fault_create(s->rig.mem);
     s->rig.config.gc_threshold = 100; /* not yet */
     s->rig.config.event = on_event;
     s->rig.config.user = s;
@@ -365,7 +369,12 @@ static int story_setup_with(void **state, unsigned live)
 
 static int story_setup(void **state)
 {
-    return story_setup_with(state, 3);
+    return story_setup_with(state, 3, false);
+}
+
+static int setup_with_faults(void **state)
+{
+    return story_setup_with(state, 3, true);
 }
 
 static int story_teardown(void **state)
@@ -599,6 +608,65 @@ static void a_damaged_record_stays_where_it_is(void **state)
     assert_int_equal(rig_read(&s->rig, "v", 7ull * BLOCK, back, BLOCK), PS_EDATALOSS);
 }
 
+/* What else lives in its segment is moved out of it. */
+static void a_record_that_the_device_does_not_read_stays_alone(void **state)
+{
+    struct story *s = *state;
+    uint64_t value;
+    const struct image *image = images_find(s->rig.pod->images, "v");
+    const uint64_t *slots;
+    uint64_t hole_end;
+    assert_true(map_leaf(s->rig.pod->view, image->root, image->depth, 511, false, &slots, &hole_end));
+    assert_true(meta_get(s->rig.pod->meta, l2p_key(block_group(entry_id(slots[511 % META_SLOTS]))), &value));
+    const struct place place = l2p_place(value);
+    const uint64_t sector = (place_addr(place) + place_len(place) / 2) / BLKDEV_ALIGN * BLKDEV_ALIGN;
+    assert_true(sector >= place_addr(place) && sector + BLKDEV_ALIGN <= place_addr(place) + place_len(place));
+    const struct blkdev_fault_rule rule = {
+        .ops = blkdev_fault_op(BLKDEV_READ), .offset = sector, .length = BLKDEV_ALIGN};
+    (void)blkdev_fault_add(s->rig.dev, &rule);
+    (void)begin_collecting(s);
+    run_for(s, 1000);
+    assert_int_equal(s->stuck, 1);
+    assert_int_equal(s->losses, 1);
+    assert_int_equal(segments_live(s->rig.pod->segments, place_segment(s->rig.pod, place)),
+                     l2p_live_bytes(value));
+    blkdev_fault_clear(s->rig.dev);
+    compare_tags(s);
+    rig_check(&s->rig);
+}
+
+/* The directory of what was moved lies behind it, and is read with it. */
+static void a_moved_record_that_the_device_does_not_read_is_found_alone(void **state)
+{
+    struct story *s = *state;
+    uint64_t value;
+    const struct image *image = images_find(s->rig.pod->images, "v");
+    const uint64_t *slots;
+    uint64_t hole_end;
+    struct pod_scrub_info info;
+    (void)begin_collecting(s);
+    run_for(s, 1000);
+    assert_true(map_leaf(s->rig.pod->view, image->root, image->depth, 7, false, &slots, &hole_end));
+    assert_true(meta_get(s->rig.pod->meta, l2p_key(block_group(entry_id(slots[7]))), &value));
+    const struct place place = l2p_place(value);
+    const uint32_t segment = place_segment(s->rig.pod, place);
+    assert_int_equal(segments_state(s->rig.pod->segments, segment), SEGMENT_WARM);
+    segments_seal(s->rig.pod->segments, segment, 0);
+    s->rig.pod->collect->streams[0].segment = SEGMENT_NONE;
+    const uint64_t sector = (place_addr(place) + place_len(place) / 2) / BLKDEV_ALIGN * BLKDEV_ALIGN;
+    assert_true(sector >= place_addr(place) && sector + BLKDEV_ALIGN <= place_addr(place) + place_len(place));
+    const struct blkdev_fault_rule rule = {
+        .ops = blkdev_fault_op(BLKDEV_READ), .offset = sector, .length = BLKDEV_ALIGN};
+    (void)blkdev_fault_add(s->rig.dev, &rule);
+    pod_scrub(s->rig.pod);
+    run_for(s, 2000);
+    pod_scrub_look(s->rig.pod, &info);
+    assert_int_equal(info.passes, 1);
+    assert_int_equal(info.damaged, 1);
+    assert_int_equal(s->losses, 1);
+    assert_int_equal(s->directories, 0);
+}
+
 /* Nothing else lives in its segment: there is nothing to write. */
 static void a_damaged_record_alone_in_its_segment_stays(void **state)
 {
@@ -673,7 +741,7 @@ static void an_idle_pool_is_tidied_and_comes_to_rest(void **state)
 
 static int setup_mostly_live(void **state)
 {
-    return story_setup_with(state, 7);
+    return story_setup_with(state, 7, false);
 }
 
 static void what_is_more_than_half_live_is_left_alone_while_there_is_room(void **state)
@@ -753,6 +821,10 @@ int main(int argc, char **argv)
         STORY(the_old_place_counts_until_a_checkpoint_names_the_new_one),
         STORY(a_read_that_takes_long_reads_what_was_there),
         STORY(a_damaged_record_stays_where_it_is),
+        cmocka_unit_test_setup_teardown(a_moved_record_that_the_device_does_not_read_is_found_alone,
+                                        setup_with_faults, story_teardown),
+        cmocka_unit_test_setup_teardown(a_record_that_the_device_does_not_read_stays_alone, setup_with_faults,
+                                        story_teardown),
         STORY(a_damaged_record_alone_in_its_segment_stays),
         STORY(what_was_moved_is_found_again_by_its_contents_after_a_restart),
         STORY(an_idle_pool_is_tidied_and_comes_to_rest),

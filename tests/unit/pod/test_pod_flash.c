@@ -169,6 +169,50 @@ static void a_pool_ends_when_its_erases_have_ended(void **state)
     destroy(rig);
 }
 
+static const struct blkdev_ops *sound;
+
+static int refuse_erases(struct blkdev *dev, struct blkdev_req *req)
+{
+    return req->op == BLKDEV_ERASE ? PS_ELIMIT : sound->submit(dev, req);
+}
+
+static void on_written(struct blkdev_req *req, int status)
+{
+    *(int *)req->buf = status;
+}
+
+/* Never before the call has returned. */
+static void writes_hear_of_an_erase_that_is_refused_in_the_next_turn(void **state)
+{
+    (void)state;
+    static _Alignas(BLKDEV_ALIGN) int told[2][BLKDEV_ALIGN];
+    struct rig *rig = create(64 * MIB, NULL);
+    rig_settle(rig);
+    sound = rig->dev->ops;
+    struct blkdev_ops ops = *sound;
+    ops.submit = refuse_erases;
+    rig->dev->ops = &ops;
+    const uint64_t at = segment_addr(rig->pod, next_to_erase(rig));
+    struct blkdev_req req[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        told[i][0] = 1;
+        req[i] = (struct blkdev_req){
+            .op = BLKDEV_WRITE, .offset = at + i * sizeof told[0], .length = sizeof told[0], .buf = told[i]};
+        assert_int_equal(zones_write(rig->pod, &req[i], on_written), 0);
+        assert_int_equal(told[0][0], 1);
+    }
+    assert_true(rig->pod->failed);
+    assert_false(zones_are_quiet(rig->pod));
+    (void)pod_turn(rig->pod, ++rig->now_ns);
+    assert_int_equal(told[0][0], PS_ELIMIT);
+    assert_int_equal(told[1][0], PS_ELIMIT);
+    assert_true(zones_are_quiet(rig->pod));
+    rig->dev->ops = sound;
+    reopen(rig);
+    rig_close(rig);
+    destroy(rig);
+}
+
 /* The segments that an opening would begin its log in. */
 static void an_opening_finds_segments_that_can_be_erased(void **state)
 {
@@ -384,6 +428,7 @@ int main(void)
         cmocka_unit_test(a_segment_that_cannot_be_erased_is_retired_and_the_pool_goes_on_without),
         cmocka_unit_test(an_anchor_that_a_cut_has_torn_is_not_written_over),
         cmocka_unit_test(a_pool_ends_when_its_erases_have_ended),
+        cmocka_unit_test(writes_hear_of_an_erase_that_is_refused_in_the_next_turn),
         cmocka_unit_test(an_opening_finds_segments_that_can_be_erased),
         cmocka_unit_test(programs_that_fail_are_nothing_that_a_host_sees),
         cmocka_unit_test(a_pool_wears_out_segment_by_segment_and_loses_nothing),
