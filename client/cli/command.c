@@ -474,7 +474,7 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .noun = "scrub",
         .summary = "Verify all that a node has stored",
         .details =
-            "The node reads what lives in its flash, as fast as its devices do while no host is served, else "
+            "The node reads what lives in its flash, without a pause while no host is served, else "
             "at PSTORAGE_SCRUB_RATE. What is damaged is repaired from another member, or told by events. "
             "Goes "
             "on in the background.",

@@ -21,7 +21,7 @@ void collect_init(struct pod *pod)
     c->victim = SEGMENT_NONE;
     for (int i = 0; i < STREAMS; i++)
         c->streams[i].segment = SEGMENT_NONE;
-    c->window = aligned_alloc(BLKDEV_ALIGN, COLLECT_READ_BYTES);
+    c->window = aligned_alloc(BLKDEV_ALIGN, SCRUB_READ_BYTES);
     c->work = aligned_alloc(BLKDEV_ALIGN, RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES);
     assert(c->window && c->work && "out of memory at start");
     for (int i = 0; i < 2; i++) {

@@ -18,7 +18,8 @@
 
 enum {
     COLLECT_READ_BYTES = 256 * 1024,
-    COLLECT_DEBT_BYTES = 2 << 20, /* to be moved, behind which hosts wait */
+    SCRUB_READ_BYTES = 1024 * 1024, /* while no host comes */
+    COLLECT_DEBT_BYTES = 2 << 20,   /* to be moved, behind which hosts wait */
     COLLECT_OWED_MOST = 64 << 20,
     STREAMS = 3,     /* WARM, COLD, and what makes wear even */
     PATCHES_MAX = 8, /* records to be written anew at once */

@@ -85,7 +85,8 @@ static const uint8_t *want(struct collect *c, uint64_t addr, uint32_t bytes)
         return c->window + (addr - c->window_at);
     const uint64_t from = addr / BLKDEV_ALIGN * BLKDEV_ALIGN;
     const uint64_t most = c->narrow ? (addr + bytes + BLKDEV_ALIGN - 1) / BLKDEV_ALIGN * BLKDEV_ALIGN - from
-                                    : COLLECT_READ_BYTES;
+                          : c->scrubbing && pod->scrub.quiet ? SCRUB_READ_BYTES
+                                                             : COLLECT_READ_BYTES;
     uint64_t length = most < end - from ? most : end - from;
     if (length > pod->dev->geometry.max_io_bytes)
         length = pod->dev->geometry.max_io_bytes;

@@ -371,7 +371,7 @@ struct recalled;   /* log_read.c */
 
 /* The pass under way, and the last one. */
 struct scrub {
-    bool wanted, running;
+    bool wanted, running, quiet;
     uint32_t next; /* segment */
     uint64_t passes, read_bytes, damaged;
     int64_t credit; /* bytes that may be read now */

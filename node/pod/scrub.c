@@ -2,13 +2,13 @@
  * has lost is known, and repaired from another member, while that one still has it.
  *
  * A pass begins when a person wants one, or by itself when the last one was long ago. While hosts are served
- * it reads at the rate that was set; when none has come for a moment, as fast as the device. Segments that
+ * it reads at the rate that was set; when none has come for a moment, without a pause. Segments that
  * are being written wait for the next pass, and so does metadata: it is verified when it is read. */
 #include "node/pod/collect.h"
 
 enum {
     RATE_DEFAULT = 16 << 20, /* bytes a second */
-    AHEAD_BYTES = 1 << 20,   /* may be read at once */
+    AHEAD_BYTES = 2 << 20,   /* may be read at once */
 };
 #define QUIET_NS      20000000ull
 #define FIRST_PASS_NS (3600ull * 1000000000ull)
@@ -106,9 +106,9 @@ static void pass_time(struct pod *pod)
     }
     const uint64_t us = (pod->now_ns - s->last_ns) / 1000;
     s->last_ns += us * 1000;
-    const bool quiet = pod->now_ns - s->busy_ns >= QUIET_NS;
+    s->quiet = pod->now_ns - s->busy_ns >= QUIET_NS;
     s->credit += (int64_t)(us < 1000000 ? us * rate_of(pod) / 1000000 : AHEAD_BYTES);
-    if (quiet || s->credit > AHEAD_BYTES)
+    if (s->quiet || s->credit > AHEAD_BYTES)
         s->credit = AHEAD_BYTES;
 }
 

@@ -197,7 +197,7 @@ static void hosts_are_served_at_the_rate_that_was_set(void **state)
     const uint64_t most = (rig.now_ns - begin) * MIB / 1000000000 + 2 * MIB;
     assert_true(look().running);
     assert_true(look().read_bytes > MIB / 2 && look().read_bytes <= most);
-    /* Nobody comes any more: it goes on as fast as the device. */
+    /* Nobody comes any more: it goes on without a pause. */
     const uint64_t from = rig.now_ns;
     for (int i = 0; !look().passes; i++) {
         rig.now_ns += MS;
