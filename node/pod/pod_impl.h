@@ -7,7 +7,7 @@
  *   fetch.c       records and metadata pages from flash
  *   manage.c      volumes, snapshots, clones
  *   background.c  release of deleted images, reloading of the dedup index
- *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment
+ *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment; collect_read.c: read ahead
  *   checkpoint.c  runs, base pages, anchors
  *   open.c        format and recovery
  *   log_restart.c the log goes on in a new segment under a new generation: at each opening, and to truncate
