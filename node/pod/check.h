@@ -20,5 +20,8 @@ struct pod_check_request {
 
 /* Of a pod that was opened to be checked, once. Goes on in pod_turn. */
 void pod_check(struct pod *pod, struct pod_check_request *request);
+/* Ends one that is under way, without its callback. True: nothing is being read, and the pod may be destroyed;
+ * else ask again after a turn. */
+bool pod_check_stop(struct pod *pod);
 
 #endif

@@ -640,3 +640,14 @@ void pod_check(struct pod *pod, struct pod_check_request *request)
         begin_survey(d);
     pod->again = true;
 }
+
+bool pod_check_stop(struct pod *pod)
+{
+    struct deep *d = pod->deep;
+    if (d->request) {
+        d->request = NULL;
+        d->locating = true; /* nobody wants to know */
+        end(d);
+    }
+    return d->state == DEEP_IDLE && list_empty(&pod->active_loads);
+}
