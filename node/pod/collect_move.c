@@ -340,6 +340,7 @@ static void leave(struct collect *c, const struct found *f, const struct ps_erro
     c->pod->stats.checksum_errors++;
     pod_event(c->pod, "pod.data_loss", 0, "group %llu at %llu: %s", (unsigned long long)f->group,
               (unsigned long long)place_addr(f->place), err->detail);
+    deep_lost(c->pod, f->group);
 }
 
 /* One that lives is as it was written. False: not now. */
