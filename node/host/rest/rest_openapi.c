@@ -56,7 +56,8 @@ static void argument_schema(struct json_out *out, const char *key, const struct 
         string_schema(out, info,
                       info == &rest_args[REST_sort]
                           ? "^-?(name|size_bytes|created|logical_bytes|stored_bytes)$"
-                          : NULL);
+                      : info == &rest_args[REST_step] ? "^(minute|hour|day)$"
+                                                      : NULL);
         break;
     case REST_ARG_UINT:
         json_string(out, "type", "integer");
@@ -228,6 +229,24 @@ static void field_schema(struct json_out *out, const struct rest_field *f)
     case REST_DATA:
         json_string(out, "type", "string");
         json_string(out, "contentEncoding", "base64");
+        break;
+    case REST_NUMBER_IF:
+        type_or_null(out, "number", true);
+        break;
+    case REST_OBJECT_IF:
+        json_array(out, "anyOf");
+        reference(out, NULL, "schemas", f->of->name);
+        json_object(out, NULL);
+        json_string(out, "type", "null");
+        json_object_end(out);
+        json_array_end(out);
+        break;
+    case REST_LINES:
+    case REST_FLOATS:
+        json_string(out, "type", "array");
+        json_object(out, "items");
+        json_string(out, "type", f->type == REST_LINES ? "string" : "number");
+        json_object_end(out);
         break;
     case REST_OBJECT:
         json_array(out, "allOf");
