@@ -344,9 +344,18 @@ static void header(struct json_out *out, const char *name, const char *doc)
 
 static void content(struct json_out *out, const struct rest_route *route)
 {
-    if (!route->answer && !(route->flags & (REST_PLAIN | REST_RAW_JSON)))
+    if (!route->answer && !(route->flags & (REST_PLAIN | REST_RAW_JSON | REST_FILE)))
         return;
     json_object(out, "content");
+    if (route->flags & REST_FILE) {
+        json_object(out, strchr(route->path, '{') ? "*/*" : "text/html");
+        json_object(out, "schema");
+        json_string(out, "type", "string");
+        json_object_end(out);
+        json_object_end(out);
+        json_object_end(out);
+        return;
+    }
     json_object(out, route->flags & REST_PLAIN ? "text/plain" : "application/json");
     if (route->answer) {
         reference(out, "schema", "schemas", route->answer->name);
@@ -380,11 +389,18 @@ static void responses(struct json_out *out, const struct rest_route *route)
     header(out, "X-Request-Id", "Names the request in the node's log");
     if (route->flags & REST_GIVES_ETAG)
         header(out, "ETag", "For If-Match: another one after each change");
+    if (route->flags & REST_FILE)
+        header(out, "ETag", "For If-None-Match");
     if (route->flags & REST_GIVES_LOCATION)
         header(out, "Location", "Path of what was made");
     json_object_end(out);
     content(out, route);
     json_object_end(out);
+    if (route->flags & REST_FILE) {
+        json_object(out, "304");
+        json_string(out, "description", "If-None-Match names what is there");
+        json_object_end(out);
+    }
     if (route->op == REST_READY) {
         json_object(out, "503");
         json_string(out, "description", "It does not serve; the reason");

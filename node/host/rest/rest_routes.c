@@ -122,6 +122,10 @@ const struct rest_route rest_routes[] = {
      0, 0, 0, 200, &rest_ready_schema, REST_OPEN},
     {REST_PROMETHEUS, "GET", "/metrics", "prometheus", "metrics", "Figures in Prometheus' text format", READS, 0, 0, 0, 200, NULL, REST_PLAIN},
     {REST_OPENAPI, "GET", "/openapi.json", "openapi", "probes", "This document", REST_ROLE_NONE, 0, 0, 0, 200, NULL, REST_OPEN | REST_RAW_JSON},
+    {REST_DOCS, "GET", "/docs", "docs", "probes", "This document to try, in a browser: Swagger UI", REST_ROLE_NONE, 0, 0, 0, 200, NULL, REST_OPEN | REST_FILE},
+    {REST_DOCS, "GET", "/docs/{file}", "docsFile", "probes", "Files that belong to it", REST_ROLE_NONE, 0, 0, 0, 200, NULL, REST_OPEN | REST_FILE},
+    {REST_DOCS, "GET", "/redoc", "redoc", "probes", "This document to read, in a browser: ReDoc", REST_ROLE_NONE, 0, 0, 0, 200, NULL, REST_OPEN | REST_FILE},
+    {REST_DOCS, "GET", "/redoc/{file}", "redocFile", "probes", "Files that belong to it", REST_ROLE_NONE, 0, 0, 0, 200, NULL, REST_OPEN | REST_FILE},
 };
 /* clang-format on */
 const size_t rest_route_count = sizeof rest_routes / sizeof rest_routes[0];

@@ -75,7 +75,8 @@ enum rest_kind {
     X(follow, FLAG, 0, 0, "Go on with what happens, as Server-Sent Events; the header Last-Event-ID works as the cursor does")   \
     X(plan_bytes, UINT, 0, 1ull << 60, "What if so many bytes came at once")                                                  \
     X(plan_bytes_per_day, UINT, 0, 1ull << 60, "What if so many bytes came each day, on top of what history tells")           \
-    X(step, TEXT, 1, 6, "Of history: minute (two days are kept), hour (90 days; if there is none) or day (five years)")
+    X(step, TEXT, 1, 6, "Of history: minute (two days are kept), hour (90 days; if there is none) or day (five years)")                  \
+    X(file, ID, 1, REST_ID_MAX, "Name of a file")
 /* clang-format on */
 
 enum rest_arg {
@@ -136,6 +137,7 @@ enum rest_op {
     REST_READY,
     REST_PROMETHEUS,
     REST_OPENAPI,
+    REST_DOCS,
 };
 
 enum {
@@ -148,6 +150,7 @@ enum {
     REST_OPEN = 1u << 6,          /* asks for no token */
     REST_RAW_JSON = 1u << 7,      /* JSON without a schema of ours */
     REST_BODY_MAY_LACK = 1u << 8, /* no body is an empty object */
+    REST_FILE = 1u << 9,          /* of rest_pages.h */
 };
 
 struct rest_route {
