@@ -432,6 +432,48 @@ PSTORAGE_API int pstorage_report_submit(struct pstorage_client *client, struct p
 PSTORAGE_API int pstorage_report_run(struct pstorage_client *client, struct pstorage_report *report);
 PSTORAGE_API void pstorage_report_clear(struct pstorage_report *report);
 
+/* ---- how long requests of hosts took */
+
+enum pstorage_operation {
+    PSTORAGE_OPERATION_READ,
+    PSTORAGE_OPERATION_WRITE,
+    PSTORAGE_OPERATION_FLUSH,
+    PSTORAGE_OPERATION_TRIM, /* and zeroing */
+    PSTORAGE_OPERATIONS
+};
+enum {
+    PSTORAGE_LATENCY_BUCKETS = 24
+};
+
+struct pstorage_operation_latency {
+    uint64_t sum_ns;
+    uint64_t counts[PSTORAGE_LATENCY_BUCKETS]; /* k ends before 2^k microseconds, the last one never */
+};
+
+struct pstorage_volume_latency {
+    uint64_t id;
+    char name[PSTORAGE_NAME_MAX + 1], pod[PSTORAGE_NAME_MAX + 1];
+    struct pstorage_operation_latency operations[PSTORAGE_OPERATIONS];
+};
+
+/* Of requests that ended well since the node counts the volume, mostly since it was opened there first after
+ * the node's start. Counted on the node that leads the pod. */
+struct pstorage_latency {
+    struct pstorage_request request;
+    const char *volume; /* NULL: all; must stay until the callback */
+    bool of_primary;    /* as the pod's primary counts, whichever node is asked; else as the node does */
+    /* Results; free with pstorage_latency_clear, also after an error. Volumes that are not counted are left
+     * out. */
+    struct pstorage_volume_latency *items; /* in the order of names */
+    size_t count;
+};
+
+PSTORAGE_API int pstorage_latency_submit(struct pstorage_client *client, struct pstorage_latency *latency,
+                                         pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_latency_run(struct pstorage_client *client, struct pstorage_latency *latency);
+PSTORAGE_API void pstorage_latency_clear(struct pstorage_latency *latency);
+
 /* ---- cluster */
 
 enum pstorage_role {

@@ -56,6 +56,7 @@ struct rest_exchange {
     } q;
     struct pstorage_pod_order order; /* beside: figures need it and a report */
     struct pstorage_report report;
+    struct pstorage_latency latency; /* and these */
     struct pstorage_info info; /* what the path names */
     char name[PSTORAGE_FULL_NAME_MAX + 1];
     rest_step then, after;

@@ -89,6 +89,16 @@ static void take_extents(struct answered *a)
     assert(io.nextents > 0 && io.nextents <= 16 && sum <= io.length);
 }
 
+static void take_latency(struct answered *a)
+{
+    struct pstorage_latency l = {0};
+    if (take(a, &l.request, &kind_latency, NULL, &pstorage__v1__get_latency_response__descriptor) == PS_OK)
+        for (size_t i = 0; i < l.count; i++)
+            assert(l.items[i].name[0] && ended(l.items[i].name, sizeof l.items[i].name) &&
+                   ended(l.items[i].pod, sizeof l.items[i].pod));
+    pstorage_latency_clear(&l);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 1 || size - 1 > RPC_BODY_MAX)
@@ -123,6 +133,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         take_extents(a);
         break;
     case 6:
+        if (data[0] & 8) {
+            take_latency(a);
+            break;
+        }
         (void)take(a, &report.request, &kind_report, NULL, &pstorage__v1__get_node_response__descriptor);
         pstorage_report_clear(&report);
         break;

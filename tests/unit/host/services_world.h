@@ -38,6 +38,7 @@ struct services_world {
     struct analytics_query *inquiry;
     void (*inquire)(struct analytics_query *query);
     int analytics_status, refuse_analytics;
+    struct image_uses *uses;
 };
 
 /* What came back of a call; free with answer_free. */
