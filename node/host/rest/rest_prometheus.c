@@ -173,6 +173,13 @@ static void replication(struct json_out *out, const struct pstorage_pod_view *v)
         const char *const labels[] = {"pod", v->name, "node", m->node, NULL};
         sample(out, "pstorage_replication_member_in_sync", labels, m->role <= PSTORAGE_ROLE_SYNC);
     }
+    family(out, "pstorage_replication_member_behind", "gauge",
+           "1: was to be in sync, and does not count: away, or catching up.");
+    for (uint32_t i = 0; i < v->nmembers; i++) {
+        const struct pstorage_member *m = &v->members[i];
+        const char *const labels[] = {"pod", v->name, "node", m->node, NULL};
+        sample(out, "pstorage_replication_member_behind", labels, m->role == PSTORAGE_ROLE_BEHIND);
+    }
 #define LAG(member) offsetof(struct pstorage_member, member)
     member_figure(out, v, "pstorage_replication_lag_batches", "Batches of the log that the member lacks.",
                   LAG(lag_batches), false);
