@@ -107,6 +107,24 @@ static void equal_blocks_are_stored_once(void **state)
     rig_check(rig);
 }
 
+/* The index goes on to name what was deleted; that must not hide what came after it. */
+static void what_was_deleted_and_comes_again_is_stored_once(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t data[128 * 1024];
+    struct pod_stats stats;
+    fill(data, sizeof data, 6);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(rig_create_volume(rig, "a", MIB), 0);
+        assert_int_equal(rig_write(rig, "a", 0, data, sizeof data), 0);
+        assert_int_equal(rig_write(rig, "a", 512 * 1024, data, sizeof data), 0);
+        pod_stats(rig->pod, &stats);
+        assert_int_equal(stats.unique_blocks, 32);
+        assert_int_equal(rig_named(rig, POD_VOLUME_DELETE, "a", NULL, 0), 0);
+        rig_check(rig);
+    }
+}
+
 /* After a start nothing is cached: candidates are found through the index that was read back, and fetched. */
 static void duplicates_of_cold_data_are_found_after_a_restart(void **state)
 {
@@ -283,6 +301,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_acknowledged_survives_a_power_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(unaligned_writes_keep_their_surroundings, setup, teardown),
         cmocka_unit_test_setup_teardown(equal_blocks_are_stored_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_deleted_and_comes_again_is_stored_once, setup, teardown),
         cmocka_unit_test_setup_teardown(duplicates_of_cold_data_are_found_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(a_snapshot_keeps_its_content, setup, teardown),
         cmocka_unit_test_setup_teardown(trimming_a_whole_leaf_leaves_the_snapshot_alone, setup, teardown),
