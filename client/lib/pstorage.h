@@ -715,6 +715,42 @@ PSTORAGE_API int pstorage_temperature_submit(struct pstorage_client *client,
 PSTORAGE_API int pstorage_temperature_run(struct pstorage_client *client,
                                           struct pstorage_temperature *temperature);
 
+/* ---- what storing something would take */
+
+enum {
+    PSTORAGE_MEASURE_BLOCKS = 32,
+    PSTORAGE_MEASURE_BLOCK_BYTES = 4096
+};
+
+enum pstorage_measured_kind {
+    PSTORAGE_MEASURED_PATTERN = 1, /* needs no data */
+    PSTORAGE_MEASURED_STORED,      /* is in the pod already */
+    PSTORAGE_MEASURED_TWIN,        /* is one of those before it in its extent */
+    PSTORAGE_MEASURED_NEW,
+};
+
+struct pstorage_measured {
+    enum pstorage_measured_kind kind;
+    uint32_t stored_bytes; /* of flash that a new one takes, with its share of what is compressed together */
+    uint64_t key;          /* the same for the same contents; 0 for a pattern */
+};
+
+/* Has blocks reduced as if they were written, by the node that is asked and with its settings; nothing is
+ * kept or changed there. */
+struct pstorage_measure {
+    struct pstorage_request request;
+    const void
+        *data;       /* `blocks` of PSTORAGE_MEASURE_BLOCK_BYTES, aligned to that; stays until the callback */
+    uint32_t blocks; /* 1 to PSTORAGE_MEASURE_BLOCKS */
+    uint32_t extent_blocks; /* so many follow one another where they come from, then others; 0: all do */
+    struct pstorage_measured results[PSTORAGE_MEASURE_BLOCKS];
+};
+
+PSTORAGE_API int pstorage_measure_submit(struct pstorage_client *client, struct pstorage_measure *measure,
+                                         pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_measure_run(struct pstorage_client *client, struct pstorage_measure *measure);
+
 /* ---- events */
 
 struct pstorage_event {

@@ -329,6 +329,7 @@ static const struct rpc_method methods[] = {
     {.name = "Health", .handler = health},
     {.name = "Tiering", .handler = tiering},
     {.name = "Temperature", .handler = temperature},
+    {.name = "Measure", .handler = services_measure, .takes_payload = true},
 };
 
 const struct rpc_service services_analytics = {

@@ -89,6 +89,9 @@ bool is_for_primary(const struct services *s, struct rpc_call *call,
                     const ProtobufCServiceDescriptor *service, const char *method,
                     const ProtobufCMessage *message);
 
+/* Analytics.Measure */
+void services_measure(void *user, struct rpc_call *call, const ProtobufCMessage *message);
+
 /* Status.GetLatency */
 void services_get_latency(void *user, struct rpc_call *call, const ProtobufCMessage *message);
 

@@ -6,6 +6,7 @@
 
 #include "client/lib/client.h"
 #include "common/rpc/message.h"
+#include "pstorage/v1/analytics.pb-c.h"
 #include "pstorage/v1/block_io.pb-c.h"
 #include "pstorage/v1/clones.pb-c.h"
 #include "pstorage/v1/events.pb-c.h"
@@ -99,6 +100,16 @@ static void take_latency(struct answered *a)
     pstorage_latency_clear(&l);
 }
 
+static void take_measure(struct answered *a, uint32_t blocks)
+{
+    struct pstorage_measure m = {.blocks = blocks};
+    if (take(a, &m.request, &kind_measure, NULL, &pstorage__v1__measure_response__descriptor) == PS_OK)
+        for (uint32_t i = 0; i < blocks; i++)
+            assert(m.results[i].kind >= PSTORAGE_MEASURED_PATTERN &&
+                   m.results[i].kind <= PSTORAGE_MEASURED_NEW &&
+                   m.results[i].stored_bytes <= PSTORAGE_MEASURE_BLOCK_BYTES);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 1 || size - 1 > RPC_BODY_MAX)
@@ -141,6 +152,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         pstorage_report_clear(&report);
         break;
     default:
+        if (data[0] & 8) {
+            take_measure(a, 1 + (data[0] >> 4));
+            break;
+        }
         (void)take(a, &events.request, &kind_events, NULL, &pstorage__v1__list_events_response__descriptor);
         pstorage_events_clear(&events);
         break;
