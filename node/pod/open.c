@@ -224,6 +224,7 @@ static bool use_label(struct pod *pod)
     pod->reserve_segments = kept > 8 ? kept : 8;
     memcpy(pod->name, l->pods[0].name, sizeof pod->name);
     pod->segments = segments_create(l->segment_count, l->segment_bytes, SYSTEM_SEGMENTS);
+    log_read_segments(pod);
     return true;
 }
 

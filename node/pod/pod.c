@@ -290,6 +290,7 @@ static void fill_now(void *user)
     pod->reserve_segments = was.reserve_segments;
     memcpy(pod->name, was.name, sizeof pod->name);
     pod->segments = segments_create(was.segment_count, was.segment_bytes, SYSTEM_SEGMENTS);
+    log_read_segments(pod);
     pod->copy_in = was.copy_in;
     pod->again = true;
     copy_in_start(pod);
