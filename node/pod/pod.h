@@ -313,6 +313,29 @@ struct pod_stats {
 };
 void pod_stats(struct pod *pod, struct pod_stats *out);
 
+/* ---- what storing something would take */
+
+enum pod_measured_kind {
+    POD_MEASURED_PATTERN = 1, /* needs no data */
+    POD_MEASURED_STORED,      /* is here already */
+    POD_MEASURED_TWIN,        /* is one of the blocks before it */
+    POD_MEASURED_NEW,
+};
+enum {
+    POD_MEASURED_UNIT = 64 /* bytes */
+};
+
+struct pod_measured {
+    enum pod_measured_kind kind;
+    unsigned units; /* of flash, for NEW, with its share of what is compressed together; else 0 */
+    uint64_t key;   /* of the contents, 0 for a pattern: equal ones are equal but once in 2^64 */
+};
+
+/* Looks at `blocks` consecutive blocks, at most POD_ATOMIC_BYTES of them, as if they were written, with the
+ * pod's settings. Changes nothing, reads nothing; takes as long as reducing them does. `out` has an entry for
+ * each. PS_EUNAVAILABLE (being opened, or ending), PS_ENOMEM. */
+int pod_measure(struct pod *pod, const void *data, uint32_t blocks, struct pod_measured *out);
+
 /* ---- life, called by main.c and tests */
 
 struct pod_config {
