@@ -208,7 +208,9 @@ static void engine_done(void *user, struct blkdev_req *req, int result)
             /* Erasing is a hint to a device that has no use for it. */
             d->punch = false;
         } else {
-            status = result == -ENOSPC || result == -EDQUOT ? PS_EFULL : PS_EIO;
+            /* A block device that vanished has no room: that is no full file system. */
+            const bool full = !d->file.is_block && (result == -ENOSPC || result == -EDQUOT);
+            status = full ? PS_EFULL : PS_EIO;
             log_error("blkdev", "request failed", LOG_S("device", d->base.name), LOG_I("op", req->op),
                       LOG_U("offset", req->offset), LOG_U("length", req->length),
                       LOG_S("error", strerror(-result)));

@@ -2,7 +2,6 @@
 # shellcheck shell=bash
 set -eu
 NODE_PID=
-ENDED=false
 
 say() { printf '%s\n' "$*"; }
 fail()
@@ -60,6 +59,7 @@ controller() { local d; d=$(device "$1") && printf '%s\n' "${d%n1}"; }
 
 # ---- the node
 
+# shellcheck disable=SC2034 # for stories
 NBD=nbd://127.0.0.1:10809
 # node_command [NAME=VALUE...]: what starts the node, in $COMMAND.
 node_command()
@@ -100,7 +100,7 @@ refused()
 {
     local pattern=$1 status=0 output
     shift
-    output=$("$@" 2>&1 </dev/null) || status=$?
+    output=$("$@" 2>&1) || status=$?
     [ "$status" -ne 0 ] || fail "succeeded, but should not: $*"
     [ "$status" -lt 124 ] || fail "crashed or hung (status $status): $* : $output"
     grep -Eiq -- "$pattern" <<<"$output" || fail "message does not match /$pattern/: $* : $output"
