@@ -7,6 +7,8 @@
 
 #include "common/blkdev_ahead.h"
 #include "common/blkdev_file_open.h"
+#include "common/blkdev_zones.h"
+#include "common/blkdev_zones_uv.h"
 #include "common/container.h"
 #include "common/io_engine.h"
 #include "common/log.h"
@@ -324,15 +326,20 @@ int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
     d->engine->done = engine_done;
     d->engine->user = d;
     *out = &d->base;
-    return 0;
+    if (!d->file.is_block || !blkdev_is_zoned(d->file.fd))
+        return 0;
+    rc = blkdev_zones_open(loop, d->file.fd, &d->base, out, err);
+    if (rc)
+        file_destroy(&d->base);
+    return rc;
 }
 
 const char *blkdev_uring_engine(const struct blkdev *dev)
 {
-    return file_of(dev)->engine->name;
+    return file_of(blkdev_zones_raw((struct blkdev *)(uintptr_t)dev))->engine->name;
 }
 
 uint64_t blkdev_uring_filled_bytes(const struct blkdev *dev)
 {
-    return file_of(dev)->filled_bytes;
+    return file_of(blkdev_zones_raw((struct blkdev *)(uintptr_t)dev))->filled_bytes;
 }

@@ -272,7 +272,7 @@ static bool open_stream(struct collect *c, struct collect_stream *s)
         /* Sealed, it would be dead while nothing in it is named. */
         if (!chunks_are_empty(c))
             return false;
-        segments_seal(pod->segments, s->segment, 0);
+        zones_seal(pod, s->segment, s->next, 0);
         s->segment = SEGMENT_NONE;
     }
     if (s->segment != SEGMENT_NONE)

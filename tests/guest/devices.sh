@@ -13,16 +13,22 @@ namespace()
         -device "nvme,id=ctrl-$name,serial=$serial,bus=port-$name"
         -device "nvme-ns,drive=$name,bus=ctrl-$name,nsid=1$(printf ',%s' "$@")")
 }
-device_plain() { namespace "$1" plain PLAIN 2G logical_block_size=4096,physical_block_size=4096; }
+device_plain() { namespace "$1" plain PLAIN 2G logical_block_size=4096 physical_block_size=4096; }
 device_other() { namespace "$1" other OTHER 2G logical_block_size=512; }
 # Zones of 16 MiB of which 10 MiB can be written, 12 of them at most begun and not full.
 device_zoned()
 {
-    namespace "$1" zoned ZONED 2G logical_block_size=4096,physical_block_size=4096 zoned=on zoned.zone_size=16M zoned.zone_capacity=10M \
+    namespace "$1" zoned ZONED 640M logical_block_size=4096 physical_block_size=4096 zoned=on zoned.zone_size=16M zoned.zone_capacity=10M \
         zoned.max_active=12 zoned.max_open=12
+}
+# Zones smaller than a segment: two of 4 MiB make one.
+device_small()
+{
+    namespace "$1" small SMALL 512M logical_block_size=4096 physical_block_size=4096 zoned=on zoned.zone_size=8M \
+        zoned.zone_capacity=5M zoned.max_active=14 zoned.max_open=14
 }
 # Too few active zones for a pool.
 device_narrow()
 {
-    namespace "$1" narrow NARROW 1G logical_block_size=4096,physical_block_size=4096 zoned=on zoned.zone_size=16M zoned.max_active=3 zoned.max_open=3
+    namespace "$1" narrow NARROW 1G logical_block_size=4096 physical_block_size=4096 zoned=on zoned.zone_size=16M zoned.max_active=3 zoned.max_open=3
 }

@@ -10,8 +10,8 @@ same "$(jq -r '.devices[] | [.serial, .kind, .in_pool, .raw_allowed, .size_bytes
     "PLAIN nvme true false 2147483648 4096 
 ROOT nvme false false 419430400 512 mounted at /
 OTHER nvme false true 2147483648 512 
-ZONED zoned false true 2147483648 4096 "
-same "$(jq -r '.devices[3].zones | [.zone_bytes, .count, .max_active] | join(" ")' list.json)" "16777216 128 12"
+ZONED zoned false true 671088640 4096 "
+same "$(jq -r '.devices[3].zones | [.zone_bytes, .count, .max_active] | join(" ")' list.json)" "16777216 40 12"
 
 # equal OURS NVME_CLI: two lists made of ours.json and theirs.json.
 equal() { same "$(jq -c "$1 | map(tostring)" ours.json)" "$(jq -c "$2 | map(tostring)" theirs.json)" "ours, and nvme-cli's"; }
