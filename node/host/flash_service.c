@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/container.h"
+#include "common/rpc/message.h"
 #include "pstorage/v1/flash.pb-c.h"
 
 _Static_assert((int)DRIVE_IO_MAX == (int)RPC_PAYLOAD_MAX && (int)DRIVE_ALIGN <= (int)RPC_PAYLOAD_ALIGN,
@@ -67,6 +68,9 @@ static void fill_device(struct drive *d, struct device_row *row)
         [BLKDEV_KIND_SIM] = PSTORAGE__V1__FLASH_KIND__FLASH_KIND_SIM,
     };
     Pstorage__V1__FlashDevice *m = &row->device;
+    rpc_utf8_repair(d->what.name);
+    rpc_utf8_repair(d->used_by);
+    rpc_utf8_repair(d->smart_unknown);
     pstorage__v1__flash_device__init(m);
     m->name = d->what.name;
     m->kind = kinds[d->what.kind];

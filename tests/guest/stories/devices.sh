@@ -81,7 +81,6 @@ pstorage flash read "$PLAIN" --length 64K | cmp - <(dd if="$PLAIN" bs=64k count=
 refused 'PSTORAGE_FLASH_RAW_DEVICES' pstorage flash read "$(device ROOT)" --length 4K
 refused 'PSTORAGE_FLASH_RAW_DEVICES' pstorage flash format "$(device ROOT)" --serial ROOT
 refused 'serial number "OTHER", not "ELSE"' pstorage flash format "$OTHER" --serial ELSE
-mkdir -p /tmp/mnt
 dd if=/dev/zero bs=1M count=4 2>/dev/null | pstorage flash write "$OTHER" --offset 0
 (
     exec 3<"$OTHER"
@@ -102,6 +101,8 @@ pstorage flash read "$OTHER" --offset 1M --length 1M | cmp - zeroes
 refused 'no format of 1000 bytes' pstorage flash format "$OTHER" --serial OTHER --block-bytes 1000
 
 say "== a device outside the pool vanishes, and one in it"
+pstorage volume create kept --size 3M
+pstorage volume write kept <payload
 pstorage volume create vol --size 16M
 echo 1 >"/sys/class/nvme/$(basename "$(controller OTHER)")/device/remove"
 refused 'no NVMe namespace|is gone' pstorage flash smart "$OTHER"
@@ -112,5 +113,12 @@ until_true 30 sh -c 'pstorage status | grep -q -i "read.only\|failed"' || fail "
 pstorage status | head -5
 same "$(pstorage flash list --json | jq -r '.devices[0].health_unknown')" "the device is gone"
 kill -TERM "$NODE_PID"
-wait "$NODE_PID" || say "the node ended with status $? after it lost its device"
-node_refuses 'nvme' PSTORAGE_FLASH_DEVICES="nvme:$PLAIN"
+wait "$NODE_PID" || fail "the node ended with status $? after it lost its device"
+node_refuses "can't find it" PSTORAGE_FLASH_DEVICES="nvme:$PLAIN"
+
+say "== it comes back, and so does what was in it"
+echo 1 >/sys/bus/pci/rescan
+until_true 20 device PLAIN || fail "the device does not come back"
+node_start PSTORAGE_FLASH_DEVICES="nvme:$(device PLAIN)"
+pstorage volume read kept | cmp - payload
+node_stop
