@@ -33,6 +33,8 @@ enum setting_replication {
       "Name of this node; the host name by default")                                                                 \
     X(FLASH_DEVICES, flash_devices, DEVICES, SETTING_EXPAND, "file:${DATA_DIR}/flash0,size=16G", 0, 0, NULL,         \
       "Flash devices separated by spaces: file:PATH,size=N, nvme:/dev/nvme0n1, /dev/sdb or sim:PATH,size=N (simulated NAND flash, for tests); blank ones are formatted") \
+    X(FLASH_RAW_DEVICES, flash_raw_devices, STRING, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                             \
+      "NVMe namespaces that clients may read, write, deallocate and format past the pool, /dev/nvme1n1 or /dev/disk/by-id/…, separated by spaces") \
     X(RPC_LISTEN, rpc_listen, URL, 0, "tcp://127.0.0.1:9500", 0, 0, NULL,                                            \
       "Where RPC is served: tcp://host:port or ipc://PATH")                                                          \
     X(API_LISTEN, api_listen, HOST, SETTING_MAY_BE_EMPTY, "127.0.0.1", 0, 0, NULL,                                   \

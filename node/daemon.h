@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "common/blkdev_spec.h"
 #include "common/data_dir.h"
 #include "common/rpc/keys.h"
 #include "common/settings_table.h"
@@ -35,6 +36,8 @@ struct node {
     struct image_uses *uses; /* counted by the pod */
     struct analytics_service *analytics;
     struct blkdev *flash;
+    enum blkdev_kind flash_kind;
+    struct drives *drives; /* of this machine, in the pool or not */
     struct reactor *reactor;
     struct pod *pod;
     struct cluster *cluster; /* NULL: the node stands alone, as is the member's pod then */
@@ -46,6 +49,7 @@ struct node {
     struct rpc_server *rpc;
     struct services *services;
     struct pods_service *pods;
+    struct flash_service *flash_service;
     struct tokens *tokens; /* of the REST API */
     struct tokens_service *tokens_service;
     struct nbd_server *nbd;
@@ -103,6 +107,10 @@ int start_uses(struct node *node, struct ps_error *err);
 void stop_uses(struct node *node);
 int start_analytics(struct node *node, struct ps_error *err);
 void stop_analytics(struct node *node);
+
+/* start_drives.c: flash devices as people ask about them. */
+int start_drives(struct node *node, struct ps_error *err);
+void stop_drives(struct node *node);
 
 /* start_cluster.c: the pod as a member, and the connections to the others; in place of a pod alone. */
 struct pod_config;

@@ -122,6 +122,7 @@ int start_flash(struct node *node, struct ps_error *err)
     int rc = node_open_device(node, &specs[0], &reason);
     if (rc)
         return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err, reason.detail);
+    node->flash_kind = specs[0].kind;
     static const char *const kinds[] = {"file", "block", "nvme", "sim"};
     rc = catalog_put_device(node->catalog, node->as.node_name, node->flash->name, kinds[specs[0].kind],
                             node->flash->geometry.size_bytes);

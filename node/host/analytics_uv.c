@@ -178,7 +178,7 @@ static void sample_wear(const struct blkdev *dev, uint64_t *figures)
     uint64_t cycles = 0, looked = 0;
     for (uint64_t i = 0; i < count; i += step) {
         struct blkdev_wear wear;
-        if (!blkdev_wear(dev, i * bytes, &wear))
+        if (!blkdev_wear(dev, i * bytes, &wear) || wear.uncounted)
             return;
         looked++;
         cycles += wear.pe_cycles;

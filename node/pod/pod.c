@@ -148,7 +148,9 @@ int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_forma
     if (config->memory_budget < POD_MEMORY_MIN)
         return ps_error_set(err, PS_EINVAL, "a memory budget of %llu bytes; a pod needs at least %llu",
                             (unsigned long long)config->memory_budget, POD_MEMORY_MIN);
-    const uint64_t segment = config->segment_bytes ? config->segment_bytes : SEGMENT_BYTES_DEFAULT;
+    const uint64_t zone = dev->geometry.zoned ? dev->geometry.erase_bytes : 0;
+    const uint64_t least = zone > SEGMENT_BYTES_DEFAULT ? zone : SEGMENT_BYTES_DEFAULT;
+    const uint64_t segment = config->segment_bytes ? config->segment_bytes : least;
     if (segment < 2 * BATCH_MAX_BYTES || segment > 1u << 30 || (segment & (segment - 1)))
         return ps_error_set(err, PS_EINVAL,
                             "segments of %llu bytes; a power of two from 2 MiB to 1 GiB is possible",
@@ -157,6 +159,7 @@ int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_forma
     struct pod *pod = calloc(1, sizeof *pod);
     assert(pod);
     pod->config = *config;
+    pod->config.segment_bytes = segment;
     pod->dev = dev;
     make_parts(pod);
     open_begin(pod, format, cb, user, err);

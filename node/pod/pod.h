@@ -357,7 +357,7 @@ struct pod_config {
     bool check_only;             /* nothing is written: the log is replayed in memory, then check.h has it */
     uint32_t wear_threshold;     /* spread of P/E cycles at which cold data is moved; 0: 1,000 */
     uint32_t gc_threshold;       /* percent of segments in use at which garbage collection starts; 0: 75 */
-    uint64_t segment_bytes;      /* when formatting; 0: 8 MiB */
+    uint64_t segment_bytes;      /* when formatting; 0: 8 MiB, or a zone that is larger */
     uint64_t seed[2];            /* randomness for identities (UUIDs) when formatting */
     uint8_t pod_id[16];          /* the pod's UUID when formatting; all zero: made from the seed */
     /* What the pod tells: one line for the event list, at most 255 characters. May be NULL. */

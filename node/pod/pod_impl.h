@@ -639,6 +639,11 @@ bool zones_are_ready(struct pod *pod);
 bool zones_are_quiet(const struct pod *pod);
 /* The free segment is erased; else it is being, unless another one is: ask again. It may turn out retired. */
 bool zones_erase(struct pod *pod, uint32_t segment);
+/* segments_seal, of a segment that is written, or going to be, up to `end`: its zones need not be kept ready
+ * for more. */
+void zones_seal(struct pod *pod, uint32_t segment, uint32_t end, uint64_t last_seq);
+/* What was submitted of the segment's first `end` bytes is all that will be. */
+void zones_abandon(struct pod *pod, uint32_t segment, uint32_t end);
 
 /* role.c */
 void role_park(struct pod *pod, struct pod_io *io);
