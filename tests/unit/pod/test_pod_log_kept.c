@@ -224,7 +224,7 @@ static void the_open_segment_is_looked_through_while_it_is_written_to(void **sta
     assert_int_equal(member_open(a), 0);
     group_lead(g, a);
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
-    write_blocks(a, 100, 0);
+    write_blocks(a, 90, 0);
     const struct log_span *span = log_spans_find(a->rig.pod->log_spans, 20);
     assert_int_equal(span->segment, a->rig.pod->tail.segment);
     noise(buf, BLOCK, 77);
