@@ -33,7 +33,9 @@ struct node {
     struct catalog_service *catalog_service;
     struct image_uses *uses; /* counted by the pod */
     struct analytics_service *analytics;
-    struct blkdev *flash;
+    struct flash_devices *devices;
+    struct blkdev *flash; /* the one that they make */
+    struct node_news *early; /* events from before there was who keeps them */
     struct reactor *reactor;
     struct pod *pod;
     struct cluster *cluster; /* NULL: the node stands alone, as is the member's pod then */

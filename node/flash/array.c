@@ -114,7 +114,7 @@ bool array_tick(struct array *a, struct array_io *io)
 {
     for (unsigned i = 0; i < a->n; i++)
         if (member_lives(a, i)) {
-            io_send(io, i, BLKDEV_READ, 0, 0, ARRAY_BLOCK_BYTES, a->block);
+            io_send(io, i, BLKDEV_READ, 0, ARRAY_STAGE_AT - ARRAY_BLOCK_BYTES, ARRAY_BLOCK_BYTES, a->block);
             return true;
         }
     return false;
@@ -468,6 +468,20 @@ bool array_holds(const struct array *a, const struct blkdev *dev)
             (a->label.member[i].state != ARRAY_OUT || a->member[i].inflight))
             return true;
     return false;
+}
+
+void array_forget(struct array *a, const struct blkdev *dev)
+{
+    for (unsigned i = 0; i < a->n; i++)
+        if (a->member[i].dev == dev) {
+            assert(!array_holds(a, dev));
+            a->member[i].dev = NULL;
+        }
+}
+
+const struct blkdev *array_member(const struct array *a, unsigned member)
+{
+    return a->member[member].dev;
 }
 
 uint64_t array_turn(struct array *a, uint64_t now_ns)

@@ -71,6 +71,11 @@ uint64_t array_turn(struct array *a, uint64_t now_ns);
 /* Whether the device is a member that is in use. */
 bool array_holds(const struct array *a, const struct blkdev *dev);
 
+/* A device that is not held any more is going to be destroyed. */
+void array_forget(struct array *a, const struct blkdev *dev);
+/* By member; NULL: it is not there. */
+const struct blkdev *array_member(const struct array *a, unsigned member);
+
 /* Puts a blank device, or a former member, in the place of one that is out, and rebuilds it in the
  * background. The callback tells that it is taken (durably), not that it is rebuilt. Errors, nothing written,
  * as of array_open; PS_EPRECONDITION: no member is out. */

@@ -295,6 +295,8 @@ static int place_members(struct array *a)
     const struct array_label *l = &a->label;
     for (unsigned i = 0; i < o->count; i++) {
         const struct candidate *c = &o->candidate[i];
+        if (c->found == FOUND_BLANK)
+            array_event(a, "device.unused", "%.100s is blank: attach it to have it in the array", c->as.name);
         if (c->found != FOUND_LABEL)
             continue;
         const int at = member_by_id(l, c->label.member[c->label.self].id);

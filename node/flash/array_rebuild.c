@@ -17,6 +17,7 @@ enum {
     HEAD_BYTES = 1 << 20,
 };
 #define RATE_DEFAULT (64ull << 20)
+#define BURST_NS     100000000ull /* what turns that come late may make up for */
 
 enum rebuild_phase {
     REBUILD_IDLE,
@@ -163,7 +164,8 @@ static void rows_written(struct array_io *io)
     struct array_rebuild *r = io->a->rebuild;
     struct array *a = r->a;
     const uint64_t bytes = (uint64_t)r->rows * a->unit;
-    r->due_ns = (r->due_ns > r->now_ns ? r->due_ns : r->now_ns) + bytes * 1000000000ull / rate_of(a);
+    const uint64_t floor = r->now_ns > BURST_NS ? r->now_ns - BURST_NS : 0;
+    r->due_ns = (r->due_ns > floor ? r->due_ns : floor) + bytes * 1000000000ull / rate_of(a);
     array_lose_list(a, io, "a write failed while it was rebuilt");
     r->row += r->rows;
     if (a->label.member[r->member].state != ARRAY_REBUILDING || a->failed)

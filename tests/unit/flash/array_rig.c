@@ -166,8 +166,8 @@ void rig_cut(struct array_rig *rig, int mode)
         const enum blkdev_mem_cut how = mode < 0
                                             ? (enum blkdev_mem_cut)prng_below(&rig->prng, BLKDEV_MEM_CUTS)
                                             : (enum blkdev_mem_cut)mode;
-        blkdev_fault_drop(rig->dev[i]);
         blkdev_mem_power_cut(rig->mem[i], &rig->prng, how);
+        blkdev_fault_drop(rig->dev[i]);
     }
     forget_array(rig);
     for (unsigned i = 0; i < RIG_JOBS; i++)
