@@ -36,7 +36,7 @@ struct log_unfold {
     uint64_t end_hash;     /* that its last batch must have */
     struct unfolded found; /* all of it, what the index knows included */
     uint64_t got;          /* batches */
-    uint32_t at, upto;     /* in the segment */
+    uint32_t at, end;      /* in the segment; behind `end` it may be written to */
     uint32_t tries;
     uint8_t *buf;
     struct blkdev_req req;
@@ -162,7 +162,7 @@ static void window_read(struct blkdev_req *req, int status)
 static void read_window(struct log_unfold *u)
 {
     struct pod *pod = u->pod;
-    const uint32_t left = u->at < u->upto ? u->upto - u->at : 0;
+    const uint32_t left = u->at < u->end ? u->end - u->at : 0;
     u->req = (struct blkdev_req){.op = BLKDEV_READ,
                                  .offset = segment_addr(pod, u->span.segment) + u->at,
                                  .length = left < WINDOW_BYTES ? left : WINDOW_BYTES,
@@ -191,13 +191,13 @@ static void start(struct log_unfold *u, const struct log_span *span)
     const struct log_span *after = log_spans_after(pod->log_spans, span);
     const uint64_t known = log_index_first(pod->log_index);
     u->span = *span;
-    u->upto = pod->segment_bytes;
+    u->end = pod->segment_bytes;
     if (known && known <= span->last) {
         const struct log_entry *e = log_index_get(pod->log_index, known);
         assert(known > span->first && e->segment == span->segment);
         u->span.last = known - 1;
         u->end_hash = e->previous;
-        u->upto = e->offset; /* what lies there may be being written */
+        u->end = e->offset;
     } else if (after) {
         u->end_hash = after->previous;
     } else { /* nothing came since the start */
