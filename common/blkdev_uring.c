@@ -309,7 +309,7 @@ int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
     d->punch = d->file.is_block || spec->punch;
     queue_init(&d->waiting);
     queue_init(&d->behind);
-    d->fill = !d->file.is_block && !options->fill_nothing;
+    d->fill = !d->file.is_block && !options->fill_nothing && !spec->read_only;
     if (d->fill) {
         d->fill_buf = aligned_alloc(BLKDEV_ALIGN, AHEAD_PIECE_BYTES);
         if (!d->fill_buf || !ahead_init(&d->ahead, d->file.geometry.size_bytes))

@@ -27,6 +27,7 @@ struct node {
     uv_loop_t loop; /* the reactor's: main thread */
     uv_signal_t signals[3];
     bool stopping; /* a signal asked for it */
+    bool damaged;  /* --check found something */
 
     struct data_dir data_dir;
     char catalog_path[1100];
@@ -93,6 +94,13 @@ int start_pod(struct node *node, struct ps_error *err);
 void stop_pod(struct node *node);
 int start_comparison(struct node *node, struct ps_error *err);
 void stop_comparison(struct node *node);
+
+struct blkdev_spec;
+int node_open_device(struct node *node, const struct blkdev_spec *spec, struct ps_error *err);
+
+/* start_check.c: a pool checked, instead of served. */
+int start_checked_flash(struct node *node, struct ps_error *err);
+int check_pool(struct node *node, struct ps_error *err);
 
 /* start_analytics.c: samples and history. */
 int start_uses(struct node *node, struct ps_error *err);

@@ -120,6 +120,17 @@ static int keep_token(void *user, struct token_change *change)
     return catalog_service_token(user, change);
 }
 
+static bool other_node(void *user, unsigned i, const char **name, struct rpc_client **client)
+{
+    const struct node *node = user;
+    const struct peers *peers = node->cluster ? cluster_peers(node->cluster) : NULL;
+    if (!peers || i >= peers_count(peers))
+        return false;
+    *name = peers_name(peers, i);
+    *client = cluster_peer(node->cluster, i);
+    return true;
+}
+
 static int register_services(struct node *node)
 {
     const struct services_config config = {
@@ -135,6 +146,7 @@ static int register_services(struct node *node)
         .gate = node->cluster ? &node->gate : NULL,
         .images = node->images,
         .now_ns = now_ns,
+        .other = other_node,
         .user = node,
     };
     const struct pods_service_config pods = {

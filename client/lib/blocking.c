@@ -155,6 +155,11 @@ int pstorage_temperature_run(struct pstorage_client *client, struct pstorage_tem
     RUN(client, temperature, pstorage_temperature_submit(client, temperature, on_done));
 }
 
+int pstorage_account_run(struct pstorage_client *client, struct pstorage_account *account)
+{
+    RUN(client, account, pstorage_account_submit(client, account, on_done));
+}
+
 /* ---- shorter spellings */
 
 static int finish(const struct pstorage_request *r, int status, struct pstorage_error *err)

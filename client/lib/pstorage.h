@@ -758,7 +758,8 @@ PSTORAGE_API int pstorage_forecast_run(struct pstorage_client *client, struct ps
 
 struct pstorage_drive {
     char name[128];
-    unsigned score; /* 0 to 100 */
+    char node[PSTORAGE_NAME_MAX + 1]; /* "": one of an older version, that does not say */
+    unsigned score;                   /* 0 to 100 */
     char reasons[6][128];
     size_t nreasons;
     bool wear_known, days_left_known;
@@ -768,8 +769,12 @@ struct pstorage_drive {
 
 struct pstorage_health {
     struct pstorage_request request;
-    struct pstorage_drive items[16];
+    bool all_nodes; /* also what the other nodes of the cluster say */
+    /* Results. */
+    struct pstorage_drive items[40];
     size_t count;
+    char unreachable[16][PSTORAGE_NAME_MAX + 1]; /* nodes that did not answer */
+    size_t nunreachable;
 };
 
 PSTORAGE_API int pstorage_health_submit(struct pstorage_client *client, struct pstorage_health *health,
@@ -819,6 +824,51 @@ PSTORAGE_API int pstorage_temperature_submit(struct pstorage_client *client,
 /* Blocks. */
 PSTORAGE_API int pstorage_temperature_run(struct pstorage_client *client,
                                           struct pstorage_temperature *temperature);
+
+/* Of requests that ended well. Quantiles are told as the next power of two. */
+struct pstorage_latency {
+    uint64_t requests;
+    double mean_us, p50_us, p95_us, p99_us;
+};
+
+/* A stretch of a volume's history: sizes are means, the rest sums. Without a point the volume was idle, or
+ * nobody sampled. */
+struct pstorage_volume_point {
+    uint64_t begin_unix_ns;
+    uint32_t samples;
+    uint64_t size_bytes, logical_bytes, stored_bytes, reads, writes, read_bytes, written_bytes;
+    struct pstorage_latency read_latency, write_latency;
+};
+
+enum pstorage_history_step {
+    PSTORAGE_HISTORY_MINUTE, /* the last two days */
+    PSTORAGE_HISTORY_HOUR,   /* 90 days */
+    PSTORAGE_HISTORY_DAY,    /* five years */
+};
+
+/* What is known of a volume. */
+struct pstorage_account {
+    struct pstorage_request request;
+    const char *volume; /* must stay until the callback */
+    enum pstorage_history_step step;
+    uint64_t before_unix_ns; /* only points that begin before this; 0: all */
+    uint32_t max_points;     /* the newest so many, at most 1000; 0: 100 */
+    /* Results; free with pstorage_account_clear, also after an error. */
+    struct pstorage_temperature now; /* without regions */
+    uint64_t stored_bytes;
+    bool growth_known; /* false: fewer than 24 hours are known */
+    double growth_days, logical_bytes_per_day, stored_bytes_per_day;
+    struct pstorage_latency read_latency, write_latency; /* of the last 24 hours */
+    struct pstorage_volume_point *points;                /* oldest first */
+    size_t npoints;
+    bool earlier; /* there are more before the first */
+};
+
+PSTORAGE_API int pstorage_account_submit(struct pstorage_client *client, struct pstorage_account *account,
+                                         pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_account_run(struct pstorage_client *client, struct pstorage_account *account);
+PSTORAGE_API void pstorage_account_clear(struct pstorage_account *account);
 
 /* ---- events */
 

@@ -209,6 +209,7 @@ static int map(struct file_drive *f, const struct blkdev_spec *spec, const struc
     struct blkdev_spec file = {.kind = BLKDEV_KIND_FILE, .size_bytes = nand_area_bytes(config)};
     struct blkdev_file opened;
     memcpy(file.path, spec->path, sizeof file.path);
+    file.read_only = spec->read_only;
     int rc = check_header(spec, config, err);
     if (rc == 0)
         rc = blkdev_file_open(&file, &opened, err);
@@ -216,7 +217,9 @@ static int map(struct file_drive *f, const struct blkdev_spec *spec, const struc
         return rc;
     f->fd = opened.fd;
     f->bytes = file.size_bytes;
-    f->area = mmap(NULL, f->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
+    /* Reading flash disturbs it: where nothing may be written that stays in memory. */
+    f->area =
+        mmap(NULL, f->bytes, PROT_READ | PROT_WRITE, spec->read_only ? MAP_PRIVATE : MAP_SHARED, f->fd, 0);
     if (f->area == MAP_FAILED) {
         f->area = NULL;
         return ps_error_set(err, PS_ENOMEM, "%s: can't map it: %s", spec->path, strerror(errno));

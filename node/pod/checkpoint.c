@@ -217,8 +217,7 @@ static void cut(struct pod *pod)
     cut_operations(pod, full);
     log_retain_trim(pod);
     const uint64_t gone = segments_cut(pod->segments, pod->applied_seq, full, cut_segment, pod);
-    if (pod->log_index)
-        log_index_drop_through(pod->log_index, gone);
+    log_forget_through(pod, gone);
     run_end(&cp->run);
     pod->runs[pod->run_count - 1].bytes = cp->run.bytes;
     close_chunk(pod);
