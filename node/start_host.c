@@ -143,6 +143,7 @@ static int register_services(struct node *node)
         .ndevices = 1,
         .events = catalog_service_events(node->catalog_service),
         .analytics = analytics_service_source(node->analytics),
+        .uses = node->uses,
         .gate = node->cluster ? &node->gate : NULL,
         .images = node->images,
         .now_ns = now_ns,

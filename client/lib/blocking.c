@@ -135,6 +135,16 @@ int pstorage_nodes_run(struct pstorage_client *client, struct pstorage_nodes *no
     RUN(client, nodes, pstorage_nodes_submit(client, nodes, on_done));
 }
 
+int pstorage_latency_run(struct pstorage_client *client, struct pstorage_latency *latency)
+{
+    RUN(client, latency, pstorage_latency_submit(client, latency, on_done));
+}
+
+int pstorage_measure_run(struct pstorage_client *client, struct pstorage_measure *measure)
+{
+    RUN(client, measure, pstorage_measure_submit(client, measure, on_done));
+}
+
 int pstorage_forecast_run(struct pstorage_client *client, struct pstorage_forecast *forecast)
 {
     RUN(client, forecast, pstorage_forecast_submit(client, forecast, on_done));

@@ -432,6 +432,48 @@ PSTORAGE_API int pstorage_report_submit(struct pstorage_client *client, struct p
 PSTORAGE_API int pstorage_report_run(struct pstorage_client *client, struct pstorage_report *report);
 PSTORAGE_API void pstorage_report_clear(struct pstorage_report *report);
 
+/* ---- how long requests of hosts took */
+
+enum pstorage_operation {
+    PSTORAGE_OPERATION_READ,
+    PSTORAGE_OPERATION_WRITE,
+    PSTORAGE_OPERATION_FLUSH,
+    PSTORAGE_OPERATION_TRIM, /* and zeroing */
+    PSTORAGE_OPERATIONS
+};
+enum {
+    PSTORAGE_LATENCY_BUCKETS = 24
+};
+
+struct pstorage_operation_latency {
+    uint64_t sum_ns;
+    uint64_t counts[PSTORAGE_LATENCY_BUCKETS]; /* k ends before 2^k microseconds, the last one never */
+};
+
+struct pstorage_volume_latency {
+    uint64_t id;
+    char name[PSTORAGE_NAME_MAX + 1], pod[PSTORAGE_NAME_MAX + 1];
+    struct pstorage_operation_latency operations[PSTORAGE_OPERATIONS];
+};
+
+/* Of requests that ended well since the node counts the volume, mostly since it was opened there first after
+ * the node's start. Counted on the node that leads the pod. */
+struct pstorage_latency {
+    struct pstorage_request request;
+    const char *volume; /* NULL: all; must stay until the callback */
+    bool of_primary;    /* as the pod's primary counts, whichever node is asked; else as the node does */
+    /* Results; free with pstorage_latency_clear, also after an error. Volumes that are not counted are left
+     * out. */
+    struct pstorage_volume_latency *items; /* in the order of names */
+    size_t count;
+};
+
+PSTORAGE_API int pstorage_latency_submit(struct pstorage_client *client, struct pstorage_latency *latency,
+                                         pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_latency_run(struct pstorage_client *client, struct pstorage_latency *latency);
+PSTORAGE_API void pstorage_latency_clear(struct pstorage_latency *latency);
+
 /* ---- cluster */
 
 enum pstorage_role {
@@ -826,7 +868,7 @@ PSTORAGE_API int pstorage_temperature_run(struct pstorage_client *client,
                                           struct pstorage_temperature *temperature);
 
 /* Of requests that ended well. Quantiles are told as the next power of two. */
-struct pstorage_latency {
+struct pstorage_latency_figures {
     uint64_t requests;
     double mean_us, p50_us, p95_us, p99_us;
 };
@@ -837,7 +879,7 @@ struct pstorage_volume_point {
     uint64_t begin_unix_ns;
     uint32_t samples;
     uint64_t size_bytes, logical_bytes, stored_bytes, reads, writes, read_bytes, written_bytes;
-    struct pstorage_latency read_latency, write_latency;
+    struct pstorage_latency_figures read_latency, write_latency;
 };
 
 enum pstorage_history_step {
@@ -858,8 +900,8 @@ struct pstorage_account {
     uint64_t stored_bytes;
     bool growth_known; /* false: fewer than 24 hours are known */
     double growth_days, logical_bytes_per_day, stored_bytes_per_day;
-    struct pstorage_latency read_latency, write_latency; /* of the last 24 hours */
-    struct pstorage_volume_point *points;                /* oldest first */
+    struct pstorage_latency_figures read_latency, write_latency; /* of the last 24 hours */
+    struct pstorage_volume_point *points;                        /* oldest first */
     size_t npoints;
     bool earlier; /* there are more before the first */
 };
@@ -869,6 +911,42 @@ PSTORAGE_API int pstorage_account_submit(struct pstorage_client *client, struct 
 /* Blocks. */
 PSTORAGE_API int pstorage_account_run(struct pstorage_client *client, struct pstorage_account *account);
 PSTORAGE_API void pstorage_account_clear(struct pstorage_account *account);
+
+/* ---- what storing something would take */
+
+enum {
+    PSTORAGE_MEASURE_BLOCKS = 32,
+    PSTORAGE_MEASURE_BLOCK_BYTES = 4096
+};
+
+enum pstorage_measured_kind {
+    PSTORAGE_MEASURED_PATTERN = 1, /* needs no data */
+    PSTORAGE_MEASURED_STORED,      /* is in the pod already */
+    PSTORAGE_MEASURED_TWIN,        /* is one of those before it in its extent */
+    PSTORAGE_MEASURED_NEW,
+};
+
+struct pstorage_measured {
+    enum pstorage_measured_kind kind;
+    uint32_t stored_bytes; /* of flash that a new one takes, with its share of what is compressed together */
+    uint64_t key;          /* the same for the same contents; 0 for a pattern */
+};
+
+/* Has blocks reduced as if they were written, by the node that is asked and with its settings; nothing is
+ * kept or changed there. */
+struct pstorage_measure {
+    struct pstorage_request request;
+    const void
+        *data;       /* `blocks` of PSTORAGE_MEASURE_BLOCK_BYTES, aligned to that; stays until the callback */
+    uint32_t blocks; /* 1 to PSTORAGE_MEASURE_BLOCKS */
+    uint32_t extent_blocks; /* so many follow one another where they come from, then others; 0: all do */
+    struct pstorage_measured results[PSTORAGE_MEASURE_BLOCKS];
+};
+
+PSTORAGE_API int pstorage_measure_submit(struct pstorage_client *client, struct pstorage_measure *measure,
+                                         pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_measure_run(struct pstorage_client *client, struct pstorage_measure *measure);
 
 /* ---- events */
 

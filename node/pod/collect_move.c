@@ -188,7 +188,7 @@ static void seal_full(struct collect *c, struct collect_stream *s)
 {
     if (s->full == SEGMENT_NONE || s->full_chunks > c->named)
         return;
-    zones_seal(c->pod, s->full, s->full_written, 0);
+    zones_seal(c->pod, s->full, s->full_end, 0);
     s->full = SEGMENT_NONE;
 }
 
@@ -201,6 +201,7 @@ static bool open_stream(struct collect *c, struct collect_stream *s)
             return false;
         s->full = s->segment;
         s->full_written = s->written;
+        s->full_end = s->next;
         s->full_chunks = c->begun;
         s->segment = SEGMENT_NONE;
         seal_full(c, s);

@@ -313,6 +313,29 @@ struct pod_stats {
 };
 void pod_stats(struct pod *pod, struct pod_stats *out);
 
+/* ---- what storing something would take */
+
+enum pod_measured_kind {
+    POD_MEASURED_PATTERN = 1, /* needs no data */
+    POD_MEASURED_STORED,      /* is here already */
+    POD_MEASURED_TWIN,        /* is one of the blocks before it */
+    POD_MEASURED_NEW,
+};
+enum {
+    POD_MEASURED_UNIT = 64 /* bytes */
+};
+
+struct pod_measured {
+    enum pod_measured_kind kind;
+    unsigned units; /* of flash, for NEW, with its share of what is compressed together; else 0 */
+    uint64_t key;   /* of the contents, 0 for a pattern: equal ones are equal but once in 2^64 */
+};
+
+/* Looks at `blocks` consecutive blocks, at most POD_ATOMIC_BYTES of them, as if they were written, with the
+ * pod's settings. Changes nothing, reads nothing; takes as long as reducing them does. `out` has an entry for
+ * each. PS_EUNAVAILABLE (being opened, or ending), PS_ENOMEM. */
+int pod_measure(struct pod *pod, const void *data, uint32_t blocks, struct pod_measured *out);
+
 /* ---- life, called by main.c and tests */
 
 struct pod_config {
@@ -363,6 +386,9 @@ typedef void (*pod_open_cb)(void *user, int status, struct pod *pod);
  * destroyed (pod_destroy) whatever came out, but not from within the callback. */
 int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,
              void *user, struct ps_error *err, struct pod **opening);
+
+/* Whether anything may lie in this part of the device: it is not all free segments. */
+bool pod_uses_flash(const struct pod *pod, uint64_t offset, uint64_t length);
 
 /* Runs whatever is due. `now_ns` is monotonic; returns the time at which it
  * wants to run again without other events (UINT64_MAX: never). */

@@ -425,7 +425,7 @@ static void a_leader_that_rests_yields_and_follows_at_once(void **state)
 static void use_is_counted_beyond_the_end_of_a_role(void **state)
 {
     struct group *g = *state;
-    struct image_uses *uses = image_uses_create();
+    struct image_uses *uses = image_uses_create(NULL);
     static struct image_use_counts counts;
     static struct pending late, again;
     struct pod_image *old;
@@ -450,7 +450,7 @@ static void use_is_counted_beyond_the_end_of_a_role(void **state)
     assert_true(image_uses_take(uses, 0, &id, &counts));
     assert_int_equal(counts.ops[IMAGE_USE_WRITE], 2);
     unsigned ended_well = 0;
-    for (size_t i = 0; i < IMAGE_USE_LATENCIES; i++)
+    for (size_t i = 0; i < LATENCY_BUCKETS; i++)
         ended_well += counts.latencies[IMAGE_USE_WRITE][i];
     assert_int_equal(ended_well, 1);
     pod_image_close(late.image);
