@@ -275,15 +275,15 @@ static int send_account(struct call *call)
     return call_send(call, &pstorage__v1__analytics__descriptor, "Volume", &m.base);
 }
 
-static bool take_latency(const Pstorage__V1__VolumeLatency *m, struct pstorage_latency *out)
+static bool take_latency(const Pstorage__V1__LatencyFigures *m, struct pstorage_latency_figures *out)
 {
     if (!m)
         return false;
-    *out = (struct pstorage_latency){.requests = m->requests,
-                                     .mean_us = m->mean_us,
-                                     .p50_us = m->p50_us,
-                                     .p95_us = m->p95_us,
-                                     .p99_us = m->p99_us};
+    *out = (struct pstorage_latency_figures){.requests = m->requests,
+                                             .mean_us = m->mean_us,
+                                             .p50_us = m->p50_us,
+                                             .p95_us = m->p95_us,
+                                             .p99_us = m->p99_us};
     return true;
 }
 
@@ -343,4 +343,47 @@ void pstorage_account_clear(struct pstorage_account *a)
     free(a->points);
     a->points = NULL;
     a->npoints = 0;
+}
+
+/* ---- measuring */
+
+static int send_measure(struct call *call)
+{
+    const struct pstorage_measure *g = (const void *)call->request;
+    Pstorage__V1__MeasureRequest m = PSTORAGE__V1__MEASURE_REQUEST__INIT;
+    m.extent_blocks = g->extent_blocks;
+    call->rpc.payload = g->data;
+    call->rpc.payload_bytes = (size_t)g->blocks * PSTORAGE_MEASURE_BLOCK_BYTES;
+    return call_send(call, &pstorage__v1__analytics__descriptor, "Measure", &m.base);
+}
+
+static int take_measure(struct call *call, const struct rpc_reply *reply)
+{
+    const Pstorage__V1__MeasureResponse *m = (const void *)reply->message;
+    struct pstorage_measure *g = (void *)call->request;
+    if (m->n_kinds != g->blocks || m->n_stored_bytes != g->blocks || m->n_keys != g->blocks)
+        return nonsense(call, "less or more blocks than were sent");
+    for (uint32_t i = 0; i < g->blocks; i++) {
+        const bool is_new = m->kinds[i] == PSTORAGE__V1__MEASURED_KIND__MEASURED_KIND_NEW;
+        if (m->kinds[i] < PSTORAGE__V1__MEASURED_KIND__MEASURED_KIND_PATTERN ||
+            m->kinds[i] > PSTORAGE__V1__MEASURED_KIND__MEASURED_KIND_NEW ||
+            m->stored_bytes[i] > PSTORAGE_MEASURE_BLOCK_BYTES || (m->stored_bytes[i] > 0) != is_new)
+            return nonsense(call, "a block of no kind, or of no size");
+        g->results[i] = (struct pstorage_measured){(enum pstorage_measured_kind)m->kinds[i],
+                                                   m->stored_bytes[i], m->keys[i]};
+    }
+    return PS_OK;
+}
+
+const struct request_kind kind_measure = {send_measure, take_measure, NULL, true};
+
+int pstorage_measure_submit(struct pstorage_client *client, struct pstorage_measure *g, pstorage_cb cb)
+{
+    if (g->blocks == 0 || g->blocks > PSTORAGE_MEASURE_BLOCKS)
+        return ps_error_set((struct ps_error *)(void *)&g->request.error, PS_EINVAL,
+                            "1 to 32 blocks at a time");
+    if ((uintptr_t)g->data % PSTORAGE_MEASURE_BLOCK_BYTES)
+        return ps_error_set((struct ps_error *)(void *)&g->request.error, PS_EINVAL,
+                            "the data is not aligned to 4096 bytes");
+    return client_submit(client, NULL, &g->request, &kind_measure, cb);
 }

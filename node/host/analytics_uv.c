@@ -16,7 +16,6 @@ enum {
 };
 _Static_assert((int)IMAGE_USE_REGIONS == (int)TEMPERATURE_REGIONS &&
                    (int)IMAGE_USE_SHIFT_MIN == (int)TEMPERATURE_SHIFT_MIN &&
-                   (int)IMAGE_USE_LATENCIES == (int)ANALYTICS_LATENCIES &&
                    (int)POD_FULL_NAME_MAX <= (int)ANALYTICS_NAME_MAX,
                "the pod counts what analytics keeps");
 
@@ -179,7 +178,7 @@ static void sample_wear(const struct blkdev *dev, uint64_t *figures)
     uint64_t cycles = 0, looked = 0;
     for (uint64_t i = 0; i < count; i += step) {
         struct blkdev_wear wear;
-        if (!blkdev_wear(dev, i * bytes, &wear))
+        if (!blkdev_wear(dev, i * bytes, &wear) || wear.uncounted)
             return;
         looked++;
         cycles += wear.pe_cycles;
@@ -252,9 +251,16 @@ static void put_use(struct analytics_volume_sample *v, const struct image_use_co
     f[ANALYTICS_VOLUME_write_bytes] = c->bytes[IMAGE_USE_WRITE];
     f[ANALYTICS_VOLUME_read_latency_ns] = c->latency_ns[IMAGE_USE_READ];
     f[ANALYTICS_VOLUME_write_latency_ns] = c->latency_ns[IMAGE_USE_WRITE];
+    f[ANALYTICS_VOLUME_flushes] = c->ops[IMAGE_USE_FLUSH];
+    f[ANALYTICS_VOLUME_trims] = c->ops[IMAGE_USE_TRIM];
+    f[ANALYTICS_VOLUME_trim_bytes] = c->bytes[IMAGE_USE_TRIM];
+    f[ANALYTICS_VOLUME_flush_latency_ns] = c->latency_ns[IMAGE_USE_FLUSH];
+    f[ANALYTICS_VOLUME_trim_latency_ns] = c->latency_ns[IMAGE_USE_TRIM];
     for (size_t i = 0; i < ANALYTICS_LATENCIES; i++) {
         f[ANALYTICS_VOLUME_READ_LATENCIES + i] = c->latencies[IMAGE_USE_READ][i];
         f[ANALYTICS_VOLUME_WRITE_LATENCIES + i] = c->latencies[IMAGE_USE_WRITE][i];
+        f[ANALYTICS_VOLUME_FLUSH_LATENCIES + i] = c->latencies[IMAGE_USE_FLUSH][i];
+        f[ANALYTICS_VOLUME_TRIM_LATENCIES + i] = c->latencies[IMAGE_USE_TRIM][i];
     }
     v->shift = c->shift;
     memcpy(v->region_reads, c->regions[IMAGE_USE_READ], sizeof v->region_reads);

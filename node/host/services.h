@@ -34,6 +34,7 @@ struct services_config {
     size_t ndevices;
     struct event_source *events;
     struct analytics_source *analytics; /* NULL: this node keeps no history */
+    const struct image_uses *uses;      /* of the pod; NULL: nobody counts */
     const struct primary_gate *gate;    /* NULL: this node stands alone */
     struct host_images *images;         /* for block I/O while another node leads; NULL: it is refused then */
     uint64_t (*now_ns)(void *user);     /* CLOCK_BOOTTIME: what stamps are made of */

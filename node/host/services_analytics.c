@@ -362,13 +362,13 @@ static void temperature(void *user, struct rpc_call *call, const ProtobufCMessag
 
 struct account_row {
     Pstorage__V1__VolumePoint point;
-    Pstorage__V1__VolumeLatency read, write;
+    Pstorage__V1__LatencyFigures read, write;
 };
 
-static Pstorage__V1__VolumeLatency *fill_latency(Pstorage__V1__VolumeLatency *m,
-                                                 const struct account_latency *l)
+static Pstorage__V1__LatencyFigures *fill_latency(Pstorage__V1__LatencyFigures *m,
+                                                  const struct account_latency *l)
 {
-    pstorage__v1__volume_latency__init(m);
+    pstorage__v1__latency_figures__init(m);
     m->requests = l->requests;
     m->mean_us = l->mean_us;
     m->p50_us = l->p50_us;
@@ -404,7 +404,7 @@ static void account_answered(struct analytics_query *query, int status)
     Pstorage__V1__VolumePoint **pointers = calloc(a->points + 1, sizeof(void *));
     Pstorage__V1__VolumeAccountResponse m = PSTORAGE__V1__VOLUME_ACCOUNT_RESPONSE__INIT;
     Pstorage__V1__TemperatureResponse temperature;
-    Pstorage__V1__VolumeLatency read, write;
+    Pstorage__V1__LatencyFigures read, write;
     if (rows && pointers) {
         for (size_t i = 0; i < a->points; i++) {
             fill_point(&rows[i], &query->stretches[i]);
@@ -458,9 +458,12 @@ static void volume(void *user, struct rpc_call *call, const ProtobufCMessage *me
 }
 
 static const struct rpc_method methods[] = {
-    {.name = "Forecast", .handler = forecast}, {.name = "Health", .handler = health},
-    {.name = "Tiering", .handler = tiering},   {.name = "Temperature", .handler = temperature},
+    {.name = "Forecast", .handler = forecast},
+    {.name = "Health", .handler = health},
+    {.name = "Tiering", .handler = tiering},
+    {.name = "Temperature", .handler = temperature},
     {.name = "Volume", .handler = volume},
+    {.name = "Measure", .handler = services_measure, .takes_payload = true},
 };
 
 const struct rpc_service services_analytics = {

@@ -96,6 +96,16 @@ bool is_for_primary(const struct services *s, struct rpc_call *call,
                     const ProtobufCServiceDescriptor *service, const char *method,
                     const ProtobufCMessage *message);
 
+/* Analytics.Measure */
+void services_measure(void *user, struct rpc_call *call, const ProtobufCMessage *message);
+
+/* Status.GetLatency */
+void services_get_latency(void *user, struct rpc_call *call, const ProtobufCMessage *message);
+
+/* The volume that follows `cursor` in the order of names, without walking over snapshots; moves the cursor on to
+ * it. False: there is none. */
+bool next_volume(const struct services *s, char cursor[POD_FULL_NAME_MAX + 1], struct pod_image_info *out);
+
 /* Ends the call if `pod` is neither "" nor the pod's name; false then. */
 bool check_pod(const struct services *s, struct rpc_call *call, const char *pod);
 

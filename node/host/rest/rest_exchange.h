@@ -58,8 +58,9 @@ struct rest_exchange {
     } q;
     struct pstorage_pod_order order; /* beside: figures need it and a report */
     struct pstorage_report report;
-    struct rest_analysis *analysis; /* rest_analytics.c's */
-    struct pstorage_info info;      /* what the path names */
+    struct pstorage_latency latency; /* and these */
+    struct rest_analysis *analysis;  /* rest_analytics.c's */
+    struct pstorage_info info;       /* what the path names */
     char name[PSTORAGE_FULL_NAME_MAX + 1];
     rest_step then, after;
     unsigned step;

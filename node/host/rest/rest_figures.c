@@ -168,22 +168,38 @@ void rest_show_figures(struct rest_exchange *x)
     report(x, on_report);
 }
 
-/* ---- Prometheus: report, then the pod, then its volumes. Without a primary the node's own figures are told
- * all the same. */
+/* ---- Prometheus: report, then the pod, then its volumes, then what this node counted of them. Without a
+ * primary the node's own figures are told all the same. */
 
-static void on_prometheus_list(struct pstorage_request *q, int status)
+static void on_prometheus_latency(struct pstorage_request *q, int status)
 {
     struct rest_exchange *x = q->user;
     const struct rest_figures figures = {
         .report = &x->report,
         .view = x->step ? &x->order.view : NULL,
         .volumes = x->q.list.items,
-        .nvolumes = status ? 0 : x->q.list.count,
+        .nvolumes = x->q.list.count,
+        .latencies = x->latency.items,
+        .nlatencies = status ? 0 : x->latency.count,
         .counts = &x->counts,
     };
     rest_prometheus(&x->body, &figures);
     pstorage_list_clear(&x->q.list);
+    pstorage_latency_clear(&x->latency);
     rest_answer_body(x);
+}
+
+static void on_prometheus_list(struct pstorage_request *q, int status)
+{
+    struct rest_exchange *x = q->user;
+    if (status)
+        pstorage_list_clear(&x->q.list);
+    x->latency = (struct pstorage_latency){.request.user = x};
+    const int rc = pstorage_latency_submit(x->client, &x->latency, on_prometheus_latency);
+    if (rc == PSTORAGE_OK)
+        return;
+    pstorage_list_clear(&x->q.list);
+    rest_refuse_request(x, &x->latency.request, rc);
 }
 
 static void on_prometheus_pod(struct pstorage_request *q, int status)

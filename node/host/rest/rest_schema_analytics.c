@@ -92,7 +92,7 @@ SCHEMA(rest_temperature, "Temperature", "How hot a volume is, as the node that l
     {.name = "regions", .type = REST_FLOATS, .offset = AT(of.regions), .beside = AT(of.nregions), .doc = "Accesses an hour and GiB of each region, from the volume's begin on"});
 #undef THIS
 
-#define THIS struct pstorage_latency
+#define THIS struct pstorage_latency_figures
 SCHEMA(rest_latency, "Latency", "Of requests that ended well. Quantiles are told as the next power of two: at most twice the truth. 0 without requests.",
     U64(requests, "A count"), NUMBER(mean_us, "Microseconds"), NUMBER(p50_us, "Microseconds"), NUMBER(p95_us, "Microseconds"), NUMBER(p99_us, "Microseconds"));
 #undef THIS

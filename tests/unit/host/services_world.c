@@ -144,6 +144,7 @@ int world_setup_with(void **state, int (*more)(struct rpc_server *server))
     w->devices[0] = &w->device;
     event_source_init(&w->events, list_events);
     w->analytics.ask = ask_analytics;
+    w->uses = image_uses_create(NULL);
     const struct services_config config = {
         .pod = w->pod,
         .pod_name = "default",
@@ -154,6 +155,7 @@ int world_setup_with(void **state, int (*more)(struct rpc_server *server))
         .ndevices = 1,
         .events = &w->events,
         .analytics = &w->analytics,
+        .uses = w->uses,
         .gate = &w->gate,
         .now_ns = now_ns,
         .other = other_node,
@@ -205,6 +207,7 @@ int world_teardown(void **state)
     world_run(w, 20);
     assert(closed);
     services_destroy(w->services);
+    image_uses_destroy(w->uses);
     pod_close(w->pod, set, &pod_closed);
     world_run(w, 5);
     assert(pod_closed);

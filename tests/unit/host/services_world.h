@@ -40,6 +40,7 @@ struct services_world {
     int analytics_status, refuse_analytics;
     /* Other nodes: "node-b", which is this one again, and "node-c", to which there is no connection. */
     unsigned others;
+    struct image_uses *uses;
 };
 
 /* What came back of a call; free with answer_free. */
