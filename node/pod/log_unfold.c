@@ -29,7 +29,7 @@ struct log_unfold {
     struct log_span span;
     uint64_t end_hash; /* that its last batch must have */
     struct unfolded found;
-    uint32_t room, at;
+    uint32_t room, at, end; /* `end`: behind it the segment may be written to */
     uint8_t *buf;
     struct blkdev_req req;
 };
@@ -161,7 +161,7 @@ static void window_read(struct blkdev_req *req, int status)
 static void read_window(struct log_unfold *u)
 {
     struct pod *pod = u->pod;
-    const uint32_t left = u->at < pod->segment_bytes ? pod->segment_bytes - u->at : 0;
+    const uint32_t left = u->at < u->end ? u->end - u->at : 0;
     u->req = (struct blkdev_req){.op = BLKDEV_READ,
                                  .offset = segment_addr(pod, u->span.segment) + u->at,
                                  .length = left < WINDOW_BYTES ? left : WINDOW_BYTES,
@@ -186,9 +186,12 @@ static void start(struct log_unfold *u, const struct log_span *span)
     const struct log_span *after = log_spans_after(pod->log_spans, span);
     const uint64_t known = log_index_first(pod->log_index);
     u->span = *span;
+    u->end = pod->segment_bytes;
     if (known && known <= span->last) {
+        const struct log_entry *next = log_index_get(pod->log_index, known);
         u->span.last = known - 1;
-        u->end_hash = log_index_get(pod->log_index, known)->previous;
+        u->end_hash = next->previous;
+        u->end = next->offset;
     } else if (after) {
         u->end_hash = after->previous;
     } else { /* nothing came since the start */

@@ -659,3 +659,14 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     out->failed = pod->failed;
     memcpy(out->failure, pod->failure, sizeof out->failure);
 }
+
+bool pod_uses_flash(const struct pod *pod, uint64_t offset, uint64_t length)
+{
+    if (!pod->segments || pod->state == POD_OPENING || pod->state == POD_FILLING)
+        return true;
+    const uint64_t end = offset + length;
+    for (uint64_t i = offset / pod->segment_bytes; i * pod->segment_bytes < end && i < pod->segment_count; i++)
+        if (segments_state(pod->segments, (uint32_t)i) != SEGMENT_FREE)
+            return true;
+    return false;
+}

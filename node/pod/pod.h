@@ -387,6 +387,9 @@ typedef void (*pod_open_cb)(void *user, int status, struct pod *pod);
 int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,
              void *user, struct ps_error *err, struct pod **opening);
 
+/* Whether anything may lie in this part of the device: it is not all free segments. */
+bool pod_uses_flash(const struct pod *pod, uint64_t offset, uint64_t length);
+
 /* Runs whatever is due. `now_ns` is monotonic; returns the time at which it
  * wants to run again without other events (UINT64_MAX: never). */
 uint64_t pod_turn(struct pod *pod, uint64_t now_ns);

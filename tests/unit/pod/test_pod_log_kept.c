@@ -210,6 +210,39 @@ static void batches_that_memory_does_not_hold_are_found_in_flash(void **state)
     group_check(g);
 }
 
+/* The segment that the log is written to holds some of them; the device wants no read of what is being
+ * written. */
+static void the_open_segment_is_looked_through_while_it_is_written_to(void **state)
+{
+    struct group *g = *state;
+    struct member *a = &g->members[0];
+    static uint8_t buf[BLOCK];
+    static struct pod_io io;
+    struct log_id id;
+    group_create(g, 1, DEVICE, 7);
+    a->rig.config.log_index_batches = 16; /* so few that a read of what is before them could reach the end */
+    assert_int_equal(member_open(a), 0);
+    group_lead(g, a);
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    write_blocks(a, 90, 0);
+    const struct log_span *span = log_spans_find(a->rig.pod->log_spans, 20);
+    assert_int_equal(span->segment, a->rig.pod->tail.segment);
+    noise(buf, BLOCK, 77);
+    io = (struct pod_io){.op = POD_WRITE, .length = BLOCK, .buf = buf};
+    assert_int_equal(pod_image_open(a->rig.pod, "v", &io.image, NULL), 0);
+    assert_int_equal(pod_submit(a->rig.pod, &io, ignored), 0);
+    (void)pod_turn(a->rig.pod, a->rig.now_ns);
+    assert_int_equal(a->rig.pod->in_flight_count, 1);
+    assert_int_equal(blkdev_mem_pending(a->rig.mem), 1);
+    while (pod_log_id_at(a->rig.pod, 20, &id)) { /* what is read ends first */
+        assert_int_equal(blkdev_mem_pending(a->rig.mem), 2);
+        blkdev_mem_step_at(a->rig.mem, 1);
+    }
+    rig_settle(&a->rig);
+    pod_image_close(io.image);
+    assert_known_from(a, 1);
+}
+
 static void log_that_was_cut_off_and_written_anew_is_known_after_starts(void **state)
 {
     struct group *g = *state;
@@ -304,6 +337,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_restarted_leader_knows_the_log_that_lies_in_its_flash, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(batches_that_memory_does_not_hold_are_found_in_flash, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(the_open_segment_is_looked_through_while_it_is_written_to, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(log_that_was_cut_off_and_written_anew_is_known_after_starts, setup,
                                         teardown),
