@@ -95,7 +95,7 @@ static void log_simulated(const struct blkdev *flash)
              LOG_U("media_errors", health.media_errors));
 }
 
-static int open_device(struct node *node, const struct blkdev_spec *spec, struct ps_error *err)
+int node_open_device(struct node *node, const struct blkdev_spec *spec, struct ps_error *err)
 {
     const bool simulated = spec->kind == BLKDEV_KIND_SIM;
     const int rc = simulated ? nand_file_open(&node->loop, spec, &node->flash, err)
@@ -119,9 +119,10 @@ int start_flash(struct node *node, struct ps_error *err)
     if (blkdev_spec_list_parse(node->as.flash_devices, specs, 2, &count, &reason) || count != 1)
         return node_setting_error(node, PSTORAGED_FLASH_DEVICES, PS_EUNIMPLEMENTED, err,
                                   "this version uses one flash device");
-    int rc = open_device(node, &specs[0], &reason);
+    int rc = node_open_device(node, &specs[0], &reason);
     if (rc)
         return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err, reason.detail);
+    node->flash_kind = specs[0].kind;
     static const char *const kinds[] = {"file", "block", "nvme", "sim"};
     rc = catalog_put_device(node->catalog, node->as.node_name, node->flash->name, kinds[specs[0].kind],
                             node->flash->geometry.size_bytes);
@@ -194,6 +195,8 @@ int start_pod(struct node *node, struct ps_error *err)
         .scrub_rate = node->as.scrub_rate,
         .scrub_interval_ns =
             node->as.scrub_hours ? (uint64_t)node->as.scrub_hours * 3600 * 1000000000 : UINT64_MAX,
+        .survey_interval_ns =
+            node->as.survey_minutes ? (uint64_t)node->as.survey_minutes * 60 * 1000000000 : UINT64_MAX,
         .wear_threshold = (uint32_t)node->as.wear_threshold,
         .dedupe = node->as.dedupe_enabled,
         .compression = node->as.compression_enabled,

@@ -48,6 +48,13 @@ static const cli_run commands[CLI_COMMAND_COUNT] = {
     [CLI_ANALYTICS_TIERING] = cmd_analytics_tiering,
     [CLI_ANALYTICS_TEMPERATURE] = cmd_analytics_temperature,
     [CLI_ANALYTICS_PREDICT_REDUCTION] = cmd_analytics_predict_reduction,
+    [CLI_FLASH_LIST] = cmd_flash_list,
+    [CLI_FLASH_IDENTIFY] = cmd_flash_identify,
+    [CLI_FLASH_SMART] = cmd_flash_smart,
+    [CLI_FLASH_READ] = cmd_flash_read,
+    [CLI_FLASH_WRITE] = cmd_flash_write,
+    [CLI_FLASH_DEALLOCATE] = cmd_flash_deallocate,
+    [CLI_FLASH_FORMAT] = cmd_flash_format,
     [CLI_SCRUB] = cmd_scrub,
     [CLI_EVENTS] = cmd_events,
 };

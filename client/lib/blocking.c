@@ -65,6 +65,26 @@ int pstorage_manage_run(struct pstorage_client *client, struct pstorage_manage *
     RUN(client, m, pstorage_manage_submit(client, m, on_done));
 }
 
+int pstorage_flash_list_run(struct pstorage_client *client, struct pstorage_flash_list *f)
+{
+    RUN(client, f, pstorage_flash_list_submit(client, f, on_done));
+}
+
+int pstorage_flash_identify_run(struct pstorage_client *client, struct pstorage_flash_identify *f)
+{
+    RUN(client, f, pstorage_flash_identify_submit(client, f, on_done));
+}
+
+int pstorage_flash_smart_run(struct pstorage_client *client, struct pstorage_flash_smart *f)
+{
+    RUN(client, f, pstorage_flash_smart_submit(client, f, on_done));
+}
+
+int pstorage_flash_io_run(struct pstorage_client *client, struct pstorage_flash_io *f)
+{
+    RUN(client, f, pstorage_flash_io_submit(client, f, on_done));
+}
+
 int pstorage_tokens_run(struct pstorage_client *client, struct pstorage_tokens *t)
 {
     RUN(client, t, pstorage_tokens_submit(client, t, on_done));
@@ -143,6 +163,11 @@ int pstorage_tiering_run(struct pstorage_client *client, struct pstorage_tiering
 int pstorage_temperature_run(struct pstorage_client *client, struct pstorage_temperature *temperature)
 {
     RUN(client, temperature, pstorage_temperature_submit(client, temperature, on_done));
+}
+
+int pstorage_account_run(struct pstorage_client *client, struct pstorage_account *account)
+{
+    RUN(client, account, pstorage_account_submit(client, account, on_done));
 }
 
 /* ---- shorter spellings */

@@ -30,6 +30,13 @@ extern const struct rpc_service services_volumes, services_snapshots, services_c
 
 void services_block_io_destroy(struct services *s);
 
+/* ---- analytics */
+
+typedef struct Pstorage__V1__HealthResponse Pstorage__V1__HealthResponse;
+/* services_health.c: ends the call with what this node says of its drives, which is copied, and what the
+ * others say. */
+void health_of_all(struct services *s, struct rpc_call *call, const Pstorage__V1__HealthResponse *own);
+
 /* ---- images in answers */
 
 /* An image with everything it points to. It points into itself: don't copy. */

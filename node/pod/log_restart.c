@@ -68,10 +68,12 @@ static void leave_old_log(struct pod *pod)
         return;
     if (tail->next != SEGMENT_NONE)
         segments_untake(pod->segments, tail->next);
-    if (tail->offset == 0)
+    if (tail->offset == 0) {
         segments_untake(pod->segments, tail->segment);
-    else
+    } else {
         segments_seal(pod->segments, tail->segment, pod->sealed_seq);
+        zones_abandon(pod, tail->segment, tail->offset);
+    }
     segments_log_cut(pod->segments, pod->applied_seq,
                      pod->applied.offset ? pod->applied.segment : SEGMENT_NONE);
 }

@@ -142,33 +142,6 @@ static void answer_reduction(struct rest_exchange *x)
     rest_answer_body(x);
 }
 
-static void answer_flash(struct rest_exchange *x)
-{
-    const struct pstorage_report *r = &x->report;
-    struct rest_flash *rows = calloc(r->npods + 1, sizeof *rows);
-    for (size_t i = 0; rows && i < r->npods; i++) {
-        const struct pstorage_pod *p = &r->pods[i];
-        rows[i] = (struct rest_flash){
-            .capacity_bytes = p->capacity_bytes,
-            .free_bytes = p->free_bytes,
-            .garbage_bytes = p->garbage_bytes,
-            .written_data_bytes = p->flash_written_data_bytes,
-            .written_metadata_bytes = p->flash_written_metadata_bytes,
-            .written_moved_bytes = p->flash_written_moved_bytes,
-            .write_amplification = ratio(p->flash_written_data_bytes + p->flash_written_metadata_bytes +
-                                             p->flash_written_moved_bytes,
-                                         p->compress_out_bytes),
-        };
-        memcpy(rows[i].pod, p->name, sizeof rows[i].pod);
-    }
-    const struct rest_flash_report flash = {
-        .pods = rows, .npods = rows ? r->npods : 0, .devices = r->devices, .ndevices = r->ndevices};
-    rest_encode(&x->body, NULL, x->request.route->answer, &flash);
-    x->body.failed |= !rows;
-    free(rows);
-    rest_answer_body(x);
-}
-
 static void on_report(struct pstorage_request *q, int status)
 {
     struct rest_exchange *x = q->user;
@@ -177,7 +150,7 @@ static void on_report(struct pstorage_request *q, int status)
     else if (x->request.route->op == REST_GET_REDUCTION)
         answer_reduction(x);
     else if (x->request.route->op == REST_GET_FLASH)
-        answer_flash(x);
+        rest_show_flash(x);
     else
         rest_answer(x, &x->report);
 }

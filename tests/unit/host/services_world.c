@@ -121,6 +121,14 @@ static bool gate_forward(void *user, struct rpc_call *call, const ProtobufCServi
     return true;
 }
 
+static bool other_node(void *user, unsigned i, const char **name, struct rpc_client **client)
+{
+    struct services_world *w = user;
+    *name = i == 0 ? "node-b" : "node-c";
+    *client = i == 0 ? w->client : NULL;
+    return i < w->others;
+}
+
 int world_setup_with(void **state, int (*more)(struct rpc_server *server))
 {
     static const struct blkdev_ops ops = {.health = device_health};
@@ -150,6 +158,7 @@ int world_setup_with(void **state, int (*more)(struct rpc_server *server))
         .uses = w->uses,
         .gate = &w->gate,
         .now_ns = now_ns,
+        .other = other_node,
         .user = w,
     };
     w->gate = (struct primary_gate){
