@@ -128,6 +128,7 @@ static const struct step steps[] = {
     /* Up to here without a way in: see steps_wanted. */
     {"analytics", start_analytics, stop_analytics},
     {"hosts' images", start_images, stop_images},
+    {"drives", start_drives, stop_drives},
     {"RPC", start_rpc, stop_rpc},
     {"NBD", start_nbd, stop_nbd},
     {"REST", start_rest, stop_rest},

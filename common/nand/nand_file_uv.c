@@ -108,6 +108,11 @@ static void file_wear(const struct blkdev *dev, uint64_t offset, struct blkdev_w
     (void)blkdev_wear(file_of(dev)->drive, offset, out);
 }
 
+static void file_finish(struct blkdev *dev, uint64_t offset, uint32_t length)
+{
+    blkdev_finish(file_of(dev)->drive, offset, length);
+}
+
 static void file_free(struct file_drive *f)
 {
     if (f->timer >= 0)
@@ -133,8 +138,11 @@ static void file_destroy(struct blkdev *dev)
     uv_close((uv_handle_t *)&f->poll, on_closed);
 }
 
-static const struct blkdev_ops file_ops = {
-    .submit = file_submit, .health = file_health, .destroy = file_destroy, .wear = file_wear};
+static const struct blkdev_ops file_ops = {.submit = file_submit,
+                                           .health = file_health,
+                                           .destroy = file_destroy,
+                                           .wear = file_wear,
+                                           .finish = file_finish};
 
 /* ---- opening */
 

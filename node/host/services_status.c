@@ -299,6 +299,7 @@ static const struct rpc_method methods[] = {
     {.name = "GetPod", .handler = get_pod},
     {.name = "Scrub", .handler = scrub},
     {.name = "DeepCheck", .handler = deep_check},
+    {.name = "GetLatency", .handler = services_get_latency},
 };
 
 const struct rpc_service services_status = {

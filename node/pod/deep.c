@@ -285,7 +285,7 @@ static void take_cut(struct deep *d)
 static void tell_loss(struct deep *d, const struct survey_finding *f)
 {
     struct pod *pod = d->pod;
-    pod_event(pod, "pod.data_loss", f->image, "%s: lost", f->text);
+    pod_event(pod, "volume.data_loss", f->image, "%s: lost", f->text);
     if (d->loss_count == POD_LOSSES_MAX)
         return;
     struct pod_finding *loss = &d->losses[d->loss_count++];

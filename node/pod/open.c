@@ -173,7 +173,7 @@ static bool put(struct open_state *o, uint64_t addr, uint32_t bytes)
 
 static uint32_t wanted_segment_bytes(const struct pod *pod)
 {
-    return pod->config.segment_bytes ? (uint32_t)pod->config.segment_bytes : (uint32_t)SEGMENT_BYTES_DEFAULT;
+    return (uint32_t)pod->config.segment_bytes;
 }
 
 /* The highest valid label in the window. */
@@ -224,6 +224,7 @@ static bool use_label(struct pod *pod)
     pod->reserve_segments = kept > 8 ? kept : 8;
     memcpy(pod->name, l->pods[0].name, sizeof pod->name);
     pod->segments = segments_create(l->segment_count, l->segment_bytes, SYSTEM_SEGMENTS);
+    log_read_segments(pod);
     return true;
 }
 
@@ -348,6 +349,7 @@ static void step_format(struct pod *pod)
         if (!put(o, segment_addr(pod, o->run - 1), ANCHOR_BYTES))
             return;
         o->run--;
+        zones_abandon(pod, (uint32_t)o->run, ANCHOR_BYTES);
     }
     o->step = OPEN_ANCHOR_FIRST;
     pod->again = true;

@@ -148,7 +148,9 @@ int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_forma
     if (config->memory_budget < POD_MEMORY_MIN)
         return ps_error_set(err, PS_EINVAL, "a memory budget of %llu bytes; a pod needs at least %llu",
                             (unsigned long long)config->memory_budget, POD_MEMORY_MIN);
-    const uint64_t segment = config->segment_bytes ? config->segment_bytes : SEGMENT_BYTES_DEFAULT;
+    const uint64_t zone = dev->geometry.zoned ? dev->geometry.erase_bytes : 0;
+    const uint64_t least = zone > SEGMENT_BYTES_DEFAULT ? zone : SEGMENT_BYTES_DEFAULT;
+    const uint64_t segment = config->segment_bytes ? config->segment_bytes : least;
     if (segment < 2 * BATCH_MAX_BYTES || segment > 1u << 30 || (segment & (segment - 1)))
         return ps_error_set(err, PS_EINVAL,
                             "segments of %llu bytes; a power of two from 2 MiB to 1 GiB is possible",
@@ -157,6 +159,7 @@ int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_forma
     struct pod *pod = calloc(1, sizeof *pod);
     assert(pod);
     pod->config = *config;
+    pod->config.segment_bytes = segment;
     pod->dev = dev;
     make_parts(pod);
     open_begin(pod, format, cb, user, err);
@@ -293,6 +296,7 @@ static void fill_now(void *user)
     pod->reserve_segments = was.reserve_segments;
     memcpy(pod->name, was.name, sizeof pod->name);
     pod->segments = segments_create(was.segment_count, was.segment_bytes, SYSTEM_SEGMENTS);
+    log_read_segments(pod);
     pod->copy_in = was.copy_in;
     pod->again = true;
     copy_in_start(pod);
@@ -406,10 +410,13 @@ static void read_or_park(struct pod *pod, struct pod_io *io)
 
 static void count_use(struct pod_io *io)
 {
+    static const enum image_use_op ops[] = {
+        [POD_READ] = IMAGE_USE_READ,       [POD_WRITE] = IMAGE_USE_WRITE, [POD_TRIM] = IMAGE_USE_TRIM,
+        [POD_WRITE_ZERO] = IMAGE_USE_TRIM, [POD_FLUSH] = IMAGE_USE_FLUSH, [POD_EXTENTS] = IMAGE_USE_OPS,
+        [POD_PREFETCH] = IMAGE_USE_OPS};
     io->use.use = NULL;
-    if (io->image->use && (io->op == POD_READ || io->op == POD_WRITE))
-        image_use_begin(io->image->use, &io->use, io->op == POD_READ ? IMAGE_USE_READ : IMAGE_USE_WRITE,
-                        io->offset, io->length);
+    if (io->image->use && ops[io->op] != IMAGE_USE_OPS)
+        image_use_begin(io->image->use, &io->use, ops[io->op], io->offset, io->length);
 }
 
 int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
@@ -462,6 +469,8 @@ int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
 
 static void deliver(struct pod *pod)
 {
+    if (pod->config.uses && !list_empty(&pod->done))
+        image_uses_ending(pod->config.uses);
     for (struct list_node *n; (n = list_pop_front(&pod->done));) {
         struct pod_io *io = container_of(n, struct pod_io, link);
         image_use_end(&io->use, io->status == 0);
@@ -649,4 +658,15 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     out->role = pod->role;
     out->failed = pod->failed;
     memcpy(out->failure, pod->failure, sizeof out->failure);
+}
+
+bool pod_uses_flash(const struct pod *pod, uint64_t offset, uint64_t length)
+{
+    if (!pod->segments || pod->state == POD_OPENING || pod->state == POD_FILLING)
+        return true;
+    const uint64_t end = offset + length;
+    for (uint64_t i = offset / pod->segment_bytes; i * pod->segment_bytes < end && i < pod->segment_count; i++)
+        if (segments_state(pod->segments, (uint32_t)i) != SEGMENT_FREE)
+            return true;
+    return false;
 }

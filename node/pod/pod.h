@@ -313,12 +313,36 @@ struct pod_stats {
 };
 void pod_stats(struct pod *pod, struct pod_stats *out);
 
+/* ---- what storing something would take */
+
+enum pod_measured_kind {
+    POD_MEASURED_PATTERN = 1, /* needs no data */
+    POD_MEASURED_STORED,      /* is here already */
+    POD_MEASURED_TWIN,        /* is one of the blocks before it */
+    POD_MEASURED_NEW,
+};
+enum {
+    POD_MEASURED_UNIT = 64 /* bytes */
+};
+
+struct pod_measured {
+    enum pod_measured_kind kind;
+    unsigned units; /* of flash, for NEW, with its share of what is compressed together; else 0 */
+    uint64_t key;   /* of the contents, 0 for a pattern: equal ones are equal but once in 2^64 */
+};
+
+/* Looks at `blocks` consecutive blocks, at most POD_ATOMIC_BYTES of them, as if they were written, with the
+ * pod's settings. Changes nothing, reads nothing; takes as long as reducing them does. `out` has an entry for
+ * each. PS_EUNAVAILABLE (being opened, or ending), PS_ENOMEM. */
+int pod_measure(struct pod *pod, const void *data, uint32_t blocks, struct pod_measured *out);
+
 /* ---- life, called by main.c and tests */
 
 struct pod_config {
     const char *name;       /* "default" */
     uint64_t memory_budget; /* bytes for caches, maps and the dedup index together; at least POD_MEMORY_MIN */
     uint64_t metadata_cache_bytes; /* 0: from the budget; tests make it small. At least 1 MiB */
+    uint32_t log_index_batches;    /* a power of two, at least 64; 0: 65,536; tests make it small */
     uint64_t checkpoint_log_bytes; /* log between two checkpoints; 0: 64 MiB; tests make it small */
     bool dedupe, compression;
     bool sha256;                       /* fingerprint; XXH3-128 otherwise */
@@ -333,7 +357,7 @@ struct pod_config {
     bool check_only;             /* nothing is written: the log is replayed in memory, then check.h has it */
     uint32_t wear_threshold;     /* spread of P/E cycles at which cold data is moved; 0: 1,000 */
     uint32_t gc_threshold;       /* percent of segments in use at which garbage collection starts; 0: 75 */
-    uint64_t segment_bytes;      /* when formatting; 0: 8 MiB */
+    uint64_t segment_bytes;      /* when formatting; 0: 8 MiB, or a zone that is larger */
     uint64_t seed[2];            /* randomness for identities (UUIDs) when formatting */
     uint8_t pod_id[16];          /* the pod's UUID when formatting; all zero: made from the seed */
     /* What the pod tells: one line for the event list, at most 255 characters. May be NULL. */
@@ -362,6 +386,9 @@ typedef void (*pod_open_cb)(void *user, int status, struct pod *pod);
  * destroyed (pod_destroy) whatever came out, but not from within the callback. */
 int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,
              void *user, struct ps_error *err, struct pod **opening);
+
+/* Whether anything may lie in this part of the device: it is not all free segments. */
+bool pod_uses_flash(const struct pod *pod, uint64_t offset, uint64_t length);
 
 /* Runs whatever is due. `now_ns` is monotonic; returns the time at which it
  * wants to run again without other events (UINT64_MAX: never). */

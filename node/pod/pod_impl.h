@@ -7,7 +7,7 @@
  *   fetch.c       records and metadata pages from flash
  *   manage.c      volumes, snapshots, clones
  *   background.c  release of deleted images, reloading of the dedup index
- *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment
+ *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment; collect_read.c: read ahead
  *   checkpoint.c  runs, base pages, anchors
  *   open.c        format and recovery
  *   restore.c     what a checkpoint's runs say
@@ -34,6 +34,7 @@
 #include "node/pod/block_cache.h"
 #include "node/pod/copy_wire.h"
 #include "node/pod/log_index.h"
+#include "node/pod/log_spans.h"
 #include "node/pod/pod.h"
 #include "node/pod/pod_log.h"
 #include "node/reduction/dedup_index.h"
@@ -66,7 +67,7 @@ enum {
     CHECKPOINT_CHUNK = 256 * 1024,
     CHECKPOINT_SEGMENTS = 3,
     RESTART_SEGMENTS = 2,        /* more of them in a replicated pod: the uncommitted end is written anew */
-    LOG_INDEX_BATCHES = 1 << 18, /* whose places are known, at most: 12 MiB when all are */
+    LOG_INDEX_BATCHES = 1 << 16, /* the newest, whose places are in memory: 3 MiB when all are */
     OPENING_RUNS = 8,            /* kept when a pool is opened; more are written as one */
     BAD_PAGES = 64,
     COPY_SPARE_SEGMENTS = 8, /* left for the log of a member that has fewer than the one it is a copy of */
@@ -390,7 +391,8 @@ struct copy_in;    /* copy_in.c */
 struct collect;    /* collect.h */
 struct deep;       /* deep.h */
 struct index_load; /* background.c */
-struct recalled;   /* log_read.c */
+struct log_recall; /* log_recall.c */
+struct log_unfold; /* log_unfold.c */
 
 /* The pass under way, and the last one. */
 struct scrub {
@@ -497,9 +499,10 @@ struct pod {
     struct anchor_writer anchor_writer;
     struct zones zones;
     struct log_index *log_index; /* NULL: the pod stands alone */
-    struct recalled *recalled;   /* batches that a start found, until the index knows them */
-    struct log_id recalled_end;
-    bool searching;                              /* which of them are there */
+    struct log_spans *log_spans;
+    struct log_unfold *log_unfold;
+    struct log_recall *recall;                   /* while a start looks for older log */
+    bool searching;                              /* until it is through */
     struct list_node log_reads;                  /* to be delivered */
     struct list_node record_reads, records_read; /* of other members: not begun, to be delivered */
     uint32_t repairing;                          /* records that another member is asked for */
@@ -589,11 +592,19 @@ bool restart_holds_checkpoint(const struct pod *pod);
 
 /* log_read.c */
 void log_read_init(struct pod *pod);
+void log_read_segments(struct pod *pod); /* their number is known */
 void log_read_free(struct pod *pod);
+/* What is sealed or appended; whatever was there at its sequence number and behind it is gone. */
 void log_note(struct pod *pod, const struct batch_header *h, uint32_t segment, uint32_t offset);
+/* In order: those behind it follow. */
+void log_moved(struct pod *pod, uint64_t seq, uint32_t segment, uint32_t offset);
+void log_forget_through(struct pod *pod, uint64_t seq);
+void log_forget_after(struct pod *pod, uint64_t seq);
+/* log_recall.c */
 void log_recall_start(struct pod *pod);
 void log_recall_note(struct pod *pod, const struct batch_header *h, uint32_t segment, uint32_t offset);
 void log_recall_finish(struct pod *pod);
+/* log_read.c */
 /* Gives up kept log where the rule of pod_log_retain asks for it. */
 void log_retain_trim(struct pod *pod);
 void log_read_deliver(struct pod *pod);
@@ -628,6 +639,11 @@ bool zones_are_ready(struct pod *pod);
 bool zones_are_quiet(const struct pod *pod);
 /* The free segment is erased; else it is being, unless another one is: ask again. It may turn out retired. */
 bool zones_erase(struct pod *pod, uint32_t segment);
+/* segments_seal, of a segment that is written, or going to be, up to `end`: its zones need not be kept ready
+ * for more. */
+void zones_seal(struct pod *pod, uint32_t segment, uint32_t end, uint64_t last_seq);
+/* What was submitted of the segment's first `end` bytes is all that will be. */
+void zones_abandon(struct pod *pod, uint32_t segment, uint32_t end);
 
 /* role.c */
 void role_park(struct pod *pod, struct pod_io *io);

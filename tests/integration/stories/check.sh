@@ -53,7 +53,7 @@ held() { pstorage --json volume show "$1" | python3 -c 'import json,sys; h=json.
 stored() { pstorage --json status | python3 -c 'import json,sys; print(json.load(sys.stdin)["pods"][0]["space"]["stored_bytes"])'; }
 released() { [ "$(pstorage --json status | python3 -c 'import json,sys; print(json.load(sys.stdin)["pods"][0]["space"]["releasing"])')" = 0 ]; }
 
-FLASH_SIZE=256M
+FLASH_SIZE=512M
 node_start PSTORAGE_SURVEY_MINUTES=0 PSTORAGE_SCRUB_HOURS=0
 head -c 8M /dev/urandom >"$TMP/old"
 head -c 2M /dev/urandom >"$TMP/new"
@@ -124,7 +124,7 @@ node_start PSTORAGE_SURVEY_MINUTES=0 PSTORAGE_SCRUB_HOURS=0
 if pstorage volume read vol --offset 6M --length 64K >/dev/null 2>&1; then fail "what is lost was read"; fi
 lost() { pstorage scrub --status | grep -q 'is at LBA 153.* of vol$'; }
 until_true 30 lost || fail "not said whose it is: $(pstorage scrub --status)"
-pstorage events | grep 'pod.data_loss' | grep -q 'of vol: lost' || fail "no event: $(pstorage events)"
+pstorage events | grep 'volume.data_loss' | grep -q 'of vol: lost' || fail "no event: $(pstorage events)"
 pstorage --json scrub --status | python3 -c '
 import json, sys
 losses = json.load(sys.stdin)["pods"][0]["losses"]
