@@ -625,9 +625,13 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
             "The node reads what lives in its flash, without a pause while no host is served, else "
             "at PSTORAGE_SCRUB_RATE. What is damaged is repaired from another member, or told by events. "
             "Goes "
-            "on in the background.",
-        .example = "pstorage --endpoint tcp://10.0.0.1:9500 scrub",
-        .options = {{.name = "status", .kind = CLI_FLAG, .help = "Tell how far it is; begin nothing"}},
+            "on in the background. With --deep it compares all maps with reference counts and places "
+            "instead: no data is read, and what each image holds is known afterwards.",
+        .example = "pstorage --endpoint tcp://10.0.0.1:9500 scrub --deep --status",
+        .options = {{.name = "deep",
+                     .kind = CLI_FLAG,
+                     .help = "Compare maps, counts and places; read no data"},
+                    {.name = "status", .kind = CLI_FLAG, .help = "Tell how far it is; begin nothing"}},
     },
     {
         .id = CLI_GC,
