@@ -7,15 +7,12 @@
  *   fetch.c       records and metadata pages from flash
  *   manage.c      volumes, snapshots, clones
  *   background.c  release of deleted images, reloading of the dedup index
- *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment; collect_read.c: read ahead
- *   checkpoint.c  runs, base pages, anchors
- *   open.c        format and recovery
- *   log_restart.c the log goes on in a new segment under a new generation: at each opening, and to truncate
- *   log_read.c    where the batches of the log lie, for members that lag
- *   follow.c      batches made elsewhere: appended, applied when committed
- *   anchor_write.c anchors that are not a checkpoint's: replication's state, adoption of a pod's identity
- *   role.c        standby, leading, abandoned
- *   scrub.c       reading all that lives, to verify it
+ *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment; collect_read.c: read
+ * ahead checkpoint.c  runs, base pages, anchors open.c        format and recovery log_restart.c the log goes
+ * on in a new segment under a new generation: at each opening, and to truncate log_read.c    where the
+ * batches of the log lie, for members that lag follow.c      batches made elsewhere: appended, applied when
+ * committed anchor_write.c anchors that are not a checkpoint's: replication's state, adoption of a pod's
+ * identity role.c        standby, leading, abandoned scrub.c       reading all that lives, to verify it
  *   repair.c      records that flash has lost, from other members and for them
  *   copy_out.c    a full copy for another member
  *   copy_in.c     a full copy taken in

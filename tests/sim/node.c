@@ -203,6 +203,8 @@ void node_start(struct node *n)
                 .metadata_cache_bytes = 1 << 20,
                 .dedupe = true,
                 .compression = true,
+                /* Members differ in how what they moved is compressed. */
+                .cold_compress_rate = n->index % 2 ? 1ull << 30 : 0,
                 .segment_bytes = SEGMENT_BYTES,
                 /* Collection goes on all the time, but for some. */
                 .gc_threshold = w->scenario->seed % 4 ? 1 : 0,
