@@ -17,6 +17,7 @@
 #include "common/nand/nand_drive.h"
 #include "common/prng.h"
 #include "node/pod/pod.h"
+#include "tests/bench/row.h"
 
 enum {
     DEPTH = 64,
@@ -314,5 +315,8 @@ int main(int argc, char **argv)
                  "hosts wrote %.2f GiB\n",
                  widest, threshold, (double)widest / threshold, (unsigned long long)stats.levelled,
                  (double)stats.host_written / (1 << 30));
+    bench_row("lifetime of the flash, of even wear's", (double)health.programmed_bytes / (double)most, "x",
+              ROW_AT_LEAST, 0.9);
+    bench_row("  spread of P/E cycles, of the threshold", (double)widest / threshold, "x", ROW_AT_MOST, 1.1);
     return 0;
 }
