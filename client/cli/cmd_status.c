@@ -36,10 +36,9 @@
     X(collected_segments)                                                                                    \
     X(collect_moved_bytes)                                                                                   \
     X(collect_read_bytes)                                                                                    \
-    X(collect_waits)                                                                                         \
-    X(dedup_compares)                                                                                        \
-    X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) \
-        X(repaired_reads) X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
+    X(collect_waits) X(cold_in_bytes) X(cold_out_bytes) X(dedup_compares) X(dedup_index_entries)             \
+        X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(repaired_reads)  \
+            X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 

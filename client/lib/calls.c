@@ -603,6 +603,7 @@ static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
         SAME(activity, log_seq), SAME(activity, repaired_reads);
         SAME(activity, collected_segments), SAME(activity, collect_moved_bytes);
         SAME(activity, collect_read_bytes), SAME(activity, collect_waits);
+        SAME(activity, cold_in_bytes), SAME(activity, cold_out_bytes);
         SAME(activity, scrub_permille), SAME(activity, scrub_passes), SAME(activity, scrub_read_bytes);
         SAME(activity, scrub_damaged), SAME(activity, scrub_ended_ms_ago);
         p->scrub_running = m->activity->scrub_running != 0;

@@ -436,6 +436,7 @@ struct pstorage_pod {
     /* Garbage collection: segments, bytes, times that writes waited for it. */
     bool collecting; /* now: as a person asked */
     uint64_t collected_segments, collect_moved_bytes, collect_read_bytes, collect_waits;
+    uint64_t cold_in_bytes, cold_out_bytes; /* moved records compressed anew because they are cold */
     uint64_t dedup_index_entries, dedup_index_capacity;
     bool dedup_index_loading;
     uint64_t memory_bytes, memory_budget_bytes;

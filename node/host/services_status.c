@@ -87,6 +87,8 @@ static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats
     out->collect_moved_bytes = stats->collect_moved;
     out->collect_read_bytes = stats->collect_read;
     out->collect_waits = stats->collect_waits;
+    out->cold_in_bytes = stats->cold_in;
+    out->cold_out_bytes = stats->cold_out;
 }
 
 static void fill_scrub(Pstorage__V1__PodActivity *out, const struct pod *pod)

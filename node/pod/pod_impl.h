@@ -7,7 +7,8 @@
  *   fetch.c       records and metadata pages from flash
  *   manage.c      volumes, snapshots, clones
  *   background.c  release of deleted images, reloading of the dedup index
- *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment; collect_read.c: read ahead
+ *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment
+ *   collect_read.c what it reads, ahead
  *   checkpoint.c  runs, base pages, anchors
  *   open.c        format and recovery
  *   restore.c     what a checkpoint's runs say
