@@ -57,6 +57,8 @@ int cmd_analytics_forecast(struct cli *cli);
 int cmd_analytics_health(struct cli *cli);
 int cmd_analytics_tiering(struct cli *cli);
 int cmd_analytics_temperature(struct cli *cli);
+int cmd_flash_attach(struct cli *cli);
+int cmd_flash_detach(struct cli *cli);
 int cmd_scrub(struct cli *cli);
 int cmd_events(struct cli *cli);
 

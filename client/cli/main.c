@@ -47,6 +47,8 @@ static const cli_run commands[CLI_COMMAND_COUNT] = {
     [CLI_ANALYTICS_HEALTH] = cmd_analytics_health,
     [CLI_ANALYTICS_TIERING] = cmd_analytics_tiering,
     [CLI_ANALYTICS_TEMPERATURE] = cmd_analytics_temperature,
+    [CLI_FLASH_ATTACH] = cmd_flash_attach,
+    [CLI_FLASH_DETACH] = cmd_flash_detach,
     [CLI_SCRUB] = cmd_scrub,
     [CLI_EVENTS] = cmd_events,
 };

@@ -65,6 +65,11 @@ int pstorage_manage_run(struct pstorage_client *client, struct pstorage_manage *
     RUN(client, m, pstorage_manage_submit(client, m, on_done));
 }
 
+int pstorage_device_change_run(struct pstorage_client *client, struct pstorage_device_change *c)
+{
+    RUN(client, c, pstorage_device_change_submit(client, c, on_done));
+}
+
 int pstorage_tokens_run(struct pstorage_client *client, struct pstorage_tokens *t)
 {
     RUN(client, t, pstorage_tokens_submit(client, t, on_done));

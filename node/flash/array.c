@@ -245,6 +245,7 @@ static void go_on(struct array *a)
             segment_deliver(&a->segment[i]);
     if (!a->m)
         return;
+    list_turn(a);
     flush_turn(a);
     array_wake(a);
     rebuild_kick(a);
@@ -450,6 +451,7 @@ int array_make_room(struct array *a)
         .erase_bytes = a->segment_bytes,
         .max_io_bytes = ARRAY_IO_BYTES,
         .zoned = a->m != 0,
+        .ways = (uint8_t)array_ways(a),
     };
     (void)snprintf(a->base.name, sizeof a->base.name, "array of %u devices", a->n);
     return rc;

@@ -267,12 +267,15 @@ struct unsettled *unsettled_find(struct array *a, uint32_t segment);
 void erase_done(struct array_io *io);
 void list_done(struct array_io *io);
 void close_turn(struct array *a);
+/* Whoever waits for the list is told. */
+void list_turn(struct array *a);
 void flush_done(struct array_io *io);
 
 /* ---- array_read.c */
 int read_submit(struct array *a, struct blkdev_req *req);
 void read_done(struct array_io *io);
 void reads_turn(struct array *a);
+uint32_t array_ways(const struct array *a);
 
 /* ---- array_spread.c */
 extern const struct blkdev_ops array_spread_ops;
@@ -304,6 +307,8 @@ bool rebuild_holds(const struct array *a, uint32_t segment);
 uint64_t rebuild_turn(struct array *a, uint64_t now_ns);
 void rebuild_free(struct array *a);
 void rebuild_kick(struct array *a);
+/* Nothing of it is on its way; the segment that it holds is let go. */
+bool rebuild_rests(struct array *a);
 /* The segment begins a new life: whoever is written to has its part of it from now on. */
 void rebuild_erased(struct array *a, uint32_t segment);
 

@@ -36,6 +36,7 @@ struct flash_devices {
     struct blkdev_req look;
     uint8_t *head;
     void (*closed)(void *user);
+    void *closed_user;
 };
 
 /* ---- devices */
@@ -257,7 +258,7 @@ static void timer_closed(uv_handle_t *handle)
 static void take_apart(struct flash_devices *f)
 {
     void (*closed)(void *) = f->closed;
-    void *user = f->user;
+    void *user = f->closed_user;
     if (f->array)
         array_destroy(f->array);
     for (size_t i = 0; i < sizeof f->device / sizeof f->device[0]; i++)
@@ -279,7 +280,7 @@ static void array_closed(void *user, int status)
 void flash_devices_close(struct flash_devices *f, void (*cb)(void *user), void *user)
 {
     f->closed = cb;
-    f->user = user;
+    f->closed_user = user;
     if (f->array && f->whole)
         array_close(f->array, array_closed, f);
     else

@@ -23,6 +23,7 @@ enum {
     SERVICES_HANDLES_MAX = 256, /* open images a connection */
 };
 
+struct array;
 struct services_config {
     struct pod *pod;
     const char *pod_name;
@@ -31,6 +32,7 @@ struct services_config {
     uint64_t (*now_unix_ns)(void *user);
     struct blkdev *const *devices; /* for Status */
     size_t ndevices;
+    const struct array *array; /* in place of those: what they are members of; NULL: one device */
     struct event_source *events;
     struct analytics_source *analytics; /* NULL: this node keeps no history */
     const struct primary_gate *gate;    /* NULL: this node stands alone */

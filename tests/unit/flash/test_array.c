@@ -173,6 +173,39 @@ static void wrong_devices_are_refused_and_nothing_is_written(void **state)
     rig_destroy(rig);
 }
 
+/* Two members hold a row's units wrong, and nothing tells. */
+static void wrong_data_is_right_in_another_way(void **state)
+{
+    (void)state;
+    struct array_rig *rig = create(6, 2);
+    static _Alignas(BLKDEV_ALIGN) uint8_t got[RIG_BLOCK];
+    uint8_t want[RIG_BLOCK], noise[RIG_BLOCK];
+    write_all(rig, 0, 64, true);
+    memset(noise, 0x5a, sizeof noise);
+    /* Blocks 4 and 5 are those of the second row on two members. */
+    unsigned wrong[2];
+    for (unsigned i = 0; i < 2; i++) {
+        rig_fill(rig, 0, rig->segment[0].life, 4 + i, want);
+        for (wrong[i] = 0;; wrong[i]++) {
+            blkdev_mem_peek(rig->mem[wrong[i]], ARRAY_HEADER_BYTES + RIG_BLOCK, got, sizeof got, false);
+            if (memcmp(got, want, sizeof got) == 0)
+                break;
+        }
+    }
+    for (unsigned i = 0; i < 2; i++)
+        blkdev_mem_poke(rig->mem[wrong[i]], ARRAY_HEADER_BYTES + RIG_BLOCK, noise, sizeof noise);
+    assert_int_equal(rig->whole->geometry.ways, 6 + 15);
+    for (uint32_t block = 4; block < 6; block++) {
+        rig_fill(rig, 0, rig->segment[0].life, block, want);
+        unsigned right = 0;
+        for (uint32_t way = 0; way <= rig->whole->geometry.ways; way++)
+            right += rig_read_way(rig, 0, block, way, got) == 0 && memcmp(got, want, sizeof got) == 0;
+        assert_int_equal(right, 1); /* without both, and no other */
+    }
+    rig_close(rig);
+    rig_destroy(rig);
+}
+
 static void a_replacement_is_rebuilt_while_writing_goes_on(void **state)
 {
     (void)state;
@@ -236,6 +269,7 @@ int main(void)
         cmocka_unit_test(segments_are_spread_without_parity_and_devices_may_differ),
         cmocka_unit_test(a_lost_device_is_noticed_told_and_done_without),
         cmocka_unit_test(wrong_devices_are_refused_and_nothing_is_written),
+        cmocka_unit_test(wrong_data_is_right_in_another_way),
         cmocka_unit_test(a_replacement_is_rebuilt_while_writing_goes_on),
         cmocka_unit_test(a_device_is_taken_out_while_parity_makes_up_for_it),
     };

@@ -108,6 +108,16 @@ static void replace(struct array_rig *rig, struct drawer *d)
             rig_cut(rig, -1);
             open_all(rig, d);
             rig_verify(rig);
+        } else if (prng_chance(&rig->prng, 1, 4)) {
+            /* Closed in the middle of it, at whatever it is about to do. */
+            rig_drain(rig);
+            rig->now_ns += 1000000000;
+            (void)array_turn(rig->array, rig->now_ns);
+            for (uint64_t n = prng_below(&rig->prng, 60); n; n--)
+                (void)rig_step(rig);
+            rig_close(rig);
+            open_all(rig, d);
+            rig_verify(rig);
         }
         rig_rebuild(rig);
     }
