@@ -333,7 +333,7 @@ static int count_missing(struct array *a)
     }
     if (missing > explained)
         return ps_error_set(&o->local, PS_EPRECONDITION,
-                            "%u of the array's %u devices are missing, the first was %s: name them all",
+                            "%u of the array's %u devices are missing, name them all: the first was %s",
                             missing, a->label.members, a->label.member[first].name);
     if (lost > a->label.parity)
         return ps_error_set(&o->local, PS_EPRECONDITION,

@@ -252,21 +252,22 @@ int flash_devices_open(const struct flash_devices_config *config, const char *sp
 
 static void timer_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct flash_devices *f = handle->data;
+    void (*closed)(void *user) = f->closed;
+    void *user = f->closed_user;
+    free(f);
+    if (closed)
+        closed(user);
 }
 
 static void take_apart(struct flash_devices *f)
 {
-    void (*closed)(void *) = f->closed;
-    void *user = f->closed_user;
     if (f->array)
         array_destroy(f->array);
     for (size_t i = 0; i < sizeof f->device / sizeof f->device[0]; i++)
         close_device(&f->device[i]);
     free(f->head);
     uv_close((uv_handle_t *)&f->timer, timer_closed);
-    if (closed)
-        closed(user);
 }
 
 static void array_closed(void *user, int status)

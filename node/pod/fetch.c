@@ -4,6 +4,10 @@
 
 #include "node/pod/pod_impl.h"
 
+enum {
+    OTHERWISE_TOLD_NS = 1000000000,
+};
+
 /* The device's units around a place. */
 static void span_of(const struct pod *pod, struct place place, uint64_t *offset, uint32_t *length,
                     uint32_t *skip)
@@ -123,9 +127,17 @@ static void found_otherwise(struct pod *pod, const struct fetch *f)
 {
     collect_patch(pod, f->group, f->place, f->buf + f->skip, f->bytes);
     pod->stats.repaired_reads++;
+    /* A device that was overwritten makes thousands of these. */
+    pod->otherwise.count++;
+    if (pod->now_ns - pod->otherwise.told_ns < OTHERWISE_TOLD_NS && pod->otherwise.told_ns)
+        return;
+    pod->otherwise.told_ns = pod->now_ns;
     pod_event(pod, "pod.repaired", 0,
-              "group %llu at %llu: %s; made from what the other devices hold, and written anew",
-              (unsigned long long)f->group, (unsigned long long)place_addr(f->place), f->trouble);
+              "group %llu at %llu: %s; made from what the other devices hold, and written anew, as %llu "
+              "others since "
+              "the start",
+              (unsigned long long)f->group, (unsigned long long)place_addr(f->place), f->trouble,
+              (unsigned long long)pod->otherwise.count - 1);
 }
 
 static void fetch_done(struct blkdev_req *req, int status)

@@ -508,6 +508,9 @@ struct pod {
     bool failed;
     char failure[128];
     struct pod_stats stats; /* counters since start only */
+    struct {
+        uint64_t count, told_ns;
+    } otherwise; /* records that were read in another way */
     uint64_t host_read;
 };
 

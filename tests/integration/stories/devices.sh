@@ -18,7 +18,11 @@ import json, sys
 print(next((d["state"] for d in json.load(sys.stdin)["devices"] if d["name"] == sys.argv[1]), "none"))' "$(disk "$1")"
 }
 is_in() { [ "$(state_of "$1")" = in ]; }
-event() { pstorage --json events --limit 1000 | grep -q "\"$1\""; }
+event()
+{
+    pstorage events --limit 1000 >events.txt
+    grep -q " $1 " events.txt
+}
 
 mkdir -p "$DATA"
 start 0 1 2 3 4 5
@@ -42,9 +46,11 @@ pstorage volume create busy --size 64M
 background busy.log fio --name=busy --ioengine=nbd --uri="$NBD/busy" --rw=randwrite --bs=16k --iodepth=4 --size=64M \
     --rate_iops=200 --verify=crc32c --verify_fatal=1 --do_verify=1 --thread
 busy=$PID
-for pair in "2 6" "3 7"; do
-    read -r old new <<<"$pair"
+# Both at first: a rebuild trusts whatever is in.
+for old in 2 3; do
     [ "$(state_of "$old")" = out ] || pstorage flash detach "$(disk "$old")"
+done
+for new in 6 7; do
     pstorage flash attach "file:$(disk "$new"),size=200M"
     until_true 300 is_in "$new" || fail "disk$new is not rebuilt: $(state_of "$new")"
 done
