@@ -153,13 +153,14 @@ static void devices_opened(void *user, int status)
     node_arrived(user, status);
 }
 
-static int open_devices(struct node *node, struct ps_error *err)
+static int open_devices(struct node *node, bool read_only, struct ps_error *err)
 {
     static const int parities[] = {FLASH_PARITY_AUTO, 0, 1, 2};
     struct flash_devices_config config = {
         .loop = &node->loop,
         .parity = parities[node->as.erasure_coding],
         .rebuild_rate = node->as.rebuild_rate,
+        .read_only = read_only,
         .event = device_event,
         .in_use = is_in_use,
         .user = node,
@@ -187,7 +188,7 @@ static int open_devices(struct node *node, struct ps_error *err)
 
 int start_flash(struct node *node, struct ps_error *err)
 {
-    const int rc = open_devices(node, err);
+    const int rc = open_devices(node, false, err);
     if (rc) {
         stop_flash(node);
         return rc;
@@ -200,6 +201,14 @@ int start_flash(struct node *node, struct ps_error *err)
                             ps_status_text(put.rc));
     }
     return 0;
+}
+
+int start_checked_flash(struct node *node, struct ps_error *err)
+{
+    const int rc = open_devices(node, true, err);
+    if (rc)
+        stop_flash(node);
+    return rc;
 }
 
 void stop_flash(struct node *node)
@@ -270,6 +279,8 @@ int start_pod(struct node *node, struct ps_error *err)
         .scrub_rate = node->as.scrub_rate,
         .scrub_interval_ns =
             node->as.scrub_hours ? (uint64_t)node->as.scrub_hours * 3600 * 1000000000 : UINT64_MAX,
+        .survey_interval_ns =
+            node->as.survey_minutes ? (uint64_t)node->as.survey_minutes * 60 * 1000000000 : UINT64_MAX,
         .wear_threshold = (uint32_t)node->as.wear_threshold,
         .dedupe = node->as.dedupe_enabled,
         .compression = node->as.compression_enabled,

@@ -154,7 +154,6 @@ struct array {
     struct append append[ARRAY_APPENDS];
     struct list_node free_appends;
     uint8_t slot[ARRAY_STAGE_SLOTS];
-    unsigned slot_next;
     uint64_t stage_number, clock;
     uint32_t slice_bytes;
     struct waiting waiting; /* writes and erases */

@@ -17,6 +17,7 @@ struct segment {
     uint32_t wear; /* P/E cycles */
     bool held;
     bool stuck;
+    bool leaving;
 };
 
 /* A persistent value: state 4 bits, stamp 28, live 32. */
@@ -162,6 +163,12 @@ void segments_unhold(struct segments *s, uint32_t index)
     segments_unpin(s, index);
 }
 
+void segments_set_leaving(struct segments *s, uint32_t index, bool leaving)
+{
+    assert(s->s[index].leaving != leaving && s->s[index].pins);
+    s->s[index].leaving = leaving;
+}
+
 static bool is_data(const struct segment *seg)
 {
     return seg->state == SEGMENT_LOG || seg->state == SEGMENT_WARM || seg->state == SEGMENT_COLD;
@@ -290,7 +297,7 @@ uint32_t segments_best(const struct segments *s, uint64_t seq,
     double highest = 0;
     for (uint32_t i = 0; i < s->count; i++) {
         const struct segment *seg = &s->s[i];
-        if (!collectable(seg, seq))
+        if (!collectable(seg, seq) || seg->leaving)
             continue;
         const double is = score(user, s->bytes, seg->live, (s->clock - seg->stamp) & STAMP_MASK);
         if (is > highest) {
@@ -469,7 +476,7 @@ uint32_t segments_wear_victim(const struct segments *s, uint64_t seq, uint32_t t
         return SEGMENT_NONE;
     for (uint32_t i = 0; i < s->count; i++) {
         const struct segment *seg = &s->s[i], *best = victim == SEGMENT_NONE ? NULL : &s->s[victim];
-        if (!collectable(seg, seq) || highest - seg->wear <= threshold)
+        if (!collectable(seg, seq) || seg->leaving || highest - seg->wear <= threshold)
             continue;
         if (!best || seg->wear < best->wear || (seg->wear == best->wear && seg->last_seq < best->last_seq))
             victim = i;

@@ -48,6 +48,9 @@ void segments_unpin(struct segments *s, uint32_t index);
 void segments_hold(struct segments *s, uint32_t index);
 void segments_unhold(struct segments *s, uint32_t index);
 
+/* What lives in it was copied, and will be named elsewhere: it is not to be chosen for that again. */
+void segments_set_leaving(struct segments *s, uint32_t index, bool leaving);
+
 /* Log from batch `seq` on is kept for others to read, though nothing in it lives: its segments do not count
  * as dead. UINT64_MAX (as created): none is kept. */
 void segments_keep_log(struct segments *s, uint64_t seq);

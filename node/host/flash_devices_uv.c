@@ -154,6 +154,11 @@ static unsigned parity_of(const struct flash_devices *f, unsigned count)
 
 static int open_array(struct flash_devices *f, unsigned count)
 {
+    if (f->config.read_only)
+        return ps_error_set(
+            f->err, PS_EUNIMPLEMENTED,
+            "several devices are not opened without a write; a node that serves them checks its pool "
+            "with `pstorage scrub --deep`");
     struct array_device list[ARRAY_MEMBERS_MAX];
     for (unsigned i = 0; i < count; i++)
         list[i] = (struct array_device){f->device[i].dev, f->device[i].spec.path};
@@ -226,6 +231,7 @@ int flash_devices_open(const struct flash_devices_config *config, const char *sp
         struct device *d = free_entry(f);
         struct ps_error reason;
         d->spec = list[i];
+        d->spec.read_only = config->read_only;
         rc = open_device(f, d, &reason);
         open += rc == 0;
         if (rc && count > 1 && may_be_lost(rc)) {

@@ -23,6 +23,8 @@ struct flash_devices_config {
     uv_loop_t *loop;
     int parity; /* FLASH_PARITY_AUTO, or how many devices' worth */
     uint64_t rebuild_rate;
+    bool read_only; /* one device, that is no member of an array: opening those makes right what a crash left
+                     */
     uint64_t seed[2];
     void (*event)(void *user, const char *kind, const char *text);
     bool (*in_use)(void *user, uint64_t offset, uint64_t length);

@@ -20,11 +20,11 @@ void collect_init(struct pod *pod)
     c->pod = pod;
     c->victim = SEGMENT_NONE;
     for (int i = 0; i < STREAMS; i++)
-        c->streams[i].segment = SEGMENT_NONE;
-    c->window = aligned_alloc(BLKDEV_ALIGN, SCRUB_READ_BYTES);
+        c->streams[i].segment = c->streams[i].full = SEGMENT_NONE;
+    c->ring = aligned_alloc(BLKDEV_ALIGN, RING_BYTES + RING_SPARE_BYTES);
     c->work = aligned_alloc(BLKDEV_ALIGN, RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES);
-    assert(c->window && c->work && "out of memory at start");
-    for (int i = 0; i < 2; i++) {
+    assert(c->ring && c->work && "out of memory at start");
+    for (int i = 0; i < COLLECT_CHUNKS; i++) {
         c->chunks[i].c = c;
         c->chunks[i].buf = aligned_alloc(BLKDEV_ALIGN, MOVED_CHUNK_BYTES);
         assert(c->chunks[i].buf && "out of memory at start");
@@ -35,9 +35,9 @@ void collect_init(struct pod *pod)
 void collect_free(struct pod *pod)
 {
     struct collect *c = pod->collect;
-    free(c->window);
-    free(c->chunks[0].buf);
-    free(c->chunks[1].buf);
+    free(c->ring);
+    for (int i = 0; i < COLLECT_CHUNKS; i++)
+        free(c->chunks[i].buf);
     free(c->work);
     for (int i = 0; i < PATCHES_MAX; i++)
         free(c->patches[i].buf);
@@ -57,7 +57,10 @@ void collect_start(struct pod *pod)
 bool collect_is_quiet(const struct pod *pod)
 {
     const struct collect *c = pod->collect;
-    return !c->reading && c->chunks[0].state != CHUNK_WRITING && c->chunks[1].state != CHUNK_WRITING;
+    for (int i = 0; i < COLLECT_CHUNKS; i++)
+        if (c->chunks[i].state == CHUNK_WRITING)
+            return false;
+    return !c->reading;
 }
 
 /* ---- room */
@@ -161,7 +164,7 @@ uint32_t collect_floor(const struct pod *pod)
 
 static bool is_at_work(const struct collect *c)
 {
-    return c->victim != SEGMENT_NONE && !c->blocked;
+    return (c->victim != SEGMENT_NONE || c->leaving_count) && !c->blocked;
 }
 
 void collect_logged(struct pod *pod, uint32_t bytes)
@@ -269,7 +272,7 @@ static void level(struct collect *c)
 static bool step(struct collect *c)
 {
     if (c->victim == SEGMENT_NONE)
-        return chunks_are_empty(c) && choose(c);
+        return choose(c);
     if (victim_step(c))
         return true;
     return c->victim == SEGMENT_NONE; /* done: the next one */
@@ -280,7 +283,7 @@ void collect_turn(struct pod *pod)
     struct collect *c = pod->collect;
     if (pod->failed || pod->state != POD_SERVING) {
         if (collect_is_quiet(pod))
-            victim_drop(c);
+            collect_drop(c);
         return;
     }
     if (is_outdated(c))
@@ -296,6 +299,8 @@ void collect_turn(struct pod *pod)
     while (!c->scrubbing && may_move(c) && before - c->credit < STEP_BYTES && step(c))
         if (++steps == STEPS)
             break;
+    if (c->victim == SEGMENT_NONE || c->scrubbing)
+        chunk_flush(c);
     pod->again |= steps == STEPS || before - c->credit >= STEP_BYTES;
     if (c->holding && !collect_holds_hosts(pod)) {
         pod->events++;
@@ -330,5 +335,7 @@ uint32_t collect_written(const struct pod *pod, uint32_t segment)
     for (int i = 0; i < STREAMS; i++)
         if (pod->collect->streams[i].segment == segment)
             return pod->collect->streams[i].written;
+        else if (pod->collect->streams[i].full == segment)
+            return pod->collect->streams[i].full_written;
     return pod->segment_bytes;
 }

@@ -1,14 +1,15 @@
 /* Garbage collection in one pod's flash: what its two files share.
  *
  *   collect.c       when, how fast, which segment
+ *   collect_read.c  a segment read ahead of whoever walks it
  *   collect_move.c  one segment taken apart; records that were repaired, written anew
  *   scrub.c         the same walk, over all segments, to verify what lives in them
  *
  * One victim at a time: its batches' (or chunks') directories are walked from the start; records that L2P
  * says are there are verified, copied into a chunk of a WARM or COLD segment without what is dead in them,
- * and when the chunk is written, L2P names the new places. When all of the chunks of a victim are written,
- * nothing lives in it, and the next checkpoint frees it as any other dead segment. See README.md, Collection,
- * for what this rests on. */
+ * and when the chunk is written, L2P names the new places. When all of the chunks that hold something of a
+ * victim are named, nothing lives in it, and the next checkpoint frees it as any other dead segment; the next
+ * victim is begun before that. See README.md, Collection, for what this rests on. */
 #ifndef PS_NODE_POD_COLLECT_H
 #define PS_NODE_POD_COLLECT_H
 
@@ -17,16 +18,23 @@
 #include "node/pod/pod_impl.h"
 
 enum {
-    COLLECT_READ_BYTES = 256 * 1024,
+    COLLECT_READ_BYTES = 128 * 1024,
     SCRUB_READ_BYTES = 1024 * 1024, /* while no host comes */
-    COLLECT_DEBT_BYTES = 2 << 20,   /* to be moved, behind which hosts wait */
+    COLLECT_READS = 3,              /* under way at once */
+    COLLECT_READ_SHARE = 8,         /* so many bytes read count like one that is moved */
+    RING_BYTES = 4 * 1024 * 1024,
+    RING_SPARE_BYTES = 256 * 1024,
+    COLLECT_DEBT_BYTES = 2 << 20, /* to be moved, behind which hosts wait */
     COLLECT_OWED_MOST = 64 << 20,
-    STREAMS = 3,     /* WARM, COLD, and what makes wear even */
-    PATCHES_MAX = 8, /* records to be written anew at once */
+    STREAMS = 3,        /* WARM, COLD, and what makes wear even */
+    COLLECT_CHUNKS = 3, /* one is filled while others are written */
+    LEAVING = 8,        /* victims that were walked, until their last copies are named */
+    PATCHES_MAX = 8,    /* records to be written anew at once */
 };
-_Static_assert((int)COLLECT_READ_BYTES >= (int)MOVED_CHUNK_BYTES &&
-                   (int)COLLECT_READ_BYTES >= (int)BATCH_PAYLOAD_AT + (int)BLKDEV_ALIGN,
-               "a window holds a directory, and a record");
+_Static_assert((int)RING_SPARE_BYTES >= (int)MOVED_CHUNK_BYTES &&
+                   (int)RING_SPARE_BYTES >= (int)BATCH_PAYLOAD_AT &&
+                   (int)RING_SPARE_BYTES >= (int)RECORD_MAX_BYTES,
+               "what is asked for in one piece");
 
 /* A record that a directory names. */
 struct found {
@@ -55,18 +63,36 @@ struct collect_stream {
     uint32_t segment; /* SEGMENT_NONE: none is open */
     uint32_t next;    /* where the next chunk begins */
     uint32_t written; /* before here all is in flash, and L2P may name it */
+    /* The one before, full, is sealed when so many chunks are named: before it would look dead. */
+    uint32_t full, full_written, full_end;
+    uint64_t full_chunks;
 };
 
 struct collect_chunk {
     struct collect *c;
     enum chunk_state state;
     struct collect_stream *stream;
-    uint32_t at; /* where it begins */
+    uint32_t segment, at; /* where it begins */
     struct moved_writer writer;
     uint8_t *buf;
     struct move moves[MOVED_RECORDS_MAX];
     uint32_t move_next;
     struct blkdev_req req;
+};
+
+/* A request of those that read ahead. */
+struct collect_read {
+    struct collect *c;
+    struct blkdev_req req;
+    bool done;
+    int status;
+};
+
+/* A victim that was walked to its end. */
+struct leaving {
+    uint32_t segment;
+    bool damaged;    /* something in it cannot be read */
+    uint64_t chunks; /* all that were begun up to here must be named */
 };
 
 /* A record that another member had, for the place of one that is lost here. */
@@ -104,7 +130,7 @@ struct collect {
     bool scrubbing;  /* it is read alone */
     bool narrow;     /* reading on failed: the record that is next is read alone */
     bool unread;     /* and the device does not read it */
-    bool by_sectors; /* the same for the directory that is next: the first sectors_bytes are in the window */
+    bool by_sectors; /* the same for the directory that is next: the first sectors_bytes are in the ring */
     uint32_t sectors_bytes;
     uint64_t seen;   /* scrubbing: bytes of what lives in it that was found */
     uint32_t offset; /* of the next directory */
@@ -114,15 +140,20 @@ struct collect {
     uint8_t fingerprint_bytes;
     uint8_t fingerprints[MOVED_RECORDS_MAX * 8 * FINGERPRINT_MAX_BYTES];
 
-    uint8_t *window;
-    uint64_t window_at;
-    uint32_t window_bytes;
-    bool reading;
-    struct blkdev_req read;
+    /* A ring of what lies in the victim from ring_from on; ring_end: up to where it has been read, in order,
+     * ring_asked: up to where it is being. What lies before ring_low may be overwritten. 0: nothing. */
+    uint8_t *ring;
+    uint64_t ring_from, ring_low, ring_end, ring_asked;
+    bool ring_broken; /* at ring_end: reading failed */
+    struct collect_read reads[COLLECT_READS];
+    unsigned read_first, reading; /* those under way, in order */
 
     struct collect_stream streams[STREAMS];
-    struct collect_chunk chunks[2]; /* one is filled while the other is written */
-    unsigned filled, drained;       /* the next to be */
+    struct collect_chunk chunks[COLLECT_CHUNKS];
+    unsigned filled, drained; /* the next to be */
+    uint64_t begun, named;    /* chunks, ever; without those that were given up */
+    struct leaving leaving[LEAVING];
+    unsigned leaving_count; /* the first ones, in order */
     uint8_t *work;
     struct patch patches[PATCHES_MAX]; /* the first ones wait, in order */
     unsigned patch_count;
@@ -132,8 +163,20 @@ struct collect {
 void victim_begin(struct collect *c, uint32_t segment);
 /* Goes on with it. False: not now, or it is done. */
 bool victim_step(struct collect *c);
-/* Gives it up; no request is under way. */
+/* Gives the scrub's up; no read of it is under way. */
 void victim_drop(struct collect *c);
+/* Gives all up; no request is under way. */
+void collect_drop(struct collect *c);
+/* Nothing more is to come for now into a chunk that is being filled. */
+void chunk_flush(struct collect *c);
+/* The bytes at `addr` of the victim, in one piece, until the next call; NULL: they are being read, or the
+ * device does not read them (`unread`). What follows is read ahead. */
+const uint8_t *want(struct collect *c, uint64_t addr, uint32_t bytes);
+/* A directory where the device does not read all: with zeroes in place of what it does not, which may be
+ * payload alone. NULL: it is being read. */
+const uint8_t *want_sectors(struct collect *c, uint64_t addr, uint32_t bytes);
+/* Forgets what was read; nothing is being. */
+void reads_reset(struct collect *c);
 /* Of the scrub under way: a segment has been gone through; bytes were read. */
 void scrub_segment_done(struct collect *c);
 void scrub_read(struct collect *c, uint64_t bytes);
@@ -143,7 +186,10 @@ bool patch_step(struct collect *c);
 void chunks_turn(struct collect *c);
 static inline bool chunks_are_empty(const struct collect *c)
 {
-    return c->chunks[0].state == CHUNK_EMPTY && c->chunks[1].state == CHUNK_EMPTY;
+    for (int i = 0; i < COLLECT_CHUNKS; i++)
+        if (c->chunks[i].state != CHUNK_EMPTY)
+            return false;
+    return true;
 }
 
 #endif

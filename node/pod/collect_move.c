@@ -10,91 +10,6 @@ enum {
     CHUNK_LEAST_BYTES = 64 * 1024, /* what is left of a segment and less than that stays empty */
 };
 
-/* ---- reading */
-
-static void start_read(struct collect *c, uint64_t addr, uint32_t length, uint8_t *buf, blkdev_cb cb)
-{
-    struct pod *pod = c->pod;
-    c->window_bytes = 0;
-    c->reading = true;
-    if (c->scrubbing) {
-        scrub_read(c, length);
-    } else {
-        c->credit -= (int64_t)length / 8;
-        pod->stats.collect_read += length;
-    }
-    c->read = (struct blkdev_req){.op = BLKDEV_READ, .offset = addr, .length = length, .buf = buf};
-    const int rc = blkdev_submit(pod->dev, &c->read, cb);
-    if (rc) {
-        c->reading = false;
-        pod_fail(pod, "the device refused a read: %s", ps_status_text(rc));
-    }
-}
-
-static void read_done(struct blkdev_req *req, int status)
-{
-    struct collect *c = container_of(req, struct collect, read);
-    c->reading = false;
-    c->pod->again = true;
-    if (status && c->found_next < c->found_count) { /* a record */
-        c->unread = c->narrow;
-        c->narrow = true;
-        return;
-    }
-    if (status) {
-        c->by_sectors = true;
-        c->sectors_bytes = 0;
-        return;
-    }
-    c->window_at = req->offset;
-    c->window_bytes = req->length;
-}
-
-static void sector_done(struct blkdev_req *req, int status)
-{
-    struct collect *c = container_of(req, struct collect, read);
-    c->reading = false;
-    c->pod->again = true;
-    if (status)
-        memset(req->buf, 0, req->length);
-    c->sectors_bytes += req->length;
-}
-
-/* A directory where the device does not read all: with zeroes in place of what it does not, which may be
- * payload alone. NULL: it is being read. */
-static const uint8_t *want_sectors(struct collect *c, uint64_t addr, uint32_t bytes)
-{
-    assert(addr % BLKDEV_ALIGN == 0 && bytes % BLKDEV_ALIGN == 0 && bytes <= COLLECT_READ_BYTES);
-    if (c->reading)
-        return NULL;
-    if (c->sectors_bytes == bytes)
-        return c->window;
-    start_read(c, addr + c->sectors_bytes, BLKDEV_ALIGN, c->window + c->sectors_bytes, sector_done);
-    return NULL;
-}
-
-/* The bytes at `addr`, all of them in the window; NULL: they are being read, or the device does not read them
- * (`unread`). What lies behind them is read along, unless that failed. */
-static const uint8_t *want(struct collect *c, uint64_t addr, uint32_t bytes)
-{
-    const struct pod *pod = c->pod;
-    const uint64_t end = segment_addr(pod, c->victim) + pod->segment_bytes;
-    if (c->reading || c->unread)
-        return NULL;
-    if (addr >= c->window_at && addr + bytes <= c->window_at + c->window_bytes)
-        return c->window + (addr - c->window_at);
-    const uint64_t from = addr / BLKDEV_ALIGN * BLKDEV_ALIGN;
-    const uint64_t most = c->narrow ? (addr + bytes + BLKDEV_ALIGN - 1) / BLKDEV_ALIGN * BLKDEV_ALIGN - from
-                          : c->scrubbing && pod->scrub.quiet ? SCRUB_READ_BYTES
-                                                             : COLLECT_READ_BYTES;
-    uint64_t length = most < end - from ? most : end - from;
-    if (length > pod->dev->geometry.max_io_bytes)
-        length = pod->dev->geometry.max_io_bytes;
-    assert(addr + bytes <= from + length);
-    start_read(c, from, (uint32_t)length, c->window, read_done);
-    return NULL;
-}
-
 /* ---- directories */
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -219,25 +134,29 @@ static void write_chunk(struct collect *c)
     struct collect_chunk *k = &c->chunks[c->filled];
     if (k->writer.records == 0) {
         k->state = CHUNK_EMPTY;
+        c->begun--;
+        for (unsigned i = 0; i < c->leaving_count; i++)
+            if (c->leaving[i].chunks > c->begun)
+                c->leaving[i].chunks = c->begun;
         return;
     }
     const uint32_t bytes = moved_seal(&k->writer, get_le64(pod->anchor.pod));
     if (k->at == 0)
-        segments_use(pod->segments, k->stream->segment);
+        segments_use(pod->segments, k->segment);
     pod->moved_programmed += bytes;
     k->stream->next += bytes;
-    k->req = (struct blkdev_req){.op = BLKDEV_WRITE,
-                                 .offset = segment_addr(pod, k->stream->segment) + k->at,
-                                 .length = bytes,
-                                 .buf = k->buf};
+    k->req = (struct blkdev_req){
+        .op = BLKDEV_WRITE, .offset = segment_addr(pod, k->segment) + k->at, .length = bytes, .buf = k->buf};
     k->state = CHUNK_WRITING;
-    c->filled ^= 1;
+    c->filled = (c->filled + 1) % COLLECT_CHUNKS;
     const int rc = zones_write(pod, &k->req, write_done);
     if (rc) {
         k->state = CHUNK_EMPTY;
         pod_fail(pod, "the device refused a write: %s", ps_status_text(rc));
     }
 }
+
+static void leave_victims(struct collect *c);
 
 /* Where copies of what lies in the segment go. */
 static struct collect_stream *stream_for(struct collect *c, uint32_t segment)
@@ -264,16 +183,28 @@ static bool take_segment(struct collect *c, struct collect_stream *s)
     return true;
 }
 
+/* Sealed earlier, it would be dead while nothing in it is named. */
+static void seal_full(struct collect *c, struct collect_stream *s)
+{
+    if (s->full == SEGMENT_NONE || s->full_chunks > c->named)
+        return;
+    zones_seal(c->pod, s->full, s->full_end, 0);
+    s->full = SEGMENT_NONE;
+}
+
 /* Its open segment, with room. False: not now. */
 static bool open_stream(struct collect *c, struct collect_stream *s)
 {
     struct pod *pod = c->pod;
     if (s->segment != SEGMENT_NONE && s->next + CHUNK_LEAST_BYTES > pod->segment_bytes) {
-        /* Sealed, it would be dead while nothing in it is named. */
-        if (!chunks_are_empty(c))
+        if (s->full != SEGMENT_NONE)
             return false;
-        segments_seal(pod->segments, s->segment, 0);
+        s->full = s->segment;
+        s->full_written = s->written;
+        s->full_end = s->next;
+        s->full_chunks = c->begun;
         s->segment = SEGMENT_NONE;
+        seal_full(c, s);
     }
     if (s->segment != SEGMENT_NONE)
         return true;
@@ -296,10 +227,12 @@ static bool begin_chunk(struct collect *c, struct collect_stream *stream, uint8_
     if (!open_stream(c, stream))
         return false;
     k->stream = stream;
-    k->at = k->stream->next;
+    k->segment = stream->segment;
+    k->at = stream->next;
     moved_begin(&k->writer, k->buf, least(c->pod->segment_bytes - k->at, MOVED_CHUNK_BYTES),
                 fingerprint_bytes);
     k->state = CHUNK_FILLING;
+    c->begun++;
     return true;
 }
 
@@ -346,15 +279,20 @@ static bool move_all(struct collect *c, struct collect_chunk *k)
 void chunks_turn(struct collect *c)
 {
     for (struct collect_chunk *k; (k = &c->chunks[c->drained])->state == CHUNK_MOVING;) {
-        k->stream->written = k->at + k->req.length;
+        struct collect_stream *s = k->stream;
+        *(k->segment == s->segment ? &s->written : &s->full_written) = k->at + k->req.length;
         if (!move_all(c, k))
             return;
         if (index_load_busy(c->pod))
             index_chunk(c->pod, k);
         k->state = CHUNK_EMPTY;
-        c->drained ^= 1;
+        c->drained = (c->drained + 1) % COLLECT_CHUNKS;
+        c->named++;
         c->pod->again = true;
     }
+    for (int i = 0; i < STREAMS; i++)
+        seal_full(c, &c->streams[i]);
+    leave_victims(c);
 }
 
 /* ---- copying */
@@ -388,7 +326,7 @@ static void add_copy(struct collect *c, struct place from, const struct record_i
     *m = (struct move){
         .group = info->group,
         .from = from,
-        .to = place_make(segment_addr(c->pod, k->stream->segment) + k->at + r.offset, r.bytes),
+        .to = place_make(segment_addr(c->pod, k->segment) + k->at + r.offset, r.bytes),
         .blocks = info->blocks,
     };
     c->credit -= info->length;
@@ -404,6 +342,7 @@ static void leave(struct collect *c, const struct found *f, const struct ps_erro
     c->pod->stats.checksum_errors++;
     pod_event(c->pod, "pod.data_loss", 0, "group %llu at %llu: %s", (unsigned long long)f->group,
               (unsigned long long)place_addr(f->place), err->detail);
+    deep_lost(c->pod, f->group);
 }
 
 /* One that lives is as it was written. False: not now. */
@@ -430,17 +369,17 @@ static bool copy(struct collect *c, const struct found *f, unsigned live)
     struct record_info info;
     struct ps_error err = {0};
     const uint32_t bytes = place_len(f->place);
-    /* Read on while the chunk before is being written. */
+    /* Read on while the chunks before are being written. */
     const uint8_t *record = want(c, place_addr(f->place), bytes);
     if (!record || (k->state != CHUNK_EMPTY && k->state != CHUNK_FILLING))
         return false;
     if (k->state == CHUNK_EMPTY && !begin_chunk(c, stream_for(c, c->victim), c->fingerprint_bytes))
         return false;
     const uint32_t most = (uint32_t)record_bound((unsigned)__builtin_popcount(live));
-    if (k->writer.fingerprint_bytes != c->fingerprint_bytes ||
-        !moved_has_room(&k->writer, most > bytes ? most : bytes)) {
-        assert((k->writer.records || k->writer.fingerprint_bytes != c->fingerprint_bytes) &&
-               "an empty one has room for a record");
+    const bool other =
+        k->writer.fingerprint_bytes != c->fingerprint_bytes || k->stream != stream_for(c, c->victim);
+    if (other || !moved_has_room(&k->writer, most > bytes ? most : bytes)) {
+        assert((other || k->writer.records) && "an empty one has room for a record");
         write_chunk(c);
         return !pod->failed && copy(c, f, live);
     }
@@ -575,8 +514,6 @@ bool patch_step(struct collect *c)
     }
     add_patch(c, p, l2p_live(value));
     patch_done(c);
-    if (c->victim == SEGMENT_NONE && c->patch_count == 0) /* else what is collected goes along */
-        write_chunk(c);
     return true;
 }
 
@@ -584,47 +521,74 @@ bool patch_step(struct collect *c)
 
 void victim_begin(struct collect *c, uint32_t segment)
 {
-    assert(c->victim == SEGMENT_NONE && chunks_are_empty(c));
-    c->filled = c->drained = 0;
+    assert(c->victim == SEGMENT_NONE && c->reading == 0);
     c->victim = segment;
     c->offset = c->found_count = c->found_next = 0;
     c->seq = 0;
     c->damaged = c->levelling = c->scrubbing = false;
     c->narrow = c->unread = c->by_sectors = false;
     c->seen = 0;
-    c->window_bytes = 0;
+    reads_reset(c);
     segments_pin(c->pod->segments, segment);
 }
 
+static void release_victim(struct collect *c)
+{
+    segments_unpin(c->pod->segments, c->victim);
+    c->victim = SEGMENT_NONE;
+    c->levelling = c->scrubbing = false;
+}
+
+/* All of it was looked at: it is gone when the chunks that hold something of it are named. */
 static void victim_end(struct collect *c)
 {
-    struct pod *pod = c->pod;
-    if (c->scrubbing) {
-        scrub_segment_done(c);
-        segments_unpin(pod->segments, c->victim);
-        c->victim = SEGMENT_NONE;
-        c->scrubbing = false;
-        pod->again = true;
-        return;
-    }
-    const uint32_t left = segments_live(pod->segments, c->victim);
-    if (left) {
-        segments_stuck(pod->segments, c->victim);
-        pod_event(pod, "gc.stuck", 0, "%u bytes that live in segment %u cannot be moved: %s", left, c->victim,
-                  c->damaged ? "they, or what names them, are damaged" : "its directory is damaged");
-    }
-    segments_unpin(pod->segments, c->victim);
+    c->leaving[c->leaving_count++] =
+        (struct leaving){.segment = c->victim, .damaged = c->damaged, .chunks = c->begun};
+    segments_set_leaving(c->pod->segments, c->victim, true);
     c->victim = SEGMENT_NONE;
     c->levelling = false;
+    leave_victims(c);
+}
+
+static void leave_victim(struct collect *c, const struct leaving *l)
+{
+    struct pod *pod = c->pod;
+    const uint32_t left = segments_live(pod->segments, l->segment);
+    segments_set_leaving(pod->segments, l->segment, false);
+    if (left) {
+        segments_stuck(pod->segments, l->segment);
+        pod_event(pod, "gc.stuck", 0, "%u bytes that live in segment %u cannot be moved: %s", left,
+                  l->segment,
+                  l->damaged ? "they, or what names them, are damaged" : "its directory is damaged");
+    }
+    segments_unpin(pod->segments, l->segment);
     c->ended++;
     pod->stats.collected++;
     pod->events++; /* a checkpoint may make room now */
+    pod->again = true;
+}
+
+static void leave_victims(struct collect *c)
+{
+    while (c->leaving_count && c->leaving[0].chunks <= c->named) {
+        const struct leaving l = c->leaving[0];
+        c->leaving_count--;
+        memmove(&c->leaving[0], &c->leaving[1], c->leaving_count * sizeof c->leaving[0]);
+        leave_victim(c, &l);
+    }
+}
+
+void chunk_flush(struct collect *c)
+{
+    if (c->chunks[c->filled].state == CHUNK_FILLING)
+        write_chunk(c);
+    leave_victims(c); /* nothing was put into it */
 }
 
 bool victim_step(struct collect *c)
 {
     bool end = false;
-    if (c->pod->failed || c->reading)
+    if (c->pod->failed)
         return false;
     if (c->found_next < c->found_count)
         return copy_next(c);
@@ -632,20 +596,40 @@ bool victim_step(struct collect *c)
         return false;
     if (!end)
         return true;
-    if (c->chunks[c->filled].state == CHUNK_FILLING)
-        write_chunk(c);
-    if (chunks_are_empty(c))
-        victim_end(c);
+    if (c->reading)
+        return false;
+    if (c->scrubbing) {
+        scrub_segment_done(c);
+        release_victim(c);
+        c->pod->again = true;
+        return false;
+    }
+    if (c->leaving_count == LEAVING) {
+        chunk_flush(c);
+        if (c->leaving_count == LEAVING)
+            return false;
+    }
+    victim_end(c);
     return false;
 }
 
 void victim_drop(struct collect *c)
 {
-    c->chunks[0].state = c->chunks[1].state = CHUNK_EMPTY;
+    if (c->victim != SEGMENT_NONE)
+        release_victim(c);
+}
+
+void collect_drop(struct collect *c)
+{
+    for (int i = 0; i < COLLECT_CHUNKS; i++)
+        c->chunks[i].state = CHUNK_EMPTY;
+    c->filled = c->drained = 0;
+    c->named = c->begun;
     c->patch_count = 0;
-    c->levelling = c->scrubbing = false;
-    if (c->victim == SEGMENT_NONE)
-        return;
-    segments_unpin(c->pod->segments, c->victim);
-    c->victim = SEGMENT_NONE;
+    for (unsigned i = 0; i < c->leaving_count; i++) {
+        segments_set_leaving(c->pod->segments, c->leaving[i].segment, false);
+        segments_unpin(c->pod->segments, c->leaving[i].segment);
+    }
+    c->leaving_count = 0;
+    victim_drop(c);
 }

@@ -130,6 +130,29 @@ static void a_lost_device_is_noticed_told_and_done_without(void **state)
     rig_destroy(rig);
 }
 
+/* Power goes right after the first answer that a device has no part in, and the device comes back with it. */
+static void nothing_is_answered_before_all_know_who_is_lost(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct array_rig *rig = create(3, 1);
+        write_all(rig, 1, 64, true);
+        assert_true(rig_erase(rig, 0));
+        rig_drain(rig);
+        rig_break(rig, i);
+        assert_true(rig_append(rig, 0, 2, true)); /* a whole row: all have a part of it */
+        while (!rig->segment[0].durable[1])
+            assert_true(rig_step(rig));
+        rig_cut(rig, BLKDEV_MEM_LOSE);
+        blkdev_fault_clear(rig->dev[i]);
+        assert_int_equal(rig_open(rig, 7, 0), 0);
+        assert_int_equal(rig_lost(rig), 1);
+        rig_verify(rig);
+        rig_close(rig);
+        rig_destroy(rig);
+    }
+}
+
 static void wrong_devices_are_refused_and_nothing_is_written(void **state)
 {
     (void)state;
@@ -268,6 +291,7 @@ int main(void)
         cmocka_unit_test(what_was_written_is_read_with_any_two_of_six_devices_gone),
         cmocka_unit_test(segments_are_spread_without_parity_and_devices_may_differ),
         cmocka_unit_test(a_lost_device_is_noticed_told_and_done_without),
+        cmocka_unit_test(nothing_is_answered_before_all_know_who_is_lost),
         cmocka_unit_test(wrong_devices_are_refused_and_nothing_is_written),
         cmocka_unit_test(wrong_data_is_right_in_another_way),
         cmocka_unit_test(a_replacement_is_rebuilt_while_writing_goes_on),

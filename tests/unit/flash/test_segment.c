@@ -365,6 +365,10 @@ static void the_best_of_those_that_may_be_collected_is_chosen(void **state)
     segments_unhold(rig->s, b);
     segments_pin(rig->s, b); /* a read is short */
     assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), b);
+    segments_set_leaving(rig->s, b, true);
+    assert_int_equal(segments_best(rig->s, 100, emptiest, NULL), a);
+    assert_int_equal(segments_gain(rig->s, 100, 1), 2ull * BYTES - 7000); /* it is still to be had */
+    segments_set_leaving(rig->s, b, false);
     segments_unpin(rig->s, b);
     segments_add_live(rig->s, a, BYTES / 2);
     segments_add_live(rig->s, b, BYTES / 2);

@@ -421,11 +421,11 @@ static struct collect_chunk *until_a_chunk_is_written(struct story *s)
     for (unsigned n = 0; n < 10000; n++) {
         s->rig.now_ns += 1000000;
         (void)pod_turn(s->rig.pod, s->rig.now_ns);
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < COLLECT_CHUNKS; i++)
             if (c->chunks[i].state == CHUNK_WRITING)
                 return &c->chunks[i];
         step_without(s, NULL);
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < COLLECT_CHUNKS; i++)
             if (c->chunks[i].state == CHUNK_WRITING)
                 return &c->chunks[i];
     }
@@ -493,6 +493,54 @@ static void a_host_that_writes_meanwhile_wins(void **state)
     assert_true(meta_get(s->rig.pod->meta, l2p_key(all.group), &value) && value == 0);
     compare_tags(s);
     rig_check(&s->rig);
+    rig_crash(&s->rig, BLKDEV_MEM_LOSE);
+    assert_int_equal(rig_open(&s->rig), 0);
+    compare_tags(s);
+    rig_check(&s->rig);
+}
+
+/* A victim that was walked is not taken again, nor freed, before its copies are named; the next one is begun. */
+static void the_next_victim_is_begun_while_copies_are_on_their_way(void **state)
+{
+    struct story *s = *state;
+    struct collect_chunk *k = until_a_chunk_is_written(s);
+    struct collect *c = s->rig.pod->collect;
+    for (unsigned n = 0; c->leaving_count == 0 || c->victim == SEGMENT_NONE; n++) {
+        c->credit = MIB;
+        step_without(s, &k->req);
+        assert_true(n < 10000);
+    }
+    const uint32_t left = c->leaving[0].segment;
+    assert_int_equal(k->state, CHUNK_WRITING);
+    assert_int_not_equal(c->victim, left);
+    assert_true(segments_live(s->rig.pod->segments, left) > 0);
+    assert_int_equal(s->rig.pod->stats.collected, 0);
+    for (unsigned n = 0; n < 200; n++) {
+        c->credit = MIB;
+        step_without(s, &k->req);
+        assert_int_not_equal(c->victim, left);
+    }
+    compare_tags(s);
+    rig_check(&s->rig);
+    run_for(s, 200);
+    assert_true(s->rig.pod->stats.collected > 0);
+    assert_int_equal(segments_live(s->rig.pod->segments, left), 0);
+    assert_int_equal(s->stuck, 0);
+    compare_tags(s);
+    rig_check(&s->rig);
+}
+
+/* The power fails when one was left and none of its copies is named. */
+static void a_crash_between_two_victims_loses_nothing(void **state)
+{
+    struct story *s = *state;
+    struct collect_chunk *k = until_a_chunk_is_written(s);
+    struct collect *c = s->rig.pod->collect;
+    for (unsigned n = 0; c->leaving_count == 0; n++) {
+        c->credit = MIB;
+        step_without(s, &k->req);
+        assert_true(n < 10000);
+    }
     rig_crash(&s->rig, BLKDEV_MEM_LOSE);
     assert_int_equal(rig_open(&s->rig), 0);
     compare_tags(s);
@@ -818,6 +866,8 @@ int main(int argc, char **argv)
         *numbers[i - 1] = strtoull(argv[i], NULL, 0);
     const struct CMUnitTest tests[] = {
         STORY(a_host_that_writes_meanwhile_wins),
+        STORY(the_next_victim_is_begun_while_copies_are_on_their_way),
+        STORY(a_crash_between_two_victims_loses_nothing),
         STORY(the_old_place_counts_until_a_checkpoint_names_the_new_one),
         STORY(a_read_that_takes_long_reads_what_was_there),
         STORY(a_damaged_record_stays_where_it_is),

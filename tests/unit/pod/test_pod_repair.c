@@ -429,10 +429,10 @@ static void what_a_scrub_finds_is_repaired(void **state)
     settle_checkpoint(w, w->b);
     for (unsigned i = 0; i < 3; i++)
         damage(w->b, groups[i]);
+    unsigned answered = 0;
     for (uint64_t pass = 1; pass <= 2; pass++) {
         pod_scrub(pod);
-        unsigned answered = w->wanted_count;
-        for (int i = 0; pod->scrub.passes < pass || pod->repairing; i++) {
+        for (int i = 0; pod->scrub.passes < pass || answered < 3 || pod->repairing; i++) {
             w->b->rig.now_ns += 1000000;
             (void)rig_step(&w->b->rig);
             while (answered < w->wanted_count) {
