@@ -18,9 +18,11 @@
 #include "node/flash/array.h"
 
 enum {
-    DEPTH = 4,
+    DEPTH = 8,
     IO = 1 << 20,
     SEGMENT = 8 << 20,
+    AHEAD = 3 * SEGMENT,
+    ERASES = 4,
     FILES_MAX = ARRAY_MEMBERS_MAX,
 };
 
@@ -67,15 +69,21 @@ static double now(void)
 /* MiB/s of durable writes, or of reads, one behind the other. */
 static double stream(struct blkdev *dev, enum blkdev_op op, uint64_t bytes)
 {
-    struct job jobs[DEPTH] = {0};
+    struct job jobs[DEPTH] = {0}, erases[ERASES] = {0};
+    uint64_t erased = 0;
     const double begin = now();
     for (uint64_t at = 0; at < bytes; at += IO) {
         struct job *job = &jobs[at / IO % DEPTH];
         wait_for(job);
         if (op == BLKDEV_WRITE && dev->geometry.zoned && at % SEGMENT == 0) {
-            struct job erase = {.req = {.op = BLKDEV_ERASE, .offset = at, .length = SEGMENT}};
-            run(dev, &erase);
-            wait_for(&erase);
+            /* As a pod does: the segments behind it are erased by the time that they are needed. */
+            for (; erased < bytes && erased <= at + AHEAD; erased += SEGMENT) {
+                struct job *next = &erases[erased / SEGMENT % ERASES];
+                wait_for(next);
+                next->req = (struct blkdev_req){.op = BLKDEV_ERASE, .offset = erased, .length = SEGMENT};
+                run(dev, next);
+            }
+            wait_for(&erases[at / SEGMENT % ERASES]);
         }
         job->req = (struct blkdev_req){.op = op,
                                        .flags = op == BLKDEV_WRITE ? BLKDEV_FUA : 0,
