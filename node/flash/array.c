@@ -466,9 +466,8 @@ struct blkdev *array_device(struct array *a)
 bool array_holds(const struct array *a, const struct blkdev *dev)
 {
     for (unsigned i = 0; i < a->n; i++)
-        if (a->member[i].dev == dev && dev &&
-            (a->label.member[i].state != ARRAY_OUT || a->member[i].inflight))
-            return true;
+        if (a->member[i].dev == dev && dev)
+            return a->m == 0 || a->label.member[i].state != ARRAY_OUT || a->member[i].inflight;
     return false;
 }
 

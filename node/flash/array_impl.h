@@ -284,6 +284,8 @@ void reads_turn_spread(struct array *a);
 
 /* ---- array_open.c */
 void array_opening_free(struct array *a);
+/* As labels have it. */
+const char *array_name(const char *path);
 /* What the first MiB of a device says: 0 with its newest label, or blank, or PS_ENOTFOUND (something else),
  * PS_EDAMAGED, PS_EVERSION. */
 int array_head_look(const uint8_t *head, bool *blank, struct array_label *label, struct ps_error *err);

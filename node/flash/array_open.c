@@ -155,9 +155,16 @@ static void make_label(struct array *a)
         prng_fill(&p, l->member[i].id, sizeof l->member[i].id);
 }
 
+/* Of too long a path the end tells more. */
+const char *array_name(const char *path)
+{
+    const size_t length = strlen(path);
+    return length < ARRAY_NAME_BYTES ? path : path + length - (ARRAY_NAME_BYTES - 1);
+}
+
 static void set_name(struct array *a, unsigned member, const char *name)
 {
-    (void)snprintf(a->label.member[member].name, ARRAY_NAME_BYTES, "%s", name);
+    (void)snprintf(a->label.member[member].name, ARRAY_NAME_BYTES, "%s", array_name(name));
 }
 
 static void labelled(struct array *a, int status);

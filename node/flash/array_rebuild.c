@@ -500,7 +500,7 @@ static void take_in(struct array_rebuild *r)
     prng_fill(&p, l->id, sizeof l->id);
     l->state = ARRAY_REBUILDING;
     l->rebuilt = 0;
-    (void)snprintf(l->name, sizeof l->name, "%s", r->device.name);
+    (void)snprintf(l->name, sizeof l->name, "%s", array_name(r->device.name));
     a->label_done = attached;
     array_write_labels(a);
 }
@@ -567,7 +567,8 @@ int array_detach(struct array *a, const char *name, array_cb cb, void *user, str
     if (r->busy || a->label_busy || a->label_done)
         return ps_error_set(err, PS_EUNAVAILABLE, "another device is being attached or taken out");
     unsigned i = 0;
-    while (i < a->n && (a->label.member[i].state == ARRAY_OUT || strcmp(a->label.member[i].name, name) != 0))
+    while (i < a->n &&
+           (a->label.member[i].state == ARRAY_OUT || strcmp(a->label.member[i].name, array_name(name)) != 0))
         i++;
     if (i == a->n)
         return ps_error_set(err, PS_ENOTFOUND, "no device of the array that is in use is named %s", name);
