@@ -175,6 +175,10 @@ static int open_devices(struct node *node, bool read_only, struct ps_error *err)
         node_wait(&open);
         rc = open.status;
     }
+    /* A list of devices is long, and the reason is what counts. */
+    if (rc && strlen(node->as.flash_devices) > 80)
+        return ps_error_set(err, rc, "PSTORAGE_FLASH_DEVICES: %.220s",
+                            reason.detail[0] ? reason.detail : ps_status_text(rc));
     if (rc)
         return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err,
                                   reason.detail[0] ? reason.detail : ps_status_text(rc));

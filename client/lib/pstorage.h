@@ -446,11 +446,20 @@ struct pstorage_pod {
     size_t nlosses;
 };
 
+enum pstorage_device_state {
+    PSTORAGE_DEVICE_ALONE, /* the pool lies on it alone */
+    PSTORAGE_DEVICE_IN,
+    PSTORAGE_DEVICE_OUT, /* lost, or taken out */
+    PSTORAGE_DEVICE_REBUILDING,
+};
+
 struct pstorage_device {
     char name[128];
     uint64_t size_bytes;
     uint64_t read_ops, read_bytes, write_ops, write_bytes, flush_ops, erase_ops, errors; /* since start */
     bool failed; /* it takes no further writes */
+    enum pstorage_device_state state;
+    uint32_t rebuilt_percent;
 };
 
 struct pstorage_report {
@@ -761,6 +770,22 @@ PSTORAGE_API int pstorage_flash_io_submit(struct pstorage_client *client, struct
                                           pstorage_cb cb);
 /* Blocks. */
 PSTORAGE_API int pstorage_flash_io_run(struct pstorage_client *client, struct pstorage_flash_io *io);
+
+/* ---- flash devices of a pool that come and go */
+
+struct pstorage_device_change {
+    struct pstorage_request request;
+    bool attach;        /* else it is taken out */
+    const char *device; /* to attach: as in PSTORAGE_FLASH_DEVICES; else as pstorage_report names it */
+};
+
+/* Of the node that is asked. Done when the change is durable; a device that was attached is rebuilt after
+ * that. */
+PSTORAGE_API int pstorage_device_change_submit(struct pstorage_client *client,
+                                               struct pstorage_device_change *change, pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_device_change_run(struct pstorage_client *client,
+                                            struct pstorage_device_change *change);
 
 /* ---- tokens of the REST API */
 

@@ -332,11 +332,12 @@ static void add_copy(struct collect *c, struct place from, const struct record_i
     c->credit -= info->length;
 }
 
-/* Another member may have it: then it is written anew, and nothing lives here any more. */
+/* Another member, or other devices, may have it: then it is written anew, and nothing lives here any more. */
 static void leave(struct collect *c, const struct found *f, const struct ps_error *err)
 {
     c->damaged = true;
-    if (pod_is_replicated(c->pod) && fetch_to_repair(c->pod, f->group))
+    const bool elsewhere = pod_is_replicated(c->pod) || c->pod->dev->geometry.ways;
+    if (elsewhere && fetch_to_repair(c->pod, f->group))
         return;
     c->pod->stats.checksum_errors++;
     pod_event(c->pod, "pod.data_loss", 0, "group %llu at %llu: %s", (unsigned long long)f->group,
