@@ -17,6 +17,12 @@ enum setting_compression {
     SETTING_COMPRESSION_LZ4,
     SETTING_COMPRESSION_ZSTD
 };
+enum setting_erasure_coding {
+    SETTING_ERASURE_CODING_AUTO,
+    SETTING_ERASURE_CODING_OFF,
+    SETTING_ERASURE_CODING_1,
+    SETTING_ERASURE_CODING_2
+};
 enum setting_replication {
     SETTING_REPLICATION_SYNC,
     SETTING_REPLICATION_ASYNC
@@ -35,6 +41,10 @@ enum setting_replication {
       "Flash devices separated by spaces: file:PATH,size=N, nvme:/dev/nvme0n1, /dev/sdb or sim:PATH,size=N (simulated NAND flash, for tests); blank ones are formatted") \
     X(FLASH_RAW_DEVICES, flash_raw_devices, STRING, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                             \
       "NVMe namespaces that clients may read, write, deallocate and format past the pool, /dev/nvme1n1 or /dev/disk/by-id/…, separated by spaces") \
+    X(ERASURE_CODING, erasure_coding, ENUM, 0, "auto", 0, 0, "auto|off|1|2",                                         \
+      "How many of several flash devices may be lost; auto: none of two, one of three to five, two of more. Fixed when the pool is made") \
+    X(REBUILD_RATE, rebuild_rate, SIZE, 0, "64M", 1ull << 20, 1ull << 40, NULL,                                      \
+      "Bytes a second that are written to a flash device which takes the place of a lost one")                       \
     X(RPC_LISTEN, rpc_listen, URL, 0, "tcp://127.0.0.1:9500", 0, 0, NULL,                                            \
       "Where RPC is served: tcp://host:port or ipc://PATH")                                                          \
     X(API_LISTEN, api_listen, HOST, SETTING_MAY_BE_EMPTY, "127.0.0.1", 0, 0, NULL,                                   \
@@ -59,6 +69,8 @@ enum setting_replication {
       "Compress what is stored")                                                                                     \
     X(COMPRESSION_ALGORITHM, compression_algorithm, ENUM, 0, "lz4", 0, 0, "lz4|zstd",                                \
       "Compression of new data")                                                                                     \
+    X(COMPRESSION_COLD_RATE, compression_cold_rate, SIZE, 0, "32M", 0, 1ull << 40, NULL,                             \
+      "Bytes a second that are compressed again, with zstd, when LZ4's are moved for the second time; 0: none")     \
     X(CLUSTER_ENABLED, cluster_enabled, BOOL, 0, "false", 0, 0, NULL,                                                \
       "Form a cluster with the peers; needs PSTORAGE_PEERS and PSTORAGE_MEDIATOR")                                   \
     X(CLUSTER_NAME, cluster_name, NAME, 0, "pstorage", 0, 0, NULL,                                                   \

@@ -35,9 +35,10 @@ struct node {
     struct catalog_service *catalog_service;
     struct image_uses *uses; /* counted by the pod */
     struct analytics_service *analytics;
-    struct blkdev *flash;
-    enum blkdev_kind flash_kind;
-    struct drives *drives; /* of this machine, in the pool or not */
+    struct flash_devices *devices;
+    struct blkdev *flash;    /* the one that they make */
+    struct node_news *early; /* events from before there was who keeps them */
+    struct drives *drives;   /* of this machine, in the pool or not */
     struct reactor *reactor;
     struct pod *pod;
     struct cluster *cluster; /* NULL: the node stands alone, as is the member's pod then */
@@ -49,6 +50,7 @@ struct node {
     struct rpc_server *rpc;
     struct services *services;
     struct pods_service *pods;
+    struct devices_service *devices_service;
     struct flash_service *flash_service;
     struct tokens *tokens; /* of the REST API */
     struct tokens_service *tokens_service;
@@ -96,10 +98,10 @@ int start_comparison(struct node *node, struct ps_error *err);
 void stop_comparison(struct node *node);
 
 struct blkdev_spec;
-int node_open_device(struct node *node, const struct blkdev_spec *spec, struct ps_error *err);
 
-/* start_check.c: a pool checked, instead of served. */
+/* Instead of start_flash: nothing is written. */
 int start_checked_flash(struct node *node, struct ps_error *err);
+/* start_check.c: a pool checked, instead of served. */
 int check_pool(struct node *node, struct ps_error *err);
 
 /* start_analytics.c: samples and history. */

@@ -6,26 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/blkdev_spec.h"
 #include "common/large_memory_mmap.h"
 #include "common/log.h"
 #include "common/sizes.h"
 #include "node/daemon.h"
 #include "node/host/reactor_uv.h"
 #include "node/pod/check.h"
-
-int start_checked_flash(struct node *node, struct ps_error *err)
-{
-    struct blkdev_spec specs[2];
-    struct ps_error reason;
-    size_t count;
-    if (blkdev_spec_list_parse(node->as.flash_devices, specs, 2, &count, &reason) || count != 1)
-        return node_setting_error(node, PSTORAGED_FLASH_DEVICES, PS_EUNIMPLEMENTED, err,
-                                  "this version uses one flash device");
-    specs[0].read_only = true;
-    const int rc = node_open_device(node, &specs[0], &reason);
-    return rc ? node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err, reason.detail) : 0;
-}
 
 static uint64_t turn(void *user, uint64_t now_ns)
 {

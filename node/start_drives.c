@@ -5,20 +5,35 @@
 #include "common/blkdev.h"
 #include "node/daemon.h"
 #include "node/host/drives_uv.h"
+#include "node/host/flash_devices_uv.h"
+
+struct pooled {
+    struct drive_pooled *out;
+    size_t count, max;
+};
+
+static void put(void *user, const struct blkdev *dev, enum blkdev_kind kind)
+{
+    struct pooled *p = user;
+    if (p->count == p->max)
+        return;
+    struct drive_pooled *out = &p->out[p->count++];
+    *out = (struct drive_pooled){
+        .kind = kind,
+        .zoned = dev->geometry.zoned,
+        .size_bytes = dev->geometry.size_bytes,
+        .block_bytes = dev->geometry.read_unit,
+    };
+    (void)snprintf(out->name, sizeof out->name, "%s", dev->name);
+}
 
 static size_t pooled(void *user, struct drive_pooled *out, size_t max)
 {
     const struct node *node = user;
-    if (!node->flash || max == 0)
-        return 0;
-    *out = (struct drive_pooled){
-        .kind = node->flash_kind,
-        .zoned = node->flash->geometry.zoned,
-        .size_bytes = node->flash->geometry.size_bytes,
-        .block_bytes = node->flash->geometry.read_unit,
-    };
-    (void)snprintf(out->name, sizeof out->name, "%s", node->flash->name);
-    return 1;
+    struct pooled p = {out, 0, max};
+    if (node->devices)
+        flash_devices_each(node->devices, put, &p);
+    return p.count;
 }
 
 int start_drives(struct node *node, struct ps_error *err)

@@ -618,6 +618,25 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
                      .help = "user-data: erase every cell; crypto: forget the key"}},
     },
     {
+        .id = CLI_FLASH_ATTACH,
+        .noun = "flash",
+        .verb = "attach",
+        .summary = "Put a device in the place of one that the pool has lost",
+        .details =
+            "For a pool on several devices with parity (PSTORAGE_ERASURE_CODING). The device must be blank "
+            "(its first MiB zeroes) or a former one of the pool. It is rebuilt while the pool is in use.",
+        .example = "pstorage flash attach nvme:/dev/nvme3n1",
+        .operands = {OPERAND("SPEC", CLI_TEXT, "Device as in PSTORAGE_FLASH_DEVICES")},
+    },
+    {
+        .id = CLI_FLASH_DETACH,
+        .noun = "flash",
+        .verb = "detach",
+        .summary = "Take a device out of the pool",
+        .details = "Refused when parity does not make up for it: then another one is to be attached first.",
+        .operands = {OPERAND("DEVICE", CLI_TEXT, "Device as status names it")},
+    },
+    {
         .id = CLI_SCRUB,
         .noun = "scrub",
         .summary = "Verify all that a node has stored",
@@ -625,8 +644,26 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
             "The node reads what lives in its flash, without a pause while no host is served, else "
             "at PSTORAGE_SCRUB_RATE. What is damaged is repaired from another member, or told by events. "
             "Goes "
-            "on in the background.",
-        .example = "pstorage --endpoint tcp://10.0.0.1:9500 scrub",
+            "on in the background. With --deep it compares all maps with reference counts and places "
+            "instead: no data is read, and what each image holds is known afterwards.",
+        .example = "pstorage --endpoint tcp://10.0.0.1:9500 scrub --deep --status",
+        .options = {{.name = "deep",
+                     .kind = CLI_FLAG,
+                     .help = "Compare maps, counts and places; read no data"},
+                    {.name = "status", .kind = CLI_FLAG, .help = "Tell how far it is; begin nothing"}},
+    },
+    {
+        .id = CLI_GC,
+        .noun = "gc",
+        .summary = "Collect all garbage that a node's flash holds now",
+        .details =
+            "A node collects by itself when three quarters of its flash are in use (PSTORAGE_GC_THRESHOLD), "
+            "and then what pays best. This takes all that is a sixteenth dead at least: "
+            "it writes what lives there once more, so it is for a node that is about to be measured or "
+            "moved, "
+            "not for every day. "
+            "Goes on in the background; the event gc.done tells the end.",
+        .example = "pstorage gc --status",
         .options = {{.name = "status", .kind = CLI_FLAG, .help = "Tell how far it is; begin nothing"}},
     },
     {
@@ -698,6 +735,7 @@ const struct cli_noun cli_nouns[] = {
     {"analytics", "Forecast of space, health of drives, temperature of volumes, reduction of files"},
     {"flash", "Flash devices of a node: what they are, how they are, raw access"},
     {"scrub", "Verifying what is stored"},
+    {"gc", "Collecting garbage"},
     {"events", "What happened"},
     {"completion", "Shell completion"},
     {"help", "Explain a command"},

@@ -55,7 +55,10 @@ static const cli_run commands[CLI_COMMAND_COUNT] = {
     [CLI_FLASH_WRITE] = cmd_flash_write,
     [CLI_FLASH_DEALLOCATE] = cmd_flash_deallocate,
     [CLI_FLASH_FORMAT] = cmd_flash_format,
+    [CLI_FLASH_ATTACH] = cmd_flash_attach,
+    [CLI_FLASH_DETACH] = cmd_flash_detach,
     [CLI_SCRUB] = cmd_scrub,
+    [CLI_GC] = cmd_gc,
     [CLI_EVENTS] = cmd_events,
 };
 

@@ -650,6 +650,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     out->dedup_index_entries = dedup.entries;
     out->dedup_index_capacity = dedup.capacity;
     out->dedup_index_loading = index_load_busy(pod);
+    out->collecting = collect_is_asked(pod);
     struct meta_stats meta;
     meta_stats(pod->meta, &meta);
     out->memory_bytes = meta.memory_bytes + cache.memory_bytes + dedup.memory_bytes + deep_memory(pod);
@@ -658,4 +659,15 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     out->role = pod->role;
     out->failed = pod->failed;
     memcpy(out->failure, pod->failure, sizeof out->failure);
+}
+
+bool pod_uses_flash(const struct pod *pod, uint64_t offset, uint64_t length)
+{
+    if (!pod->segments || pod->state == POD_OPENING || pod->state == POD_FILLING)
+        return true;
+    const uint64_t end = offset + length;
+    for (uint64_t i = offset / pod->segment_bytes; i * pod->segment_bytes < end && i < pod->segment_count; i++)
+        if (segments_state(pod->segments, (uint32_t)i) != SEGMENT_FREE)
+            return true;
+    return false;
 }

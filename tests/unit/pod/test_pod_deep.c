@@ -357,9 +357,9 @@ static void a_lost_record_is_said_to_be_whose_it_is(void **state)
     assert_int_equal(pod_loss(rig.pod, 0, &f), 0);
     assert_int_equal(f.subject, block_group(block));
     assert_true(f.lba <= 3 && f.lba + f.blocks > 3);
-    assert_true(is_told("pod.data_loss", "of v@s: lost"));
+    assert_true(is_told("volume.data_loss", "of v@s: lost"));
     /* Blocks 40 times 32 on were written once more, as duplicates. */
-    assert_true(is_told("pod.data_loss", "LBA 1280 to 1287 of v@s: lost"));
+    assert_true(is_told("volume.data_loss", "LBA 1280 to 1287 of v@s: lost"));
     assert_false(look().runs); /* it was not a whole check */
     /* Once is enough. */
     const uint32_t losses = look().losses;
