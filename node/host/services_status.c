@@ -82,6 +82,7 @@ static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats
     out->checksum_errors = stats->checksum_errors;
     out->log_seq = stats->log_seq;
     out->repaired_reads = stats->repaired_reads;
+    out->collecting = stats->collecting;
     out->collected_segments = stats->collected;
     out->collect_moved_bytes = stats->collect_moved;
     out->collect_read_bytes = stats->collect_read;
@@ -277,6 +278,13 @@ static void deep_check(void *user, struct rpc_call *call, const ProtobufCMessage
     get_node(user, call, message);
 }
 
+static void collect(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct services *s = user;
+    pod_collect(s->config.pod);
+    get_node(user, call, message);
+}
+
 static void get_pod(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct services *s = user;
@@ -295,11 +303,9 @@ static void get_pod(void *user, struct rpc_call *call, const ProtobufCMessage *m
 }
 
 static const struct rpc_method methods[] = {
-    {.name = "GetNode", .handler = get_node},
-    {.name = "GetPod", .handler = get_pod},
-    {.name = "Scrub", .handler = scrub},
-    {.name = "DeepCheck", .handler = deep_check},
-    {.name = "GetLatency", .handler = services_get_latency},
+    {.name = "GetNode", .handler = get_node}, {.name = "GetPod", .handler = get_pod},
+    {.name = "Scrub", .handler = scrub},      {.name = "DeepCheck", .handler = deep_check},
+    {.name = "Collect", .handler = collect},  {.name = "GetLatency", .handler = services_get_latency},
 };
 
 const struct rpc_service services_status = {
