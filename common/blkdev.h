@@ -43,6 +43,14 @@ enum {
     BLKDEV_FUA = 1u << 0, /* WRITE: durable when completed */
 };
 
+/* READ, flag: the way-th of geometry.ways other ways, from 1 on. Where a device holds data more than once,
+ * what was read may turn out to be wrong though nothing failed; each way
+ * does without some part of the device; one that is not to be had now is refused, or fails. */
+static inline uint32_t blkdev_way(uint32_t way)
+{
+    return way << 8;
+}
+
 struct blkdev_geometry {
     uint64_t size_bytes;
     uint32_t read_unit;    /* offset and length of reads are multiples; power of two, 512 to 4096 */
@@ -50,6 +58,7 @@ struct blkdev_geometry {
     uint32_t erase_bytes;  /* erase-block size; 0 if the device has no preference */
     uint32_t max_io_bytes; /* largest length of one request; at least 1 MiB */
     bool zoned;            /* erase_bytes is then a zone, and erases are whole zones */
+    uint8_t ways;          /* to read data otherwise (blkdev_way); 0: none */
 };
 
 struct blkdev_health {

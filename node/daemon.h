@@ -50,6 +50,7 @@ struct node {
     struct rpc_server *rpc;
     struct services *services;
     struct pods_service *pods;
+    struct devices_service *devices_service;
     struct flash_service *flash_service;
     struct tokens *tokens; /* of the REST API */
     struct tokens_service *tokens_service;

@@ -175,6 +175,10 @@ static int open_devices(struct node *node, bool read_only, struct ps_error *err)
         node_wait(&open);
         rc = open.status;
     }
+    /* A list of devices is long, and the reason is what counts. */
+    if (rc && strlen(node->as.flash_devices) > 80)
+        return ps_error_set(err, rc, "PSTORAGE_FLASH_DEVICES: %.220s",
+                            reason.detail[0] ? reason.detail : ps_status_text(rc));
     if (rc)
         return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err,
                                   reason.detail[0] ? reason.detail : ps_status_text(rc));
@@ -277,6 +281,7 @@ int start_pod(struct node *node, struct ps_error *err)
             node->as.scrub_hours ? (uint64_t)node->as.scrub_hours * 3600 * 1000000000 : UINT64_MAX,
         .survey_interval_ns =
             node->as.survey_minutes ? (uint64_t)node->as.survey_minutes * 60 * 1000000000 : UINT64_MAX,
+        .cold_compress_rate = node->as.compression_enabled ? node->as.compression_cold_rate : 0,
         .wear_threshold = (uint32_t)node->as.wear_threshold,
         .dedupe = node->as.dedupe_enabled,
         .compression = node->as.compression_enabled,

@@ -7,6 +7,8 @@
 #include "node/daemon.h"
 #include "node/host/analytics_uv.h"
 #include "node/host/catalog_uv.h"
+#include "node/host/devices_service.h"
+#include "node/host/flash_devices_uv.h"
 #include "node/host/flash_service.h"
 #include "node/host/nbd_uv.h"
 #include "node/host/pods_service.h"
@@ -120,6 +122,18 @@ static int keep_token(void *user, struct token_change *change)
     return catalog_service_token(user, change);
 }
 
+static int attach_device(void *user, const char *spec, void (*cb)(void *user, int status), void *cb_user,
+                         struct ps_error *err)
+{
+    return flash_devices_attach(user, spec, cb, cb_user, err);
+}
+
+static int detach_device(void *user, const char *name, void (*cb)(void *user, int status), void *cb_user,
+                         struct ps_error *err)
+{
+    return flash_devices_detach(user, name, cb, cb_user, err);
+}
+
 static bool other_node(void *user, unsigned i, const char **name, struct rpc_client **client)
 {
     const struct node *node = user;
@@ -141,6 +155,7 @@ static int register_services(struct node *node)
         .now_unix_ns = now_unix_ns,
         .devices = &node->flash,
         .ndevices = 1,
+        .array = flash_devices_array(node->devices),
         .events = catalog_service_events(node->catalog_service),
         .analytics = analytics_service_source(node->analytics),
         .uses = node->uses,
@@ -164,6 +179,10 @@ static int register_services(struct node *node)
         rc = tokens_service_create(node->rpc, &tokens, &node->tokens_service);
     if (rc == 0)
         rc = pods_service_create(node->rpc, &pods, &node->pods);
+    const struct devices_service_config devices = {
+        .attach = attach_device, .detach = detach_device, .user = node->devices};
+    if (rc == 0)
+        rc = devices_service_create(node->rpc, &devices, &node->devices_service);
     if (rc == 0)
         rc = flash_service_create(node->rpc, node->drives, node->as.node_name, &node->flash_service);
     if (rc == 0 && node->cluster)
@@ -230,6 +249,9 @@ void stop_rpc(struct node *node)
     if (node->tokens_service)
         tokens_service_destroy(node->tokens_service);
     node->tokens_service = NULL;
+    if (node->devices_service)
+        devices_service_destroy(node->devices_service);
+    node->devices_service = NULL;
     if (node->flash_service)
         stop_flash_service(node);
     if (!node->services)

@@ -65,6 +65,8 @@ int cmd_flash_read(struct cli *cli);
 int cmd_flash_write(struct cli *cli);
 int cmd_flash_deallocate(struct cli *cli);
 int cmd_flash_format(struct cli *cli);
+int cmd_flash_attach(struct cli *cli);
+int cmd_flash_detach(struct cli *cli);
 int cmd_scrub(struct cli *cli);
 int cmd_gc(struct cli *cli);
 int cmd_events(struct cli *cli);

@@ -36,10 +36,9 @@
     X(collected_segments)                                                                                    \
     X(collect_moved_bytes)                                                                                   \
     X(collect_read_bytes)                                                                                    \
-    X(collect_waits)                                                                                         \
-    X(dedup_compares)                                                                                        \
-    X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) \
-        X(repaired_reads) X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
+    X(collect_waits) X(cold_in_bytes) X(cold_out_bytes) X(dedup_compares) X(dedup_index_entries)             \
+        X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(repaired_reads)  \
+            X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
@@ -138,6 +137,9 @@ static int print_json(struct cli *cli, const struct pstorage_report *r,
         DEVICE_NUMBERS(X)
 #undef X
         (void)cJSON_AddBoolToObject(o, "failed", d->failed);
+        static const char *const states[] = {"alone", "in", "out", "rebuilding"};
+        (void)cJSON_AddStringToObject(o, "state", states[d->state]);
+        show_json_number(o, "rebuilt_percent", d->rebuilt_percent);
     }
     cJSON *volumes = latency ? cJSON_AddArrayToObject(json, "volumes") : NULL;
     for (size_t i = 0; latency && i < latency->count; i++) {
@@ -216,7 +218,10 @@ static void print_devices(struct cli *cli, const struct pstorage_report *r)
         table_add(t, "%s", size_format_human(d->read_bytes, size));
         table_add(t, "%s", size_format_human(d->write_bytes, size));
         table_add(t, "%" PRIu64, d->errors);
-        table_add(t, "%s", d->failed ? "failed" : "good");
+        if (d->state == PSTORAGE_DEVICE_REBUILDING)
+            table_add(t, "rebuilding, %u %%", d->rebuilt_percent);
+        else
+            table_add(t, "%s", d->state == PSTORAGE_DEVICE_OUT ? "out" : d->failed ? "failed" : "good");
     }
     (void)fputc('\n', cli->out);
     table_print(t, cli->out, cli->bold);

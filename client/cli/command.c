@@ -618,6 +618,25 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
                      .help = "user-data: erase every cell; crypto: forget the key"}},
     },
     {
+        .id = CLI_FLASH_ATTACH,
+        .noun = "flash",
+        .verb = "attach",
+        .summary = "Put a device in the place of one that the pool has lost",
+        .details =
+            "For a pool on several devices with parity (PSTORAGE_ERASURE_CODING). The device must be blank "
+            "(its first MiB zeroes) or a former one of the pool. It is rebuilt while the pool is in use.",
+        .example = "pstorage flash attach nvme:/dev/nvme3n1",
+        .operands = {OPERAND("SPEC", CLI_TEXT, "Device as in PSTORAGE_FLASH_DEVICES")},
+    },
+    {
+        .id = CLI_FLASH_DETACH,
+        .noun = "flash",
+        .verb = "detach",
+        .summary = "Take a device out of the pool",
+        .details = "Refused when parity does not make up for it: then another one is to be attached first.",
+        .operands = {OPERAND("DEVICE", CLI_TEXT, "Device as status names it")},
+    },
+    {
         .id = CLI_SCRUB,
         .noun = "scrub",
         .summary = "Verify all that a node has stored",

@@ -65,6 +65,11 @@ int pstorage_manage_run(struct pstorage_client *client, struct pstorage_manage *
     RUN(client, m, pstorage_manage_submit(client, m, on_done));
 }
 
+int pstorage_device_change_run(struct pstorage_client *client, struct pstorage_device_change *c)
+{
+    RUN(client, c, pstorage_device_change_submit(client, c, on_done));
+}
+
 int pstorage_flash_list_run(struct pstorage_client *client, struct pstorage_flash_list *f)
 {
     RUN(client, f, pstorage_flash_list_submit(client, f, on_done));

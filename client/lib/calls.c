@@ -603,6 +603,7 @@ static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
         SAME(activity, log_seq), SAME(activity, repaired_reads);
         SAME(activity, collected_segments), SAME(activity, collect_moved_bytes);
         SAME(activity, collect_read_bytes), SAME(activity, collect_waits);
+        SAME(activity, cold_in_bytes), SAME(activity, cold_out_bytes);
         SAME(activity, scrub_permille), SAME(activity, scrub_passes), SAME(activity, scrub_read_bytes);
         SAME(activity, scrub_damaged), SAME(activity, scrub_ended_ms_ago);
         p->scrub_running = m->activity->scrub_running != 0;
@@ -626,6 +627,10 @@ static bool take_device(const Pstorage__V1__DeviceStatus *m, struct pstorage_dev
     d->erase_ops = m->erase_ops;
     d->errors = m->errors;
     d->failed = m->failed != 0;
+    if (m->state > PSTORAGE__V1__DEVICE_STATE__DEVICE_STATE_REBUILDING || m->rebuilt_percent > 100)
+        return false;
+    d->state = (enum pstorage_device_state)m->state;
+    d->rebuilt_percent = m->rebuilt_percent;
     return copy(d->name, sizeof d->name, m->name);
 }
 

@@ -436,6 +436,7 @@ struct pstorage_pod {
     /* Garbage collection: segments, bytes, times that writes waited for it. */
     bool collecting; /* now: as a person asked */
     uint64_t collected_segments, collect_moved_bytes, collect_read_bytes, collect_waits;
+    uint64_t cold_in_bytes, cold_out_bytes; /* moved records compressed anew because they are cold */
     uint64_t dedup_index_entries, dedup_index_capacity;
     bool dedup_index_loading;
     uint64_t memory_bytes, memory_budget_bytes;
@@ -445,18 +446,27 @@ struct pstorage_pod {
     size_t nlosses;
 };
 
+enum pstorage_device_state {
+    PSTORAGE_DEVICE_ALONE, /* the pool lies on it alone */
+    PSTORAGE_DEVICE_IN,
+    PSTORAGE_DEVICE_OUT, /* lost, or taken out */
+    PSTORAGE_DEVICE_REBUILDING,
+};
+
 struct pstorage_device {
     char name[128];
     uint64_t size_bytes;
     uint64_t read_ops, read_bytes, write_ops, write_bytes, flush_ops, erase_ops, errors; /* since start */
     bool failed; /* it takes no further writes */
+    enum pstorage_device_state state;
+    uint32_t rebuilt_percent;
 };
 
 struct pstorage_report {
     struct pstorage_request request;
     bool scrub;      /* have the node begin to verify what lives in its flash, if it does not yet */
     bool deep_check; /* the same of the comparison of all maps */
-    bool collect;    /* or to collect all garbage that there is now */
+    bool collect;    /* have it collect all garbage that there is now */
     /* Results; free with pstorage_report_clear, also after an error. */
     struct pstorage_node node;
     struct pstorage_pod *pods;
@@ -760,6 +770,22 @@ PSTORAGE_API int pstorage_flash_io_submit(struct pstorage_client *client, struct
                                           pstorage_cb cb);
 /* Blocks. */
 PSTORAGE_API int pstorage_flash_io_run(struct pstorage_client *client, struct pstorage_flash_io *io);
+
+/* ---- flash devices of a pool that come and go */
+
+struct pstorage_device_change {
+    struct pstorage_request request;
+    bool attach;        /* else it is taken out */
+    const char *device; /* to attach: as in PSTORAGE_FLASH_DEVICES; else as pstorage_report names it */
+};
+
+/* Of the node that is asked. Done when the change is durable; a device that was attached is rebuilt after
+ * that. */
+PSTORAGE_API int pstorage_device_change_submit(struct pstorage_client *client,
+                                               struct pstorage_device_change *change, pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_device_change_run(struct pstorage_client *client,
+                                            struct pstorage_device_change *change);
 
 /* ---- tokens of the REST API */
 

@@ -245,6 +245,7 @@ static void go_on(struct array *a)
             segment_deliver(&a->segment[i]);
     if (!a->m)
         return;
+    list_turn(a);
     flush_turn(a);
     array_wake(a);
     rebuild_kick(a);
@@ -450,6 +451,7 @@ int array_make_room(struct array *a)
         .erase_bytes = a->segment_bytes,
         .max_io_bytes = ARRAY_IO_BYTES,
         .zoned = a->m != 0,
+        .ways = (uint8_t)array_ways(a),
     };
     (void)snprintf(a->base.name, sizeof a->base.name, "array of %u devices", a->n);
     return rc;
@@ -464,9 +466,8 @@ struct blkdev *array_device(struct array *a)
 bool array_holds(const struct array *a, const struct blkdev *dev)
 {
     for (unsigned i = 0; i < a->n; i++)
-        if (a->member[i].dev == dev && dev &&
-            (a->label.member[i].state != ARRAY_OUT || a->member[i].inflight))
-            return true;
+        if (a->member[i].dev == dev && dev)
+            return a->m == 0 || a->label.member[i].state != ARRAY_OUT || a->member[i].inflight;
     return false;
 }
 

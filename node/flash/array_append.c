@@ -24,14 +24,11 @@ struct segment *segment_find(struct array *a, uint32_t index)
 
 int slot_take(struct array *a)
 {
-    for (unsigned i = 0; i < ARRAY_STAGE_SLOTS; i++) {
-        const unsigned slot = (a->slot_next + i) % ARRAY_STAGE_SLOTS;
-        if (a->slot[slot] != SLOT_FREE)
-            continue;
-        a->slot[slot] = SLOT_USED;
-        a->slot_next = slot + 1;
-        return (int)slot;
-    }
+    for (int slot = 0; slot < ARRAY_STAGE_SLOTS; slot++)
+        if (a->slot[slot] == SLOT_FREE) {
+            a->slot[slot] = SLOT_USED;
+            return slot;
+        }
     return NO_SLOT;
 }
 

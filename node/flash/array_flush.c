@@ -263,13 +263,17 @@ void list_done(struct array_io *io)
         erase_members(a, e);
     }
     list_write(a);
-    if (a->list_settled && !a->label_busy) {
-        void (*settled)(struct array * array) = a->list_settled;
-        a->list_settled = NULL;
-        settled(a);
-        return;
-    }
+    list_turn(a);
     close_turn(a);
+}
+
+void list_turn(struct array *a)
+{
+    void (*settled)(struct array * array) = a->list_settled;
+    if (!settled || a->list_busy || a->label_busy)
+        return;
+    a->list_settled = NULL;
+    settled(a);
 }
 
 void erase_done(struct array_io *io)
@@ -303,14 +307,14 @@ void close_turn(struct array *a)
 {
     if (!a->closing || a->close_cb == NULL || a->list_busy)
         return;
-    bool busy = a->flush_busy || a->label_busy;
+    bool busy = a->flush_busy || a->label_busy || !rebuild_rests(a);
     for (unsigned i = 0; i < ARRAY_OPEN_SEGMENTS && !a->failed; i++) {
         struct segment *s = &a->segment[i];
         if (s->used && !s->held && list_empty(&s->appends))
             (void)segment_finish(s);
         busy |= s->used;
     }
-    if (busy && !a->failed)
+    if (busy && !(a->failed && rebuild_rests(a)))
         return;
     bool dirty = false;
     for (unsigned i = 0; i < a->n; i++)

@@ -154,7 +154,6 @@ struct array {
     struct append append[ARRAY_APPENDS];
     struct list_node free_appends;
     uint8_t slot[ARRAY_STAGE_SLOTS];
-    unsigned slot_next;
     uint64_t stage_number, clock;
     uint32_t slice_bytes;
     struct waiting waiting; /* writes and erases */
@@ -267,12 +266,15 @@ struct unsettled *unsettled_find(struct array *a, uint32_t segment);
 void erase_done(struct array_io *io);
 void list_done(struct array_io *io);
 void close_turn(struct array *a);
+/* Whoever waits for the list is told. */
+void list_turn(struct array *a);
 void flush_done(struct array_io *io);
 
 /* ---- array_read.c */
 int read_submit(struct array *a, struct blkdev_req *req);
 void read_done(struct array_io *io);
 void reads_turn(struct array *a);
+uint32_t array_ways(const struct array *a);
 
 /* ---- array_spread.c */
 extern const struct blkdev_ops array_spread_ops;
@@ -282,6 +284,8 @@ void reads_turn_spread(struct array *a);
 
 /* ---- array_open.c */
 void array_opening_free(struct array *a);
+/* As labels have it. */
+const char *array_name(const char *path);
 /* What the first MiB of a device says: 0 with its newest label, or blank, or PS_ENOTFOUND (something else),
  * PS_EDAMAGED, PS_EVERSION. */
 int array_head_look(const uint8_t *head, bool *blank, struct array_label *label, struct ps_error *err);
@@ -304,6 +308,8 @@ bool rebuild_holds(const struct array *a, uint32_t segment);
 uint64_t rebuild_turn(struct array *a, uint64_t now_ns);
 void rebuild_free(struct array *a);
 void rebuild_kick(struct array *a);
+/* Nothing of it is on its way; the segment that it holds is let go. */
+bool rebuild_rests(struct array *a);
 /* The segment begins a new life: whoever is written to has its part of it from now on. */
 void rebuild_erased(struct array *a, uint32_t segment);
 

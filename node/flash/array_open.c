@@ -155,9 +155,16 @@ static void make_label(struct array *a)
         prng_fill(&p, l->member[i].id, sizeof l->member[i].id);
 }
 
+/* Of too long a path the end tells more. */
+const char *array_name(const char *path)
+{
+    const size_t length = strlen(path);
+    return length < ARRAY_NAME_BYTES ? path : path + length - (ARRAY_NAME_BYTES - 1);
+}
+
 static void set_name(struct array *a, unsigned member, const char *name)
 {
-    (void)snprintf(a->label.member[member].name, ARRAY_NAME_BYTES, "%s", name);
+    (void)snprintf(a->label.member[member].name, ARRAY_NAME_BYTES, "%s", array_name(name));
 }
 
 static void labelled(struct array *a, int status);
@@ -333,7 +340,7 @@ static int count_missing(struct array *a)
     }
     if (missing > explained)
         return ps_error_set(&o->local, PS_EPRECONDITION,
-                            "%u of the array's %u devices are missing, the first was %s: name them all",
+                            "%u of the array's %u devices are missing, name them all: the first was %s",
                             missing, a->label.members, a->label.member[first].name);
     if (lost > a->label.parity)
         return ps_error_set(&o->local, PS_EPRECONDITION,

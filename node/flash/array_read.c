@@ -289,11 +289,29 @@ void read_done(struct array_io *io)
     reads_turn(a);
 }
 
+/* Without one member, then without two. */
+uint32_t array_ways(const struct array *a)
+{
+    return a->m == 0 ? 0 : a->m == 1 ? a->n : a->n + a->n * (a->n - 1) / 2;
+}
+
+static uint32_t way_mask(const struct array *a, uint32_t way)
+{
+    assert(way <= array_ways(a));
+    if (way <= a->n)
+        return way ? 1u << (way - 1) : 0;
+    way -= a->n + 1;
+    unsigned first = 0;
+    while (way >= a->n - 1 - first)
+        way -= a->n - 1 - first++;
+    return 1u << first | 1u << (first + 1 + way);
+}
+
 static struct read *take_read(struct array *a, struct blkdev_req *req)
 {
     struct read *r = container_of(list_pop_front(&a->free_reads), struct read, link);
     r->outer = req;
-    r->avoid = 0;
+    r->avoid = way_mask(a, req->flags >> 8);
     return r;
 }
 

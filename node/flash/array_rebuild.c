@@ -174,6 +174,7 @@ static void rows_written(struct array_io *io)
         segment_copied(r);
     r->writing = false;
     rebuild_step(r);
+    close_turn(a);
 }
 
 /* The unit of the segment that is the member's. */
@@ -200,6 +201,7 @@ static void rows_read(struct array_io *io)
         r->bad |= io->failed;
         r->writing = false;
         rebuild_step(r);
+        close_turn(a);
         return;
     }
     parity_restore(&a->parity, (size_t)r->rows * a->unit, from, source, 1, &wanted, &r->made);
@@ -393,6 +395,20 @@ void rebuild_kick(struct array *a)
         rebuild_step(a->rebuild);
 }
 
+bool rebuild_rests(struct array *a)
+{
+    struct array_rebuild *r = a->rebuild;
+    if (!r)
+        return true;
+    if (r->phase == REBUILD_COPYING && !r->writing && (a->closing || a->failed)) {
+        r->phase = REBUILD_IDLE;
+        if (r->held)
+            r->held->held = false;
+        r->held = NULL;
+    }
+    return !r->writing && !r->busy && r->phase != REBUILD_NOTING;
+}
+
 uint64_t rebuild_turn(struct array *a, uint64_t now_ns)
 {
     struct array_rebuild *r = a->rebuild;
@@ -412,6 +428,7 @@ static void attach_end(struct array_rebuild *r, int status)
     r->busy = false;
     cb(user, status);
     rebuild_kick(r->a);
+    close_turn(r->a);
 }
 
 static void attached(struct array *a, int status)
@@ -483,7 +500,7 @@ static void take_in(struct array_rebuild *r)
     prng_fill(&p, l->id, sizeof l->id);
     l->state = ARRAY_REBUILDING;
     l->rebuilt = 0;
-    (void)snprintf(l->name, sizeof l->name, "%s", r->device.name);
+    (void)snprintf(l->name, sizeof l->name, "%s", array_name(r->device.name));
     a->label_done = attached;
     array_write_labels(a);
 }
@@ -550,7 +567,8 @@ int array_detach(struct array *a, const char *name, array_cb cb, void *user, str
     if (r->busy || a->label_busy || a->label_done)
         return ps_error_set(err, PS_EUNAVAILABLE, "another device is being attached or taken out");
     unsigned i = 0;
-    while (i < a->n && (a->label.member[i].state == ARRAY_OUT || strcmp(a->label.member[i].name, name) != 0))
+    while (i < a->n &&
+           (a->label.member[i].state == ARRAY_OUT || strcmp(a->label.member[i].name, array_name(name)) != 0))
         i++;
     if (i == a->n)
         return ps_error_set(err, PS_ENOTFOUND, "no device of the array that is in use is named %s", name);

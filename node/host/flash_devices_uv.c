@@ -36,6 +36,7 @@ struct flash_devices {
     struct blkdev_req look;
     uint8_t *head;
     void (*closed)(void *user);
+    void *closed_user;
 };
 
 /* ---- devices */
@@ -99,14 +100,22 @@ static void close_unused(struct flash_devices *f)
 
 /* ---- turns */
 
+static bool holds(const struct flash_devices *f, unsigned member)
+{
+    return array_holds(f->array, array_member(f->array, member));
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct flash_devices *f = timer->data;
     struct array_info info;
     (void)array_turn(f->array, uv_now(timer->loop) * 1000000);
+    if (!f->cb)
+        close_unused(f);
     array_look(f->array, &info);
     for (unsigned i = 0; i < info.members; i++)
-        if (info.member[i].state == ARRAY_REBUILDING && !info.failed)
+        if ((info.member[i].state == ARRAY_REBUILDING && !info.failed) ||
+            (info.member[i].present && !holds(f, i)))
             return;
     (void)uv_timer_stop(timer);
     f->ticking = false;
@@ -114,10 +123,25 @@ static void on_tick(uv_timer_t *timer)
 
 static void tick(struct flash_devices *f)
 {
-    if (f->ticking || !f->array)
+    if (f->ticking || !f->whole || !f->array)
         return;
     f->ticking = true;
     (void)uv_timer_start(&f->timer, on_tick, TICK_MS, TICK_MS);
+}
+
+/* A device that is lost is closed as soon as nothing of it is on its way: it may come back. */
+static void on_event(void *user, const char *kind, const char *text)
+{
+    struct flash_devices *f = user;
+    tick(f);
+    if (f->config.event)
+        f->config.event(f->config.user, kind, text);
+}
+
+static bool is_in_use(void *user, uint64_t offset, uint64_t length)
+{
+    const struct flash_devices *f = user;
+    return !f->config.in_use || f->config.in_use(f->config.user, offset, length);
 }
 
 /* ---- opening */
@@ -166,9 +190,9 @@ static int open_array(struct flash_devices *f, unsigned count)
         .parity = parity_of(f, count),
         .parity_asked = f->config.parity != FLASH_PARITY_AUTO,
         .rebuild_rate = f->config.rebuild_rate,
-        .event = f->config.event,
-        .in_use = f->config.in_use,
-        .user = f->config.user,
+        .event = on_event,
+        .in_use = is_in_use,
+        .user = f,
     };
     return array_open(list, count, &config, array_opened, f, f->err, &f->array);
 }
@@ -257,21 +281,22 @@ int flash_devices_open(const struct flash_devices_config *config, const char *sp
 
 static void timer_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct flash_devices *f = handle->data;
+    void (*closed)(void *user) = f->closed;
+    void *user = f->closed_user;
+    free(f);
+    if (closed)
+        closed(user);
 }
 
 static void take_apart(struct flash_devices *f)
 {
-    void (*closed)(void *) = f->closed;
-    void *user = f->user;
     if (f->array)
         array_destroy(f->array);
     for (size_t i = 0; i < sizeof f->device / sizeof f->device[0]; i++)
         close_device(&f->device[i]);
     free(f->head);
     uv_close((uv_handle_t *)&f->timer, timer_closed);
-    if (closed)
-        closed(user);
 }
 
 static void array_closed(void *user, int status)
@@ -285,7 +310,7 @@ static void array_closed(void *user, int status)
 void flash_devices_close(struct flash_devices *f, void (*cb)(void *user), void *user)
 {
     f->closed = cb;
-    f->user = user;
+    f->closed_user = user;
     if (f->array && f->whole)
         array_close(f->array, array_closed, f);
     else

@@ -24,6 +24,7 @@ enum {
     SERVICES_HANDLES_MAX = 256, /* open images a connection */
 };
 
+struct array;
 struct services_config {
     struct pod *pod;
     const char *pod_name;
@@ -32,6 +33,7 @@ struct services_config {
     uint64_t (*now_unix_ns)(void *user);
     struct blkdev *const *devices; /* for Status */
     size_t ndevices;
+    const struct array *array; /* in place of those: what they are members of; NULL: one device */
     struct event_source *events;
     struct analytics_source *analytics; /* NULL: this node keeps no history */
     const struct image_uses *uses;      /* of the pod; NULL: nobody counts */

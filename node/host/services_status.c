@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/rpc/message.h"
+#include "node/flash/array.h"
 #include "node/host/services_impl.h"
 #include "pstorage/v1/status.pb-c.h"
 
@@ -87,6 +88,8 @@ static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats
     out->collect_moved_bytes = stats->collect_moved;
     out->collect_read_bytes = stats->collect_read;
     out->collect_waits = stats->collect_waits;
+    out->cold_in_bytes = stats->cold_in;
+    out->cold_out_bytes = stats->cold_out;
 }
 
 static void fill_scrub(Pstorage__V1__PodActivity *out, const struct pod *pod)
@@ -210,29 +213,51 @@ static void fill_device(struct device_row *row, const struct blkdev *dev)
     row->status.failed = health.failed;
 }
 
+static void fill_member(struct device_row *row, const struct array_member_info *info,
+                        const struct blkdev *dev)
+{
+    static const Pstorage__V1__DeviceState states[] = {
+        [ARRAY_IN] = PSTORAGE__V1__DEVICE_STATE__DEVICE_STATE_IN,
+        [ARRAY_OUT] = PSTORAGE__V1__DEVICE_STATE__DEVICE_STATE_OUT,
+        [ARRAY_REBUILDING] = PSTORAGE__V1__DEVICE_STATE__DEVICE_STATE_REBUILDING,
+    };
+    pstorage__v1__device_status__init(&row->status);
+    if (dev)
+        fill_device(row, dev);
+    (void)snprintf(row->name, sizeof row->name, "%s", info->name);
+    rpc_utf8_repair(row->name);
+    row->status.name = row->name;
+    row->status.state = states[info->state];
+    row->status.rebuilt_percent = info->rebuilt_percent;
+}
+
+static size_t fill_devices(const struct services *s, struct device_row rows[ARRAY_MEMBERS_MAX])
+{
+    struct array_info info;
+    if (!s->config.array) {
+        for (size_t i = 0; i < s->config.ndevices && i < ARRAY_MEMBERS_MAX; i++)
+            fill_device(&rows[i], s->config.devices[i]);
+        return s->config.ndevices;
+    }
+    array_look(s->config.array, &info);
+    for (unsigned i = 0; i < info.members; i++)
+        fill_member(&rows[i], &info.member[i], array_member(s->config.array, i));
+    return info.members;
+}
+
 static void get_node(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct services *s = user;
     (void)message;
-    const size_t ndevices = s->config.ndevices;
-    struct device_row *rows = calloc(ndevices + 1, sizeof *rows);
-    Pstorage__V1__DeviceStatus **devices = calloc(ndevices + 1, sizeof(void *));
-    if (!rows || !devices) {
-        free(rows);
-        free(devices);
-        rpc_call_fail(call, PS_ENOMEM, NULL);
-        return;
-    }
-    for (size_t i = 0; i < ndevices; i++) {
-        fill_device(&rows[i], s->config.devices[i]);
+    struct device_row rows[ARRAY_MEMBERS_MAX];
+    Pstorage__V1__DeviceStatus *devices[ARRAY_MEMBERS_MAX];
+    const size_t ndevices = fill_devices(s, rows);
+    for (size_t i = 0; i < ndevices; i++)
         devices[i] = &rows[i].status;
-    }
     struct pod_row pod;
     Pstorage__V1__PodStatus *pods[] = {&pod.status};
     if (!fill_pod(&pod, s)) {
         free_pod(&pod);
-        free(rows);
-        free(devices);
         rpc_call_fail(call, PS_ENOMEM, NULL);
         return;
     }
@@ -260,8 +285,6 @@ static void get_node(void *user, struct rpc_call *call, const ProtobufCMessage *
     response.n_devices = ndevices;
     rpc_call_reply(call, &response.base);
     free_pod(&pod);
-    free(rows);
-    free(devices);
 }
 
 static void scrub(void *user, struct rpc_call *call, const ProtobufCMessage *message)
@@ -271,17 +294,17 @@ static void scrub(void *user, struct rpc_call *call, const ProtobufCMessage *mes
     get_node(user, call, message);
 }
 
-static void deep_check(void *user, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    const struct services *s = user;
-    pod_deep(s->config.pod);
-    get_node(user, call, message);
-}
-
 static void collect(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct services *s = user;
     pod_collect(s->config.pod);
+    get_node(user, call, message);
+}
+
+static void deep_check(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct services *s = user;
+    pod_deep(s->config.pod);
     get_node(user, call, message);
 }
 
@@ -303,9 +326,9 @@ static void get_pod(void *user, struct rpc_call *call, const ProtobufCMessage *m
 }
 
 static const struct rpc_method methods[] = {
-    {.name = "GetNode", .handler = get_node}, {.name = "GetPod", .handler = get_pod},
-    {.name = "Scrub", .handler = scrub},      {.name = "DeepCheck", .handler = deep_check},
-    {.name = "Collect", .handler = collect},  {.name = "GetLatency", .handler = services_get_latency},
+    {.name = "GetNode", .handler = get_node},     {.name = "GetPod", .handler = get_pod},
+    {.name = "Scrub", .handler = scrub},          {.name = "Collect", .handler = collect},
+    {.name = "DeepCheck", .handler = deep_check}, {.name = "GetLatency", .handler = services_get_latency},
 };
 
 const struct rpc_service services_status = {

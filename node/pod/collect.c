@@ -24,7 +24,8 @@ void collect_init(struct pod *pod)
         c->streams[i].segment = c->streams[i].full = SEGMENT_NONE;
     c->ring = aligned_alloc(BLKDEV_ALIGN, RING_BYTES + RING_SPARE_BYTES);
     c->work = aligned_alloc(BLKDEV_ALIGN, RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES);
-    assert(c->ring && c->work && "out of memory at start");
+    c->dense = malloc(RECORD_MAX_BYTES);
+    assert(c->ring && c->work && c->dense && "out of memory at start");
     for (int i = 0; i < COLLECT_CHUNKS; i++) {
         c->chunks[i].c = c;
         c->chunks[i].buf = aligned_alloc(BLKDEV_ALIGN, MOVED_CHUNK_BYTES);
@@ -40,6 +41,7 @@ void collect_free(struct pod *pod)
     for (int i = 0; i < COLLECT_CHUNKS; i++)
         free(c->chunks[i].buf);
     free(c->work);
+    free(c->dense);
     for (int i = 0; i < PATCHES_MAX; i++)
         free(c->patches[i].buf);
     free(c);
@@ -206,6 +208,20 @@ static void pass_time(struct collect *c)
     c->credit += (int64_t)(us < 60000000 && rate * us / 1000 < most ? rate * us / 1000 : most);
 }
 
+/* What is moved while there is no credit stays as it is: nobody waits for a compressor. */
+static void earn_cold(struct collect *c)
+{
+    const struct pod *pod = c->pod;
+    const uint64_t us = (pod->now_ns - c->cold_last_ns) / 1000, rate = pod->config.cold_compress_rate;
+    c->cold_last_ns += us * 1000;
+    if (us >= 1000000 || us * rate / 1000000 > COLD_BURST)
+        c->cold_credit = COLD_BURST;
+    else
+        c->cold_credit += (int64_t)(us * rate / 1000000);
+    if (c->cold_credit > COLD_BURST)
+        c->cold_credit = COLD_BURST;
+}
+
 static bool may_move(const struct collect *c)
 {
     return c->credit > 0 || c->room <= c->levels.reserve;
@@ -325,6 +341,7 @@ void collect_turn(struct pod *pod)
     if (is_outdated(c))
         count(c);
     pass_time(c);
+    earn_cold(c);
     chunks_turn(c);
     while (patch_step(c))
         ;

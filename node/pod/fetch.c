@@ -4,6 +4,10 @@
 
 #include "node/pod/pod_impl.h"
 
+enum {
+    OTHERWISE_TOLD_NS = 1000000000,
+};
+
 /* The device's units around a place. */
 static void span_of(const struct pod *pod, struct place place, uint64_t *offset, uint32_t *length,
                     uint32_t *skip)
@@ -108,22 +112,59 @@ int fetch_decode(struct pod *pod, struct fetch *f, struct ps_error *err)
     return rc;
 }
 
+/* What does not verify may do so when it is read otherwise. False: there is no other way left. */
+static bool try_otherwise(struct pod *pod, struct blkdev_req *req, uint8_t *way, blkdev_cb cb)
+{
+    while (*way < pod->dev->geometry.ways) {
+        req->flags = blkdev_way(++*way);
+        if (blkdev_submit(pod->dev, req, cb) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void found_otherwise(struct pod *pod, const struct fetch *f)
+{
+    collect_patch(pod, f->group, f->place, f->buf + f->skip, f->bytes);
+    pod->stats.repaired_reads++;
+    /* A device that was overwritten makes thousands of these. */
+    pod->otherwise.count++;
+    if (pod->now_ns - pod->otherwise.told_ns < OTHERWISE_TOLD_NS && pod->otherwise.told_ns)
+        return;
+    pod->otherwise.told_ns = pod->now_ns;
+    pod_event(pod, "pod.repaired", 0,
+              "group %llu at %llu: %s; made from what the other devices hold, and written anew, as %llu "
+              "others since "
+              "the start",
+              (unsigned long long)f->group, (unsigned long long)place_addr(f->place), f->trouble,
+              (unsigned long long)pod->otherwise.count - 1);
+}
+
 static void fetch_done(struct blkdev_req *req, int status)
 {
     struct fetch *f = container_of(req, struct fetch, req);
     struct pod *pod = f->pod;
     struct ps_error err = {0};
-    segments_unpin(pod->segments, place_segment(pod, f->place));
     if (status)
         (void)ps_error_set(&err, status, "reading it failed: %s", ps_status_text(status));
     const int rc = status ? status : fetch_decode(pod, f, &err);
+    if (rc && !f->way) {
+        f->status = status ? status : PS_EDATALOSS;
+        (void)snprintf(f->trouble, sizeof f->trouble, "%.*s", (int)sizeof f->trouble - 1, err.detail);
+        pod->stats.checksum_errors += !status;
+    }
+    if (rc && try_otherwise(pod, req, &f->way, fetch_done))
+        return;
+    segments_unpin(pod->segments, place_segment(pod, f->place));
     if (!rc) {
+        if (f->way)
+            found_otherwise(pod, f);
         fetch_end(pod, f, 0);
         return;
     }
-    if (!status)
-        pod->stats.checksum_errors++;
-    repair_begin(pod, f, status ? status : PS_EDATALOSS, err.detail);
+    char trouble[sizeof f->trouble];
+    memcpy(trouble, f->trouble, sizeof trouble);
+    repair_begin(pod, f, f->status, trouble);
 }
 
 /* The fetch of the block's record, started if need be. NULL: not now; pages may be missing. */
@@ -146,6 +187,7 @@ static struct fetch *fetch_for(struct pod *pod, uint64_t block)
     f->bytes = place_len(f->place);
     f->state = FETCH_READS;
     f->repair = false;
+    f->way = 0;
     f->wanted = 0;
     f->all = (uint8_t)l2p_live(value);
     f->req = (struct blkdev_req){.op = BLKDEV_READ, .buf = f->buf};
@@ -233,13 +275,15 @@ static void load_done(struct blkdev_req *req, int status)
     struct load *l = container_of(req, struct load, req);
     struct pod *pod = l->pod;
     struct ps_error err = {0};
-    list_remove(&l->link);
-    segments_unpin(pod->segments, place_segment(pod, l->place));
     int rc = status;
     if (rc)
         (void)ps_error_set(&err, rc, "reading it failed: %s", ps_status_text(rc));
     else
         rc = meta_load(pod->meta, l->page, l->place, l->buf + l->skip, place_len(l->place), &err);
+    if (rc && try_otherwise(pod, req, &l->way, load_done))
+        return;
+    list_remove(&l->link);
+    segments_unpin(pod->segments, place_segment(pod, l->place));
     if (rc) {
         pod->stats.checksum_errors++;
         pod->bad_pages[pod->bad_page_count++ % BAD_PAGES] = l->page;
@@ -271,6 +315,7 @@ bool load_page(struct pod *pod, struct meta_key page)
     struct load *l = container_of(node, struct load, link);
     l->page = page;
     l->place = place;
+    l->way = 0;
     l->req = (struct blkdev_req){.op = BLKDEV_READ, .buf = l->buf};
     span_of(pod, place, &l->req.offset, &l->req.length, &l->skip);
     list_push_back(&pod->active_loads, &l->link);

@@ -7,7 +7,8 @@
  *   fetch.c       records and metadata pages from flash
  *   manage.c      volumes, snapshots, clones
  *   background.c  release of deleted images, reloading of the dedup index
- *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment; collect_read.c: read ahead
+ *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment
+ *   collect_read.c what it reads, ahead
  *   checkpoint.c  runs, base pages, anchors
  *   open.c        format and recovery
  *   restore.c     what a checkpoint's runs say
@@ -192,6 +193,7 @@ struct fetch {
     uint32_t skip, bytes; /* bytes before the record in buf, and its own */
     enum fetch_state state;
     bool repair; /* another member is asked though nobody waits for it */
+    uint8_t way; /* of reading it that is tried */
     int status;  /* FETCH_FAILED and FETCH_ASKS: why it can't be had from flash */
     char trouble[128];
     struct blkdev_req req;
@@ -204,6 +206,7 @@ struct load {
     struct place place;
     uint8_t *buf;
     uint32_t skip;
+    uint8_t way; /* as of struct fetch */
     struct blkdev_req req;
 };
 
@@ -533,6 +536,9 @@ struct pod {
     bool failed;
     char failure[128];
     struct pod_stats stats; /* counters since start only */
+    struct {
+        uint64_t count, told_ns;
+    } otherwise; /* records that were read in another way */
     uint64_t host_read;
 };
 

@@ -146,7 +146,8 @@ static void on_answer(void *user, int status)
 
 void rig_close(struct array_rig *rig)
 {
-    rig_drain(rig);
+    while (!rig_idle(rig))
+        assert_true(rig_step(rig));
     rig->answer = 1;
     array_close(rig->array, on_answer, rig);
     rig_drain(rig);
@@ -310,13 +311,15 @@ bool rig_flush(struct array_rig *rig)
     return submit(j);
 }
 
-int rig_read(struct array_rig *rig, uint32_t segment, uint32_t from, uint32_t to, uint8_t *out)
+static int read_blocks(struct array_rig *rig, uint32_t segment, uint32_t from, uint32_t to, uint32_t flags,
+                       uint8_t *out)
 {
     struct rig_job *j = take(rig);
     if (!j)
         return PS_ELIMIT;
     j->segment = segment;
     j->req = (struct blkdev_req){.op = BLKDEV_READ,
+                                 .flags = flags,
                                  .offset = (uint64_t)segment * RIG_SEGMENT + (uint64_t)from * RIG_BLOCK,
                                  .length = (to - from) * RIG_BLOCK,
                                  .buf = j->buf};
@@ -329,6 +332,16 @@ int rig_read(struct array_rig *rig, uint32_t segment, uint32_t from, uint32_t to
     if (j->status == 0)
         memcpy(out, j->buf, (size_t)(to - from) * RIG_BLOCK);
     return j->status;
+}
+
+int rig_read(struct array_rig *rig, uint32_t segment, uint32_t from, uint32_t to, uint8_t *out)
+{
+    return read_blocks(rig, segment, from, to, 0, out);
+}
+
+int rig_read_way(struct array_rig *rig, uint32_t segment, uint32_t block, uint32_t way, uint8_t *out)
+{
+    return read_blocks(rig, segment, block, block + 1, blkdev_way(way), out);
 }
 
 void rig_verify(struct array_rig *rig)

@@ -77,6 +77,7 @@ void rig_verify(struct array_rig *rig);
 uint64_t rig_digest(struct array_rig *rig);
 /* 0 when all was read right. */
 int rig_read(struct array_rig *rig, uint32_t segment, uint32_t from, uint32_t to, uint8_t *out);
+int rig_read_way(struct array_rig *rig, uint32_t segment, uint32_t block, uint32_t way, uint8_t *out);
 void rig_fill(const struct array_rig *rig, uint32_t segment, uint64_t life, uint32_t block, uint8_t *out);
 
 int rig_attach(struct array_rig *rig, unsigned device);

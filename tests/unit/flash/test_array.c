@@ -130,6 +130,29 @@ static void a_lost_device_is_noticed_told_and_done_without(void **state)
     rig_destroy(rig);
 }
 
+/* Power goes right after the first answer that a device has no part in, and the device comes back with it. */
+static void nothing_is_answered_before_all_know_who_is_lost(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct array_rig *rig = create(3, 1);
+        write_all(rig, 1, 64, true);
+        assert_true(rig_erase(rig, 0));
+        rig_drain(rig);
+        rig_break(rig, i);
+        assert_true(rig_append(rig, 0, 2, true)); /* a whole row: all have a part of it */
+        while (!rig->segment[0].durable[1])
+            assert_true(rig_step(rig));
+        rig_cut(rig, BLKDEV_MEM_LOSE);
+        blkdev_fault_clear(rig->dev[i]);
+        assert_int_equal(rig_open(rig, 7, 0), 0);
+        assert_int_equal(rig_lost(rig), 1);
+        rig_verify(rig);
+        rig_close(rig);
+        rig_destroy(rig);
+    }
+}
+
 static void wrong_devices_are_refused_and_nothing_is_written(void **state)
 {
     (void)state;
@@ -169,6 +192,39 @@ static void wrong_devices_are_refused_and_nothing_is_written(void **state)
     assert_non_null(strstr(rig->error.detail, "different arrays"));
     assert_int_equal(rig_open(rig, SIX, 0), 0);
     rig_verify(rig);
+    rig_close(rig);
+    rig_destroy(rig);
+}
+
+/* Two members hold a row's units wrong, and nothing tells. */
+static void wrong_data_is_right_in_another_way(void **state)
+{
+    (void)state;
+    struct array_rig *rig = create(6, 2);
+    static _Alignas(BLKDEV_ALIGN) uint8_t got[RIG_BLOCK];
+    uint8_t want[RIG_BLOCK], noise[RIG_BLOCK];
+    write_all(rig, 0, 64, true);
+    memset(noise, 0x5a, sizeof noise);
+    /* Blocks 4 and 5 are those of the second row on two members. */
+    unsigned wrong[2];
+    for (unsigned i = 0; i < 2; i++) {
+        rig_fill(rig, 0, rig->segment[0].life, 4 + i, want);
+        for (wrong[i] = 0;; wrong[i]++) {
+            blkdev_mem_peek(rig->mem[wrong[i]], ARRAY_HEADER_BYTES + RIG_BLOCK, got, sizeof got, false);
+            if (memcmp(got, want, sizeof got) == 0)
+                break;
+        }
+    }
+    for (unsigned i = 0; i < 2; i++)
+        blkdev_mem_poke(rig->mem[wrong[i]], ARRAY_HEADER_BYTES + RIG_BLOCK, noise, sizeof noise);
+    assert_int_equal(rig->whole->geometry.ways, 6 + 15);
+    for (uint32_t block = 4; block < 6; block++) {
+        rig_fill(rig, 0, rig->segment[0].life, block, want);
+        unsigned right = 0;
+        for (uint32_t way = 0; way <= rig->whole->geometry.ways; way++)
+            right += rig_read_way(rig, 0, block, way, got) == 0 && memcmp(got, want, sizeof got) == 0;
+        assert_int_equal(right, 1); /* without both, and no other */
+    }
     rig_close(rig);
     rig_destroy(rig);
 }
@@ -235,7 +291,9 @@ int main(void)
         cmocka_unit_test(what_was_written_is_read_with_any_two_of_six_devices_gone),
         cmocka_unit_test(segments_are_spread_without_parity_and_devices_may_differ),
         cmocka_unit_test(a_lost_device_is_noticed_told_and_done_without),
+        cmocka_unit_test(nothing_is_answered_before_all_know_who_is_lost),
         cmocka_unit_test(wrong_devices_are_refused_and_nothing_is_written),
+        cmocka_unit_test(wrong_data_is_right_in_another_way),
         cmocka_unit_test(a_replacement_is_rebuilt_while_writing_goes_on),
         cmocka_unit_test(a_device_is_taken_out_while_parity_makes_up_for_it),
     };

@@ -17,7 +17,7 @@
 static uint64_t first_seed = 1, seeds = 60, rounds = 8;
 
 struct drawer {
-    uint32_t in, broken, spare; /* devices */
+    uint32_t in, broken; /* devices */
 };
 
 static unsigned pick(struct array_rig *rig, uint32_t mask)
@@ -55,11 +55,17 @@ static void act(struct array_rig *rig)
     }
 }
 
-static void open_all(struct array_rig *rig, const struct drawer *d)
+static void open_all(struct array_rig *rig, struct drawer *d)
 {
     const int rc = rig_open(rig, d->in, d->broken);
     if (rc)
         fail_msg("%s", rig->error.detail);
+    /* One that came back and was out by then stays out. */
+    for (unsigned i = 0; i < RIG_DEVICES; i++)
+        if (d->in >> i & 1 && !array_holds(rig->array, rig->dev[i])) {
+            d->in &= ~(1u << i);
+            d->broken |= 1u << i;
+        }
 }
 
 /* More devices go, as many as parity makes up for; those that go stay away. */
@@ -90,12 +96,12 @@ static void replace(struct array_rig *rig, struct drawer *d)
         for (unsigned m = 0; m < info.members; m++)
             rebuilding |= info.member[m].state == ARRAY_REBUILDING;
         if (!rebuilding) {
-            const unsigned i = d->broken ? pick(rig, d->broken) : pick(rig, d->spare);
-            if (d->broken >> i & 1) {
+            const unsigned i = pick(rig, d->broken);
+            if (prng_chance(&rig->prng, 2, 3))
                 rig_blank(rig, i);
-                d->broken &= ~(1u << i);
-            }
-            d->spare &= ~(1u << i);
+            else
+                blkdev_fault_clear(rig->dev[i]); /* with whatever it had */
+            d->broken &= ~(1u << i);
             const int rc = rig_attach(rig, i);
             if (rc)
                 fail_msg("%s", rig->error.detail);
@@ -106,6 +112,16 @@ static void replace(struct array_rig *rig, struct drawer *d)
                 act(rig);
         if (prng_chance(&rig->prng, 1, 4)) {
             rig_cut(rig, -1);
+            open_all(rig, d);
+            rig_verify(rig);
+        } else if (prng_chance(&rig->prng, 1, 4)) {
+            /* Closed in the middle of it, at whatever it is about to do. */
+            rig_drain(rig);
+            rig->now_ns += 1000000000;
+            (void)array_turn(rig->array, rig->now_ns);
+            for (uint64_t n = prng_below(&rig->prng, 60); n; n--)
+                (void)rig_step(rig);
+            rig_close(rig);
             open_all(rig, d);
             rig_verify(rig);
         }
@@ -126,12 +142,14 @@ static void one_seed(uint64_t seed)
     for (uint64_t round = 0; round < rounds; round++) {
         const uint64_t steps = prng_below(&rig.prng, 600);
         const uint64_t breaks = prng_chance(&rig.prng, 1, 3) ? prng_below(&rig.prng, steps + 1) : UINT64_MAX;
+        uint32_t breaking = 0;
         for (uint64_t i = 0; i < steps; i++) {
             if (i == breaks && rig_lost(&rig) < rig.parity) {
                 const unsigned which = pick(&rig, d.in);
                 rig_break(&rig, which);
                 d.in &= ~(1u << which);
                 d.broken |= 1u << which;
+                breaking = 1u << which;
             }
             act(&rig);
         }
@@ -143,6 +161,14 @@ static void one_seed(uint64_t seed)
                 rig_verify(&rig);
             }
             rig_cut(&rig, -1);
+            /* It may have been the cable. */
+            if (breaking && prng_chance(&rig.prng, 1, 2)) {
+                for (unsigned i = 0; i < RIG_DEVICES; i++)
+                    if (breaking >> i & 1)
+                        blkdev_fault_clear(rig.dev[i]);
+                d.in |= breaking;
+                d.broken &= ~breaking;
+            }
         }
         /* A cut in the middle of the opening changes nothing. */
         open_all(&rig, &d);

@@ -1,0 +1,37 @@
+/* Flash devices that come and go. */
+#include "client/lib/client.h"
+#include "pstorage/v1/devices.pb-c.h"
+
+static struct pstorage_device_change *change_of(struct call *call)
+{
+    return (struct pstorage_device_change *)(void *)call->request;
+}
+
+static int send_attach(struct call *call)
+{
+    Pstorage__V1__AttachDeviceRequest m = PSTORAGE__V1__ATTACH_DEVICE_REQUEST__INIT;
+    m.spec = (char *)(uintptr_t)change_of(call)->device;
+    return call_send(call, &pstorage__v1__devices__descriptor, "Attach", &m.base);
+}
+
+static int send_detach(struct call *call)
+{
+    Pstorage__V1__DetachDeviceRequest m = PSTORAGE__V1__DETACH_DEVICE_REQUEST__INIT;
+    m.name = (char *)(uintptr_t)change_of(call)->device;
+    return call_send(call, &pstorage__v1__devices__descriptor, "Detach", &m.base);
+}
+
+static int take_nothing(struct call *call, const struct rpc_reply *reply)
+{
+    (void)call;
+    (void)reply;
+    return PS_OK;
+}
+
+int pstorage_device_change_submit(struct pstorage_client *client, struct pstorage_device_change *c,
+                                  pstorage_cb cb)
+{
+    static const struct request_kind kinds[] = {{send_detach, take_nothing, NULL, false},
+                                                {send_attach, take_nothing, NULL, false}};
+    return client_submit(client, NULL, &c->request, &kinds[c->attach], cb);
+}

@@ -1,0 +1,87 @@
+#include "node/host/devices_service.h"
+
+#include <stdlib.h>
+
+#include "pstorage/v1/devices.pb-c.h"
+
+struct devices_service {
+    struct devices_service_config config;
+    struct rpc_call *call; /* the one under way */
+    struct ps_error error;
+    bool gone; /* destroyed meanwhile: what is under way frees it */
+};
+
+static void changed(void *user, int status)
+{
+    struct devices_service *s = user;
+    struct rpc_call *call = s->call;
+    const Pstorage__V1__DeviceChangeResponse response = PSTORAGE__V1__DEVICE_CHANGE_RESPONSE__INIT;
+    s->call = NULL;
+    if (s->gone) {
+        free(s);
+        return;
+    }
+    if (status)
+        rpc_call_fail(call, status, s->error.detail[0] ? s->error.detail : NULL);
+    else
+        rpc_call_reply(call, &response.base);
+}
+
+static void begin(struct devices_service *s, struct rpc_call *call,
+                  int (*change)(void *user, const char *what, void (*cb)(void *user, int status),
+                                void *cb_user, struct ps_error *err),
+                  const char *what)
+{
+    if (s->call) {
+        rpc_call_fail(call, PS_EUNAVAILABLE, "another device is being attached or taken out");
+        return;
+    }
+    s->call = call;
+    s->error = (struct ps_error){0};
+    const int rc = change(s->config.user, what, changed, s, &s->error);
+    if (rc)
+        changed(s, rc);
+}
+
+static void attach(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct devices_service *s = user;
+    begin(s, call, s->config.attach,
+          ((const Pstorage__V1__AttachDeviceRequest *)(const void *)message)->spec);
+}
+
+static void detach(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct devices_service *s = user;
+    begin(s, call, s->config.detach,
+          ((const Pstorage__V1__DetachDeviceRequest *)(const void *)message)->name);
+}
+
+static const struct rpc_method methods[] = {{.name = "Attach", .handler = attach},
+                                            {.name = "Detach", .handler = detach}};
+
+static const struct rpc_service service = {
+    .descriptor = &pstorage__v1__devices__descriptor,
+    .methods = methods,
+    .nmethods = sizeof methods / sizeof methods[0],
+};
+
+int devices_service_create(struct rpc_server *server, const struct devices_service_config *config,
+                           struct devices_service **out)
+{
+    struct devices_service *s = calloc(1, sizeof *s);
+    if (!s)
+        return PS_ENOMEM;
+    s->config = *config;
+    rpc_server_register(server, &service, s);
+    *out = s;
+    return 0;
+}
+
+void devices_service_destroy(struct devices_service *s)
+{
+    if (s->call)
+        s->gone = true;
+    else
+        free(s);
+}

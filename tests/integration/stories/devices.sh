@@ -1,0 +1,86 @@
+# A node on six flash files with two of parity: one is overwritten and one cut short under fio's eyes, both are
+# replaced while it serves, and then two others are gone.
+
+disk() { printf '%s/disk%s' "$DATA" "$1"; }
+disks()
+{
+    local i list=
+    for i in "$@"; do list+="file:$(disk "$i"),size=200M "; done
+    printf '%s' "$list"
+}
+start() { node_start PSTORAGE_MEMORY_BUDGET=128M PSTORAGE_REBUILD_RATE=1G PSTORAGE_FLASH_DEVICES="$(disks "$@")"; }
+# refuses PATTERN DEVICES [NAME=VALUE...]
+refuses() { node_refuses "$1" PSTORAGE_MEMORY_BUDGET=128M PSTORAGE_FLASH_DEVICES="$2" "${@:3}"; }
+state_of()
+{
+    pstorage --json status | /usr/bin/python3 -c '
+import json, sys
+print(next((d["state"] for d in json.load(sys.stdin)["devices"] if d["name"] == sys.argv[1]), "none"))' "$(disk "$1")"
+}
+is_in() { [ "$(state_of "$1")" = in ]; }
+event()
+{
+    pstorage events --limit 1000 >events.txt
+    grep -q " $1 " events.txt
+}
+
+mkdir -p "$DATA"
+start 0 1 2 3 4 5
+pstorage volume create vol --size 160M
+fio_job=(fio --name=vol --ioengine=nbd --uri="$NBD/vol" --rw=randwrite --bsrange=4k-64k --iodepth=16 --size=160M
+    --verify=crc32c --verify_fatal=1 --thread --randseed=1)
+
+say "== a device is overwritten and another one cut short, under load"
+background fio.log "${fio_job[@]}" --do_verify=1
+fio=$PID
+written() { [ "$(pstorage --json volume show vol | field logical_bytes)" -gt $((40 << 20)) ]; }
+until_true 300 written || fail "there is no load: $(cat fio.log)"
+dd if=/dev/urandom of="$(disk 2)" bs=1M seek=4 count=196 conv=notrunc oflag=direct status=none
+truncate -s 12M "$(disk 3)"
+reap "$fio" || fail "fio found damage while writing: $(cat fio.log)"
+"${fio_job[@]}" --verify_only=1 >fio-verify.log 2>&1 || fail "fio found damage: $(cat fio-verify.log)"
+event pod.repaired || fail "nobody noticed that a device was overwritten"
+
+say "== both are replaced while hosts write"
+pstorage volume create busy --size 64M
+background busy.log fio --name=busy --ioengine=nbd --uri="$NBD/busy" --rw=randwrite --bs=16k --iodepth=4 --size=64M \
+    --rate_iops=200 --verify=crc32c --verify_fatal=1 --do_verify=1 --thread
+busy=$PID
+# Both at first: a rebuild trusts whatever is in.
+for old in 2 3; do
+    [ "$(state_of "$old")" = out ] || pstorage flash detach "$(disk "$old")"
+done
+for new in 6 7; do
+    pstorage flash attach "file:$(disk "$new"),size=200M"
+    until_true 300 is_in "$new" || fail "disk$new is not rebuilt: $(state_of "$new")"
+done
+refused - "no device" pstorage flash attach "file:$(disk 8),size=200M"
+reap "$busy" || fail "fio found damage on the busy volume: $(cat busy.log)"
+"${fio_job[@]}" --verify_only=1 >fio-verify.log 2>&1 || fail "fio found damage after the rebuild"
+event device.rebuilt || fail "nobody was told of the rebuild"
+
+say "== killed; the devices are named in another order"
+node_kill
+refuses "missing.*name them all" "$(disks 0 1 6 7 4)"
+head -c 200M /dev/urandom >"$(disk 9)"
+refuses "no part of this array" "$(disks 0 1 6 7 4 5 9)"
+refuses "can ?not change" "$(disks 0 1 6 7 4 5)" PSTORAGE_ERASURE_CODING=1
+start 5 7 1 0 6 4
+"${fio_job[@]}" --verify_only=1 >fio-verify.log 2>&1 || fail "fio found damage after the kill"
+node_stop
+
+say "== two others are lost"
+rm "$(disk 0)"
+truncate -s 100M "$(disk 4)"
+start 0 1 4 5 6 7
+same "$(state_of 0)" out
+same "$(state_of 4)" out
+"${fio_job[@]}" --verify_only=1 >fio-verify.log 2>&1 || fail "fio found damage without two devices"
+"${fio_job[@]}" --do_verify=1 --randseed=2 >fio-verify.log 2>&1 || fail "fio found damage while writing without two"
+refused - "attach another" pstorage flash detach "$(disk 5)"
+node_kill
+start 0 1 4 5 6 7
+"${fio_job[@]}" --verify_only=1 --randseed=2 >fio-verify.log 2>&1 || fail "fio found damage without two devices, after a kill"
+node_stop
+rm "$(disk 5)"
+refuses "parity makes up for 2" "$(disks 0 1 4 5 6 7)"

@@ -1,0 +1,1 @@
+ps_test(test_devices_service test_devices_service.c services_world.c DEPS ps_devices_service ps_services ps_pod_fake)

@@ -1,0 +1,117 @@
+/* The service Devices over RPC: what is asked for arrives, and what came of it is answered. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/host/devices_service.h"
+#include "pstorage/v1/devices.pb-c.h"
+#include "tests/unit/host/services_world.h"
+
+/* Devices as they are asked to change. */
+static struct {
+    char attached[64], detached[64];
+    int refuse; /* at once */
+    int status; /* of it in the end */
+} devices;
+static struct devices_service *service;
+
+static int change(char *where, const char *what, void (*cb)(void *user, int status), void *user,
+                  struct ps_error *err)
+{
+    (void)snprintf(where, sizeof devices.attached, "%s", what);
+    if (devices.refuse)
+        return ps_error_set(err, devices.refuse, "refused %s", what);
+    cb(user, devices.status);
+    return 0;
+}
+
+static int attach(void *user, const char *spec, void (*cb)(void *user, int status), void *cb_user,
+                  struct ps_error *err)
+{
+    (void)user;
+    return change(devices.attached, spec, cb, cb_user, err);
+}
+
+static int detach(void *user, const char *name, void (*cb)(void *user, int status), void *cb_user,
+                  struct ps_error *err)
+{
+    (void)user;
+    return change(devices.detached, name, cb, cb_user, err);
+}
+
+static int add_service(struct rpc_server *server)
+{
+    const struct devices_service_config config = {.attach = attach, .detach = detach};
+    return devices_service_create(server, &config, &service);
+}
+
+static int setup(void **state)
+{
+    memset(&devices, 0, sizeof devices);
+    return world_setup_with(state, add_service);
+}
+
+static int teardown(void **state)
+{
+    const int rc = world_teardown(state);
+    devices_service_destroy(service);
+    return rc;
+}
+
+static int ask_to_attach(struct services_world *w, char *spec)
+{
+    struct answer a = {0};
+    Pstorage__V1__AttachDeviceRequest m = PSTORAGE__V1__ATTACH_DEVICE_REQUEST__INIT;
+    m.spec = spec;
+    (void)call(w, &a, &pstorage__v1__devices__descriptor, "Attach", &m.base);
+    const int status = a.status;
+    answer_free(&a);
+    return status;
+}
+
+static int ask_to_detach(struct services_world *w, char *name)
+{
+    struct answer a = {0};
+    Pstorage__V1__DetachDeviceRequest m = PSTORAGE__V1__DETACH_DEVICE_REQUEST__INIT;
+    m.name = name;
+    (void)call(w, &a, &pstorage__v1__devices__descriptor, "Detach", &m.base);
+    const int status = a.status;
+    answer_free(&a);
+    return status;
+}
+
+static void a_device_comes_and_goes_by_its_name(void **state)
+{
+    char spec[] = "file:/a,size=1G", name[] = "/a";
+    assert_int_equal(ask_to_attach(*state, spec), 0);
+    assert_string_equal(devices.attached, spec);
+    assert_int_equal(ask_to_detach(*state, name), 0);
+    assert_string_equal(devices.detached, name);
+}
+
+static void what_goes_wrong_at_once_or_later_is_answered(void **state)
+{
+    char name[] = "/a";
+    devices.refuse = PS_EPRECONDITION;
+    assert_int_equal(ask_to_attach(*state, name), PS_EPRECONDITION);
+    devices.refuse = 0;
+    devices.status = PS_EIO;
+    assert_int_equal(ask_to_detach(*state, name), PS_EIO);
+    devices.status = 0;
+    assert_int_equal(ask_to_attach(*state, name), 0);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_device_comes_and_goes_by_its_name),
+        TEST(what_goes_wrong_at_once_or_later_is_answered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
