@@ -18,7 +18,7 @@ static const char help[] =
     "and what members hold. What breaks is drawn from a seed, or told by a scenario.\n"
     "\n"
     "  --seed N        first seed (default: 1)\n"
-    "  --runs N        how many seeds from there on (default: 1)\n"
+    "  --runs N        how many seeds from there on, or from the scenario's (default: 1)\n"
     "  --nodes N       1 to 5 members (default: 2 or 3, by the seed)\n"
     "  --seconds N     virtual time with faults (default: 10 to 30, by the seed)\n"
     "  --scenario FILE run this scenario\n"
@@ -175,8 +175,8 @@ static int read_arguments(int argc, char **argv, struct arguments *a)
     }
     if (optind < argc && !a->done)
         return usage("no arguments besides options");
-    if (a->file && (a->nodes || a->seconds || a->runs > 1))
-        return usage("--nodes, --seconds and --runs are for seeds; a scenario says that itself");
+    if (a->file && (a->nodes || a->seconds))
+        return usage("--nodes and --seconds are for seeds; a scenario says that itself");
     return 0;
 }
 
@@ -306,10 +306,12 @@ static void minimise(struct scenario *s, const struct sim_result *r)
 /* The index-th scenario that the command asks for. */
 static void make_scenario(const struct arguments *a, uint64_t index, struct scenario *s)
 {
-    if (a->file)
+    if (a->file) {
         scenario_copy(s, &a->scenario);
-    else
+        s->seed += index;
+    } else {
         scenario_draw(s, a->seed + index, (unsigned)a->nodes, a->seconds);
+    }
     if (a->mutation)
         s->mutation = a->mutation;
 }
