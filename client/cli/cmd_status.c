@@ -36,9 +36,9 @@
     X(collected_segments)                                                                                    \
     X(collect_moved_bytes)                                                                                   \
     X(collect_read_bytes)                                                                                    \
-    X(collect_waits) X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes)        \
-        X(memory_budget_bytes) X(checksum_errors) X(repaired_reads) X(scrub_passes) X(scrub_read_bytes)      \
-            X(scrub_damaged) X(log_seq)
+    X(collect_waits)                                                                                         \
+    X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes)  \
+        X(checksum_errors) X(repaired_reads) X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
@@ -84,6 +84,7 @@ static int print_json(struct cli *cli, const struct pstorage_report *r,
         POD_ACTIVITY(X)
 #undef X
         (void)cJSON_AddBoolToObject(group, "dedup_index_loading", p->dedup_index_loading);
+        (void)cJSON_AddBoolToObject(group, "collecting", p->collecting);
     }
     struct pstorage_pod_order order;
     if (ask_cluster(cli, &order))
@@ -274,6 +275,31 @@ static void print_scrub(struct cli *cli, const struct pstorage_pod *p)
                       size_format_human(p->scrub_read_bytes, size), p->scrub_damaged);
     else
         (void)fprintf(cli->out, "%s: not verified since the node started\n", p->name);
+}
+
+static void print_gc(struct cli *cli, const struct pstorage_pod *p)
+{
+    char garbage[SIZE_TEXT_MAX], moved[SIZE_TEXT_MAX], free[SIZE_TEXT_MAX];
+    (void)fprintf(cli->out,
+                  "%s: %s, %s of garbage, %s free; %" PRIu64
+                  " segments taken apart and %s moved since the start\n",
+                  p->name, p->collecting ? "collecting" : "not asked to collect",
+                  size_format_human(p->garbage_bytes, garbage), size_format_human(p->free_bytes, free),
+                  p->collected_segments, size_format_human(p->collect_moved_bytes, moved));
+}
+
+int cmd_gc(struct cli *cli)
+{
+    struct pstorage_report r = {.collect = !cli_flag(cli->in, "status")};
+    int rc = pstorage_report_run(cli->client, &r);
+    if (rc)
+        rc = cli_fail_request(cli, &r.request, rc);
+    else if (cli->in->json)
+        rc = print_json(cli, &r, NULL);
+    for (size_t i = 0; !rc && !cli->in->json && i < r.npods; i++)
+        print_gc(cli, &r.pods[i]);
+    pstorage_report_clear(&r);
+    return rc;
 }
 
 int cmd_scrub(struct cli *cli)

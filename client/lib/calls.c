@@ -514,7 +514,11 @@ static int send_report(struct call *call)
 {
     Pstorage__V1__GetNodeRequest m = PSTORAGE__V1__GET_NODE_REQUEST__INIT;
     const struct pstorage_report *r = (const struct pstorage_report *)(void *)call->request;
-    return call_send(call, &pstorage__v1__status__descriptor, r->scrub ? "Scrub" : "GetNode", &m.base);
+    return call_send(call, &pstorage__v1__status__descriptor,
+                     r->scrub     ? "Scrub"
+                     : r->collect ? "Collect"
+                                  : "GetNode",
+                     &m.base);
 }
 
 static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
@@ -554,6 +558,7 @@ static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
         SAME(activity, scrub_permille), SAME(activity, scrub_passes), SAME(activity, scrub_read_bytes);
         SAME(activity, scrub_damaged), SAME(activity, scrub_ended_ms_ago);
         p->scrub_running = m->activity->scrub_running != 0;
+        p->collecting = m->activity->collecting != 0;
         p->dedup_index_loading = m->activity->dedup_index_loading != 0;
     }
 #undef SAME

@@ -401,6 +401,7 @@ struct pstorage_pod {
     uint64_t scrub_passes, scrub_read_bytes, scrub_damaged, scrub_ended_ms_ago;
     uint64_t repaired_reads; /* records that flash had lost, read from another member */
     /* Garbage collection: segments, bytes, times that writes waited for it. */
+    bool collecting; /* now: as a person asked */
     uint64_t collected_segments, collect_moved_bytes, collect_read_bytes, collect_waits;
     uint64_t dedup_index_entries, dedup_index_capacity;
     bool dedup_index_loading;
@@ -417,7 +418,8 @@ struct pstorage_device {
 
 struct pstorage_report {
     struct pstorage_request request;
-    bool scrub; /* have the node begin to verify what lives in its flash, if it does not yet */
+    bool scrub;   /* have the node begin to verify what lives in its flash, if it does not yet */
+    bool collect; /* or to collect all garbage that there is now */
     /* Results; free with pstorage_report_clear, also after an error. */
     struct pstorage_node node;
     struct pstorage_pod *pods;

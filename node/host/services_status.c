@@ -73,6 +73,7 @@ static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats
     out->checksum_errors = stats->checksum_errors;
     out->log_seq = stats->log_seq;
     out->repaired_reads = stats->repaired_reads;
+    out->collecting = stats->collecting;
     out->collected_segments = stats->collected;
     out->collect_moved_bytes = stats->collect_moved;
     out->collect_read_bytes = stats->collect_read;
@@ -182,6 +183,13 @@ static void scrub(void *user, struct rpc_call *call, const ProtobufCMessage *mes
     get_node(user, call, message);
 }
 
+static void collect(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct services *s = user;
+    pod_collect(s->config.pod);
+    get_node(user, call, message);
+}
+
 static void get_pod(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct services *s = user;
@@ -199,6 +207,7 @@ static const struct rpc_method methods[] = {
     {.name = "GetNode", .handler = get_node},
     {.name = "GetPod", .handler = get_pod},
     {.name = "Scrub", .handler = scrub},
+    {.name = "Collect", .handler = collect},
     {.name = "GetLatency", .handler = services_get_latency},
 };
 

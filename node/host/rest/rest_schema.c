@@ -1,7 +1,5 @@
 #include "node/host/rest/rest_schema_impl.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* clang-format off */
@@ -243,7 +241,10 @@ const struct rest_schema *const rest_schemas[] = {
 
 const char *rest_etag(uint64_t tag, char out[REST_ETAG_MAX])
 {
-    (void)snprintf(out, REST_ETAG_MAX, "\"%016" PRIx64 "\"", tag);
+    out[0] = out[17] = '"';
+    for (unsigned i = 0; i < 16; i++)
+        out[1 + i] = "0123456789abcdef"[tag >> (60 - 4 * i) & 15];
+    out[18] = '\0';
     return out;
 }
 
