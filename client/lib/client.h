@@ -187,6 +187,7 @@ void image_close(struct pstorage_image *image);
 
 extern const struct request_kind kind_open, kind_list, kind_report, kind_events, kind_follow, kind_latency,
     kind_measure;
+extern const struct request_kind kind_flash_list, kind_flash_identify, kind_flash_smart; /* flash.c */
 const struct request_kind *kind_of_manage(enum pstorage_manage_op op); /* NULL: no such operation */
 const struct request_kind *kind_of_io(enum pstorage_io_op op);
 

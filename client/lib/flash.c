@@ -104,13 +104,14 @@ static int take_list(struct call *call, const struct rpc_reply *reply)
     return PS_OK;
 }
 
+const struct request_kind kind_flash_list = {send_list, take_list, NULL, true};
+
 int pstorage_flash_list_submit(struct pstorage_client *client, struct pstorage_flash_list *list,
                                pstorage_cb cb)
 {
-    static const struct request_kind kind = {send_list, take_list, NULL, true};
     list->items = NULL;
     list->count = 0;
-    return client_submit(client, NULL, &list->request, &kind, cb);
+    return client_submit(client, NULL, &list->request, &kind_flash_list, cb);
 }
 
 void pstorage_flash_list_clear(struct pstorage_flash_list *list)
@@ -201,12 +202,13 @@ static int take_identify(struct call *call, const struct rpc_reply *reply)
     return PS_OK;
 }
 
+const struct request_kind kind_flash_identify = {send_identify, take_identify, NULL, true};
+
 int pstorage_flash_identify_submit(struct pstorage_client *client, struct pstorage_flash_identify *identify,
                                    pstorage_cb cb)
 {
-    static const struct request_kind kind = {send_identify, take_identify, NULL, true};
     const int rc = check_device(&identify->request, identify->device);
-    return rc ? rc : client_submit(client, NULL, &identify->request, &kind, cb);
+    return rc ? rc : client_submit(client, NULL, &identify->request, &kind_flash_identify, cb);
 }
 
 static struct pstorage_flash_smart *smart_of(struct call *call)
@@ -255,12 +257,13 @@ static int take_smart(struct call *call, const struct rpc_reply *reply)
     return PS_OK;
 }
 
+const struct request_kind kind_flash_smart = {send_smart, take_smart, NULL, true};
+
 int pstorage_flash_smart_submit(struct pstorage_client *client, struct pstorage_flash_smart *smart,
                                 pstorage_cb cb)
 {
-    static const struct request_kind kind = {send_smart, take_smart, NULL, true};
     const int rc = check_device(&smart->request, smart->device);
-    return rc ? rc : client_submit(client, NULL, &smart->request, &kind, cb);
+    return rc ? rc : client_submit(client, NULL, &smart->request, &kind_flash_smart, cb);
 }
 
 /* ---- raw I/O */

@@ -10,6 +10,7 @@
 #include "pstorage/v1/block_io.pb-c.h"
 #include "pstorage/v1/clones.pb-c.h"
 #include "pstorage/v1/events.pb-c.h"
+#include "pstorage/v1/flash.pb-c.h"
 #include "pstorage/v1/snapshots.pb-c.h"
 #include "pstorage/v1/status.pb-c.h"
 #include "pstorage/v1/volumes.pb-c.h"
@@ -110,6 +111,28 @@ static void take_measure(struct answered *a, uint32_t blocks)
                    m.results[i].stored_bytes <= PSTORAGE_MEASURE_BLOCK_BYTES);
 }
 
+static void take_flash(struct answered *a, unsigned which)
+{
+    struct pstorage_flash_list list = {0};
+    struct pstorage_flash_identify identify = {.device = "d"};
+    struct pstorage_flash_smart smart = {.device = "d"};
+    if (which == 0) {
+        (void)take(a, &list.request, &kind_flash_list, NULL, &pstorage__v1__list_flash_response__descriptor);
+        for (size_t i = 0; i < list.count; i++)
+            assert(list.items[i].kind && ended(list.items[i].name, sizeof list.items[i].name) &&
+                   ended(list.items[i].used_by, sizeof list.items[i].used_by));
+        pstorage_flash_list_clear(&list);
+    } else if (which == 1) {
+        if (take(a, &identify.request, &kind_flash_identify, NULL,
+                 &pstorage__v1__identify_flash_response__descriptor) == PS_OK)
+            assert(identify.format < identify.nformats && identify.nformats <= 64 &&
+                   ended(identify.nqn, sizeof identify.nqn));
+    } else if (take(a, &smart.request, &kind_flash_smart, NULL,
+                    &pstorage__v1__smart_flash_response__descriptor) == PS_OK) {
+        assert(smart.nerrors <= 64 && smart.nsensors <= 8);
+    }
+}
+
 static void take_analysis(struct answered *a, unsigned which)
 {
     struct pstorage_forecast forecast = {0};
@@ -178,6 +201,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                               : &pstorage__v1__list_snapshots_response__descriptor);
         break;
     case 4:
+        if (data[0] & 8) {
+            take_flash(a, (data[0] >> 4) % 3);
+            break;
+        }
         take_open(a);
         break;
     case 5:
