@@ -36,6 +36,7 @@ pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
 pkg_check_modules(PROTOBUFC REQUIRED IMPORTED_TARGET libprotobuf-c)
 pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
+pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal)
 find_library(NNG_LIBRARY nng REQUIRED)
 find_package(Threads REQUIRED)
 

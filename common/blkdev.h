@@ -17,7 +17,7 @@
  * or a write that failed, a zone takes no write before it is erased again. An erase that fails retires the
  * zone for good: it reads as zeroes, and takes no write.
  *
- * Implementations: blkdev_uring (files, block devices), blkdev_mem (tests,
+ * Implementations: blkdev_uring (files, block devices), blkdev_zones (zoned namespaces), blkdev_mem (tests,
  * simulation), nand_drive (simulated flash, zoned); blkdev_fault wraps any of them. */
 #ifndef PS_COMMON_BLKDEV_H
 #define PS_COMMON_BLKDEV_H
@@ -61,6 +61,7 @@ struct blkdev_health {
 /* Of one erase block or zone. */
 struct blkdev_wear {
     uint32_t pe_cycles; /* of its most worn part */
+    bool uncounted;     /* it does not tell them */
     bool retired;       /* never to be used again */
 };
 
@@ -88,6 +89,8 @@ struct blkdev_ops {
     void (*destroy)(struct blkdev *dev); /* nothing may be in flight */
     /* NULL: the device does not tell. `offset` is the start of an erase block. */
     void (*wear)(const struct blkdev *dev, uint64_t offset, struct blkdev_wear *out);
+    /* NULL: it is of no interest. */
+    void (*finish)(struct blkdev *dev, uint64_t offset, uint32_t length);
 };
 
 struct blkdev {
@@ -126,6 +129,15 @@ static inline bool blkdev_wear(const struct blkdev *dev, uint64_t offset, struct
     if (dev->ops->wear)
         dev->ops->wear(dev, offset, out);
     return dev->ops->wear != NULL;
+}
+
+/* Of a zoned device: the zone that begins at `offset` is not written to beyond `length` bytes (0: beyond what was submitted) before it is
+ * erased, so that the device need not keep it ready. Returns at once; completes by itself. */
+static inline void blkdev_finish(struct blkdev *dev, uint64_t offset, uint32_t length)
+{
+    assert(dev->geometry.zoned && offset % dev->geometry.erase_bytes == 0 && length <= dev->geometry.erase_bytes);
+    if (dev->ops->finish)
+        dev->ops->finish(dev, offset, length);
 }
 
 static inline void blkdev_destroy(struct blkdev *dev)

@@ -244,8 +244,16 @@ static void fault_wear(const struct blkdev *dev, uint64_t offset, struct blkdev_
     (void)blkdev_wear(fault_of(dev)->below, offset, out);
 }
 
-static const struct blkdev_ops fault_ops = {
-    .submit = fault_submit, .health = fault_health, .destroy = fault_destroy, .wear = fault_wear};
+static void fault_finish(struct blkdev *dev, uint64_t offset, uint32_t length)
+{
+    blkdev_finish(fault_of(dev)->below, offset, length);
+}
+
+static const struct blkdev_ops fault_ops = {.submit = fault_submit,
+                                            .health = fault_health,
+                                            .destroy = fault_destroy,
+                                            .wear = fault_wear,
+                                            .finish = fault_finish};
 
 struct blkdev *blkdev_fault_create(struct blkdev *inner)
 {

@@ -51,9 +51,9 @@ static bool wait_for_lock(unsigned *tries)
 /* Direct I/O if the file system has it: the page cache would hold everything twice. */
 static int open_direct(const char *path, int flags)
 {
-    int fd = open(path, flags | O_RDWR | O_CLOEXEC | O_DIRECT, 0600);
+    int fd = open(path, flags | O_CLOEXEC | O_DIRECT, 0600);
     if (fd < 0 && errno == EINVAL) {
-        fd = open(path, (flags & ~O_EXCL) | O_RDWR | O_CLOEXEC, 0600);
+        fd = open(path, (flags & ~O_EXCL) | O_CLOEXEC, 0600);
         if (fd >= 0)
             log_warn("blkdev", "the file system has no direct I/O: slower, and memory is used twice",
                      LOG_S("path", path));
@@ -116,6 +116,8 @@ static int size_file(int fd, const struct blkdev_spec *spec, const struct stat *
                             size_format(have, a), size_format(spec->size_bytes, b));
     if (have != 0)
         return 0;
+    if (spec->read_only)
+        return ps_error_set(err, PS_ENOTFOUND, "%s is empty", spec->path);
     const int rc = allocate(fd, spec, st, err);
     if (rc == 0)
         log_info("blkdev", "flash file created", LOG_S("path", spec->path),
@@ -140,9 +142,9 @@ static uint32_t file_read_unit(int fd)
 static int open_file(const struct blkdev_spec *spec, struct blkdev_file *out, struct ps_error *err)
 {
     bool created = false;
-    int fd = open_direct(spec->path, 0);
-    if (fd < 0 && errno == ENOENT) {
-        fd = open_direct(spec->path, O_CREAT | O_EXCL);
+    int fd = open_direct(spec->path, spec->read_only ? O_RDONLY : O_RDWR);
+    if (fd < 0 && errno == ENOENT && !spec->read_only) {
+        fd = open_direct(spec->path, O_CREAT | O_EXCL | O_RDWR);
         created = fd >= 0;
     }
     if (fd < 0)
@@ -193,7 +195,7 @@ static int open_block(const struct blkdev_spec *spec, struct blkdev_file *out, s
     unsigned tries = 0;
     int fd;
     do
-        fd = open(spec->path, O_RDWR | O_CLOEXEC | O_DIRECT | O_EXCL);
+        fd = open(spec->path, (spec->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_DIRECT | O_EXCL);
     while (fd < 0 && errno == EBUSY && wait_for_lock(&tries));
     if (fd < 0)
         return errno == EBUSY ? ps_error_set(err, PS_EPRECONDITION,

@@ -42,6 +42,7 @@ struct blkdev_spec {
     uint64_t size_bytes; /* of a file or simulated flash, at least BLKDEV_FILE_MIN, multiple of 4096; 0 for
                             devices: their own size */
     bool punch;          /* file: an erase punches a hole (option punch=on); default is to keep the space */
+    bool read_only;      /* never parsed: whoever opens it asks for it. What is not there is not made. */
     struct blkdev_sim_spec sim;
 };
 

@@ -7,6 +7,8 @@
 
 #include "common/blkdev_ahead.h"
 #include "common/blkdev_file_open.h"
+#include "common/blkdev_zones.h"
+#include "common/blkdev_zones_uv.h"
 #include "common/container.h"
 #include "common/io_engine.h"
 #include "common/log.h"
@@ -208,7 +210,9 @@ static void engine_done(void *user, struct blkdev_req *req, int result)
             /* Erasing is a hint to a device that has no use for it. */
             d->punch = false;
         } else {
-            status = result == -ENOSPC || result == -EDQUOT ? PS_EFULL : PS_EIO;
+            /* A block device that vanished has no room: that is no full file system. */
+            const bool full = !d->file.is_block && (result == -ENOSPC || result == -EDQUOT);
+            status = full ? PS_EFULL : PS_EIO;
             log_error("blkdev", "request failed", LOG_S("device", d->base.name), LOG_I("op", req->op),
                       LOG_U("offset", req->offset), LOG_U("length", req->length),
                       LOG_S("error", strerror(-result)));
@@ -305,7 +309,7 @@ int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
     d->punch = d->file.is_block || spec->punch;
     queue_init(&d->waiting);
     queue_init(&d->behind);
-    d->fill = !d->file.is_block && !options->fill_nothing;
+    d->fill = !d->file.is_block && !options->fill_nothing && !spec->read_only;
     if (d->fill) {
         d->fill_buf = aligned_alloc(BLKDEV_ALIGN, AHEAD_PIECE_BYTES);
         if (!d->fill_buf || !ahead_init(&d->ahead, d->file.geometry.size_bytes))
@@ -322,15 +326,20 @@ int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
     d->engine->done = engine_done;
     d->engine->user = d;
     *out = &d->base;
-    return 0;
+    if (!d->file.is_block || !blkdev_is_zoned(d->file.fd))
+        return 0;
+    rc = blkdev_zones_open(loop, d->file.fd, &d->base, out, err);
+    if (rc)
+        file_destroy(&d->base);
+    return rc;
 }
 
 const char *blkdev_uring_engine(const struct blkdev *dev)
 {
-    return file_of(dev)->engine->name;
+    return file_of(blkdev_zones_raw((struct blkdev *)(uintptr_t)dev))->engine->name;
 }
 
 uint64_t blkdev_uring_filled_bytes(const struct blkdev *dev)
 {
-    return file_of(dev)->filled_bytes;
+    return file_of(blkdev_zones_raw((struct blkdev *)(uintptr_t)dev))->filled_bytes;
 }

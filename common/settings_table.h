@@ -17,6 +17,12 @@ enum setting_compression {
     SETTING_COMPRESSION_LZ4,
     SETTING_COMPRESSION_ZSTD
 };
+enum setting_erasure_coding {
+    SETTING_ERASURE_CODING_AUTO,
+    SETTING_ERASURE_CODING_OFF,
+    SETTING_ERASURE_CODING_1,
+    SETTING_ERASURE_CODING_2
+};
 enum setting_replication {
     SETTING_REPLICATION_SYNC,
     SETTING_REPLICATION_ASYNC
@@ -33,6 +39,12 @@ enum setting_replication {
       "Name of this node; the host name by default")                                                                 \
     X(FLASH_DEVICES, flash_devices, DEVICES, SETTING_EXPAND, "file:${DATA_DIR}/flash0,size=16G", 0, 0, NULL,         \
       "Flash devices separated by spaces: file:PATH,size=N, nvme:/dev/nvme0n1, /dev/sdb or sim:PATH,size=N (simulated NAND flash, for tests); blank ones are formatted") \
+    X(FLASH_RAW_DEVICES, flash_raw_devices, STRING, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                             \
+      "NVMe namespaces that clients may read, write, deallocate and format past the pool, /dev/nvme1n1 or /dev/disk/by-id/…, separated by spaces") \
+    X(ERASURE_CODING, erasure_coding, ENUM, 0, "auto", 0, 0, "auto|off|1|2",                                         \
+      "How many of several flash devices may be lost; auto: none of two, one of three to five, two of more. Fixed when the pool is made") \
+    X(REBUILD_RATE, rebuild_rate, SIZE, 0, "64M", 1ull << 20, 1ull << 40, NULL,                                      \
+      "Bytes a second that are written to a flash device which takes the place of a lost one")                       \
     X(RPC_LISTEN, rpc_listen, URL, 0, "tcp://127.0.0.1:9500", 0, 0, NULL,                                            \
       "Where RPC is served: tcp://host:port or ipc://PATH")                                                          \
     X(API_LISTEN, api_listen, HOST, SETTING_MAY_BE_EMPTY, "127.0.0.1", 0, 0, NULL,                                   \
@@ -79,6 +91,8 @@ enum setting_replication {
       "Mode of the default pod's members")                                                                           \
     X(GC_THRESHOLD, gc_threshold, UINT, 0, "75", 10, 95, NULL,                                                       \
       "Percent of segments in use at which background garbage collection starts")                                    \
+    X(SURVEY_MINUTES, survey_minutes, UINT, 0, "10", 0, 100000, NULL,                                                \
+      "Minutes, at least, from one walk of all maps to the next, which checks them and tells what each image holds; 0: on demand alone") \
     X(WEAR_THRESHOLD, wear_threshold, UINT, 0, "1000", 1, 1000000, NULL,                                             \
       "Spread of P/E cycles at which cold data is moved")                                                            \
     X(SCRUB_RATE, scrub_rate, SIZE, 0, "16M", 1ull << 20, 1ull << 40, NULL,                                           \
@@ -100,7 +114,11 @@ enum setting_replication {
     X(CONFIG, config, PATH, SETTING_NOT_IN_FILE | SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                              \
       "File with settings, PSTORAGE_NAME=value a line")                                                              \
     X(REBUILD_CATALOG, rebuild_catalog, BOOL, SETTING_FLAG_ONLY, "false", 0, 0, NULL,                                \
-      "Set the catalog aside, make a new one from the flash devices, and end; event history and API tokens start anew")
+      "Set the catalog aside, make a new one from the flash devices, and end; event history and API tokens start anew") \
+    X(CHECK, check, BOOL, SETTING_FLAG_ONLY, "false", 0, 0, NULL,                                                    \
+      "Compare all maps on the flash devices with each other, writing nothing, print what is wrong, and end: 0 if nothing is, else 1") \
+    X(CHECK_RECORDS, check_records, BOOL, SETTING_FLAG_ONLY, "false", 0, 0, NULL,                                    \
+      "As --check, and read and verify every stored record")
 
 #define MEDIATOR_SETTINGS(X)                                                                                         \
     X(DEBUG, debug, BOOL, 0, "false", 0, 0, NULL,                                                                    \

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "common/blkdev_spec.h"
 #include "common/data_dir.h"
 #include "common/rpc/keys.h"
 #include "common/settings_table.h"
@@ -26,6 +27,7 @@ struct node {
     uv_loop_t loop; /* the reactor's: main thread */
     uv_signal_t signals[3];
     bool stopping; /* a signal asked for it */
+    bool damaged;  /* --check found something */
 
     struct data_dir data_dir;
     char catalog_path[1100];
@@ -33,7 +35,10 @@ struct node {
     struct catalog_service *catalog_service;
     struct image_uses *uses; /* counted by the pod */
     struct analytics_service *analytics;
-    struct blkdev *flash;
+    struct flash_devices *devices;
+    struct blkdev *flash;    /* the one that they make */
+    struct node_news *early; /* events from before there was who keeps them */
+    struct drives *drives;   /* of this machine, in the pool or not */
     struct reactor *reactor;
     struct pod *pod;
     struct cluster *cluster; /* NULL: the node stands alone, as is the member's pod then */
@@ -45,6 +50,7 @@ struct node {
     struct rpc_server *rpc;
     struct services *services;
     struct pods_service *pods;
+    struct flash_service *flash_service;
     struct tokens *tokens; /* of the REST API */
     struct tokens_service *tokens_service;
     struct nbd_server *nbd;
@@ -90,11 +96,22 @@ void stop_pod(struct node *node);
 int start_comparison(struct node *node, struct ps_error *err);
 void stop_comparison(struct node *node);
 
+struct blkdev_spec;
+
+/* Instead of start_flash: nothing is written. */
+int start_checked_flash(struct node *node, struct ps_error *err);
+/* start_check.c: a pool checked, instead of served. */
+int check_pool(struct node *node, struct ps_error *err);
+
 /* start_analytics.c: samples and history. */
 int start_uses(struct node *node, struct ps_error *err);
 void stop_uses(struct node *node);
 int start_analytics(struct node *node, struct ps_error *err);
 void stop_analytics(struct node *node);
+
+/* start_drives.c: flash devices as people ask about them. */
+int start_drives(struct node *node, struct ps_error *err);
+void stop_drives(struct node *node);
 
 /* start_cluster.c: the pod as a member, and the connections to the others; in place of a pod alone. */
 struct pod_config;

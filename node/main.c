@@ -128,14 +128,25 @@ static const struct step steps[] = {
     /* Up to here without a way in: see steps_wanted. */
     {"analytics", start_analytics, stop_analytics},
     {"hosts' images", start_images, stop_images},
+    {"drives", start_drives, stop_drives},
     {"RPC", start_rpc, stop_rpc},
     {"NBD", start_nbd, stop_nbd},
     {"REST", start_rest, stop_rest},
     {"heartbeats", start_heartbeat, stop_heartbeat},
 };
 
+/* --check: nothing is served, and nothing but the directory's lock is written. */
+static const struct step check_steps[] = {
+    {"data directory", start_data_dir, stop_data_dir},
+    {"event loop", start_loop, stop_loop},
+    {"flash", start_checked_flash, stop_flash},
+    {"reactor", start_reactor, stop_reactor},
+    {"check", check_pool, NULL},
+};
+
 enum {
-    STEPS = sizeof steps / sizeof steps[0]
+    STEPS = sizeof steps / sizeof steps[0],
+    CHECK_STEPS = sizeof check_steps / sizeof check_steps[0]
 };
 
 /* The comparison is what makes the catalog anew, and the last that --rebuild-catalog needs. */
@@ -147,12 +158,12 @@ static unsigned steps_wanted(const struct node *node)
     return wanted;
 }
 
-static void stop_steps(struct node *node, unsigned started)
+static void stop_steps(struct node *node, const struct step *of, unsigned started)
 {
     while (started-- > 0) {
-        log_debug("main", "stop", LOG_S("step", steps[started].name));
-        if (steps[started].stop)
-            steps[started].stop(node);
+        log_debug("main", "stop", LOG_S("step", of[started].name));
+        if (of[started].stop)
+            of[started].stop(node);
     }
 }
 
@@ -194,24 +205,28 @@ int main(int argc, char **argv, char **envp)
     for (unsigned i = 0; i < node.settings.nwarnings; i++)
         log_warn("main", node.settings.warnings[i]);
 
-    const unsigned wanted = steps_wanted(&node);
+    const bool checking = node.as.check || node.as.check_records;
+    const struct step *const of = checking ? check_steps : steps;
+    const unsigned wanted = checking ? CHECK_STEPS : steps_wanted(&node);
     unsigned started = 0;
     struct ps_error err = {0};
     for (int rc = 0; started < wanted && !node.stopping; started++) {
-        log_debug("main", "start", LOG_S("step", steps[started].name));
-        rc = steps[started].start(&node, &err);
+        log_debug("main", "start", LOG_S("step", of[started].name));
+        rc = of[started].start(&node, &err);
         if (rc) {
-            log_error("main", "can't start", LOG_S("step", steps[started].name), LOG_S("reason", err.detail));
+            log_error("main", "can't start", LOG_S("step", of[started].name), LOG_S("reason", err.detail));
             code = ps_status_exit_code(rc);
             break;
         }
     }
-    if (started == STEPS)
+    if (checking)
+        code = code ? code : node.damaged;
+    else if (started == STEPS)
         serve(&node);
     else if (started == wanted)
         log_info("main", "catalog rebuilt", LOG_S("path", node.catalog_path));
-    stop_steps(&node, started);
-    if (code == 0)
+    stop_steps(&node, of, started);
+    if (code == 0 && !checking)
         log_info("main", "stopped");
     return code;
 }

@@ -11,7 +11,7 @@
 
 int start_uses(struct node *node, struct ps_error *err)
 {
-    node->uses = image_uses_create();
+    node->uses = image_uses_create(clock_monotonic_ns);
     return node->uses ? 0 : ps_error_set(err, PS_ENOMEM, "out of memory");
 }
 

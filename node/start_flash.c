@@ -1,16 +1,18 @@
 /* From the bottom up: the catalog's file, the flash device, the reactor and the pod. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "common/blkdev_uring.h"
 #include "common/large_memory_mmap.h"
 #include "common/log.h"
-#include "common/nand/nand_file_uv.h"
 #include "node/daemon.h"
 #include "node/host/catalog_uv.h"
+#include "node/host/flash_devices_uv.h"
 #include "node/host/reactor_uv.h"
 #include "node/pod/pod.h"
+
+static void tell_early(struct node *node);
 
 /* ---- catalog */
 
@@ -73,7 +75,10 @@ int start_catalog_service(struct node *node, struct ps_error *err)
     struct catalog *catalog = node->catalog;
     node->catalog = NULL;
     const int rc = catalog_service_start(&node->loop, catalog, node_pod_name, &node->catalog_service);
-    return rc ? ps_error_set(err, rc, "no management thread: %s", ps_status_text(rc)) : 0;
+    if (rc)
+        return ps_error_set(err, rc, "no management thread: %s", ps_status_text(rc));
+    tell_early(node);
+    return 0;
 }
 
 void stop_catalog_service(struct node *node)
@@ -81,64 +86,140 @@ void stop_catalog_service(struct node *node)
     struct awaited end = {.node = node};
     catalog_service_stop(node->catalog_service, node_arrived_cb, &end);
     node_wait(&end);
+    node->catalog_service = NULL;
 }
 
 /* ---- flash */
 
-static void log_simulated(const struct blkdev *flash)
+/* Events of devices come before the management thread that keeps them. */
+enum {
+    EARLY_NEWS = 16,
+};
+struct node_news {
+    unsigned count;
+    struct {
+        char kind[32], text[256];
+    } event[EARLY_NEWS];
+};
+
+static void tell_early(struct node *node)
 {
-    struct nand_health health;
-    nand_drive_health(nand_file_drive(flash), &health);
-    log_warn("main", "simulated flash is for tests: it does not outlive a crash of the host",
-             LOG_S("device", flash->name), LOG_U("used_percent", health.used_percent),
-             LOG_U("spare_percent", health.spare_percent), LOG_U("retired_zones", health.retired_zones),
-             LOG_U("media_errors", health.media_errors));
+    struct node_news *n = node->early;
+    for (unsigned i = 0; n && i < n->count; i++)
+        catalog_service_node_event(node->catalog_service, n->event[i].kind, n->event[i].text);
+    free(n);
+    node->early = NULL;
 }
 
-static int open_device(struct node *node, const struct blkdev_spec *spec, struct ps_error *err)
+static void device_event(void *user, const char *kind, const char *text)
 {
-    const bool simulated = spec->kind == BLKDEV_KIND_SIM;
-    const int rc = simulated ? nand_file_open(&node->loop, spec, &node->flash, err)
-                             : blkdev_uring_open(&node->loop, spec, NULL, &node->flash, err);
+    struct node *node = user;
+    log_warn("flash", text, LOG_S("kind", kind));
+    if (node->catalog_service) {
+        catalog_service_node_event(node->catalog_service, kind, text);
+        return;
+    }
+    if (!node->early)
+        node->early = calloc(1, sizeof *node->early);
+    struct node_news *n = node->early;
+    if (!n || n->count == EARLY_NEWS)
+        return;
+    (void)snprintf(n->event[n->count].kind, sizeof n->event[0].kind, "%s", kind);
+    (void)snprintf(n->event[n->count++].text, sizeof n->event[0].text, "%s", text);
+}
+
+static bool is_in_use(void *user, uint64_t offset, uint64_t length)
+{
+    const struct node *node = user;
+    return !node->pod || pod_uses_flash(node->pod, offset, length);
+}
+
+struct put_device {
+    struct node *node;
+    int rc;
+};
+
+static void put_device(void *user, const struct blkdev *dev, enum blkdev_kind kind)
+{
+    static const char *const kinds[] = {"file", "block", "nvme", "sim"};
+    struct put_device *put = user;
+    if (put->rc == 0)
+        put->rc = catalog_put_device(put->node->catalog, put->node->as.node_name, dev->name, kinds[kind],
+                                     dev->geometry.size_bytes);
+}
+
+static void devices_opened(void *user, int status)
+{
+    node_arrived(user, status);
+}
+
+static int open_devices(struct node *node, bool read_only, struct ps_error *err)
+{
+    static const int parities[] = {FLASH_PARITY_AUTO, 0, 1, 2};
+    struct flash_devices_config config = {
+        .loop = &node->loop,
+        .parity = parities[node->as.erasure_coding],
+        .rebuild_rate = node->as.rebuild_rate,
+        .read_only = read_only,
+        .event = device_event,
+        .in_use = is_in_use,
+        .user = node,
+    };
+    struct awaited open = {.node = node};
+    struct ps_error reason = {0};
+    if (getrandom(config.seed, sizeof config.seed, 0) != sizeof config.seed)
+        return ps_error_set(err, PS_EIO, "the system gives no random numbers");
+    int rc =
+        flash_devices_open(&config, node->as.flash_devices, devices_opened, &open, &reason, &node->devices);
+    if (rc == 0) {
+        node_wait(&open);
+        rc = open.status;
+    }
     if (rc)
-        return rc;
-    log_info("main", "flash device open", LOG_S("device", node->flash->name),
-             LOG_U("size_bytes", node->flash->geometry.size_bytes),
-             LOG_S("engine", simulated ? "simulated" : blkdev_uring_engine(node->flash)));
-    if (simulated)
-        log_simulated(node->flash);
+        return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err,
+                                  reason.detail[0] ? reason.detail : ps_status_text(rc));
+    node->flash = flash_devices_whole(node->devices);
     return 0;
 }
 
 int start_flash(struct node *node, struct ps_error *err)
 {
-    struct blkdev_spec specs[2];
-    struct ps_error reason;
-    size_t count;
-    /* The settings checked the list; here it is only too long for a pod of this version. */
-    if (blkdev_spec_list_parse(node->as.flash_devices, specs, 2, &count, &reason) || count != 1)
-        return node_setting_error(node, PSTORAGED_FLASH_DEVICES, PS_EUNIMPLEMENTED, err,
-                                  "this version uses one flash device");
-    int rc = open_device(node, &specs[0], &reason);
-    if (rc)
-        return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err, reason.detail);
-    static const char *const kinds[] = {"file", "block", "nvme", "sim"};
-    rc = catalog_put_device(node->catalog, node->as.node_name, node->flash->name, kinds[specs[0].kind],
-                            node->flash->geometry.size_bytes);
+    const int rc = open_devices(node, false, err);
     if (rc) {
         stop_flash(node);
-        return ps_error_set(err, rc, "catalog %.100s can't be written: %s", node->catalog_path,
-                            ps_status_text(rc));
+        return rc;
+    }
+    struct put_device put = {.node = node};
+    flash_devices_each(node->devices, put_device, &put);
+    if (put.rc) {
+        stop_flash(node);
+        return ps_error_set(err, put.rc, "catalog %.100s can't be written: %s", node->catalog_path,
+                            ps_status_text(put.rc));
     }
     return 0;
 }
 
+int start_checked_flash(struct node *node, struct ps_error *err)
+{
+    const int rc = open_devices(node, true, err);
+    if (rc)
+        stop_flash(node);
+    return rc;
+}
+
 void stop_flash(struct node *node)
 {
-    /* Its handles close while the loop runs on, at the latest in stop_loop; the lock is the process's until
+    /* Handles close while the loop runs on, at the latest in stop_loop; the locks are the process's until
      * then. */
-    blkdev_destroy(node->flash);
+    struct awaited end = {.node = node};
     node->flash = NULL;
+    free(node->early);
+    node->early = NULL;
+    if (!node->devices)
+        return;
+    flash_devices_close(node->devices, node_arrived_cb, &end);
+    node_wait(&end);
+    node->devices = NULL;
 }
 
 /* ---- reactor and pod */
@@ -195,6 +276,8 @@ int start_pod(struct node *node, struct ps_error *err)
         .scrub_interval_ns =
             node->as.scrub_hours ? (uint64_t)node->as.scrub_hours * 3600 * 1000000000 : UINT64_MAX,
         .cold_compress_rate = node->as.compression_enabled ? node->as.compression_cold_rate : 0,
+        .survey_interval_ns =
+            node->as.survey_minutes ? (uint64_t)node->as.survey_minutes * 60 * 1000000000 : UINT64_MAX,
         .wear_threshold = (uint32_t)node->as.wear_threshold,
         .dedupe = node->as.dedupe_enabled,
         .compression = node->as.compression_enabled,

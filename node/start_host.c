@@ -7,6 +7,7 @@
 #include "node/daemon.h"
 #include "node/host/analytics_uv.h"
 #include "node/host/catalog_uv.h"
+#include "node/host/flash_service.h"
 #include "node/host/nbd_uv.h"
 #include "node/host/pods_service.h"
 #include "node/host/reactor_uv.h"
@@ -119,6 +120,17 @@ static int keep_token(void *user, struct token_change *change)
     return catalog_service_token(user, change);
 }
 
+static bool other_node(void *user, unsigned i, const char **name, struct rpc_client **client)
+{
+    const struct node *node = user;
+    const struct peers *peers = node->cluster ? cluster_peers(node->cluster) : NULL;
+    if (!peers || i >= peers_count(peers))
+        return false;
+    *name = peers_name(peers, i);
+    *client = cluster_peer(node->cluster, i);
+    return true;
+}
+
 static int register_services(struct node *node)
 {
     const struct services_config config = {
@@ -131,9 +143,11 @@ static int register_services(struct node *node)
         .ndevices = 1,
         .events = catalog_service_events(node->catalog_service),
         .analytics = analytics_service_source(node->analytics),
+        .uses = node->uses,
         .gate = node->cluster ? &node->gate : NULL,
         .images = node->images,
         .now_ns = now_ns,
+        .other = other_node,
         .user = node,
     };
     const struct pods_service_config pods = {
@@ -150,6 +164,8 @@ static int register_services(struct node *node)
         rc = tokens_service_create(node->rpc, &tokens, &node->tokens_service);
     if (rc == 0)
         rc = pods_service_create(node->rpc, &pods, &node->pods);
+    if (rc == 0)
+        rc = flash_service_create(node->rpc, node->drives, node->as.node_name, &node->flash_service);
     if (rc == 0 && node->cluster)
         cluster_register(node->cluster, node->rpc);
     return rc;
@@ -183,6 +199,15 @@ int start_rpc(struct node *node, struct ps_error *err)
     return rc;
 }
 
+/* A device that is being formatted is waited for. */
+static void stop_flash_service(struct node *node)
+{
+    struct awaited end = {.node = node};
+    flash_service_destroy(node->flash_service, node_arrived_cb, &end);
+    node->flash_service = NULL;
+    node_wait(&end);
+}
+
 static void events_answered(struct event_query *query, int status)
 {
     node_arrived(query->user, status);
@@ -205,6 +230,8 @@ void stop_rpc(struct node *node)
     if (node->tokens_service)
         tokens_service_destroy(node->tokens_service);
     node->tokens_service = NULL;
+    if (node->flash_service)
+        stop_flash_service(node);
     if (!node->services)
         return;
     /* Questions are answered in their order: after this one nothing is owed to the services. */

@@ -57,6 +57,14 @@ int cmd_analytics_forecast(struct cli *cli);
 int cmd_analytics_health(struct cli *cli);
 int cmd_analytics_tiering(struct cli *cli);
 int cmd_analytics_temperature(struct cli *cli);
+int cmd_analytics_predict_reduction(struct cli *cli);
+int cmd_flash_list(struct cli *cli);
+int cmd_flash_identify(struct cli *cli);
+int cmd_flash_smart(struct cli *cli);
+int cmd_flash_read(struct cli *cli);
+int cmd_flash_write(struct cli *cli);
+int cmd_flash_deallocate(struct cli *cli);
+int cmd_flash_format(struct cli *cli);
 int cmd_scrub(struct cli *cli);
 int cmd_events(struct cli *cli);
 

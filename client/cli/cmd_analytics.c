@@ -40,14 +40,12 @@ static void json_days(cJSON *o, const char *name, bool known, double days)
 
 static void json_crossing(cJSON *o, const char *name, const struct pstorage_crossing *c)
 {
-    char interval[64];
+    char end[64];
     json_days(o, name, c->known || c->reached, c->reached ? 0 : c->days);
-    (void)snprintf(interval, sizeof interval, "%s_interval", name);
-    cJSON *array = cJSON_AddArrayToObject(o, interval);
-    (void)cJSON_AddItemToArray(array,
-                               c->earliest_known ? cJSON_CreateNumber(c->earliest_days) : cJSON_CreateNull());
-    (void)cJSON_AddItemToArray(array,
-                               c->latest_known ? cJSON_CreateNumber(c->latest_days) : cJSON_CreateNull());
+    (void)snprintf(end, sizeof end, "%s_earliest", name);
+    json_days(o, end, c->earliest_known, c->earliest_days);
+    (void)snprintf(end, sizeof end, "%s_latest", name);
+    json_days(o, end, c->latest_known, c->latest_days);
 }
 
 static cJSON *forecast_json(const struct pstorage_forecast *f)

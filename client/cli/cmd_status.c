@@ -35,10 +35,11 @@
     X(checkpoints)                                                                                           \
     X(collected_segments)                                                                                    \
     X(collect_moved_bytes)                                                                                   \
-    X(collect_read_bytes) X(collect_waits) X(cold_in_bytes) X(cold_out_bytes) X(dedup_compares)              \
-        X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes)                \
-            X(checksum_errors) X(repaired_reads) X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged)        \
-                X(log_seq)
+    X(collect_read_bytes)                                                                                    \
+    X(collect_waits)                                                                                         \
+    X(cold_in_bytes) X(cold_out_bytes) X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity)      \
+        X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(repaired_reads) X(scrub_passes)          \
+            X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
@@ -54,7 +55,9 @@ static bool ask_cluster(struct cli *cli, struct pstorage_pod_order *order)
     return pstorage_pod_order_run(cli->client, order) == PSTORAGE_OK;
 }
 
-static int print_json(struct cli *cli, const struct pstorage_report *r)
+/* `latency` NULL: without. */
+static int print_json(struct cli *cli, const struct pstorage_report *r,
+                      const struct pstorage_latency *latency)
 {
     cJSON *json = cJSON_CreateObject(), *node = cJSON_AddObjectToObject(json, "node");
     (void)cJSON_AddStringToObject(node, "name", r->node.name);
@@ -96,6 +99,14 @@ static int print_json(struct cli *cli, const struct pstorage_report *r)
         DEVICE_NUMBERS(X)
 #undef X
         (void)cJSON_AddBoolToObject(o, "failed", d->failed);
+    }
+    cJSON *volumes = latency ? cJSON_AddArrayToObject(json, "volumes") : NULL;
+    for (size_t i = 0; latency && i < latency->count; i++) {
+        cJSON *o = cJSON_CreateObject();
+        (void)cJSON_AddItemToArray(volumes, o);
+        show_json_number(o, "id", latency->items[i].id);
+        (void)cJSON_AddStringToObject(o, "name", latency->items[i].name);
+        show_json_latency(o, &latency->items[i]);
     }
     return cli_print_json(cli, json);
 }
@@ -180,7 +191,7 @@ int cmd_status(struct cli *cli)
     if (rc) {
         rc = cli_fail_request(cli, &r.request, rc);
     } else if (cli->in->json) {
-        rc = print_json(cli, &r);
+        rc = print_json(cli, &r, NULL);
     } else {
         char up[SHOW_TEXT_MAX];
         const uint64_t now = r.node.now_unix_ns, started = r.node.started_unix_ns;
@@ -198,30 +209,19 @@ int cmd_status(struct cli *cli)
     return rc;
 }
 
-int cmd_metrics(struct cli *cli)
+static void print_metrics(struct cli *cli, const struct pstorage_report *r,
+                          const struct pstorage_latency *latency)
 {
-    struct pstorage_report r = {0};
-    int rc = pstorage_report_run(cli->client, &r);
-    if (rc) {
-        rc = cli_fail_request(cli, &r.request, rc);
-        pstorage_report_clear(&r);
-        return rc;
-    }
-    if (cli->in->json) {
-        rc = print_json(cli, &r);
-        pstorage_report_clear(&r);
-        return rc;
-    }
     static const struct table_column columns[] = {{NULL, false}, {NULL, true}};
     struct table *t = table_create(columns, 2);
     table_add(t, "node.rpc_connections");
-    table_add(t, "%" PRIu32, r.node.rpc_connections);
+    table_add(t, "%" PRIu32, r->node.rpc_connections);
     table_add(t, "node.rpc_calls");
-    table_add(t, "%" PRIu64, r.node.rpc_calls);
+    table_add(t, "%" PRIu64, r->node.rpc_calls);
     table_add(t, "node.rpc_refused");
-    table_add(t, "%" PRIu64, r.node.rpc_refused);
-    for (size_t i = 0; i < r.npods; i++) {
-        const struct pstorage_pod *p = &r.pods[i];
+    table_add(t, "%" PRIu64, r->node.rpc_refused);
+    for (size_t i = 0; i < r->npods; i++) {
+        const struct pstorage_pod *p = &r->pods[i];
 #define X(number) table_add(t, "pod.%s.%s.%s", p->name, group, #number), table_add(t, "%" PRIu64, p->number);
         const char *group = "space";
         POD_SPACE(X)
@@ -231,16 +231,34 @@ int cmd_metrics(struct cli *cli)
         POD_ACTIVITY(X)
 #undef X
     }
-    for (size_t i = 0; i < r.ndevices; i++) {
+    for (size_t i = 0; i < r->ndevices; i++) {
 #define X(number)                                                                                            \
-    table_add(t, "device.%s.%s", r.devices[i].name, #number), table_add(t, "%" PRIu64, r.devices[i].number);
+    table_add(t, "device.%s.%s", r->devices[i].name, #number), table_add(t, "%" PRIu64, r->devices[i].number);
         DEVICE_NUMBERS(X)
 #undef X
     }
     table_print(t, cli->out, false);
     table_destroy(t);
+    show_latency_table(cli, latency->items, latency->count, true);
+}
+
+int cmd_metrics(struct cli *cli)
+{
+    struct pstorage_report r = {0};
+    struct pstorage_latency latency = {0};
+    int rc = pstorage_report_run(cli->client, &r);
+    if (rc)
+        rc = cli_fail_request(cli, &r.request, rc);
+    else if ((rc = pstorage_latency_run(cli->client, &latency)) != PSTORAGE_OK &&
+             rc != PSTORAGE_EUNIMPLEMENTED) /* by an older node */
+        rc = cli_fail_request(cli, &latency.request, rc);
+    else if (cli->in->json)
+        rc = print_json(cli, &r, &latency);
+    else
+        print_metrics(cli, &r, &latency);
+    pstorage_latency_clear(&latency);
     pstorage_report_clear(&r);
-    return PSTORAGE_OK;
+    return rc;
 }
 
 static void print_scrub(struct cli *cli, const struct pstorage_pod *p)
@@ -266,7 +284,7 @@ int cmd_scrub(struct cli *cli)
     if (rc)
         rc = cli_fail_request(cli, &r.request, rc);
     else if (cli->in->json)
-        rc = print_json(cli, &r);
+        rc = print_json(cli, &r, NULL);
     for (size_t i = 0; !rc && !cli->in->json && i < r.npods; i++)
         print_scrub(cli, &r.pods[i]);
     pstorage_report_clear(&r);

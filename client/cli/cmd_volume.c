@@ -64,8 +64,16 @@ int cmd_volume_list(struct cli *cli)
 int cmd_volume_show(struct cli *cli)
 {
     struct pstorage_info info;
-    const int status = pstorage_image_get(cli->client, cli->in->operands[0], &info, &cli->error);
-    return status ? status : show_image(cli, &info);
+    int status = pstorage_image_get(cli->client, cli->in->operands[0], &info, &cli->error);
+    if (status)
+        return status;
+    /* It is shown all the same while there is no primary to tell, or by a node that does not know how. */
+    struct pstorage_latency latency = {.volume = info.name, .of_primary = true};
+    const bool known = info.kind == PSTORAGE_VOLUME &&
+                       pstorage_latency_run(cli->client, &latency) == PSTORAGE_OK && latency.count == 1;
+    status = show_image(cli, &info, known ? latency.items : NULL);
+    pstorage_latency_clear(&latency);
+    return status;
 }
 
 /* The volume as it is, to say which option would have helped; the error stays if that fails too. */

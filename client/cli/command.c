@@ -10,6 +10,12 @@
     {                                                                                                        \
         .metavar = name_, .kind = kind_, .help = help_                                                       \
     }
+#define OPT_NODE                                                                                             \
+    {                                                                                                        \
+        .name = "node", .kind = CLI_TEXT, .metavar = "NODE",                                                 \
+        .help = "Node whose device it is; default: the one that answers"                                     \
+    }
+#define OPERAND_DEVICE OPERAND("DEVICE", CLI_TEXT, "Device as flash list names it, or another path to it")
 #define OPT_NAMES                                                                                            \
     {                                                                                                        \
         .name = "quiet", .letter = 'q', .kind = CLI_FLAG, .help = "Print names only, one a line"             \
@@ -470,6 +476,148 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .operands = {OPERAND("VOLUME", CLI_VOLUME, "Volume")},
     },
     {
+        .id = CLI_ANALYTICS_PREDICT_REDUCTION,
+        .noun = "analytics",
+        .verb = "predict-reduction",
+        .summary = "Tell what a file or block device would occupy if it were imported",
+        .details =
+            "The node that answers reduces what is sent to it as it would a write, with its settings and "
+            "against "
+            "what its pod has stored, and keeps nothing. A file of up to --sample is looked at whole, and "
+            "the "
+            "result is exact as of now; of a larger one pieces of 32 KiB are drawn at random, and the result "
+            "comes with an interval that holds the truth in 95 of 100 cases. Above all it is duplicates "
+            "within the "
+            "file that a small sample says little about; a larger one says more.",
+        .example = "pstorage analytics predict-reduction disk.raw\n"
+                   "pstorage analytics predict-reduction /dev/sdb --sample 8G --json",
+        .operands = {OPERAND("FILE", CLI_FILE, "File or block device to read")},
+        .options = {{.name = "sample",
+                     .kind = CLI_SIZE,
+                     .metavar = "SIZE",
+                     .help = "How much to look at, 1M to 64G; default 1G"}},
+    },
+    {
+        .id = CLI_FLASH_LIST,
+        .noun = "flash",
+        .verb = "list",
+        .summary = "List a node's flash devices, in the pool or not",
+        .details = "Those in the pool, and all NVMe namespaces of the machine. USE tells what a device "
+                   "outside the pool is "
+                   "mounted at or held by; RAW, whether PSTORAGE_FLASH_RAW_DEVICES lets clients drive it "
+                   "past the pool.",
+        .options = {OPT_NODE},
+    },
+    {
+        .id = CLI_FLASH_IDENTIFY,
+        .noun = "flash",
+        .verb = "identify",
+        .summary = "Show what an NVMe device says it is and can do",
+        .example = "pstorage flash identify /dev/nvme0n1",
+        .operands = {OPERAND_DEVICE},
+        .options = {OPT_NODE},
+    },
+    {
+        .id = CLI_FLASH_SMART,
+        .noun = "flash",
+        .verb = "smart",
+        .summary = "Show an NVMe device's health and error log",
+        .operands = {OPERAND_DEVICE},
+        .options = {OPT_NODE,
+                    {.name = "errors",
+                     .kind = CLI_NUMBER,
+                     .metavar = "N",
+                     .help = "Entries of the error log, at most 64; default 8"}},
+    },
+    {
+        .id = CLI_FLASH_READ,
+        .noun = "flash",
+        .verb = "read",
+        .summary = "Read from an NVMe device past the pool, to standard output",
+        .details =
+            "For devices in the pool, and those in the node's PSTORAGE_FLASH_RAW_DEVICES that nothing uses.",
+        .example = "pstorage flash read /dev/nvme1n1 --offset 0 --length 4K | xxd",
+        .operands = {OPERAND_DEVICE},
+        .options = {OPT_NODE,
+                    {.name = "offset",
+                     .letter = 'o',
+                     .kind = CLI_SIZE,
+                     .metavar = "N",
+                     .help = "Where to start; default 0"},
+                    {.name = "length",
+                     .letter = 'l',
+                     .kind = CLI_SIZE,
+                     .metavar = "N",
+                     .help = "How many bytes",
+                     .required = true}},
+    },
+    {
+        .id = CLI_FLASH_WRITE,
+        .noun = "flash",
+        .verb = "write",
+        .summary = "Write standard input to an NVMe device that is not in the pool",
+        .details = "What the device held there is lost. Only devices in the node's "
+                   "PSTORAGE_FLASH_RAW_DEVICES that nothing uses are written "
+                   "to. The input must be a multiple of the device's blocks. On a zoned device --offset is a "
+                   "zone's write pointer. Durable when "
+                   "the command returns.",
+        .operands = {OPERAND_DEVICE},
+        .options = {OPT_NODE,
+                    {.name = "offset",
+                     .letter = 'o',
+                     .kind = CLI_SIZE,
+                     .metavar = "N",
+                     .help = "Where to start",
+                     .required = true}},
+    },
+    {
+        .id = CLI_FLASH_DEALLOCATE,
+        .noun = "flash",
+        .verb = "deallocate",
+        .summary = "Give blocks of an NVMe device that is not in the pool back to it",
+        .details = "What the device held there is lost. Of a zoned device whole zones are reset.",
+        .operands = {OPERAND_DEVICE},
+        .options = {OPT_NODE,
+                    {.name = "offset",
+                     .letter = 'o',
+                     .kind = CLI_SIZE,
+                     .metavar = "N",
+                     .help = "Where to start",
+                     .required = true},
+                    {.name = "length",
+                     .letter = 'l',
+                     .kind = CLI_SIZE,
+                     .metavar = "N",
+                     .help = "How many bytes",
+                     .required = true}},
+    },
+    {
+        .id = CLI_FLASH_FORMAT,
+        .noun = "flash",
+        .verb = "format",
+        .summary = "Format an NVMe device that is not in the pool: all that is on it is lost",
+        .details = "Only devices in the node's PSTORAGE_FLASH_RAW_DEVICES that nothing uses. The serial "
+                   "number says which one is "
+                   "meant: another one that is at this path by now is left alone. It may take minutes; an "
+                   "interrupt does not stop the device.",
+        .example = "pstorage flash format /dev/nvme1n1 --serial S4EVNX0N --block-bytes 4096",
+        .operands = {OPERAND_DEVICE},
+        .options = {OPT_NODE,
+                    {.name = "serial",
+                     .kind = CLI_TEXT,
+                     .metavar = "SERIAL",
+                     .help = "Its serial number, as flash list shows it",
+                     .required = true},
+                    {.name = "block-bytes",
+                     .kind = CLI_NUMBER,
+                     .metavar = "N",
+                     .help = "Bytes a block from now on; default: as it is"},
+                    {.name = "erase",
+                     .kind = CLI_TEXT,
+                     .metavar = "HOW",
+                     .help = "user-data: erase every cell; crypto: forget the key"}},
+    },
+    {
         .id = CLI_SCRUB,
         .noun = "scrub",
         .summary = "Verify all that a node has stored",
@@ -547,7 +695,8 @@ const struct cli_noun cli_nouns[] = {
     {"token", "Tokens of the REST API"},
     {"status", "Health, space and what data reduction saves"},
     {"metrics", "All counters"},
-    {"analytics", "Forecast of space, health of drives, temperature of volumes"},
+    {"analytics", "Forecast of space, health of drives, temperature of volumes, reduction of files"},
+    {"flash", "Flash devices of a node: what they are, how they are, raw access"},
     {"scrub", "Verifying what is stored"},
     {"events", "What happened"},
     {"completion", "Shell completion"},

@@ -70,8 +70,7 @@ void file_source_close(struct file_source *f)
     f->fd = -1;
 }
 
-/* Finds the data at or after `at`: [*start, *end), both `size` if there is none. */
-static void find_data(struct file_source *f, uint64_t at, uint64_t *start, uint64_t *end)
+void file_source_find_data(struct file_source *f, uint64_t at, uint64_t *start, uint64_t *end)
 {
     *start = at;
     *end = f->size;
@@ -99,19 +98,19 @@ uint64_t file_source_data_bytes(struct file_source *f)
     if (f->stream)
         return 0;
     while (end < f->size) {
-        find_data(f, end, &start, &end);
+        file_source_find_data(f, end, &start, &end);
         sum += end - start;
     }
     return sum;
 }
 
-static int read_whole(struct file_source *f, char *buffer, size_t want, size_t *got,
+static int read_whole(struct file_source *f, uint64_t at, char *buffer, size_t want, size_t *got,
                       struct pstorage_error *err)
 {
     size_t n = 0;
     while (n < want) {
         const ssize_t rc = f->stream ? read(f->fd, buffer + n, want - n)
-                                     : pread(f->fd, buffer + n, want - n, (off_t)(f->at + n));
+                                     : pread(f->fd, buffer + n, want - n, (off_t)(at + n));
         if (rc < 0 && errno == EINTR) {
             if (f->stream && n == 0)
                 return ps_error_set((struct ps_error *)(void *)err, PS_ECANCELLED, "interrupted");
@@ -130,6 +129,13 @@ static int read_whole(struct file_source *f, char *buffer, size_t want, size_t *
     return PS_OK;
 }
 
+int file_source_read_at(struct file_source *f, uint64_t at, void *buffer, size_t length,
+                        struct pstorage_error *err)
+{
+    size_t got;
+    return read_whole(f, at, buffer, length, &got, err);
+}
+
 int file_source_next(struct file_source *f, char *buffer, size_t size, size_t *length, uint64_t *hole_bytes,
                      struct pstorage_error *err)
 {
@@ -141,7 +147,7 @@ int file_source_next(struct file_source *f, char *buffer, size_t size, size_t *l
             return PS_OK;
         if (f->at >= f->data_end) {
             uint64_t start;
-            find_data(f, f->at, &start, &f->data_end);
+            file_source_find_data(f, f->at, &start, &f->data_end);
             if (start > f->at) {
                 *hole_bytes = start - f->at;
                 f->at = start;
@@ -151,7 +157,7 @@ int file_source_next(struct file_source *f, char *buffer, size_t size, size_t *l
         if (want > f->data_end - f->at)
             want = (size_t)(f->data_end - f->at);
     }
-    const int rc = read_whole(f, buffer, want, length, err);
+    const int rc = read_whole(f, f->at, buffer, want, length, err);
     if (rc == PS_OK)
         f->at += *length;
     return rc;

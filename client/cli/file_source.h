@@ -25,6 +25,13 @@ void file_source_close(struct file_source *f);
 /* Bytes that are data, as the file system sees it: what the import will have to read. 0 if unknown. */
 uint64_t file_source_data_bytes(struct file_source *f);
 
+/* Finds the data at or after `at`, as the file system sees it: [*start, *end), both `size` if there is none. Not of a
+ * stream. */
+void file_source_find_data(struct file_source *f, uint64_t at, uint64_t *start, uint64_t *end);
+/* Reads `length` bytes that are within `size`, from anywhere. Not of a stream. */
+int file_source_read_at(struct file_source *f, uint64_t at, void *buffer, size_t length,
+                        struct pstorage_error *err);
+
 /* The next piece, which begins at f->at and moves it. A hole: `*hole_bytes` > 0,
  * nothing read. Data: `*length` bytes are in `buffer`, as many as fit up to the next
  * multiple of `size` (the file's end may come first). Both 0: the end. */

@@ -104,10 +104,14 @@ const char *show_percent(uint64_t part, uint64_t whole, char *text)
     return text;
 }
 
-int show_image(struct cli *cli, const struct pstorage_info *i)
+int show_image(struct cli *cli, const struct pstorage_info *i, const struct pstorage_volume_latency *latency)
 {
-    if (cli->in->json)
-        return cli_print_json(cli, show_json_image(i));
+    if (cli->in->json) {
+        cJSON *json = show_json_image(i);
+        if (latency)
+            show_json_latency(json, latency);
+        return cli_print_json(cli, json);
+    }
 
     static const struct table_column columns[] = {{NULL, false}, {NULL, true}, {NULL, false}};
     struct table *t = table_create(columns, 3);
@@ -144,6 +148,8 @@ int show_image(struct cli *cli, const struct pstorage_info *i)
     table_print(t, cli->out, false);
     table_destroy(w);
     table_destroy(t);
+    if (latency)
+        show_latency_table(cli, latency, 1, false);
     return PSTORAGE_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/lib/client.h"
+#include "common/clock.h"
 #include "pstorage/v1/analytics.pb-c.h"
 
 static int nonsense(struct call *call, const char *what)
@@ -99,7 +100,9 @@ int pstorage_forecast_submit(struct pstorage_client *client, struct pstorage_for
 
 static int send_health(struct call *call)
 {
+    const struct pstorage_health *h = (const void *)call->request;
     Pstorage__V1__HealthRequest m = PSTORAGE__V1__HEALTH_REQUEST__INIT;
+    m.all_nodes = h->all_nodes;
     return call_send(call, &pstorage__v1__analytics__descriptor, "Health", &m.base);
 }
 
@@ -118,7 +121,7 @@ static bool take_drive(const Pstorage__V1__DriveHealth *m, struct pstorage_drive
         .written_30_days_bytes = m->written_30_days_bytes,
     };
     if (m->score > 100 || m->n_reasons > sizeof out->reasons / sizeof out->reasons[0] ||
-        !COPY(out->name, m->name))
+        !COPY(out->name, m->name) || !COPY(out->node, m->node))
         return false;
     for (; out->nreasons < m->n_reasons; out->nreasons++)
         if (!COPY(out->reasons[out->nreasons], m->reasons[out->nreasons]))
@@ -135,13 +138,18 @@ static int take_health(struct call *call, const struct rpc_reply *reply)
     for (h->count = 0; h->count < m->n_drives; h->count++)
         if (!take_drive(m->drives[h->count], &h->items[h->count]))
             return nonsense(call, "a drive is none");
+    if (m->n_unreachable > sizeof h->unreachable / sizeof h->unreachable[0])
+        return nonsense(call, "too many nodes");
+    for (h->nunreachable = 0; h->nunreachable < m->n_unreachable; h->nunreachable++)
+        if (!COPY(h->unreachable[h->nunreachable], m->unreachable[h->nunreachable]))
+            return nonsense(call, "a node's name is too long");
     return PS_OK;
 }
 
 int pstorage_health_submit(struct pstorage_client *client, struct pstorage_health *h, pstorage_cb cb)
 {
     static const struct request_kind kind = {send_health, take_health, NULL, true};
-    h->count = 0;
+    h->count = h->nunreachable = 0;
     return client_submit(client, NULL, &h->request, &kind, cb);
 }
 
@@ -216,12 +224,10 @@ static int send_temperature(struct call *call)
     return call_send(call, &pstorage__v1__analytics__descriptor, "Temperature", &m.base);
 }
 
-static int take_temperature(struct call *call, const struct rpc_reply *reply)
+static bool fill_temperature(const Pstorage__V1__TemperatureResponse *m, struct pstorage_temperature *t)
 {
-    const Pstorage__V1__TemperatureResponse *m = (const void *)reply->message;
-    struct pstorage_temperature *t = (void *)call->request;
     if (m->n_regions > sizeof t->regions / sizeof t->regions[0] || !COPY(t->temperature, m->temperature))
-        return nonsense(call, "too many regions, or a text is too long");
+        return false;
     t->id = m->id;
     t->size_bytes = m->size_bytes;
     t->logical_bytes = m->logical_bytes;
@@ -236,7 +242,14 @@ static int take_temperature(struct call *call, const struct rpc_reply *reply)
     t->nregions = m->n_regions;
     if (m->n_regions)
         memcpy(t->regions, m->regions, m->n_regions * sizeof t->regions[0]);
-    return PS_OK;
+    return true;
+}
+
+static int take_temperature(struct call *call, const struct rpc_reply *reply)
+{
+    return fill_temperature((const void *)reply->message, (void *)call->request)
+               ? PS_OK
+               : nonsense(call, "too many regions, or a text is too long");
 }
 
 int pstorage_temperature_submit(struct pstorage_client *client, struct pstorage_temperature *t,
@@ -246,4 +259,131 @@ int pstorage_temperature_submit(struct pstorage_client *client, struct pstorage_
     if (!t->volume || !t->volume[0])
         return ps_error_set((struct ps_error *)(void *)&t->request.error, PS_EINVAL, "no volume is named");
     return client_submit(client, NULL, &t->request, &kind, cb);
+}
+
+/* ---- account */
+
+static int send_account(struct call *call)
+{
+    const struct pstorage_account *a = (const void *)call->request;
+    Pstorage__V1__VolumeAccountRequest m = PSTORAGE__V1__VOLUME_ACCOUNT_REQUEST__INIT;
+    m.volume = (char *)(uintptr_t)a->volume;
+    m.step = (Pstorage__V1__HistoryStep)a->step;
+    /* The next whole second: points begin at whole ones. */
+    m.before_unix_s = (int64_t)(a->before_unix_ns / NS_PER_S + (a->before_unix_ns % NS_PER_S > 0));
+    m.max_points = a->max_points;
+    return call_send(call, &pstorage__v1__analytics__descriptor, "Volume", &m.base);
+}
+
+static bool take_latency(const Pstorage__V1__LatencyFigures *m, struct pstorage_latency_figures *out)
+{
+    if (!m)
+        return false;
+    *out = (struct pstorage_latency_figures){.requests = m->requests,
+                                             .mean_us = m->mean_us,
+                                             .p50_us = m->p50_us,
+                                             .p95_us = m->p95_us,
+                                             .p99_us = m->p99_us};
+    return true;
+}
+
+static bool take_point(const Pstorage__V1__VolumePoint *m, struct pstorage_volume_point *out)
+{
+    *out = (struct pstorage_volume_point){
+        .begin_unix_ns = (uint64_t)m->begin_unix_s * NS_PER_S,
+        .samples = m->samples,
+        .size_bytes = m->size_bytes,
+        .logical_bytes = m->logical_bytes,
+        .stored_bytes = m->stored_bytes,
+        .reads = m->reads,
+        .writes = m->writes,
+        .read_bytes = m->read_bytes,
+        .written_bytes = m->written_bytes,
+    };
+    return m->begin_unix_s >= 0 && (uint64_t)m->begin_unix_s <= UINT64_MAX / NS_PER_S &&
+           take_latency(m->read_latency, &out->read_latency) &&
+           take_latency(m->write_latency, &out->write_latency);
+}
+
+static int take_account(struct call *call, const struct rpc_reply *reply)
+{
+    const Pstorage__V1__VolumeAccountResponse *m = (const void *)reply->message;
+    struct pstorage_account *a = (void *)call->request;
+    if (!m->temperature || m->temperature->n_regions || !fill_temperature(m->temperature, &a->now) ||
+        !take_latency(m->read_latency, &a->read_latency) ||
+        !take_latency(m->write_latency, &a->write_latency) || m->n_points > CLIENT_PAGE)
+        return nonsense(call, "a part is missing, or too many points");
+    a->stored_bytes = m->stored_bytes;
+    a->growth_known = m->growth_known != 0;
+    a->growth_days = m->growth_days;
+    a->logical_bytes_per_day = m->logical_bytes_per_day;
+    a->stored_bytes_per_day = m->stored_bytes_per_day;
+    a->earlier = m->earlier != 0;
+    a->points = calloc(m->n_points + 1, sizeof *a->points);
+    if (!a->points)
+        return ps_error_set((struct ps_error *)(void *)&a->request.error, PS_ENOMEM, "out of memory");
+    for (; a->npoints < m->n_points; a->npoints++)
+        if (!take_point(m->points[a->npoints], &a->points[a->npoints]))
+            return nonsense(call, "a point is none");
+    return PS_OK;
+}
+
+int pstorage_account_submit(struct pstorage_client *client, struct pstorage_account *a, pstorage_cb cb)
+{
+    static const struct request_kind kind = {send_account, take_account, NULL, true};
+    a->points = NULL;
+    a->npoints = 0;
+    if (!a->volume || !a->volume[0])
+        return ps_error_set((struct ps_error *)(void *)&a->request.error, PS_EINVAL, "no volume is named");
+    return client_submit(client, NULL, &a->request, &kind, cb);
+}
+
+void pstorage_account_clear(struct pstorage_account *a)
+{
+    free(a->points);
+    a->points = NULL;
+    a->npoints = 0;
+}
+
+/* ---- measuring */
+
+static int send_measure(struct call *call)
+{
+    const struct pstorage_measure *g = (const void *)call->request;
+    Pstorage__V1__MeasureRequest m = PSTORAGE__V1__MEASURE_REQUEST__INIT;
+    m.extent_blocks = g->extent_blocks;
+    call->rpc.payload = g->data;
+    call->rpc.payload_bytes = (size_t)g->blocks * PSTORAGE_MEASURE_BLOCK_BYTES;
+    return call_send(call, &pstorage__v1__analytics__descriptor, "Measure", &m.base);
+}
+
+static int take_measure(struct call *call, const struct rpc_reply *reply)
+{
+    const Pstorage__V1__MeasureResponse *m = (const void *)reply->message;
+    struct pstorage_measure *g = (void *)call->request;
+    if (m->n_kinds != g->blocks || m->n_stored_bytes != g->blocks || m->n_keys != g->blocks)
+        return nonsense(call, "less or more blocks than were sent");
+    for (uint32_t i = 0; i < g->blocks; i++) {
+        const bool is_new = m->kinds[i] == PSTORAGE__V1__MEASURED_KIND__MEASURED_KIND_NEW;
+        if (m->kinds[i] < PSTORAGE__V1__MEASURED_KIND__MEASURED_KIND_PATTERN ||
+            m->kinds[i] > PSTORAGE__V1__MEASURED_KIND__MEASURED_KIND_NEW ||
+            m->stored_bytes[i] > PSTORAGE_MEASURE_BLOCK_BYTES || (m->stored_bytes[i] > 0) != is_new)
+            return nonsense(call, "a block of no kind, or of no size");
+        g->results[i] = (struct pstorage_measured){(enum pstorage_measured_kind)m->kinds[i],
+                                                   m->stored_bytes[i], m->keys[i]};
+    }
+    return PS_OK;
+}
+
+const struct request_kind kind_measure = {send_measure, take_measure, NULL, true};
+
+int pstorage_measure_submit(struct pstorage_client *client, struct pstorage_measure *g, pstorage_cb cb)
+{
+    if (g->blocks == 0 || g->blocks > PSTORAGE_MEASURE_BLOCKS)
+        return ps_error_set((struct ps_error *)(void *)&g->request.error, PS_EINVAL,
+                            "1 to 32 blocks at a time");
+    if ((uintptr_t)g->data % PSTORAGE_MEASURE_BLOCK_BYTES)
+        return ps_error_set((struct ps_error *)(void *)&g->request.error, PS_EINVAL,
+                            "the data is not aligned to 4096 bytes");
+    return client_submit(client, NULL, &g->request, &kind_measure, cb);
 }

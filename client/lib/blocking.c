@@ -65,6 +65,26 @@ int pstorage_manage_run(struct pstorage_client *client, struct pstorage_manage *
     RUN(client, m, pstorage_manage_submit(client, m, on_done));
 }
 
+int pstorage_flash_list_run(struct pstorage_client *client, struct pstorage_flash_list *f)
+{
+    RUN(client, f, pstorage_flash_list_submit(client, f, on_done));
+}
+
+int pstorage_flash_identify_run(struct pstorage_client *client, struct pstorage_flash_identify *f)
+{
+    RUN(client, f, pstorage_flash_identify_submit(client, f, on_done));
+}
+
+int pstorage_flash_smart_run(struct pstorage_client *client, struct pstorage_flash_smart *f)
+{
+    RUN(client, f, pstorage_flash_smart_submit(client, f, on_done));
+}
+
+int pstorage_flash_io_run(struct pstorage_client *client, struct pstorage_flash_io *f)
+{
+    RUN(client, f, pstorage_flash_io_submit(client, f, on_done));
+}
+
 int pstorage_tokens_run(struct pstorage_client *client, struct pstorage_tokens *t)
 {
     RUN(client, t, pstorage_tokens_submit(client, t, on_done));
@@ -115,6 +135,16 @@ int pstorage_nodes_run(struct pstorage_client *client, struct pstorage_nodes *no
     RUN(client, nodes, pstorage_nodes_submit(client, nodes, on_done));
 }
 
+int pstorage_latency_run(struct pstorage_client *client, struct pstorage_latency *latency)
+{
+    RUN(client, latency, pstorage_latency_submit(client, latency, on_done));
+}
+
+int pstorage_measure_run(struct pstorage_client *client, struct pstorage_measure *measure)
+{
+    RUN(client, measure, pstorage_measure_submit(client, measure, on_done));
+}
+
 int pstorage_forecast_run(struct pstorage_client *client, struct pstorage_forecast *forecast)
 {
     RUN(client, forecast, pstorage_forecast_submit(client, forecast, on_done));
@@ -133,6 +163,11 @@ int pstorage_tiering_run(struct pstorage_client *client, struct pstorage_tiering
 int pstorage_temperature_run(struct pstorage_client *client, struct pstorage_temperature *temperature)
 {
     RUN(client, temperature, pstorage_temperature_submit(client, temperature, on_done));
+}
+
+int pstorage_account_run(struct pstorage_client *client, struct pstorage_account *account)
+{
+    RUN(client, account, pstorage_account_submit(client, account, on_done));
 }
 
 /* ---- shorter spellings */

@@ -185,7 +185,8 @@ void image_close(struct pstorage_image *image);
 
 /* ---- calls.c: requests to messages and back */
 
-extern const struct request_kind kind_open, kind_list, kind_report, kind_events, kind_follow;
+extern const struct request_kind kind_open, kind_list, kind_report, kind_events, kind_follow, kind_latency,
+    kind_measure;
 const struct request_kind *kind_of_manage(enum pstorage_manage_op op); /* NULL: no such operation */
 const struct request_kind *kind_of_io(enum pstorage_io_op op);
 

@@ -433,6 +433,48 @@ PSTORAGE_API int pstorage_report_submit(struct pstorage_client *client, struct p
 PSTORAGE_API int pstorage_report_run(struct pstorage_client *client, struct pstorage_report *report);
 PSTORAGE_API void pstorage_report_clear(struct pstorage_report *report);
 
+/* ---- how long requests of hosts took */
+
+enum pstorage_operation {
+    PSTORAGE_OPERATION_READ,
+    PSTORAGE_OPERATION_WRITE,
+    PSTORAGE_OPERATION_FLUSH,
+    PSTORAGE_OPERATION_TRIM, /* and zeroing */
+    PSTORAGE_OPERATIONS
+};
+enum {
+    PSTORAGE_LATENCY_BUCKETS = 24
+};
+
+struct pstorage_operation_latency {
+    uint64_t sum_ns;
+    uint64_t counts[PSTORAGE_LATENCY_BUCKETS]; /* k ends before 2^k microseconds, the last one never */
+};
+
+struct pstorage_volume_latency {
+    uint64_t id;
+    char name[PSTORAGE_NAME_MAX + 1], pod[PSTORAGE_NAME_MAX + 1];
+    struct pstorage_operation_latency operations[PSTORAGE_OPERATIONS];
+};
+
+/* Of requests that ended well since the node counts the volume, mostly since it was opened there first after
+ * the node's start. Counted on the node that leads the pod. */
+struct pstorage_latency {
+    struct pstorage_request request;
+    const char *volume; /* NULL: all; must stay until the callback */
+    bool of_primary;    /* as the pod's primary counts, whichever node is asked; else as the node does */
+    /* Results; free with pstorage_latency_clear, also after an error. Volumes that are not counted are left
+     * out. */
+    struct pstorage_volume_latency *items; /* in the order of names */
+    size_t count;
+};
+
+PSTORAGE_API int pstorage_latency_submit(struct pstorage_client *client, struct pstorage_latency *latency,
+                                         pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_latency_run(struct pstorage_client *client, struct pstorage_latency *latency);
+PSTORAGE_API void pstorage_latency_clear(struct pstorage_latency *latency);
+
 /* ---- cluster */
 
 enum pstorage_role {
@@ -534,6 +576,153 @@ PSTORAGE_API int pstorage_nodes_submit(struct pstorage_client *client, struct ps
 /* Blocks. */
 PSTORAGE_API int pstorage_nodes_run(struct pstorage_client *client, struct pstorage_nodes *nodes);
 
+/* ---- flash devices of a node, in its pool or not
+ *
+ * `node` names the node that is meant: another one that answers in its place fails with PSTORAGE_ENOTFOUND,
+ * and touches nothing. NULL: whoever answers, which after a lost connection may be another node. `device` is
+ * a name that the list gives, or another path to it. Both must stay until the callback. */
+
+enum pstorage_flash_kind {
+    PSTORAGE_FLASH_NVME = 1,
+    PSTORAGE_FLASH_FILE,
+    PSTORAGE_FLASH_SIM,
+    PSTORAGE_FLASH_BLOCK, /* a block device that is no NVMe namespace */
+};
+
+struct pstorage_zones {
+    uint64_t zone_bytes, count;    /* from the start of one to the next; 0: not zoned, or not known */
+    uint32_t max_open, max_active; /* 0: no limit */
+};
+
+struct pstorage_flash_device {
+    char name[128];
+    enum pstorage_flash_kind kind;
+    bool zoned, in_pool;
+    bool raw_allowed; /* the node's PSTORAGE_FLASH_RAW_DEVICES lists it */
+    char used_by[96]; /* of one not in the pool; "": nothing */
+    char model[41], serial[21], firmware[9];
+    uint64_t size_bytes;
+    uint32_t block_bytes;
+    struct pstorage_zones zones;
+    bool health_known;
+    char health_unknown[96]; /* why */
+    uint32_t used_percent, spare_percent, critical_warning;
+    uint64_t media_errors;
+};
+
+struct pstorage_flash_list {
+    struct pstorage_request request;
+    const char *node;
+    /* Results; free with pstorage_flash_list_clear, also after an error. */
+    struct pstorage_flash_device *items; /* those in the pool first */
+    size_t count;
+};
+
+PSTORAGE_API int pstorage_flash_list_submit(struct pstorage_client *client, struct pstorage_flash_list *list,
+                                            pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_flash_list_run(struct pstorage_client *client, struct pstorage_flash_list *list);
+PSTORAGE_API void pstorage_flash_list_clear(struct pstorage_flash_list *list);
+
+struct pstorage_flash_format {
+    uint32_t block_bytes, metadata_bytes; /* block_bytes 0: not available */
+    uint32_t performance;                 /* 0 best to 3 degraded */
+};
+
+/* What Identify Controller and Identify Namespace say. NVMe alone. */
+struct pstorage_flash_identify {
+    struct pstorage_request request;
+    const char *node, *device;
+    /* Results. */
+    char model[41], serial[21], firmware[9], nqn[256];
+    uint32_t vendor, subsystem_vendor, controller_id;
+    uint32_t version; /* major << 16 | minor << 8 | tertiary */
+    uint64_t max_transfer_pages;
+    uint32_t namespaces, error_log_entries, warning_kelvin, critical_kelvin;
+    uint64_t capacity_bytes, unallocated_bytes;
+    bool can_format, can_deallocate, can_write_zeroes, volatile_write_cache, format_all, erase_all,
+        crypto_erase;
+    uint64_t size_blocks, capacity_blocks, used_blocks;
+    uint32_t block_bytes, format; /* index into formats */
+    struct pstorage_flash_format formats[64];
+    size_t nformats;
+    bool thin, reads_zeroes, protection;
+    char nguid[33], eui64[17]; /* hexadecimal; "": none */
+    struct pstorage_zones zones;
+};
+
+PSTORAGE_API int pstorage_flash_identify_submit(struct pstorage_client *client,
+                                                struct pstorage_flash_identify *identify, pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_flash_identify_run(struct pstorage_client *client,
+                                             struct pstorage_flash_identify *identify);
+
+struct pstorage_flash_error {
+    uint64_t number; /* counts all errors there were */
+    uint32_t queue, command, status;
+    uint64_t lba;
+    uint32_t namespace_id;
+    char text[64]; /* of the status */
+};
+
+/* The SMART log and the error log. NVMe alone. */
+struct pstorage_flash_smart {
+    struct pstorage_request request;
+    const char *node, *device;
+    uint32_t max_errors; /* at most 64 */
+    /* Results. */
+    uint32_t critical_warning; /* bits: 0 spare low, 1 temperature, 2 reliability, 3 read-only, 4 volatile
+                                  memory */
+    uint32_t kelvin, spare_percent, spare_threshold_percent, used_percent;
+    uint64_t read_units, written_units; /* of 512,000 bytes */
+    uint64_t read_commands, write_commands, busy_minutes, power_cycles, power_on_hours, unsafe_shutdowns;
+    uint64_t media_errors, error_log_entries;
+    uint32_t warning_minutes, critical_minutes;
+    uint32_t sensors_kelvin[8];
+    size_t nsensors;
+    struct pstorage_flash_error errors[64]; /* latest first */
+    size_t nerrors;
+};
+
+PSTORAGE_API int pstorage_flash_smart_submit(struct pstorage_client *client,
+                                             struct pstorage_flash_smart *smart, pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_flash_smart_run(struct pstorage_client *client, struct pstorage_flash_smart *smart);
+
+enum pstorage_flash_op {
+    PSTORAGE_FLASH_READ = 1,   /* offset, length, buffer */
+    PSTORAGE_FLASH_WRITE,      /* offset, length, buffer, fua */
+    PSTORAGE_FLASH_FLUSH,      /* all that was answered before is durable */
+    PSTORAGE_FLASH_DEALLOCATE, /* offset, length; of a zoned device: whole zones, which are reset */
+    PSTORAGE_FLASH_FORMAT,     /* serial, block_bytes, erase: everything on it is lost */
+};
+
+enum pstorage_flash_erase {
+    PSTORAGE_FLASH_ERASE_NONE = 0,
+    PSTORAGE_FLASH_ERASE_USER_DATA,
+    PSTORAGE_FLASH_ERASE_CRYPTO,
+};
+
+/* Past the pool, on NVMe namespaces that are not in it, that the node's PSTORAGE_FLASH_RAW_DEVICES lists and
+ * that nothing else uses; a device in the pool can be read. EPRECONDITION, EPERM otherwise. What changes
+ * something is never sent twice. */
+struct pstorage_flash_io {
+    struct pstorage_request request;
+    enum pstorage_flash_op op;
+    const char *node, *device;
+    uint64_t offset, length; /* multiples of the device's block_bytes; reads and writes are at most 1 MiB */
+    void *buffer;
+    bool fua;
+    const char *serial;   /* of the device that is meant: ECHANGED if another one is there */
+    uint32_t block_bytes; /* 0: as it is */
+    enum pstorage_flash_erase erase;
+};
+
+PSTORAGE_API int pstorage_flash_io_submit(struct pstorage_client *client, struct pstorage_flash_io *io,
+                                          pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_flash_io_run(struct pstorage_client *client, struct pstorage_flash_io *io);
+
 /* ---- tokens of the REST API */
 
 enum pstorage_token_role {
@@ -612,7 +801,8 @@ PSTORAGE_API int pstorage_forecast_run(struct pstorage_client *client, struct ps
 
 struct pstorage_drive {
     char name[128];
-    unsigned score; /* 0 to 100 */
+    char node[PSTORAGE_NAME_MAX + 1]; /* "": one of an older version, that does not say */
+    unsigned score;                   /* 0 to 100 */
     char reasons[6][128];
     size_t nreasons;
     bool wear_known, days_left_known;
@@ -622,8 +812,12 @@ struct pstorage_drive {
 
 struct pstorage_health {
     struct pstorage_request request;
-    struct pstorage_drive items[16];
+    bool all_nodes; /* also what the other nodes of the cluster say */
+    /* Results. */
+    struct pstorage_drive items[40];
     size_t count;
+    char unreachable[16][PSTORAGE_NAME_MAX + 1]; /* nodes that did not answer */
+    size_t nunreachable;
 };
 
 PSTORAGE_API int pstorage_health_submit(struct pstorage_client *client, struct pstorage_health *health,
@@ -673,6 +867,87 @@ PSTORAGE_API int pstorage_temperature_submit(struct pstorage_client *client,
 /* Blocks. */
 PSTORAGE_API int pstorage_temperature_run(struct pstorage_client *client,
                                           struct pstorage_temperature *temperature);
+
+/* Of requests that ended well. Quantiles are told as the next power of two. */
+struct pstorage_latency_figures {
+    uint64_t requests;
+    double mean_us, p50_us, p95_us, p99_us;
+};
+
+/* A stretch of a volume's history: sizes are means, the rest sums. Without a point the volume was idle, or
+ * nobody sampled. */
+struct pstorage_volume_point {
+    uint64_t begin_unix_ns;
+    uint32_t samples;
+    uint64_t size_bytes, logical_bytes, stored_bytes, reads, writes, read_bytes, written_bytes;
+    struct pstorage_latency_figures read_latency, write_latency;
+};
+
+enum pstorage_history_step {
+    PSTORAGE_HISTORY_MINUTE, /* the last two days */
+    PSTORAGE_HISTORY_HOUR,   /* 90 days */
+    PSTORAGE_HISTORY_DAY,    /* five years */
+};
+
+/* What is known of a volume. */
+struct pstorage_account {
+    struct pstorage_request request;
+    const char *volume; /* must stay until the callback */
+    enum pstorage_history_step step;
+    uint64_t before_unix_ns; /* only points that begin before this; 0: all */
+    uint32_t max_points;     /* the newest so many, at most 1000; 0: 100 */
+    /* Results; free with pstorage_account_clear, also after an error. */
+    struct pstorage_temperature now; /* without regions */
+    uint64_t stored_bytes;
+    bool growth_known; /* false: fewer than 24 hours are known */
+    double growth_days, logical_bytes_per_day, stored_bytes_per_day;
+    struct pstorage_latency_figures read_latency, write_latency; /* of the last 24 hours */
+    struct pstorage_volume_point *points;                        /* oldest first */
+    size_t npoints;
+    bool earlier; /* there are more before the first */
+};
+
+PSTORAGE_API int pstorage_account_submit(struct pstorage_client *client, struct pstorage_account *account,
+                                         pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_account_run(struct pstorage_client *client, struct pstorage_account *account);
+PSTORAGE_API void pstorage_account_clear(struct pstorage_account *account);
+
+/* ---- what storing something would take */
+
+enum {
+    PSTORAGE_MEASURE_BLOCKS = 32,
+    PSTORAGE_MEASURE_BLOCK_BYTES = 4096
+};
+
+enum pstorage_measured_kind {
+    PSTORAGE_MEASURED_PATTERN = 1, /* needs no data */
+    PSTORAGE_MEASURED_STORED,      /* is in the pod already */
+    PSTORAGE_MEASURED_TWIN,        /* is one of those before it in its extent */
+    PSTORAGE_MEASURED_NEW,
+};
+
+struct pstorage_measured {
+    enum pstorage_measured_kind kind;
+    uint32_t stored_bytes; /* of flash that a new one takes, with its share of what is compressed together */
+    uint64_t key;          /* the same for the same contents; 0 for a pattern */
+};
+
+/* Has blocks reduced as if they were written, by the node that is asked and with its settings; nothing is
+ * kept or changed there. */
+struct pstorage_measure {
+    struct pstorage_request request;
+    const void
+        *data;       /* `blocks` of PSTORAGE_MEASURE_BLOCK_BYTES, aligned to that; stays until the callback */
+    uint32_t blocks; /* 1 to PSTORAGE_MEASURE_BLOCKS */
+    uint32_t extent_blocks; /* so many follow one another where they come from, then others; 0: all do */
+    struct pstorage_measured results[PSTORAGE_MEASURE_BLOCKS];
+};
+
+PSTORAGE_API int pstorage_measure_submit(struct pstorage_client *client, struct pstorage_measure *measure,
+                                         pstorage_cb cb);
+/* Blocks. */
+PSTORAGE_API int pstorage_measure_run(struct pstorage_client *client, struct pstorage_measure *measure);
 
 /* ---- events */
 

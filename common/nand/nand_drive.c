@@ -160,6 +160,7 @@ static void check_write(struct drive *d, const struct blkdev_req *req)
         RULE(!z->erasing, "no zone is written while it is erased");
         RULE(at >= z->written, "a zone is erased before it is written again");
         RULE(at == z->written, "a zone is written in order, without gaps");
+        RULE(z->end == 0 || at + sectors <= z->end, "nothing is written behind where a zone was to end");
         RULE(!z->closed, "a zone that was cut off is erased before it is written again");
         z->written += sectors;
     }
@@ -250,7 +251,7 @@ static void end_erase(struct drive *d, const struct nand_op *op, struct blkdev_r
         req->priv[PRIV_STATUS] = (uint64_t)(int64_t)PS_EIO;
         return;
     }
-    z->written = 0;
+    z->written = z->end = 0;
     z->closed = false;
 }
 
@@ -355,8 +356,21 @@ static void drive_destroy(struct blkdev *dev)
     drive_free(d);
 }
 
-static const struct blkdev_ops drive_ops = {
-    .submit = drive_submit, .health = drive_health, .destroy = drive_destroy, .wear = drive_wear};
+/* Flash keeps no zone ready: this only holds the owner to what it said. */
+static void drive_finish(struct blkdev *dev, uint64_t offset, uint32_t length)
+{
+    struct drive *d = drive_of(dev);
+    struct zone *z = &d->zones[offset / dev->geometry.erase_bytes];
+    const uint32_t end = length / NAND_SECTOR_BYTES;
+    RULE(length == 0 || z->retired || end >= z->written, "a zone does not end before what was written");
+    z->end = end > z->written ? end : z->written;
+}
+
+static const struct blkdev_ops drive_ops = {.submit = drive_submit,
+                                            .health = drive_health,
+                                            .destroy = drive_destroy,
+                                            .wear = drive_wear,
+                                            .finish = drive_finish};
 
 /* Each block of a zone got its tag: a kill may have come before the last, and tags are taken back later. */
 static bool is_laid_out(const struct drive *d)

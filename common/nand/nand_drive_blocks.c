@@ -195,7 +195,7 @@ static void find_end(struct drive *d, uint32_t zone)
 {
     struct zone *z = &d->zones[zone];
     uint32_t total = 0;
-    z->written = z->erasing = 0;
+    z->written = z->erasing = z->end = 0;
     z->closed = false;
     for (uint32_t lane = 0; lane < d->lanes && !z->retired; lane++) {
         struct nand_block_info info;

@@ -22,6 +22,7 @@ struct drive_op {
 struct zone {
     uint32_t written; /* sectors, as submitted: where the next write goes */
     uint32_t erasing; /* blocks */
+    uint32_t end;     /* sectors: nothing is written behind it before the next erase; 0: not said */
     bool closed;      /* takes no write before its next erase */
     bool retired;
 };

@@ -108,6 +108,11 @@ static void file_wear(const struct blkdev *dev, uint64_t offset, struct blkdev_w
     (void)blkdev_wear(file_of(dev)->drive, offset, out);
 }
 
+static void file_finish(struct blkdev *dev, uint64_t offset, uint32_t length)
+{
+    blkdev_finish(file_of(dev)->drive, offset, length);
+}
+
 static void file_free(struct file_drive *f)
 {
     if (f->timer >= 0)
@@ -133,8 +138,11 @@ static void file_destroy(struct blkdev *dev)
     uv_close((uv_handle_t *)&f->poll, on_closed);
 }
 
-static const struct blkdev_ops file_ops = {
-    .submit = file_submit, .health = file_health, .destroy = file_destroy, .wear = file_wear};
+static const struct blkdev_ops file_ops = {.submit = file_submit,
+                                           .health = file_health,
+                                           .destroy = file_destroy,
+                                           .wear = file_wear,
+                                           .finish = file_finish};
 
 /* ---- opening */
 
@@ -201,6 +209,7 @@ static int map(struct file_drive *f, const struct blkdev_spec *spec, const struc
     struct blkdev_spec file = {.kind = BLKDEV_KIND_FILE, .size_bytes = nand_area_bytes(config)};
     struct blkdev_file opened;
     memcpy(file.path, spec->path, sizeof file.path);
+    file.read_only = spec->read_only;
     int rc = check_header(spec, config, err);
     if (rc == 0)
         rc = blkdev_file_open(&file, &opened, err);
@@ -208,7 +217,9 @@ static int map(struct file_drive *f, const struct blkdev_spec *spec, const struc
         return rc;
     f->fd = opened.fd;
     f->bytes = file.size_bytes;
-    f->area = mmap(NULL, f->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
+    /* Reading flash disturbs it: where nothing may be written that stays in memory. */
+    f->area =
+        mmap(NULL, f->bytes, PROT_READ | PROT_WRITE, spec->read_only ? MAP_PRIVATE : MAP_SHARED, f->fd, 0);
     if (f->area == MAP_FAILED) {
         f->area = NULL;
         return ps_error_set(err, PS_ENOMEM, "%s: can't map it: %s", spec->path, strerror(errno));

@@ -3,11 +3,14 @@
  * locked queue and the loop is woken. Everything else, also the next receive,
  * runs on the loop's thread; the lock guards the queue and nothing more.
  *
+ * What NNG could do at once needs none of its threads: a send when the socket has room, a receive
+ * when the loop saw that something came. See `at_once`.
+ *
  * Life: 1. an aio is freed on the loop's thread, after its callback was taken
  * from the queue, and nng_aio_free waits until that callback has returned, so none
- * touches what is freed next. 2. A stream is closed, then its aios come back (aborted),
- * then they are freed, then the stream. 3. The uv handles close after the last
- * link, dial and listener is gone. */
+ * touches what is freed next. 2. A stream is closed, then its aios come back (aborted), and the loop lets go
+ * of its socket, then they are freed, then the stream. 3. The uv handles close after the last link, dial and
+ * listener is gone. */
 #include "common/rpc/transport_nng.h"
 
 #include <arpa/inet.h>
@@ -18,7 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
+#include "common/rpc/socket_nng.h"
 #include "common/rpc/transport.h"
 
 enum {
@@ -57,9 +62,13 @@ struct nng_link {
     struct nng_transport *transport;
     nng_stream *stream;
     struct op recv, send;
-    nng_aio *at_once;  /* without callback: see send_at_once */
-    struct op last;    /* no aio: brings the end of a link that was idle to a later turn */
-    size_t sent_bytes; /* by a send that ended at once */
+    nng_aio *send_now; /* without callback: see at_once */
+    nng_aio *recv_now; /* the same; what is to be received is set in it while `recv` is busy */
+    int socket;        /* watched by `poll`; -1: not known, NNG's threads tell what came */
+    uv_poll_t poll;
+    bool polling, watched; /* the handle is active; is not closed yet */
+    struct op last;        /* no aio: brings the end of a link that was idle to a later turn */
+    size_t sent_bytes;     /* by a send that ended at once */
     bool closing;
 };
 
@@ -129,13 +138,19 @@ static void on_async(uv_async_t *async)
 
 /* ---- links */
 
-static void end_link(struct nng_link *l)
+static void free_operations(struct nng_link *l)
 {
-    if (!l->closing || l->recv.busy || l->send.busy || l->last.busy)
-        return;
     op_free(&l->recv);
     op_free(&l->send);
-    nng_aio_free(l->at_once);
+    nng_aio_free(l->send_now);
+    nng_aio_free(l->recv_now);
+}
+
+static void end_link(struct nng_link *l)
+{
+    if (!l->closing || l->recv.busy || l->send.busy || l->last.busy || l->watched)
+        return;
+    free_operations(l);
     nng_stream_free(l->stream);
     l->transport->users--;
     l->base.events->closed(&l->base);
@@ -179,20 +194,65 @@ static void set_iov(nng_aio *aio, const struct rpc_iov *iov, unsigned count)
     (void)refused;
 }
 
-/* The socket nearly always has room, and then NNG has written before
- * nng_stream_send returns. An aio without callback that is cancelled right away tells
- * us so without two changes of thread: either it was done, or nothing was sent. */
+/* An aio without callback that is cancelled right after it was submitted tells without two changes of thread
+ * what came of it: either it was done inside the call, or nothing was. The socket nearly always has room for
+ * a send, and something to receive when the loop says so. 0, NNG_ECANCELED, or an error. */
+static int at_once(nng_stream *stream, void (*submit)(nng_stream *, nng_aio *), nng_aio *aio)
+{
+    submit(stream, aio);
+    nng_aio_cancel(aio);
+    nng_aio_wait(aio);
+    return nng_aio_result(aio);
+}
+
 static bool send_at_once(struct nng_link *l, const struct rpc_iov *iov, unsigned count)
 {
-    set_iov(l->at_once, iov, count);
-    nng_stream_send(l->stream, l->at_once);
-    nng_aio_cancel(l->at_once);
-    nng_aio_wait(l->at_once);
-    if (nng_aio_result(l->at_once) != 0)
+    set_iov(l->send_now, iov, count);
+    if (at_once(l->stream, nng_stream_send, l->send_now) != 0)
         return false; /* no room; or an error, which the usual way will meet again */
-    l->sent_bytes = nng_aio_count(l->at_once);
+    l->sent_bytes = nng_aio_count(l->send_now);
     list_push_back(&l->transport->soon, &l->send.link);
     return true;
+}
+
+static void watch(struct nng_link *l, bool on);
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct nng_link *l = poll->data;
+    (void)events;
+    if (status < 0)
+        l->polling = false; /* libuv stopped it: the socket has an error, which NNG tells */
+    if (l->recv.busy) {
+        const int result = at_once(l->stream, nng_stream_recv, l->recv_now);
+        if (result == NNG_ECANCELED && status == 0)
+            return; /* nothing came after all */
+        l->recv.busy = false;
+        l->base.events->received(&l->base, result == 0 ? PS_OK : PS_EUNAVAILABLE,
+                                 result == 0 ? nng_aio_count(l->recv_now) : 0);
+    }
+    /* Its owner wants no more for now, or has closed it: the link lives until the handle is closed. */
+    if (!l->closing && !l->recv.busy)
+        watch(l, false);
+}
+
+static void watch(struct nng_link *l, bool on)
+{
+    if (on == l->polling)
+        return;
+    l->polling = on;
+    if (on)
+        (void)uv_poll_start(&l->poll, UV_READABLE, on_readable);
+    else
+        (void)uv_poll_stop(&l->poll);
+}
+
+static void on_unwatched(uv_handle_t *handle)
+{
+    struct nng_link *l = handle->data;
+    (void)close(l->socket);
+    l->watched = false;
+    end_link(l);
 }
 
 static void link_recv(struct rpc_link *link, const struct rpc_iov *iov, unsigned count)
@@ -200,8 +260,13 @@ static void link_recv(struct rpc_link *link, const struct rpc_iov *iov, unsigned
     struct nng_link *l = container_of(link, struct nng_link, base);
     assert(!l->recv.busy);
     l->recv.busy = true;
-    set_iov(l->recv.aio, iov, count);
-    nng_stream_recv(l->stream, l->recv.aio);
+    if (l->watched) {
+        set_iov(l->recv_now, iov, count);
+        watch(l, true);
+    } else {
+        set_iov(l->recv.aio, iov, count);
+        nng_stream_recv(l->stream, l->recv.aio);
+    }
 }
 
 static void link_send(struct rpc_link *link, const struct rpc_iov *iov, unsigned count)
@@ -221,6 +286,10 @@ static void link_close(struct rpc_link *link)
     assert(!l->closing);
     l->closing = true;
     l->last.busy = true;
+    if (l->watched) {
+        l->recv.busy = false;
+        uv_close((uv_handle_t *)&l->poll, on_unwatched);
+    }
     nng_stream_close(l->stream); /* aborts what is in flight */
     post(&l->last);
 }
@@ -257,6 +326,17 @@ static void describe_peer(nng_stream *stream, bool ipc, struct rpc_link *link)
     }
 }
 
+static void watch_socket(struct nng_link *l)
+{
+    l->socket = nng_stream_socket(l->stream);
+    if (l->socket < 0)
+        return;
+    l->watched = uv_poll_init(l->transport->loop, &l->poll, l->socket) == 0;
+    l->poll.data = l;
+    if (!l->watched)
+        (void)close(l->socket);
+}
+
 /* Takes the stream; NULL: out of memory, the stream is freed. */
 static struct rpc_link *new_link(struct nng_transport *t, nng_stream *stream, bool ipc)
 {
@@ -271,14 +351,14 @@ static struct rpc_link *new_link(struct nng_transport *t, nng_stream *stream, bo
     l->stream = stream;
     l->last = (struct op){.transport = t, .finished = link_last};
     if (op_init(&l->recv, t, link_received) != PS_OK || op_init(&l->send, t, link_sent) != PS_OK ||
-        nng_aio_alloc(&l->at_once, NULL, NULL) != 0) {
-        op_free(&l->recv);
-        op_free(&l->send);
+        nng_aio_alloc(&l->send_now, NULL, NULL) != 0 || nng_aio_alloc(&l->recv_now, NULL, NULL) != 0) {
+        free_operations(l);
         nng_stream_free(stream);
         free(l);
         return NULL;
     }
     describe_peer(stream, ipc, &l->base);
+    watch_socket(l);
     t->users++;
     return &l->base;
 }

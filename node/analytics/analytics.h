@@ -5,6 +5,7 @@
 #ifndef PS_NODE_ANALYTICS_ANALYTICS_H
 #define PS_NODE_ANALYTICS_ANALYTICS_H
 
+#include "common/latency.h"
 #include "node/analytics/forecast.h"
 #include "node/analytics/health.h"
 #include "node/analytics/history_sqlite.h"
@@ -15,7 +16,7 @@ enum {
     ANALYTICS_NAME_MAX = 127,
     ANALYTICS_VOLUMES_MAX = 512, /* by name; others are in the pod's figures alone */
     ANALYTICS_DEVICES_MAX = 8,
-    ANALYTICS_LATENCIES = 24,
+    ANALYTICS_LATENCIES = LATENCY_BUCKETS,
 };
 
 /* How a figure of a sample becomes a point: as it is; as growth of a counter that survives restarts, or of
@@ -81,7 +82,12 @@ enum analytics_figure {
     X(read_bytes, GROWTH)                                                                                    \
     X(write_bytes, GROWTH)                                                                                   \
     X(read_latency_ns, GROWTH) /* sums */                                                                    \
-    X(write_latency_ns, GROWTH)
+    X(write_latency_ns, GROWTH)                                                                              \
+    X(flushes, GROWTH)                                                                                       \
+    X(trims, GROWTH) /* and zeroings */                                                                      \
+    X(trim_bytes, GROWTH)                                                                                    \
+    X(flush_latency_ns, GROWTH)                                                                              \
+    X(trim_latency_ns, GROWTH)
 
 #define X(name, figure) ANALYTICS_POD_##name,
 enum analytics_pod_metric {
@@ -93,13 +99,15 @@ enum analytics_device_metric {
     ANALYTICS_DEVICE_FIGURES(X) ANALYTICS_DEVICE_METRICS
 };
 #undef X
-/* Latency histograms follow: bucket k of reads, then of writes, ends before 2^k microseconds. */
+/* Latency histograms follow, of common/latency.h: counts of reads, writes, flushes, trims, by bucket. */
 #define X(name, figure) ANALYTICS_VOLUME_##name,
 enum analytics_volume_metric {
     ANALYTICS_VOLUME_FIGURES(X) ANALYTICS_VOLUME_FIGURES_COUNT,
     ANALYTICS_VOLUME_READ_LATENCIES = 16,
     ANALYTICS_VOLUME_WRITE_LATENCIES = ANALYTICS_VOLUME_READ_LATENCIES + ANALYTICS_LATENCIES,
-    ANALYTICS_VOLUME_METRICS = ANALYTICS_VOLUME_WRITE_LATENCIES + ANALYTICS_LATENCIES,
+    ANALYTICS_VOLUME_FLUSH_LATENCIES = ANALYTICS_VOLUME_WRITE_LATENCIES + ANALYTICS_LATENCIES,
+    ANALYTICS_VOLUME_TRIM_LATENCIES = ANALYTICS_VOLUME_FLUSH_LATENCIES + ANALYTICS_LATENCIES,
+    ANALYTICS_VOLUME_METRICS = ANALYTICS_VOLUME_TRIM_LATENCIES + ANALYTICS_LATENCIES,
 };
 #undef X
 

@@ -64,12 +64,14 @@ static size_t put(uint8_t *out, uint64_t v)
 size_t rollup_encode(const struct rollup_point *point, uint8_t *out)
 {
     size_t n = 0;
-    out[n++] = ROLLUP_VERSION;
+    out[n++] = 1; /* the least that has room */
     n += put(out + n, point->samples);
     for (size_t i = 0; i < ROLLUP_METRICS_MAX; i++) {
         const struct rollup_metric *m = &point->metrics[i];
         if (m->sum == 0 && m->max == 0)
             continue;
+        if (i >= ROLLUP_METRICS_1)
+            out[0] = 2;
         n += put(out + n, i);
         n += put(out + n, m->sum);
         n += put(out + n, m->min);
@@ -99,15 +101,16 @@ int rollup_decode(struct rollup_point *point, const uint8_t *data, size_t bytes)
     const uint8_t *at = data, *end = data + bytes;
     uint64_t samples, metric, next = 0;
     *point = (struct rollup_point){0};
-    if (bytes == 0 || *at++ != ROLLUP_VERSION || !get(&at, end, &samples) || samples == 0 ||
+    const uint8_t version = bytes ? *at++ : 0;
+    const uint64_t metrics = version == 1 ? ROLLUP_METRICS_1 : ROLLUP_METRICS_MAX;
+    if (version == 0 || version > ROLLUP_VERSION || !get(&at, end, &samples) || samples == 0 ||
         samples > UINT32_MAX)
         return PS_EDAMAGED;
     while (at < end) {
         struct rollup_metric m;
         uint64_t above;
-        if (!get(&at, end, &metric) || metric < next || metric >= ROLLUP_METRICS_MAX ||
-            !get(&at, end, &m.sum) || !get(&at, end, &m.min) || !get(&at, end, &above) ||
-            above > UINT64_MAX - m.min)
+        if (!get(&at, end, &metric) || metric < next || metric >= metrics || !get(&at, end, &m.sum) ||
+            !get(&at, end, &m.min) || !get(&at, end, &above) || above > UINT64_MAX - m.min)
             return PS_EDAMAGED;
         m.max = m.min + above;
         point->metrics[metric] = m;

@@ -11,9 +11,10 @@
 #include <stdint.h>
 
 enum {
-    ROLLUP_METRICS_MAX = 96,
-    ROLLUP_BYTES_MAX = 8 + ROLLUP_METRICS_MAX * 31, /* of an encoded point */
-    ROLLUP_VERSION = 1,
+    ROLLUP_METRICS_MAX = 128,
+    ROLLUP_METRICS_1 = 96,                          /* what version 1 had room for */
+    ROLLUP_BYTES_MAX = 8 + ROLLUP_METRICS_MAX * 32, /* of an encoded point */
+    ROLLUP_VERSION = 2,
 };
 
 enum rollup_tier {

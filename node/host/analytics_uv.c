@@ -16,7 +16,6 @@ enum {
 };
 _Static_assert((int)IMAGE_USE_REGIONS == (int)TEMPERATURE_REGIONS &&
                    (int)IMAGE_USE_SHIFT_MIN == (int)TEMPERATURE_SHIFT_MIN &&
-                   (int)IMAGE_USE_LATENCIES == (int)ANALYTICS_LATENCIES &&
                    (int)POD_FULL_NAME_MAX <= (int)ANALYTICS_NAME_MAX,
                "the pod counts what analytics keeps");
 
@@ -42,6 +41,8 @@ struct analytics_service {
         int status;
     } sampling;
     uint64_t began_ns;
+    /* Of the last sample taken: when, and how many volumes there were. */
+    uint64_t sampled_unix_ns, sampled_volumes;
     bool stopping, sampled_last;
     struct mailbox_msg close;
     void (*stopped)(void *user);
@@ -99,6 +100,15 @@ static int find_out(struct analytics *a, struct analytics_query *q, int64_t now_
         q->answer.count = 0;
         return analytics_read(a, q->history_ask.subject, q->history_ask.tier, q->history_ask.from_s,
                               q->history_ask.to_s, take_point, q);
+    case ANALYTICS_ACCOUNT:
+        return account_make(a,
+                            &(struct account_ask){.name = q->name[0] ? q->name : NULL,
+                                                  .id = q->id,
+                                                  .now_s = now_s,
+                                                  .tier = q->account_ask.tier,
+                                                  .before_s = q->account_ask.before_s,
+                                                  .max = q->max_stretches},
+                            &q->answer.account, q->stretches);
     }
     return PS_EINVAL;
 }
@@ -168,7 +178,7 @@ static void sample_wear(const struct blkdev *dev, uint64_t *figures)
     uint64_t cycles = 0, looked = 0;
     for (uint64_t i = 0; i < count; i += step) {
         struct blkdev_wear wear;
-        if (!blkdev_wear(dev, i * bytes, &wear))
+        if (!blkdev_wear(dev, i * bytes, &wear) || wear.uncounted)
             return;
         looked++;
         cycles += wear.pe_cycles;
@@ -241,9 +251,16 @@ static void put_use(struct analytics_volume_sample *v, const struct image_use_co
     f[ANALYTICS_VOLUME_write_bytes] = c->bytes[IMAGE_USE_WRITE];
     f[ANALYTICS_VOLUME_read_latency_ns] = c->latency_ns[IMAGE_USE_READ];
     f[ANALYTICS_VOLUME_write_latency_ns] = c->latency_ns[IMAGE_USE_WRITE];
+    f[ANALYTICS_VOLUME_flushes] = c->ops[IMAGE_USE_FLUSH];
+    f[ANALYTICS_VOLUME_trims] = c->ops[IMAGE_USE_TRIM];
+    f[ANALYTICS_VOLUME_trim_bytes] = c->bytes[IMAGE_USE_TRIM];
+    f[ANALYTICS_VOLUME_flush_latency_ns] = c->latency_ns[IMAGE_USE_FLUSH];
+    f[ANALYTICS_VOLUME_trim_latency_ns] = c->latency_ns[IMAGE_USE_TRIM];
     for (size_t i = 0; i < ANALYTICS_LATENCIES; i++) {
         f[ANALYTICS_VOLUME_READ_LATENCIES + i] = c->latencies[IMAGE_USE_READ][i];
         f[ANALYTICS_VOLUME_WRITE_LATENCIES + i] = c->latencies[IMAGE_USE_WRITE][i];
+        f[ANALYTICS_VOLUME_FLUSH_LATENCIES + i] = c->latencies[IMAGE_USE_FLUSH][i];
+        f[ANALYTICS_VOLUME_TRIM_LATENCIES + i] = c->latencies[IMAGE_USE_TRIM][i];
     }
     v->shift = c->shift;
     memcpy(v->region_reads, c->regions[IMAGE_USE_READ], sizeof v->region_reads);
@@ -281,7 +298,9 @@ static void take_sample(struct analytics_service *s)
         free(sample);
         return;
     }
-    sample->time_s = (int64_t)(clock_unix_ns() / NS_PER_S);
+    s->sampled_unix_ns = clock_unix_ns();
+    s->sampled_volumes = p.volumes;
+    sample->time_s = (int64_t)(s->sampled_unix_ns / NS_PER_S);
     sample->run = s->config.started_unix_ns;
     sample_pod(s, sample);
     sample_devices(s, sample);
@@ -308,12 +327,25 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- questions */
 
+/* Volumes have come or gone since the last sample. */
+static bool is_behind(struct analytics_service *s, const struct analytics_query *query)
+{
+    struct pod_image_info info;
+    struct pod_stats p;
+    pod_stats(s->config.pod, &p);
+    return p.volumes != s->sampled_volumes ||
+           (query->id && pod_image_by_id(s->config.pod, query->id, &info) == 0 &&
+            info.created_unix_ns > s->sampled_unix_ns);
+}
+
 static int ask(struct analytics_source *source, struct analytics_query *query)
 {
     struct analytics_service *s = container_of(source, struct analytics_service, source);
     struct question *q = s->questions;
     if (s->stopping)
         return PS_EUNAVAILABLE;
+    if (query->question != ANALYTICS_NOTHING && (!s->sampled_unix_ns || is_behind(s, query)))
+        take_sample(s);
     while (q < s->questions + QUESTIONS_MAX && q->query)
         q++;
     if (q == s->questions + QUESTIONS_MAX)

@@ -771,6 +771,11 @@ const struct cluster_config *cluster_settings(const struct cluster *c)
     return &c->config;
 }
 
+struct rpc_client *cluster_peer(const struct cluster *c, unsigned peer)
+{
+    return peers_client(c->peers, peer);
+}
+
 const struct peers *cluster_peers(const struct cluster *c)
 {
     return c->peers;

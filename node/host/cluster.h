@@ -69,6 +69,8 @@ int cluster_not_primary(const struct cluster *cluster, struct ps_error *err);
 bool cluster_primary_place(const struct cluster *cluster, const char **node, const char **address);
 /* Connected to the primary, if that is another node; else NULL. */
 struct rpc_client *cluster_primary(const struct cluster *cluster);
+/* The connection to a peer; NULL while there is none. */
+struct rpc_client *cluster_peer(const struct cluster *cluster, unsigned peer);
 /* forward.c: sends the call on to the primary, which is another node. True: it will be answered. */
 bool cluster_forward(struct cluster *cluster, struct rpc_call *call,
                      const ProtobufCServiceDescriptor *service, const char *method,

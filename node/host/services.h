@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "common/blkdev.h"
+#include "common/rpc/client.h"
 #include "common/rpc/server.h"
 #include "node/host/analytics_source.h"
 #include "node/host/event_source.h"
@@ -33,9 +34,13 @@ struct services_config {
     size_t ndevices;
     struct event_source *events;
     struct analytics_source *analytics; /* NULL: this node keeps no history */
+    const struct image_uses *uses;      /* of the pod; NULL: nobody counts */
     const struct primary_gate *gate;    /* NULL: this node stands alone */
     struct host_images *images;         /* for block I/O while another node leads; NULL: it is refused then */
     uint64_t (*now_ns)(void *user);     /* CLOCK_BOOTTIME: what stamps are made of */
+    /* The cluster's other nodes, from 0 on, and the connection to each (NULL: there is none now); false:
+     * there are no more. NULL: this node stands alone. */
+    bool (*other)(void *user, unsigned i, const char **name, struct rpc_client **client);
     void *user;
 };
 

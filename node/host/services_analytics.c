@@ -7,12 +7,15 @@
 #include "node/host/services_impl.h"
 #include "pstorage/v1/analytics.pb-c.h"
 
+#define BEFORE_MAX_S (1ll << 40) /* later than any time */
+
 /* A question on its way. */
 struct inquiry {
     struct analytics_query query;
     struct services *services;
     struct rpc_call *call;
     size_t page;
+    bool all_nodes;
 };
 
 static char *text_of(const char *text)
@@ -39,6 +42,7 @@ static struct inquiry *inquiry_new(struct services *s, struct rpc_call *call,
 static void inquiry_free(struct inquiry *q)
 {
     free(q->query.advice);
+    free(q->query.stretches);
     free(q);
 }
 
@@ -65,8 +69,8 @@ static struct inquiry *answered(struct analytics_query *query, int status)
     char detail[192] = "";
     if (status == PS_ENOTFOUND)
         (void)snprintf(detail, sizeof detail,
-                       "volume \"%.127s\" is not known here; a new one is after the next sample",
-                       query->name);
+                       "this volume was not sampled: the %d first by name are, a moment after they are made",
+                       ANALYTICS_VOLUMES_MAX);
     else if (status == PS_EUNAVAILABLE)
         (void)snprintf(detail, sizeof detail, "nothing was sampled yet: ask again in a moment");
     rpc_call_fail(q->call, status, detail[0] ? detail : NULL);
@@ -142,6 +146,8 @@ static void forecast(void *user, struct rpc_call *call, const ProtobufCMessage *
 {
     static const unsigned usual[] = {7, 30, 90};
     const Pstorage__V1__ForecastRequest *request = (const void *)message;
+    if (is_for_primary(user, call, &pstorage__v1__analytics__descriptor, "Forecast", message))
+        return;
     if (request->n_horizons_days > FORECAST_HORIZONS_MAX) {
         rpc_call_fail(call, PS_EINVAL, "at most 8 horizons");
         return;
@@ -193,20 +199,26 @@ static void health_answered(struct analytics_query *query, int status)
         rows[i].written_30_days_bytes = d->written_30_days;
         rows[i].days_left_known = d->health.days_known;
         rows[i].days_left = d->health.days_left;
+        rows[i].node = text_of(q->services->config.node_name);
         pointers[i] = &rows[i];
     }
     m.drives = pointers;
     m.n_drives = h->count;
-    rpc_call_reply(q->call, &m.base);
+    if (q->all_nodes)
+        health_of_all(q->services, q->call, &m);
+    else
+        rpc_call_reply(q->call, &m.base);
     inquiry_free(q);
 }
 
 static void health(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
+    const Pstorage__V1__HealthRequest *request = (const void *)message;
     struct inquiry *q = inquiry_new(user, call, ANALYTICS_HEALTH, health_answered);
-    (void)message;
-    if (q)
-        inquire(q);
+    if (!q)
+        return;
+    q->all_nodes = request->all_nodes;
+    inquire(q);
 }
 
 /* ---- Tiering */
@@ -259,6 +271,8 @@ static void tiering_answered(struct analytics_query *query, int status)
 static void tiering(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__TieringRequest *request = (const void *)message;
+    if (is_for_primary(user, call, &pstorage__v1__analytics__descriptor, "Tiering", message))
+        return;
     if (strlen(request->page_token) > POD_NAME_MAX) {
         rpc_call_fail(call, PS_EINVAL, "that is no page token of this list");
         return;
@@ -279,30 +293,56 @@ static void tiering(void *user, struct rpc_call *call, const ProtobufCMessage *m
     inquire(q);
 }
 
-/* ---- Temperature */
+/* ---- one volume */
+
+/* Whatever it was called when it was sampled: by its id. NULL: the call has ended. */
+static struct inquiry *inquiry_about(struct services *s, struct rpc_call *call, const char *volume,
+                                     enum analytics_question question,
+                                     void (*cb)(struct analytics_query *query, int status))
+{
+    struct pod_image_info info;
+    struct ps_error err;
+    int rc = pod_check_volume_name(volume, &err);
+    if (rc == 0 && pod_image_by_name(s->config.pod, volume, &info))
+        rc = ps_error_set(&err, PS_ENOTFOUND, "no volume is named '%s'", volume);
+    if (rc) {
+        rpc_call_fail(call, rc, err.detail);
+        return NULL;
+    }
+    struct inquiry *q = inquiry_new(s, call, question, cb);
+    if (q)
+        q->query.id = info.id;
+    return q;
+}
+
+static void fill_temperature(Pstorage__V1__TemperatureResponse *m, struct analytics_volume *v)
+{
+    const struct temperature_report *t = &v->temperature;
+    pstorage__v1__temperature_response__init(m);
+    rpc_utf8_repair(v->name);
+    m->id = v->id;
+    m->name = v->name;
+    m->size_bytes = v->size;
+    m->logical_bytes = v->logical;
+    m->temperature = text_of(temperature_name(t->temperature));
+    m->accesses_per_hour_gib = t->density;
+    m->reads_per_hour = t->reads_per_hour;
+    m->writes_per_hour = t->writes_per_hour;
+    m->hot_bytes = t->bytes[TEMPERATURE_HOT];
+    m->warm_bytes = t->bytes[TEMPERATURE_WARM];
+    m->cold_bytes = t->bytes[TEMPERATURE_COLD];
+    m->frozen_bytes = t->bytes[TEMPERATURE_FROZEN];
+    m->region_bytes = 1ull << t->region_shift;
+}
 
 static void temperature_answered(struct analytics_query *query, int status)
 {
     struct inquiry *q = answered(query, status);
     if (!q)
         return;
-    struct analytics_volume *v = &query->answer.volume;
-    struct temperature_report *t = &v->temperature;
-    Pstorage__V1__TemperatureResponse m = PSTORAGE__V1__TEMPERATURE_RESPONSE__INIT;
-    rpc_utf8_repair(v->name);
-    m.id = v->id;
-    m.name = v->name;
-    m.size_bytes = v->size;
-    m.logical_bytes = v->logical;
-    m.temperature = text_of(temperature_name(t->temperature));
-    m.accesses_per_hour_gib = t->density;
-    m.reads_per_hour = t->reads_per_hour;
-    m.writes_per_hour = t->writes_per_hour;
-    m.hot_bytes = t->bytes[TEMPERATURE_HOT];
-    m.warm_bytes = t->bytes[TEMPERATURE_WARM];
-    m.cold_bytes = t->bytes[TEMPERATURE_COLD];
-    m.frozen_bytes = t->bytes[TEMPERATURE_FROZEN];
-    m.region_bytes = 1ull << t->region_shift;
+    struct temperature_report *t = &query->answer.volume.temperature;
+    Pstorage__V1__TemperatureResponse m;
+    fill_temperature(&m, &query->answer.volume);
     m.regions = t->region_density;
     m.n_regions = t->regions;
     rpc_call_reply(q->call, &m.base);
@@ -312,15 +352,108 @@ static void temperature_answered(struct analytics_query *query, int status)
 static void temperature(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Pstorage__V1__TemperatureRequest *request = (const void *)message;
-    struct ps_error err;
-    if (pod_check_volume_name(request->volume, &err)) {
-        rpc_call_fail(call, err.status, err.detail);
+    if (is_for_primary(user, call, &pstorage__v1__analytics__descriptor, "Temperature", message))
         return;
-    }
-    struct inquiry *q = inquiry_new(user, call, ANALYTICS_TEMPERATURE, temperature_answered);
+    struct inquiry *q =
+        inquiry_about(user, call, request->volume, ANALYTICS_TEMPERATURE, temperature_answered);
+    if (q)
+        inquire(q);
+}
+
+struct account_row {
+    Pstorage__V1__VolumePoint point;
+    Pstorage__V1__LatencyFigures read, write;
+};
+
+static Pstorage__V1__LatencyFigures *fill_latency(Pstorage__V1__LatencyFigures *m,
+                                                  const struct account_latency *l)
+{
+    pstorage__v1__latency_figures__init(m);
+    m->requests = l->requests;
+    m->mean_us = l->mean_us;
+    m->p50_us = l->p50_us;
+    m->p95_us = l->p95_us;
+    m->p99_us = l->p99_us;
+    return m;
+}
+
+static void fill_point(struct account_row *row, const struct account_point *p)
+{
+    Pstorage__V1__VolumePoint *m = &row->point;
+    pstorage__v1__volume_point__init(m);
+    m->begin_unix_s = p->time_s;
+    m->samples = p->samples;
+    m->size_bytes = p->size;
+    m->logical_bytes = p->logical;
+    m->stored_bytes = p->stored;
+    m->reads = p->reads;
+    m->writes = p->writes;
+    m->read_bytes = p->read_bytes;
+    m->written_bytes = p->write_bytes;
+    m->read_latency = fill_latency(&row->read, &p->read_latency);
+    m->write_latency = fill_latency(&row->write, &p->write_latency);
+}
+
+static void account_answered(struct analytics_query *query, int status)
+{
+    struct inquiry *q = answered(query, status);
     if (!q)
         return;
-    (void)snprintf(q->query.name, sizeof q->query.name, "%s", request->volume);
+    struct account *a = &query->answer.account;
+    struct account_row *rows = calloc(a->points + 1, sizeof *rows);
+    Pstorage__V1__VolumePoint **pointers = calloc(a->points + 1, sizeof(void *));
+    Pstorage__V1__VolumeAccountResponse m = PSTORAGE__V1__VOLUME_ACCOUNT_RESPONSE__INIT;
+    Pstorage__V1__TemperatureResponse temperature;
+    Pstorage__V1__LatencyFigures read, write;
+    if (rows && pointers) {
+        for (size_t i = 0; i < a->points; i++) {
+            fill_point(&rows[i], &query->stretches[i]);
+            pointers[i] = &rows[i].point;
+        }
+        fill_temperature(&temperature, &a->volume);
+        m.temperature = &temperature;
+        m.stored_bytes = a->volume.stored;
+        m.growth_known = a->growth_known;
+        m.growth_days = a->growth_days;
+        m.logical_bytes_per_day = a->logical_per_day;
+        m.stored_bytes_per_day = a->stored_per_day;
+        m.read_latency = fill_latency(&read, &a->read_latency);
+        m.write_latency = fill_latency(&write, &a->write_latency);
+        m.points = pointers;
+        m.n_points = a->points;
+        m.earlier = a->earlier;
+        rpc_call_reply(q->call, &m.base);
+    } else {
+        rpc_call_fail(q->call, PS_ENOMEM, NULL);
+    }
+    free(rows);
+    free(pointers);
+    inquiry_free(q);
+}
+
+static void volume(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Pstorage__V1__VolumeAccountRequest *request = (const void *)message;
+    if (is_for_primary(user, call, &pstorage__v1__analytics__descriptor, "Volume", message))
+        return;
+    if ((unsigned)request->step >= ROLLUP_TIERS || request->before_unix_s < 0 ||
+        request->before_unix_s > BEFORE_MAX_S) {
+        rpc_call_fail(call, PS_EINVAL, "a step is a minute, an hour or a day; a time is not before 1970");
+        return;
+    }
+    struct inquiry *q = inquiry_about(user, call, request->volume, ANALYTICS_ACCOUNT, account_answered);
+    if (!q)
+        return;
+    const size_t max = request->max_points ? request->max_points : SERVICES_PAGE_DEFAULT;
+    q->query.account_ask.tier = (enum rollup_tier)request->step;
+    q->query.account_ask.before_s = request->before_unix_s ? request->before_unix_s : BEFORE_MAX_S;
+    q->query.max_stretches = max < SERVICES_PAGE_MAX ? max : SERVICES_PAGE_MAX;
+    q->query.stretches = calloc(q->query.max_stretches, sizeof *q->query.stretches);
+    if (!q->query.stretches) {
+        rpc_call_fail(call, PS_ENOMEM, NULL);
+        inquiry_free(q);
+        return;
+    }
     inquire(q);
 }
 
@@ -329,6 +462,8 @@ static const struct rpc_method methods[] = {
     {.name = "Health", .handler = health},
     {.name = "Tiering", .handler = tiering},
     {.name = "Temperature", .handler = temperature},
+    {.name = "Volume", .handler = volume},
+    {.name = "Measure", .handler = services_measure, .takes_payload = true},
 };
 
 const struct rpc_service services_analytics = {

@@ -30,6 +30,13 @@ extern const struct rpc_service services_volumes, services_snapshots, services_c
 
 void services_block_io_destroy(struct services *s);
 
+/* ---- analytics */
+
+typedef struct Pstorage__V1__HealthResponse Pstorage__V1__HealthResponse;
+/* services_health.c: ends the call with what this node says of its drives, which is copied, and what the
+ * others say. */
+void health_of_all(struct services *s, struct rpc_call *call, const Pstorage__V1__HealthResponse *own);
+
 /* ---- images in answers */
 
 /* An image with everything it points to. It points into itself: don't copy. */
@@ -88,6 +95,16 @@ bool is_forwarded(const struct services *s, struct rpc_call *call, const Protobu
 bool is_for_primary(const struct services *s, struct rpc_call *call,
                     const ProtobufCServiceDescriptor *service, const char *method,
                     const ProtobufCMessage *message);
+
+/* Analytics.Measure */
+void services_measure(void *user, struct rpc_call *call, const ProtobufCMessage *message);
+
+/* Status.GetLatency */
+void services_get_latency(void *user, struct rpc_call *call, const ProtobufCMessage *message);
+
+/* The volume that follows `cursor` in the order of names, without walking over snapshots; moves the cursor on to
+ * it. False: there is none. */
+bool next_volume(const struct services *s, char cursor[POD_FULL_NAME_MAX + 1], struct pod_image_info *out);
 
 /* Ends the call if `pod` is neither "" nor the pod's name; false then. */
 bool check_pod(const struct services *s, struct rpc_call *call, const char *pod);

@@ -201,6 +201,7 @@ static const struct rpc_method methods[] = {
     {.name = "GetNode", .handler = get_node},
     {.name = "GetPod", .handler = get_pod},
     {.name = "Scrub", .handler = scrub},
+    {.name = "GetLatency", .handler = services_get_latency},
 };
 
 const struct rpc_service services_status = {

@@ -36,6 +36,18 @@ static void skip_snapshots(char *cursor, const char *snapshot)
     memcpy(cursor + volume, "@\x7f", 3);
 }
 
+bool next_volume(const struct services *s, char cursor[POD_FULL_NAME_MAX + 1], struct pod_image_info *out)
+{
+    while (pod_image_after(s->config.pod, cursor, out) == PS_OK) {
+        if (out->kind == POD_VOLUME) {
+            memcpy(cursor, out->name, sizeof out->name);
+            return true;
+        }
+        skip_snapshots(cursor, out->name);
+    }
+    return false;
+}
+
 static void list(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct services *s = user;
@@ -49,14 +61,8 @@ static void list(void *user, struct rpc_call *call, const ProtobufCMessage *mess
     char cursor[POD_FULL_NAME_MAX + 1];
     struct pod_image_info info;
     memcpy(cursor, request->page_token, strlen(request->page_token) + 1);
-    while (pod_image_after(s->config.pod, cursor, &info) == PS_OK) {
-        if (info.kind == POD_SNAPSHOT)
-            skip_snapshots(cursor, info.name);
-        else if (image_page_add(&page, s, &info))
-            memcpy(cursor, info.name, sizeof cursor);
-        else
-            break;
-    }
+    while (next_volume(s, cursor, &info) && image_page_add(&page, s, &info))
+        continue;
     Pstorage__V1__ListVolumesResponse response = PSTORAGE__V1__LIST_VOLUMES_RESPONSE__INIT;
     response.volumes = page.images;
     response.n_volumes = page.count;

@@ -57,6 +57,7 @@ struct meta {
     struct meta_config config;
     struct meta_page **buckets;
     size_t bucket_count, page_count, hot_count, spare_count;
+    uint64_t lent_bytes;
     uint64_t delta_slots, delta_bytes, changed_slots;
     struct list_node lru; /* least recently used first */
     struct list_node free_hot;
@@ -251,10 +252,17 @@ static void cool_down(struct meta *meta, struct meta_page *page)
     hot_release(meta, page);
 }
 
+void meta_lend(struct meta *meta, uint64_t bytes)
+{
+    const uint64_t most = meta->config.cache_bytes / 2;
+    meta->lent_bytes = bytes < most ? bytes : most;
+}
+
 void meta_shrink(struct meta *meta)
 {
     struct list_node *node = meta->lru.next;
-    while (node != &meta->lru && meta->hot_count * sizeof(struct hot) > meta->config.cache_bytes) {
+    const uint64_t budget = meta->config.cache_bytes - meta->lent_bytes;
+    while (node != &meta->lru && meta->hot_count * sizeof(struct hot) > budget) {
         struct hot *hot = container_of(node, struct hot, lru);
         node = node->next;
         if (!hot->page->pins)

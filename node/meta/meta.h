@@ -105,6 +105,8 @@ int meta_load(struct meta *meta, struct meta_key page, struct place from, const 
               struct ps_error *err);
 /* Forgets pages until the cache is within its budget. Call between plans. */
 void meta_shrink(struct meta *meta);
+/* So much of the budget is used by somebody else for a while: up to half of it. */
+void meta_lend(struct meta *meta, uint64_t bytes);
 
 /* ---- checkpoint */
 

@@ -166,7 +166,7 @@ static bool index_wants(const struct pod *pod, const struct index_load *il)
                segments_live(pod->segments, il->segment) > 0 && il->offset < pod->segment_bytes;
     return segments_state(pod->segments, il->segment) == SEGMENT_LOG &&
            !segments_open(pod->segments, il->segment) &&
-           (pod->recalled || segments_live(pod->segments, il->segment) > 0) &&
+           (pod->recall || segments_live(pod->segments, il->segment) > 0) &&
            segments_last_seq(pod->segments, il->segment) <= il->until && il->offset < pod->segment_bytes;
 }
 
@@ -206,7 +206,7 @@ void index_load_turn(struct pod *pod)
 void index_load_start(struct pod *pod)
 {
     log_recall_start(pod);
-    if (!pod->recalled && (!pod->config.dedupe || pod->unique_blocks == 0))
+    if (!pod->recall && (!pod->config.dedupe || pod->unique_blocks == 0))
         return;
     struct index_load *il = calloc(1, sizeof *il);
     assert(il);

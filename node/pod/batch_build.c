@@ -235,7 +235,7 @@ struct position log_place(struct pod *pod, uint32_t total)
 {
     if (pod->tail.offset + total > pod->segment_bytes) {
         if (pod->tail.segment != SEGMENT_NONE)
-            segments_seal(pod->segments, pod->tail.segment, pod->sealed_seq);
+            zones_seal(pod, pod->tail.segment, pod->tail.offset, pod->sealed_seq);
         assert(pod->tail.next != SEGMENT_NONE && pod->next_named && "batch_open reserved it");
         pod->tail = (struct position){pod->tail.next, 0, SEGMENT_NONE};
         (void)log_has_room(pod);

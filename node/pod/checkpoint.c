@@ -17,7 +17,7 @@ static void open_chunk(struct pod *pod)
     struct checkpoint *cp = &pod->checkpoint;
     if (pod->meta_segment == SEGMENT_NONE || pod->meta_offset + CHECKPOINT_CHUNK > pod->segment_bytes) {
         if (pod->meta_segment != SEGMENT_NONE)
-            segments_seal(pod->segments, pod->meta_segment, 0);
+            zones_seal(pod, pod->meta_segment, pod->meta_offset, 0);
         pod->meta_segment = segments_take(pod->segments, SEGMENT_META);
         assert(pod->meta_segment != SEGMENT_NONE && "checkpoints start only with segments to spare");
         segments_use(pod->segments, pod->meta_segment);
@@ -217,8 +217,7 @@ static void cut(struct pod *pod)
     cut_operations(pod, full);
     log_retain_trim(pod);
     const uint64_t gone = segments_cut(pod->segments, pod->applied_seq, full, cut_segment, pod);
-    if (pod->log_index)
-        log_index_drop_through(pod->log_index, gone);
+    log_forget_through(pod, gone);
     run_end(&cp->run);
     pod->runs[pod->run_count - 1].bytes = cp->run.bytes;
     close_chunk(pod);

@@ -65,7 +65,7 @@ struct collect_stream {
     uint32_t next;    /* where the next chunk begins */
     uint32_t written; /* before here all is in flash, and L2P may name it */
     /* The one before, full, is sealed when so many chunks are named: before it would look dead. */
-    uint32_t full, full_written;
+    uint32_t full, full_written, full_end;
     uint64_t full_chunks;
 };
 

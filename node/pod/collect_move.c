@@ -188,7 +188,7 @@ static void seal_full(struct collect *c, struct collect_stream *s)
 {
     if (s->full == SEGMENT_NONE || s->full_chunks > c->named)
         return;
-    segments_seal(c->pod->segments, s->full, 0);
+    zones_seal(c->pod, s->full, s->full_end, 0);
     s->full = SEGMENT_NONE;
 }
 
@@ -201,6 +201,7 @@ static bool open_stream(struct collect *c, struct collect_stream *s)
             return false;
         s->full = s->segment;
         s->full_written = s->written;
+        s->full_end = s->next;
         s->full_chunks = c->begun;
         s->segment = SEGMENT_NONE;
         seal_full(c, s);
@@ -340,6 +341,7 @@ static void leave(struct collect *c, const struct found *f, const struct ps_erro
     c->pod->stats.checksum_errors++;
     pod_event(c->pod, "pod.data_loss", 0, "group %llu at %llu: %s", (unsigned long long)f->group,
               (unsigned long long)place_addr(f->place), err->detail);
+    deep_lost(c->pod, f->group);
 }
 
 /* One that lives is as it was written. False: not now. */

@@ -10,19 +10,24 @@ struct image_use {
     uint32_t open;
     bool used; /* since it was taken */
     struct image_use_counts counts;
+    struct image_use_latencies before; /* they were taken */
 };
 
 struct image_uses {
     struct image_use *images[IMAGE_USES_MAX]; /* by id, ascending */
     size_t count;
     struct image_use_stamp *unstamped;
-    uint64_t now_ns;
+    uint64_t (*clock_ns)(void);
+    uint64_t now_ns, ending_ns;
     bool turning;
 };
 
-struct image_uses *image_uses_create(void)
+struct image_uses *image_uses_create(uint64_t (*now_ns)(void))
 {
-    return calloc(1, sizeof(struct image_uses));
+    struct image_uses *uses = calloc(1, sizeof *uses);
+    if (uses)
+        uses->clock_ns = now_ns;
+    return uses;
 }
 
 void image_uses_destroy(struct image_uses *uses)
@@ -73,7 +78,7 @@ static unsigned shift_for(uint64_t bytes)
 static void grow_regions(struct image_use_counts *c, unsigned shift)
 {
     for (; c->shift < shift; c->shift++)
-        for (size_t op = 0; op < IMAGE_USE_OPS; op++) {
+        for (size_t op = 0; op < IMAGE_USE_MOVES; op++) {
             uint32_t *r = c->regions[op];
             for (size_t i = 0; i < IMAGE_USE_REGIONS / 2; i++)
                 r[i] = r[2 * i] + r[2 * i + 1];
@@ -106,20 +111,26 @@ void image_use_close(struct image_use *use)
     use->open--;
 }
 
+static void touch(struct image_use_counts *c, enum image_use_op op, uint64_t offset, uint64_t length)
+{
+    const uint64_t last = offset + length - 1;
+    /* The image has grown since it was opened. */
+    if (last >> c->shift >= IMAGE_USE_REGIONS)
+        grow_regions(c, shift_for(last + 1));
+    for (uint64_t r = offset >> c->shift; r <= last >> c->shift; r++)
+        c->regions[op][r]++;
+}
+
 void image_use_begin(struct image_use *use, struct image_use_stamp *stamp, enum image_use_op op,
                      uint64_t offset, uint64_t length)
 {
     struct image_use_counts *c = &use->counts;
     struct image_uses *uses = use->uses;
-    const uint64_t last = offset + length - 1;
-    /* The image has grown since it was opened. */
-    if (last >> c->shift >= IMAGE_USE_REGIONS)
-        grow_regions(c, shift_for(last + 1));
+    if (op < IMAGE_USE_MOVES)
+        touch(c, op, offset, length);
     use->used = true;
     c->ops[op]++;
     c->bytes[op] += length;
-    for (uint64_t r = offset >> c->shift; r <= last >> c->shift; r++)
-        c->regions[op][r]++;
     stamp->use = use;
     stamp->op = op;
     if (uses->turning) {
@@ -132,7 +143,7 @@ void image_use_begin(struct image_use *use, struct image_use_stamp *stamp, enum 
 
 void image_uses_turn(struct image_uses *uses, uint64_t now_ns)
 {
-    uses->now_ns = now_ns;
+    uses->now_ns = uses->ending_ns = now_ns;
     uses->turning = true;
     for (struct image_use_stamp *s; (s = uses->unstamped);) {
         uses->unstamped = s->next;
@@ -145,11 +156,10 @@ void image_uses_turned(struct image_uses *uses)
     uses->turning = false;
 }
 
-static unsigned bucket_of(uint64_t ns)
+void image_uses_ending(struct image_uses *uses)
 {
-    const uint64_t us = ns / 1000;
-    const unsigned bits = us ? 64 - (unsigned)__builtin_clzll(us) : 0;
-    return bits < IMAGE_USE_LATENCIES ? bits : IMAGE_USE_LATENCIES - 1;
+    if (uses->clock_ns)
+        uses->ending_ns = uses->clock_ns();
 }
 
 void image_use_end(struct image_use_stamp *stamp, bool well)
@@ -157,11 +167,30 @@ void image_use_end(struct image_use_stamp *stamp, bool well)
     struct image_use *use = stamp->use;
     if (!use || !well)
         return;
-    const uint64_t now_ns = use->uses->now_ns;
+    const uint64_t now_ns = use->uses->ending_ns;
     const uint64_t ns = now_ns > stamp->begun_ns ? now_ns - stamp->begun_ns : 0;
     use->used = true;
     use->counts.latency_ns[stamp->op] += ns;
-    use->counts.latencies[stamp->op][bucket_of(ns)]++;
+    use->counts.latencies[stamp->op][latency_bucket(ns)]++;
+}
+
+static void add_latencies(struct image_use_latencies *to, const struct image_use_counts *c)
+{
+    for (size_t op = 0; op < IMAGE_USE_OPS; op++) {
+        to->sum_ns[op] += c->latency_ns[op];
+        for (size_t i = 0; i < LATENCY_BUCKETS; i++)
+            to->counts[op][i] += c->latencies[op][i];
+    }
+}
+
+bool image_uses_latencies(const struct image_uses *uses, uint64_t id, struct image_use_latencies *out)
+{
+    const size_t at = find(uses, id);
+    if (at == uses->count || uses->images[at]->id != id)
+        return false;
+    *out = uses->images[at]->before;
+    add_latencies(out, &uses->images[at]->counts);
+    return true;
 }
 
 bool image_uses_take(struct image_uses *uses, uint64_t after, uint64_t *id, struct image_use_counts *out)
@@ -174,6 +203,7 @@ bool image_uses_take(struct image_uses *uses, uint64_t after, uint64_t *id, stru
             continue;
         *id = use->id;
         *out = use->counts;
+        add_latencies(&use->before, &use->counts);
         use->used = false;
         use->counts = (struct image_use_counts){.shift = out->shift};
         return true;

@@ -1,93 +1,79 @@
 /* The retained log, for members that lag: where its batches lie, and reading them.
  *
- * Segments are freed by checkpoints, whole and in any order; the index then forgets what lay in them and all
- * before it, so that what it knows is without gaps. After a start it knows what was replayed; what lies
- * before that comes back with the dedup index, whose reload looks at every batch that still has a segment.
- * Until then nobody knows which of them others need, and all are kept. */
+ * Of the newest batches each one's place is known (log_index); of older ones only which segment they lie in
+ * (log_spans), and a segment is looked through when somebody asks for one of them (log_unfold.c).
+ *
+ * Segments are freed by checkpoints, whole and in any order; what lay in them and all before it is then
+ * forgotten, so that what is known is without gaps. After a start that is what was replayed; what lies before
+ * comes back with the dedup index (log_recall.c). Until then nobody knows which segments others need, and all
+ * are kept. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/pod/pod_impl.h"
+#include "node/pod/log_keep.h"
 
 void log_read_init(struct pod *pod)
 {
     list_init(&pod->log_reads);
     if (pod_is_replicated(pod)) {
-        pod->log_index = log_index_create(LOG_INDEX_BATCHES);
+        const uint32_t batches = pod->config.log_index_batches;
+        pod->log_index = log_index_create(batches ? batches : LOG_INDEX_BATCHES);
         pod->searching = true;
         pod->retain_seq = 1;
     }
 }
 
+void log_read_segments(struct pod *pod)
+{
+    if (!pod->log_index)
+        return;
+    /* One was found by a start and then written to, at most; the rest has one each. */
+    pod->log_spans = log_spans_create(pod->segment_count + 1);
+    pod->log_unfold = log_unfold_create(pod);
+}
+
 void log_read_free(struct pod *pod)
 {
-    free(pod->recalled);
+    log_recall_free(pod);
+    log_unfold_free(pod->log_unfold);
+    log_spans_destroy(pod->log_spans);
     log_index_destroy(pod->log_index);
 }
 
 void log_note(struct pod *pod, const struct batch_header *h, uint32_t segment, uint32_t offset)
 {
-    if (pod->log_index)
-        log_index_put(
-            pod->log_index, h->seq,
-            &(struct log_entry){h->epoch, h->run, h->checksum, h->previous, segment, offset, h->total_bytes});
+    if (!pod->log_index)
+        return;
+    const struct log_entry entry = {h->epoch, h->run, h->checksum,   h->previous,
+                                    segment,  offset, h->total_bytes};
+    log_unfold_drop(pod->log_unfold, h->seq, UINT64_MAX);
+    log_spans_put(pod->log_spans, h->seq, &entry);
+    log_index_put(pod->log_index, h->seq, &entry);
 }
 
-/* ---- recalling, after a start, what lies before the log that was replayed */
-
-struct recalled {
-    uint64_t seq, generation;
-    struct log_entry entry;
-};
-
-void log_recall_start(struct pod *pod)
+void log_moved(struct pod *pod, uint64_t seq, uint32_t segment, uint32_t offset)
 {
-    if (!pod->log_index || pod->applied_seq == 0) {
-        pod->searching = false;
-        return;
-    }
-    pod->recalled = calloc(LOG_INDEX_BATCHES, sizeof pod->recalled[0]);
-    assert(pod->recalled && "out of memory at start");
-    pod_log_ends(pod, &pod->recalled_end, NULL);
+    log_index_move(pod->log_index, seq, segment, offset);
+    log_unfold_drop(pod->log_unfold, seq, UINT64_MAX);
+    log_spans_put(pod->log_spans, seq, log_index_get(pod->log_index, seq));
 }
 
-void log_recall_note(struct pod *pod, const struct batch_header *h, uint32_t segment, uint32_t offset)
+void log_forget_through(struct pod *pod, uint64_t seq)
 {
-    if (!pod->recalled || h->seq > pod->recalled_end.seq ||
-        h->seq + LOG_INDEX_BATCHES <= pod->recalled_end.seq)
+    if (!pod->log_index)
         return;
-    /* One that was truncated has an older generation than what came in its place. */
-    struct recalled *r = &pod->recalled[h->seq % LOG_INDEX_BATCHES];
-    if (r->seq == h->seq && r->generation > h->generation)
-        return;
-    *r = (struct recalled){
-        h->seq, h->generation, {h->epoch, h->run, h->checksum, h->previous, segment, offset, h->total_bytes}};
+    log_unfold_drop(pod->log_unfold, 0, seq);
+    log_spans_drop_through(pod->log_spans, seq);
+    log_index_drop_through(pod->log_index, seq);
 }
 
-/* As far back as each batch is the one that its successor names. */
-void log_recall_finish(struct pod *pod)
+void log_forget_after(struct pod *pod, uint64_t seq)
 {
-    pod->searching = false;
-    if (!pod->recalled)
+    if (!pod->log_index)
         return;
-    const uint64_t first = log_index_first(pod->log_index);
-    uint64_t seq = first ? first - 1 : pod->recalled_end.seq;
-    uint64_t hash = first ? log_index_get(pod->log_index, first)->previous : pod->recalled_end.hash;
-    for (; seq > 0 && seq <= pod->recalled_end.seq; seq--) {
-        const struct recalled *r = &pod->recalled[seq % LOG_INDEX_BATCHES];
-        const uint32_t segment = r->entry.segment;
-        if (r->seq != seq || r->entry.hash != hash)
-            break;
-        /* Its segment may have been freed and taken again since it was looked at. */
-        if (segments_state(pod->segments, segment) != SEGMENT_LOG || segments_open(pod->segments, segment) ||
-            segments_last_seq(pod->segments, segment) > pod->recalled_end.seq ||
-            !log_index_put_before(pod->log_index, seq, &r->entry))
-            break;
-        segments_log_holds(pod->segments, segment, seq);
-        hash = r->entry.previous;
-    }
-    free(pod->recalled);
-    pod->recalled = NULL;
+    log_unfold_drop(pod->log_unfold, seq + 1, UINT64_MAX);
+    log_spans_drop_after(pod->log_spans, seq);
+    log_index_drop_after(pod->log_index, seq);
 }
 
 /* ---- retention */
@@ -129,7 +115,7 @@ bool pod_log_searching(const struct pod *pod)
 uint64_t pod_log_first(struct pod *pod)
 {
     assert(pod_is_replicated(pod));
-    const uint64_t first = log_index_first(pod->log_index);
+    const uint64_t first = log_spans_first(pod->log_spans);
     return first && first <= pod->durable.seq ? first : 0;
 }
 
@@ -137,30 +123,51 @@ uint64_t pod_log_bytes_after(const struct pod *pod, uint64_t seq)
 {
     uint64_t bytes = 0;
     assert(pod_is_replicated(pod));
-    const uint64_t first = log_index_first(pod->log_index);
-    for (seq = seq + 1 < first ? first : seq + 1; seq <= pod->sealed_seq; seq++) {
+    if (seq + 1 < log_index_first(pod->log_index))
+        return log_spans_bytes(pod->log_spans, seq + 1);
+    for (seq++; seq <= pod->sealed_seq; seq++) {
         const struct log_entry *e = log_index_get(pod->log_index, seq);
         bytes += e ? e->bytes : 0;
     }
     return bytes;
 }
 
+/* The durable batch at `seq`. NULL: `status` says whether it is not retained (PS_ENOTFOUND), or whether its
+ * segment has to be looked through first (PS_EUNAVAILABLE), which begins as soon as it can. */
+static const struct log_entry *find(struct pod *pod, uint64_t seq, int *status)
+{
+    *status = PS_ENOTFOUND;
+    if (seq > pod->durable.seq)
+        return NULL;
+    const struct log_entry *e = log_index_get(pod->log_index, seq);
+    if (!e && log_spans_find(pod->log_spans, seq)) {
+        e = log_unfold_get(pod->log_unfold, seq);
+        *status = PS_EUNAVAILABLE;
+    }
+    return e;
+}
+
 int pod_log_id_at(struct pod *pod, uint64_t seq, struct log_id *out)
 {
+    int status = 0;
     assert(pod_is_replicated(pod));
     if (seq == 0) {
         *out = (struct log_id){0};
         return 0;
     }
-    const struct log_entry *e = seq <= pod->durable.seq ? log_index_get(pod->log_index, seq) : NULL;
-    if (e)
-        *out = (struct log_id){e->epoch, e->run, seq, e->hash};
-    else if (seq == pod->applied_seq)
+    /* These first: no look at flash is needed for them. */
+    if (seq == pod->applied_seq) {
         pod_log_ends(pod, out, NULL);
-    else if (seq == pod->copy_base.seq)
+        return 0;
+    }
+    if (seq == pod->copy_base.seq) {
         *out = pod->copy_base;
-    else
-        return PS_ENOTFOUND;
+        return 0;
+    }
+    const struct log_entry *e = find(pod, seq, &status);
+    if (!e)
+        return status;
+    *out = (struct log_id){e->epoch, e->run, seq, e->hash};
     return 0;
 }
 
@@ -194,17 +201,8 @@ static void read_done(struct blkdev_req *req, int status)
     finish(read, status);
 }
 
-int pod_log_read(struct pod *pod, struct pod_log_read *read)
+static int submit(struct pod *pod, struct pod_log_read *read, const struct log_entry *e)
 {
-    if (!pod->log_index || (pod->state != POD_SERVING && pod->state != POD_CLOSING))
-        return PS_EUNAVAILABLE;
-    read->pod = pod;
-    const struct log_entry *e =
-        read->seq <= pod->durable.seq ? log_index_get(pod->log_index, read->seq) : NULL;
-    if (!e) {
-        finish(read, PS_ENOTFOUND);
-        return 0;
-    }
     read->id = (struct log_id){e->epoch, e->run, read->seq, e->hash};
     read->bytes = e->bytes;
     read->req = (struct blkdev_req){.op = BLKDEV_READ,
@@ -219,4 +217,27 @@ int pod_log_read(struct pod *pod, struct pod_log_read *read)
     }
     pod->log_reading++;
     return 0;
+}
+
+int pod_log_read(struct pod *pod, struct pod_log_read *read)
+{
+    if (!pod->log_index || (pod->state != POD_SERVING && pod->state != POD_CLOSING))
+        return PS_EUNAVAILABLE;
+    int status = 0;
+    const struct log_entry *e = find(pod, read->seq, &status);
+    read->pod = pod;
+    if (e)
+        return submit(pod, read, e);
+    if (status == PS_EUNAVAILABLE)
+        log_unfold_wait(pod->log_unfold, read);
+    else
+        finish(read, status);
+    return 0;
+}
+
+void log_read_again(struct pod_log_read *read, int status)
+{
+    const int rc = status ? status : pod_log_read(read->pod, read);
+    if (rc)
+        finish(read, rc);
 }

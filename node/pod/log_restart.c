@@ -68,10 +68,12 @@ static void leave_old_log(struct pod *pod)
         return;
     if (tail->next != SEGMENT_NONE)
         segments_untake(pod->segments, tail->next);
-    if (tail->offset == 0)
+    if (tail->offset == 0) {
         segments_untake(pod->segments, tail->segment);
-    else
+    } else {
         segments_seal(pod->segments, tail->segment, pod->sealed_seq);
+        zones_abandon(pod, tail->segment, tail->offset);
+    }
     segments_log_cut(pod->segments, pod->applied_seq,
                      pod->applied.offset ? pod->applied.segment : SEGMENT_NONE);
 }
@@ -95,8 +97,7 @@ static void begin(struct pod *pod)
     }
     leave_old_log(pod);
     follow_drop(pod, r->keep);
-    if (pod->log_index)
-        log_index_drop_after(pod->log_index, r->keep);
+    log_forget_after(pod, r->keep);
     pod->generation++;
     const uint32_t segment = segments_take(pod->segments, SEGMENT_LOG);
     assert(segment != SEGMENT_NONE);
@@ -136,7 +137,7 @@ static void io_done(struct blkdev_req *req, int status)
         r->have = true;
         return;
     }
-    log_index_move(pod->log_index, r->next, r->at.segment, r->at.offset);
+    log_moved(pod, r->next, r->at.segment, r->at.offset);
     r->next++;
 }
 

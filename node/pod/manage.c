@@ -62,7 +62,6 @@ int pod_check_snapshot_name(const char *full, char *volume, char *snapshot, stru
 void image_info(const struct pod *pod, const struct image *image, struct pod_image_info *out)
 {
     const struct space *s = &image->space;
-    (void)pod;
     *out = (struct pod_image_info){
         .id = image->id,
         .kind = image->kind == IMAGE_SNAPSHOT ? POD_SNAPSHOT : POD_VOLUME,
@@ -90,6 +89,7 @@ void image_info(const struct pod *pod, const struct image *image, struct pod_ima
             },
     };
     memcpy(out->name, image->full_name, sizeof out->name);
+    deep_image_held(pod, image->id, &out->held);
 }
 
 int pod_image_by_name(struct pod *pod, const char *name, struct pod_image_info *out)

@@ -173,7 +173,7 @@ static bool put(struct open_state *o, uint64_t addr, uint32_t bytes)
 
 static uint32_t wanted_segment_bytes(const struct pod *pod)
 {
-    return pod->config.segment_bytes ? (uint32_t)pod->config.segment_bytes : (uint32_t)SEGMENT_BYTES_DEFAULT;
+    return (uint32_t)pod->config.segment_bytes;
 }
 
 /* The highest valid label in the window. */
@@ -224,6 +224,7 @@ static bool use_label(struct pod *pod)
     pod->reserve_segments = kept > 8 ? kept : 8;
     memcpy(pod->name, l->pods[0].name, sizeof pod->name);
     pod->segments = segments_create(l->segment_count, l->segment_bytes, SYSTEM_SEGMENTS);
+    log_read_segments(pod);
     return true;
 }
 
@@ -348,6 +349,7 @@ static void step_format(struct pod *pod)
         if (!put(o, segment_addr(pod, o->run - 1), ANCHOR_BYTES))
             return;
         o->run--;
+        zones_abandon(pod, (uint32_t)o->run, ANCHOR_BYTES);
     }
     o->step = OPEN_ANCHOR_FIRST;
     pod->again = true;
@@ -394,7 +396,7 @@ static void step_anchor(struct pod *pod)
     /* Go on in the other half: a power cut may have spoilt the next place in this one. */
     pod->anchor.number = anchor_last_of_half(pod->anchor.number);
     const struct pod_anchor *a = &pod->anchor;
-    if (a->protocol_bytes && !pod->config.log) {
+    if (a->protocol_bytes && !pod->config.log && !pod->config.check_only) {
         /* What is durable here need not be committed: alone, it would be applied all the same. */
         (void)ps_error_set(&o->local, PS_EPRECONDITION,
                            "%s holds a member of a replicated pod: it can't be opened alone "
@@ -425,65 +427,12 @@ static void step_anchor(struct pod *pod)
 
 /* ---- runs */
 
-static bool place_is_sound(const struct pod *pod, struct place place)
-{
-    const uint64_t end = place_addr(place) + place_len(place);
-    return place_len(place) > 0 && place_addr(place) >= (uint64_t)SYSTEM_SEGMENTS * pod->segment_bytes &&
-           end <= (uint64_t)pod->segment_count * pod->segment_bytes;
-}
-
-static void damaged(struct pod *pod, const char *what)
-{
-    struct open_state *o = pod->opening;
-    (void)ps_error_set(&o->local, PS_EDAMAGED, "%s: the checkpoint has %s", pod->dev->name, what);
-    pod->again = true;
-}
-
-static void restore_base(void *user, struct meta_key page, struct place base, bool clear_own)
-{
-    struct pod *pod = user;
-    if (meta_kind_of(page) < META_MAP || meta_kind_of(page) > META_REF ||
-        (!place_is_none(base) && !place_is_sound(pod, base)))
-        damaged(pod, "an impossible page");
-    else
-        meta_restore_base(pod->meta, page, base, clear_own);
-}
-
-static void restore_slot(void *user, struct meta_key key, uint64_t value)
-{
-    struct pod *pod = user;
-    const uint64_t index = key.v & ~(0xfull << 60);
-    if (meta_kind_of(key) == META_SEG) {
-        /* Metadata's live bytes are counted anew: records that pages share count for each of these. */
-        const bool meta = value >> 60 == SEGMENT_META;
-        if (index < SYSTEM_SEGMENTS || index >= pod->segment_count || value >> 60 >= SEGMENT_STATES ||
-            value >> 60 == SEGMENT_SYSTEM || (!meta && (uint32_t)value > pod->segment_bytes))
-            damaged(pod, "an impossible segment");
-        else
-            segments_restore(pod->segments, (uint32_t)index, value);
-        return;
-    }
-    if (meta_kind_of(key) < META_MAP || meta_kind_of(key) > META_REF)
-        damaged(pod, "an impossible slot");
-    else
-        meta_restore_slot(pod->meta, key, value);
-}
-
-static void restore_drop(void *user, struct meta_key page)
-{
-    meta_restore_drop(((struct pod *)user)->meta, page);
-}
-
+/* What a run says beside pages, slots and images. */
 static int restore_blob(void *user, uint8_t type, uint64_t id, const uint8_t *data, size_t bytes,
                         struct ps_error *err)
 {
     struct pod *pod = user;
     switch (type) {
-    case BLOB_IMAGE:
-        return images_apply(pod->images, 0, id, true, data, bytes, err);
-    case BLOB_IMAGE_GONE:
-        images_remove(pod->images, id);
-        return 0;
     case BLOB_COUNTERS:
         if (bytes % 8 || bytes < 24)
             return ps_error_set(err, PS_EDAMAGED, "counters of %zu bytes", bytes);
@@ -503,6 +452,12 @@ static int restore_blob(void *user, uint8_t type, uint64_t id, const uint8_t *da
     default:
         return ps_error_set(err, PS_EVERSION, "a record of type %u, which this program does not know", type);
     }
+}
+
+/* What is in the log need not be committed. */
+static bool may_end_uncommitted(const struct pod *pod)
+{
+    return pod_is_replicated(pod) || (pod->config.check_only && pod->anchor.protocol_bytes);
 }
 
 static void walk_log(struct pod *pod, bool applying)
@@ -528,26 +483,21 @@ static void runs_are_in(struct pod *pod)
     meta_restore_done(pod->meta);
     images_gone_clear(pod->images);
     pod->operations_cut = pod->operation_count;
-    if (o->local.detail[0]) {
-        finish(pod, PS_EDAMAGED);
-        return;
-    }
     /* The generation changes with the first checkpoint. */
     pod->log_bytes = 0;
     o->committed = pod->applied_seq;
-    walk_log(pod, !pod_is_replicated(pod));
+    walk_log(pod, !may_end_uncommitted(pod));
 }
 
 static void step_run(struct pod *pod)
 {
-    static const struct run_visitor visitor = {restore_base, restore_slot, restore_drop, restore_blob, NULL};
     struct open_state *o = pod->opening;
     const struct pod_anchor *a = &pod->anchor;
     if (o->run == a->run_count) {
         runs_are_in(pod);
         return;
     }
-    if (!place_is_sound(pod, o->next_chunk)) {
+    if (!restore_place_is_sound(pod, o->next_chunk)) {
         (void)ps_error_set(&o->local, PS_EDAMAGED, "%s: a checkpoint run lies outside of the pool",
                            pod->dev->name);
         finish(pod, PS_EDAMAGED);
@@ -559,13 +509,17 @@ static void step_run(struct pod *pod)
         pod->runs[pod->run_count++] =
             (struct run_places){.seq = a->runs[o->run].seq, .bytes = a->runs[o->run].bytes};
     run_places_add(&pod->runs[pod->run_count - 1], o->next_chunk);
-    struct run_visitor v = visitor;
-    v.user = pod;
+    struct restore to = {.pod = pod,
+                         .meta = pod->meta,
+                         .images = pod->images,
+                         .segments = pod->segments,
+                         .blob = restore_blob,
+                         .user = pod};
     struct place next = PLACE_NONE;
-    const int rc = run_visit(o->window + o->skip, place_len(o->next_chunk), a->runs[o->run].seq, o->chunk, &v,
-                             &next, &o->local);
-    if (rc || o->local.detail[0]) {
-        finish(pod, rc ? rc : PS_EDAMAGED);
+    const int rc = restore_chunk(&to, o->window + o->skip, place_len(o->next_chunk), a->runs[o->run].seq,
+                                 o->chunk, &next, &o->local);
+    if (rc) {
+        finish(pod, rc);
         return;
     }
     o->next_chunk = next;
@@ -623,7 +577,7 @@ static bool follows(const struct pod *pod, const struct batch_header *h)
 
 static bool is_second_walk(const struct pod *pod)
 {
-    return pod_is_replicated(pod) && pod->opening->applying;
+    return may_end_uncommitted(pod) && pod->opening->applying;
 }
 
 static void log_ends(struct pod *pod)
@@ -663,12 +617,16 @@ static void step_log(struct pod *pod)
         return;
     }
     if (o->applying && !apply_ready(pod, &h, batch)) {
-        if (load_missing(pod)) {
+        const bool bad = load_missing(pod);
+        if (bad && !pod->config.check_only) {
             (void)ps_error_set(&o->local, PS_EDATALOSS, "%s: a metadata page that the log changes is damaged",
                                pod->dev->name);
             finish(pod, PS_EDATALOSS);
         }
-        return; /* again when the pages are there */
+        /* Again when the pages are there; a check goes on without those that can't be had, and tells of them.
+         */
+        if (!bad || !pod->config.check_only || !list_empty(&pod->active_loads))
+            return;
     }
     if (at.segment < SYSTEM_SEGMENTS || at.segment >= pod->segment_count ||
         !segments_adopt(pod->segments, at.segment, SEGMENT_LOG) ||
@@ -701,7 +659,7 @@ static void after_log(struct pod *pod)
 {
     struct open_state *o = pod->opening;
     o->chain_end = o->walked;
-    if (pod_is_replicated(pod)) {
+    if (may_end_uncommitted(pod)) {
         walk_log(pod, true);
         return;
     }
@@ -747,6 +705,11 @@ static void step_after_log(struct pod *pod)
 static void step_checkpoint(struct pod *pod)
 {
     struct open_state *o = pod->opening;
+    if (pod->config.check_only) {
+        pod->state = POD_CHECKED;
+        finish(pod, 0);
+        return;
+    }
     if (!o->restarting) {
         o->restarting = true;
         pod->sealed_seq = o->chain_end.seq;

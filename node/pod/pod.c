@@ -132,6 +132,7 @@ static void make_parts(struct pod *pod)
     make_caches(pod);
     checkpoint_init(pod);
     collect_init(pod);
+    deep_init(pod);
     anchor_writer_init(pod);
     follow_init(pod);
     log_read_init(pod);
@@ -147,14 +148,18 @@ int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_forma
     if (config->memory_budget < POD_MEMORY_MIN)
         return ps_error_set(err, PS_EINVAL, "a memory budget of %llu bytes; a pod needs at least %llu",
                             (unsigned long long)config->memory_budget, POD_MEMORY_MIN);
-    const uint64_t segment = config->segment_bytes ? config->segment_bytes : SEGMENT_BYTES_DEFAULT;
+    const uint64_t zone = dev->geometry.zoned ? dev->geometry.erase_bytes : 0;
+    const uint64_t least = zone > SEGMENT_BYTES_DEFAULT ? zone : SEGMENT_BYTES_DEFAULT;
+    const uint64_t segment = config->segment_bytes ? config->segment_bytes : least;
     if (segment < 2 * BATCH_MAX_BYTES || segment > 1u << 30 || (segment & (segment - 1)))
         return ps_error_set(err, PS_EINVAL,
                             "segments of %llu bytes; a power of two from 2 MiB to 1 GiB is possible",
                             (unsigned long long)segment);
+    assert((!config->check_only || format == POD_OPEN_ONLY) && "what is checked is not made");
     struct pod *pod = calloc(1, sizeof *pod);
     assert(pod);
     pod->config = *config;
+    pod->config.segment_bytes = segment;
     pod->dev = dev;
     make_parts(pod);
     open_begin(pod, format, cb, user, err);
@@ -177,6 +182,7 @@ void pod_close(struct pod *pod, void (*cb)(void *user), void *user)
 static void free_parts(struct pod *pod)
 {
     index_load_drop(pod);
+    deep_free(pod); /* before what it looks at */
     copy_out_free(pod);
     copy_in_free(pod);
     open_free(pod);
@@ -290,6 +296,7 @@ static void fill_now(void *user)
     pod->reserve_segments = was.reserve_segments;
     memcpy(pod->name, was.name, sizeof pod->name);
     pod->segments = segments_create(was.segment_count, was.segment_bytes, SYSTEM_SEGMENTS);
+    log_read_segments(pod);
     pod->copy_in = was.copy_in;
     pod->again = true;
     copy_in_start(pod);
@@ -403,10 +410,13 @@ static void read_or_park(struct pod *pod, struct pod_io *io)
 
 static void count_use(struct pod_io *io)
 {
+    static const enum image_use_op ops[] = {
+        [POD_READ] = IMAGE_USE_READ,       [POD_WRITE] = IMAGE_USE_WRITE, [POD_TRIM] = IMAGE_USE_TRIM,
+        [POD_WRITE_ZERO] = IMAGE_USE_TRIM, [POD_FLUSH] = IMAGE_USE_FLUSH, [POD_EXTENTS] = IMAGE_USE_OPS,
+        [POD_PREFETCH] = IMAGE_USE_OPS};
     io->use.use = NULL;
-    if (io->image->use && (io->op == POD_READ || io->op == POD_WRITE))
-        image_use_begin(io->image->use, &io->use, io->op == POD_READ ? IMAGE_USE_READ : IMAGE_USE_WRITE,
-                        io->offset, io->length);
+    if (io->image->use && ops[io->op] != IMAGE_USE_OPS)
+        image_use_begin(io->image->use, &io->use, ops[io->op], io->offset, io->length);
 }
 
 int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
@@ -459,6 +469,8 @@ int pod_submit(struct pod *pod, struct pod_io *io, pod_io_cb cb)
 
 static void deliver(struct pod *pod)
 {
+    if (pod->config.uses && !list_empty(&pod->done))
+        image_uses_ending(pod->config.uses);
     for (struct list_node *n; (n = list_pop_front(&pod->done));) {
         struct pod_io *io = container_of(n, struct pod_io, link);
         image_use_end(&io->use, io->status == 0);
@@ -480,7 +492,7 @@ static bool is_drained(const struct pod *pod)
            list_empty(&pod->parked) && follow_is_quiet(pod) && !restart_holds_log(pod) &&
            anchor_writer_is_idle(pod) && pod->log_reading == 0 && list_empty(&pod->log_reads) &&
            list_empty(&pod->record_reads) && list_empty(&pod->records_read) && copy_out_is_quiet(pod) &&
-           copy_in_is_quiet(pod) && zones_are_quiet(pod) && collect_is_quiet(pod);
+           copy_in_is_quiet(pod) && zones_are_quiet(pod) && collect_is_quiet(pod) && deep_is_quiet(pod);
 }
 
 static void abandon_turn(struct pod *pod)
@@ -528,6 +540,7 @@ static void serve_turn(struct pod *pod)
     copy_out_turn(pod);
     anchor_writer_turn(pod);
     index_load_turn(pod);
+    deep_turn(pod);
     zones_turn(pod);
 }
 
@@ -544,6 +557,8 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
             open_turn(pod);
         else if (pod->state == POD_FILLING)
             fill_turn(pod);
+        else if (pod->state == POD_CHECKED)
+            deep_turn(pod);
         else if (pod->state != POD_CLOSED)
             serve_turn(pod);
         deliver(pod);
@@ -567,6 +582,9 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
     const uint64_t scrub = scrub_next_ns(pod);
     if (scrub < ask)
         ask = scrub;
+    const uint64_t deep = deep_next_ns(pod);
+    if (deep < ask)
+        ask = deep;
     if (pod->state != POD_SERVING || pod->failed || pod->log_bytes == 0)
         return ask;
     /* The idle checkpoint; one that is due but held up is looked at again, not waited for in a loop. */
@@ -634,10 +652,21 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     out->dedup_index_loading = index_load_busy(pod);
     struct meta_stats meta;
     meta_stats(pod->meta, &meta);
-    out->memory_bytes = meta.memory_bytes + cache.memory_bytes + dedup.memory_bytes;
+    out->memory_bytes = meta.memory_bytes + cache.memory_bytes + dedup.memory_bytes + deep_memory(pod);
     out->memory_budget = pod->config.memory_budget;
     out->log_seq = pod->applied_seq;
     out->role = pod->role;
     out->failed = pod->failed;
     memcpy(out->failure, pod->failure, sizeof out->failure);
+}
+
+bool pod_uses_flash(const struct pod *pod, uint64_t offset, uint64_t length)
+{
+    if (!pod->segments || pod->state == POD_OPENING || pod->state == POD_FILLING)
+        return true;
+    const uint64_t end = offset + length;
+    for (uint64_t i = offset / pod->segment_bytes; i * pod->segment_bytes < end && i < pod->segment_count; i++)
+        if (segments_state(pod->segments, (uint32_t)i) != SEGMENT_FREE)
+            return true;
+    return false;
 }

@@ -32,6 +32,8 @@ enum {
     POD_NAME_MAX =
         63, /* characters of a volume's or a snapshot's own name: A-Z a-z 0-9 . _ -, first alphanumeric */
     POD_FULL_NAME_MAX = 2 * POD_NAME_MAX + 1, /* "volume@snapshot" */
+    POD_FINDINGS_MAX = 64,
+    POD_LOSSES_MAX = 256,
 };
 #define POD_MEMORY_MIN       (128ull << 20)
 #define POD_MAX_VOLUME_BYTES (1ull << 48) /* 256 TiB */
@@ -61,6 +63,16 @@ struct pod_image_activity {
     uint64_t reads, read_bytes, writes, written_bytes, trims, flushes;
 };
 
+/* Whose space it is, as a background walk of all maps found it. Blocks of 4 KiB, and bytes of this node's
+ * flash. */
+struct pod_image_held {
+    bool known; /* false: no walk has ended yet that saw this image; the rest is 0 */
+    uint64_t ns_ago;
+    uint64_t referenced_blocks, referenced_bytes;   /* all that it refers to; patterns count as blocks */
+    uint64_t exclusive_blocks, exclusive_bytes;     /* no other image holds it */
+    uint64_t reclaimable_blocks, reclaimable_bytes; /* of a snapshot: what deleting it gives back */
+};
+
 struct pod_image_info {
     uint64_t id; /* never reused within the pod */
     enum pod_image_kind kind;
@@ -74,6 +86,7 @@ struct pod_image_info {
     uint32_t snapshots; /* of a volume */
     struct pod_image_space space;
     struct pod_image_activity activity;
+    struct pod_image_held held;
 };
 
 /* Copies the information of the image with this full name or id: 0 or PS_ENOTFOUND. */
@@ -228,6 +241,35 @@ struct pod_scrub_info {
 void pod_scrub(struct pod *pod);
 void pod_scrub_look(const struct pod *pod, struct pod_scrub_info *out);
 
+/* Something that is wrong, and where: of a deep check, or of a record that is lost. */
+struct pod_finding {
+    uint64_t subject;            /* block, group, page or segment */
+    uint64_t image, lba, blocks; /* image 0: no image is known */
+    char text[256];
+};
+
+struct pod_deep_info {
+    bool running;
+    uint32_t permille; /* of the one under way */
+    /* The last one that ended. */
+    uint64_t runs; /* ended since the pod was opened; 0: none, and the rest says nothing */
+    bool failed;   /* it could not be made: `why` */
+    char why[128];
+    uint64_t damage; /* what it found */
+    uint64_t images, pages, blocks;
+    uint32_t passes;
+    uint64_t ended_ns_ago, took_ns;
+    /* To be had with pod_deep_finding and pod_loss. */
+    uint32_t findings, losses;
+};
+/* Begins a deep check of the maps (deep.h), soon; one that is under way goes on. */
+void pod_deep(struct pod *pod);
+void pod_deep_look(const struct pod *pod, struct pod_deep_info *out);
+/* A finding of the last check, at most POD_FINDINGS_MAX of them: 0, or PS_ENOTFOUND behind the last. */
+int pod_deep_finding(const struct pod *pod, uint32_t index, struct pod_finding *out);
+/* Whose the records are that were found lost since the last scrub began: likewise. */
+int pod_loss(const struct pod *pod, uint32_t index, struct pod_finding *out);
+
 struct pod_stats {
     /* Space now, bytes. capacity = free + stored + metadata + garbage + open. */
     uint64_t capacity;                      /* usable flash */
@@ -273,12 +315,36 @@ struct pod_stats {
 };
 void pod_stats(struct pod *pod, struct pod_stats *out);
 
+/* ---- what storing something would take */
+
+enum pod_measured_kind {
+    POD_MEASURED_PATTERN = 1, /* needs no data */
+    POD_MEASURED_STORED,      /* is here already */
+    POD_MEASURED_TWIN,        /* is one of the blocks before it */
+    POD_MEASURED_NEW,
+};
+enum {
+    POD_MEASURED_UNIT = 64 /* bytes */
+};
+
+struct pod_measured {
+    enum pod_measured_kind kind;
+    unsigned units; /* of flash, for NEW, with its share of what is compressed together; else 0 */
+    uint64_t key;   /* of the contents, 0 for a pattern: equal ones are equal but once in 2^64 */
+};
+
+/* Looks at `blocks` consecutive blocks, at most POD_ATOMIC_BYTES of them, as if they were written, with the
+ * pod's settings. Changes nothing, reads nothing; takes as long as reducing them does. `out` has an entry for
+ * each. PS_EUNAVAILABLE (being opened, or ending), PS_ENOMEM. */
+int pod_measure(struct pod *pod, const void *data, uint32_t blocks, struct pod_measured *out);
+
 /* ---- life, called by main.c and tests */
 
 struct pod_config {
     const char *name;       /* "default" */
     uint64_t memory_budget; /* bytes for caches, maps and the dedup index together; at least POD_MEMORY_MIN */
     uint64_t metadata_cache_bytes; /* 0: from the budget; tests make it small. At least 1 MiB */
+    uint32_t log_index_batches;    /* a power of two, at least 64; 0: 65,536; tests make it small */
     uint64_t checkpoint_log_bytes; /* log between two checkpoints; 0: 64 MiB; tests make it small */
     bool dedupe, compression;
     bool sha256;                       /* fingerprint; XXH3-128 otherwise */
@@ -288,11 +354,14 @@ struct pod_config {
         overprovision_percent;   /* of the pool, that hosts can't fill; 0: 3. At least 8 segments are kept */
     uint64_t scrub_rate;         /* bytes a second while hosts are served; 0: 16 MiB */
     uint64_t scrub_interval_ns;  /* from one pass to the next; 0: a week; UINT64_MAX: on demand alone */
+    uint64_t survey_interval_ns; /* from one walk of all maps to the next, at least; 0: ten minutes;
+                                    UINT64_MAX: on demand alone */
+    bool check_only;             /* nothing is written: the log is replayed in memory, then check.h has it */
     uint32_t wear_threshold;     /* spread of P/E cycles at which cold data is moved; 0: 1,000 */
     uint32_t gc_threshold;       /* percent of segments in use at which garbage collection starts; 0: 75 */
     uint64_t cold_compress_rate; /* bytes a second of LZ4's that are compressed anew with zstd when they are
                                     moved again; 0: none */
-    uint64_t segment_bytes;      /* when formatting; 0: 8 MiB */
+    uint64_t segment_bytes;      /* when formatting; 0: 8 MiB, or a zone that is larger */
     uint64_t seed[2];            /* randomness for identities (UUIDs) when formatting */
     uint8_t pod_id[16];          /* the pod's UUID when formatting; all zero: made from the seed */
     /* What the pod tells: one line for the event list, at most 255 characters. May be NULL. */
@@ -321,6 +390,9 @@ typedef void (*pod_open_cb)(void *user, int status, struct pod *pod);
  * destroyed (pod_destroy) whatever came out, but not from within the callback. */
 int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,
              void *user, struct ps_error *err, struct pod **opening);
+
+/* Whether anything may lie in this part of the device: it is not all free segments. */
+bool pod_uses_flash(const struct pod *pod, uint64_t offset, uint64_t length);
 
 /* Runs whatever is due. `now_ns` is monotonic; returns the time at which it
  * wants to run again without other events (UINT64_MAX: never). */

@@ -7,12 +7,19 @@
  *   fetch.c       records and metadata pages from flash
  *   manage.c      volumes, snapshots, clones
  *   background.c  release of deleted images, reloading of the dedup index
- *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment; collect_read.c: read
- * ahead checkpoint.c  runs, base pages, anchors open.c        format and recovery log_restart.c the log goes
- * on in a new segment under a new generation: at each opening, and to truncate log_read.c    where the
- * batches of the log lie, for members that lag follow.c      batches made elsewhere: appended, applied when
- * committed anchor_write.c anchors that are not a checkpoint's: replication's state, adoption of a pod's
- * identity role.c        standby, leading, abandoned scrub.c       reading all that lives, to verify it
+ *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment
+ *   collect_read.c a segment that is walked, read ahead
+ *   checkpoint.c  runs, base pages, anchors
+ *   open.c        format and recovery
+ *   restore.c     what a checkpoint's runs say
+ *   log_restart.c the log goes on in a new segment under a new generation: at each opening, and to truncate
+ *   log_read.c    where the batches of the log lie, for members that lag
+ *   follow.c      batches made elsewhere: appended, applied when committed
+ *   anchor_write.c anchors that are not a checkpoint's: replication's state, adoption of a pod's identity
+ *   role.c        standby, leading, abandoned
+ *   deep.c        a survey of all maps in the background, or offline; deep_read.c: what it reads
+ *   survey.h      what it is made of
+ *   scrub.c       reading all that lives, to verify it
  *   repair.c      records that flash has lost, from other members and for them
  *   copy_out.c    a full copy for another member
  *   copy_in.c     a full copy taken in
@@ -28,6 +35,7 @@
 #include "node/pod/block_cache.h"
 #include "node/pod/copy_wire.h"
 #include "node/pod/log_index.h"
+#include "node/pod/log_spans.h"
 #include "node/pod/pod.h"
 #include "node/pod/pod_log.h"
 #include "node/reduction/dedup_index.h"
@@ -60,7 +68,7 @@ enum {
     CHECKPOINT_CHUNK = 256 * 1024,
     CHECKPOINT_SEGMENTS = 3,
     RESTART_SEGMENTS = 2,        /* more of them in a replicated pod: the uncommitted end is written anew */
-    LOG_INDEX_BATCHES = 1 << 18, /* whose places are known, at most: 12 MiB when all are */
+    LOG_INDEX_BATCHES = 1 << 16, /* the newest, whose places are in memory: 3 MiB when all are */
     OPENING_RUNS = 8,            /* kept when a pool is opened; more are written as one */
     BAD_PAGES = 64,
     COPY_SPARE_SEGMENTS = 8, /* left for the log of a member that has fewer than the one it is a copy of */
@@ -352,19 +360,40 @@ struct zones {
 enum pod_state {
     POD_OPENING,
     POD_SERVING,
+    POD_CHECKED, /* opened to be checked: nothing but deep.c works */
     POD_FILLING, /* with a full copy: nothing but copy_in and the anchors */
     POD_CLOSING,
     POD_ABANDONING,
     POD_CLOSED
 };
 
-struct open_state; /* open.c */
+struct open_state; /* restore.c */
+struct restore {
+    const struct pod *pod; /* whose flash it is */
+    struct meta *meta;
+    struct images *images;
+    struct segments *segments;
+    /* What is none of these: counters, operations. */
+    int (*blob)(void *user, uint8_t type, uint64_t id, const uint8_t *data, size_t bytes,
+                struct ps_error *err);
+    void *user;
+    const char *impossible;
+};
+bool restore_place_is_sound(const struct pod *pod, struct place place);
+/* Chunk `index` of the run: 0 and its successor's place, none after the last; PS_EDAMAGED or PS_EVERSION with
+ * a detail. */
+int restore_chunk(struct restore *to, const void *chunk, size_t bytes, uint64_t run, uint32_t index,
+                  struct place *next, struct ps_error *err);
+
+/* open.c */
 void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err);
 struct copy_out;   /* copy_out.c */
 struct copy_in;    /* copy_in.c */
 struct collect;    /* collect.h */
+struct deep;       /* deep.h */
 struct index_load; /* background.c */
-struct recalled;   /* log_read.c */
+struct log_recall; /* log_recall.c */
+struct log_unfold; /* log_unfold.c */
 
 /* The pass under way, and the last one. */
 struct scrub {
@@ -471,9 +500,10 @@ struct pod {
     struct anchor_writer anchor_writer;
     struct zones zones;
     struct log_index *log_index; /* NULL: the pod stands alone */
-    struct recalled *recalled;   /* batches that a start found, until the index knows them */
-    struct log_id recalled_end;
-    bool searching;                              /* which of them are there */
+    struct log_spans *log_spans;
+    struct log_unfold *log_unfold;
+    struct log_recall *recall;                   /* while a start looks for older log */
+    bool searching;                              /* until it is through */
     struct list_node log_reads;                  /* to be delivered */
     struct list_node record_reads, records_read; /* of other members: not begun, to be delivered */
     uint32_t repairing;                          /* records that another member is asked for */
@@ -495,6 +525,7 @@ struct pod {
     struct copy_in *copy_in;
     struct scrub scrub;
     struct collect *collect;
+    struct deep *deep;
     struct index_load *index_load;
     bool closed_cut; /* the checkpoint of a stop is durable */
     void (*closed)(void *user);
@@ -562,11 +593,19 @@ bool restart_holds_checkpoint(const struct pod *pod);
 
 /* log_read.c */
 void log_read_init(struct pod *pod);
+void log_read_segments(struct pod *pod); /* their number is known */
 void log_read_free(struct pod *pod);
+/* What is sealed or appended; whatever was there at its sequence number and behind it is gone. */
 void log_note(struct pod *pod, const struct batch_header *h, uint32_t segment, uint32_t offset);
+/* In order: those behind it follow. */
+void log_moved(struct pod *pod, uint64_t seq, uint32_t segment, uint32_t offset);
+void log_forget_through(struct pod *pod, uint64_t seq);
+void log_forget_after(struct pod *pod, uint64_t seq);
+/* log_recall.c */
 void log_recall_start(struct pod *pod);
 void log_recall_note(struct pod *pod, const struct batch_header *h, uint32_t segment, uint32_t offset);
 void log_recall_finish(struct pod *pod);
+/* log_read.c */
 /* Gives up kept log where the rule of pod_log_retain asks for it. */
 void log_retain_trim(struct pod *pod);
 void log_read_deliver(struct pod *pod);
@@ -601,6 +640,11 @@ bool zones_are_ready(struct pod *pod);
 bool zones_are_quiet(const struct pod *pod);
 /* The free segment is erased; else it is being, unless another one is: ask again. It may turn out retired. */
 bool zones_erase(struct pod *pod, uint32_t segment);
+/* segments_seal, of a segment that is written, or going to be, up to `end`: its zones need not be kept ready
+ * for more. */
+void zones_seal(struct pod *pod, uint32_t segment, uint32_t end, uint64_t last_seq);
+/* What was submitted of the segment's first `end` bytes is all that will be. */
+void zones_abandon(struct pod *pod, uint32_t segment, uint32_t end);
 
 /* role.c */
 void role_park(struct pod *pod, struct pod_io *io);
@@ -645,6 +689,19 @@ bool page_is_bad(const struct pod *pod, struct meta_key page);
 /* scrub.c */
 void scrub_turn(struct pod *pod);
 uint64_t scrub_next_ns(const struct pod *pod);
+
+/* deep.c */
+void deep_init(struct pod *pod);
+void deep_free(struct pod *pod);
+void deep_turn(struct pod *pod);
+bool deep_is_quiet(const struct pod *pod);
+uint64_t deep_next_ns(const struct pod *pod);
+uint64_t deep_memory(const struct pod *pod);
+/* This record is lost: whose it is will be found out. */
+void deep_lost(struct pod *pod, uint64_t group);
+/* A scrub begins: what is lost is found anew. */
+void deep_forget_losses(struct pod *pod);
+void deep_image_held(const struct pod *pod, uint64_t image, struct pod_image_held *out);
 
 /* repair.c */
 /* The fetch can't be had from flash: ends it, at once or when another member was asked. */

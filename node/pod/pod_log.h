@@ -58,8 +58,8 @@ int pod_log_adopt(struct pod *pod, const uint8_t pod_id[16], void (*cb)(void *us
 /* The last batch that is applied (= known to be committed and durable here), and the last durable one. Either
  * may be NULL. */
 void pod_log_ends(const struct pod *pod, struct log_id *applied, struct log_id *durable);
-/* The durable batch at `seq`: 0; PS_ENOTFOUND if it is not retained (or not there yet). seq 0 and the last
- * applied one are always known. */
+/* The durable batch at `seq`: 0; PS_ENOTFOUND if it is not retained (or not there yet); PS_EUNAVAILABLE: it
+ * is looked for in flash, ask again at a later turn. seq 0 and the last applied one are always known. */
 int pod_log_id_at(struct pod *pod, uint64_t seq, struct log_id *out);
 
 /* The device failed: nothing more becomes durable until the pod is opened anew. */

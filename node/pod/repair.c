@@ -14,6 +14,8 @@ static void give_up(struct pod *pod, struct fetch *f, const char *why)
     if (f->status == PS_EDATALOSS)
         pod_event(pod, "pod.data_loss", 0, "group %llu at %llu: %s%s%s", (unsigned long long)f->group,
                   (unsigned long long)place_addr(f->place), f->trouble, why[0] ? "; " : "", why);
+    if (f->status == PS_EDATALOSS)
+        deep_lost(pod, f->group);
     fetch_end(pod, f, f->status);
 }
 

@@ -75,6 +75,7 @@ static void begin_pass(struct pod *pod)
     s->damaged = 0;
     s->credit = 0;
     s->last_ns = pod->now_ns;
+    deep_forget_losses(pod);
 }
 
 static void end_pass(struct pod *pod)

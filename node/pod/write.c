@@ -367,6 +367,23 @@ static bool candidate_is_readable(const struct pod *pod, uint64_t block)
            !page_is_bad(pod, meta_page_of(meta_key_flat(META_REF, block)));
 }
 
+/* What may hold the contents, 0: nothing. Ids that are gone are forgotten: they would stand before those that
+ * live, and what was deleted once would never be found again. */
+static uint64_t find_candidate(struct pod *pod, uint64_t key)
+{
+    uint64_t ids[DEDUP_INDEX_CANDIDATES];
+    const unsigned n = dedup_index_lookup(pod->dedup, key, ids);
+    for (unsigned i = 0; i < n; i++) {
+        bool missing = false;
+        if (!candidate_is_readable(pod, ids[i]))
+            continue;
+        if (block_is_live(pod->view, ids[i], &missing) || missing)
+            return ids[i];
+        (void)dedup_index_remove(pod->dedup, key, ids[i]);
+    }
+    return 0;
+}
+
 /* Finds out which blocks of the piece are stored already. False: ask again when something arrived. */
 static bool find_duplicates(struct pod *pod, struct piece *piece)
 {
@@ -375,12 +392,10 @@ static bool find_duplicates(struct pod *pod, struct piece *piece)
         struct piece_block *pb = &piece->blocks[i];
         if (pb->is_pattern || pb->twin != i || pb->unequal)
             continue;
-        if (!pb->same) {
-            uint64_t ids[DEDUP_INDEX_CANDIDATES];
-            pb->candidate = dedup_index_lookup(pod->dedup, fingerprint_key(&pb->fp), ids) ? ids[0] : 0;
-        }
+        if (!pb->same)
+            pb->candidate = find_candidate(pod, fingerprint_key(&pb->fp));
         bool missing = false;
-        if (pb->candidate && !candidate_is_readable(pod, pb->candidate))
+        if (pb->candidate && !candidate_is_readable(pod, pb->candidate)) /* by now */
             pb->candidate = 0, pb->same = false;
         if (!pb->candidate)
             continue;

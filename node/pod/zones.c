@@ -115,6 +115,23 @@ static void let_go(struct pod *pod, uint32_t segment, int status)
     }
 }
 
+/* ---- ends */
+
+void zones_seal(struct pod *pod, uint32_t segment, uint32_t end, uint64_t last_seq)
+{
+    segments_seal(pod->segments, segment, last_seq);
+    const uint32_t zone = pod->dev->geometry.erase_bytes;
+    if (pod->dev->geometry.zoned && end % zone)
+        blkdev_finish(pod->dev, segment_addr(pod, segment) + end / zone * zone, end % zone);
+}
+
+void zones_abandon(struct pod *pod, uint32_t segment, uint32_t end)
+{
+    const uint32_t zone = pod->dev->geometry.erase_bytes;
+    for (uint32_t at = 0; pod->dev->geometry.zoned && at < end; at += zone)
+        blkdev_finish(pod->dev, segment_addr(pod, segment) + at, 0);
+}
+
 /* ---- erases */
 
 static void erased(struct blkdev_req *req, int status)

@@ -157,16 +157,31 @@ void dedup_index_prefetch(const struct dedup_index *index, uint64_t key)
     __builtin_prefetch(bucket_of(index, key), 1);
 }
 
+static unsigned find_all(const struct view *v, uint64_t key, uint64_t ids[DEDUP_INDEX_CANDIDATES],
+                         unsigned ways[DEDUP_INDEX_CANDIDATES])
+{
+    unsigned found = 0;
+    for (unsigned way = 0; way < v->used && found < DEDUP_INDEX_CANDIDATES; way++) {
+        if (!way_matches(v, way, key))
+            continue;
+        ids[found] = v->bucket->entry[way] & ID_MASK;
+        ways[found++] = way;
+    }
+    return found;
+}
+
+unsigned dedup_index_peek(const struct dedup_index *index, uint64_t key, uint64_t ids[DEDUP_INDEX_CANDIDATES])
+{
+    const struct view v = view_open(index, key);
+    unsigned ways[DEDUP_INDEX_CANDIDATES];
+    return find_all(&v, key, ids, ways);
+}
+
 unsigned dedup_index_lookup(struct dedup_index *index, uint64_t key, uint64_t ids[DEDUP_INDEX_CANDIDATES])
 {
     struct view v = view_open(index, key);
-    unsigned ways[DEDUP_INDEX_CANDIDATES], found = 0;
-    for (unsigned way = 0; way < v.used && found < DEDUP_INDEX_CANDIDATES; way++) {
-        if (!way_matches(&v, way, key))
-            continue;
-        ids[found] = v.bucket->entry[way] & ID_MASK;
-        ways[found++] = way;
-    }
+    unsigned ways[DEDUP_INDEX_CANDIDATES];
+    const unsigned found = find_all(&v, key, ids, ways);
     index->lookups++;
     if (found == 0)
         return 0;

@@ -50,6 +50,10 @@ void dedup_index_prefetch(const struct dedup_index *index, uint64_t key);
  * how many: 0 to DEDUP_INDEX_CANDIDATES. They become the bucket's youngest. */
 unsigned dedup_index_lookup(struct dedup_index *index, uint64_t key, uint64_t ids[DEDUP_INDEX_CANDIDATES]);
 
+/* The same without any effect. */
+unsigned dedup_index_peek(const struct dedup_index *index, uint64_t key,
+                          uint64_t ids[DEDUP_INDEX_CANDIDATES]);
+
 /* Remembers that `id` (below 2^52) holds the contents. A pair that is there
  * already stays as it is. Another id of the same key is kept too. */
 void dedup_index_insert(struct dedup_index *index, uint64_t key, uint64_t id);

@@ -115,6 +115,14 @@ static void waits_for(const struct replica *r, char *out, size_t size)
         (void)snprintf(out, size, "the primary, %.40s", peer_name(r, &in_force(r)->primary));
 }
 
+/* For people: what a member had applied when it was heard last is committed, hence here too, unless it is
+ * known to come from another log. */
+static uint64_t equal_up_to(const struct peer *p)
+{
+    const bool another = p->trouble == REPLICA_PEER_DIVERGED || p->given_up;
+    return another ? p->matched_seq : most_of(p->matched_seq, p->told.applied.seq);
+}
+
 void replica_look(const struct replica *r, uint64_t now_ns, struct replica_info *out)
 {
     *out = (struct replica_info){
@@ -141,7 +149,7 @@ void replica_look(const struct replica *r, uint64_t now_ns, struct replica_info 
             .member = in_force(r)->members[at],
             .state = state_of(r, p),
             .heard_ns_ago = p->heard_ns ? now_ns - p->heard_ns : UINT64_MAX,
-            .matched_seq = p->matched_seq,
+            .matched_seq = equal_up_to(p),
             .end_seq = p->told.end.seq,
             .lag_ns = is_primary(r) ? now_ns - most_of(p->synced_ns, r->primary_ns) : 0,
             .lease_left_ns = p->lease_until_ns > now_ns ? p->lease_until_ns - now_ns : 0,

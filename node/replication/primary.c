@@ -30,20 +30,27 @@ static int known_id(const struct replica *r, uint64_t seq, struct log_id *out)
     return r->effects->id_at(r->user, seq, out);
 }
 
-/* The last batch that both logs have. False: p->trouble says why there is none to go on from. */
+/* The last batch that both logs have. False: p->trouble says why there is none to go on from, or it is looked
+ * for. */
 static bool find_common(struct replica *r, struct peer *p, struct log_id *common)
 {
     const uint64_t end = log_end(r).seq;
     struct log_id mine;
     for (uint32_t i = p->told.tail_count; i-- > 0;) {
         const struct log_id *id = &p->told.tail[i];
-        if (id->seq <= end && known_id(r, id->seq, &mine) == 0 && log_id_equal(id, &mine)) {
+        const int rc = id->seq <= end ? known_id(r, id->seq, &mine) : PS_ENOTFOUND;
+        if (rc == PS_EUNAVAILABLE)
+            return false;
+        if (rc == 0 && log_id_equal(id, &mine)) {
             *common = *id;
             return true;
         }
     }
     const struct log_id *applied = &p->told.applied;
-    const bool known = applied->seq <= end && known_id(r, applied->seq, &mine) == 0;
+    const int found = applied->seq <= end ? known_id(r, applied->seq, &mine) : PS_ENOTFOUND;
+    if (found == PS_EUNAVAILABLE)
+        return false;
+    const bool known = found == 0;
     if (applied->seq > end || (known && !log_id_equal(applied, &mine))) {
         p->given_up = holds_what_was_given_up(r, applied);
         p->trouble = p->given_up ? REPLICA_PEER_TOO_OLD : REPLICA_PEER_DIVERGED;

@@ -240,7 +240,7 @@ struct replica_effects {
     /* Leading: for so many thousandths of the time nothing that changes something is begun, so that a member
      * can catch up. */
     void (*slow)(void *user, uint32_t permille);
-    /* What is at `seq` in the log: 0 or PS_ENOTFOUND. */
+    /* What is at `seq` in the log: 0, PS_ENOTFOUND, or PS_EUNAVAILABLE: ask again. */
     int (*id_at)(void *user, uint64_t seq, struct log_id *out);
     uint64_t (*log_first)(void *user);
     /* Older ones than that may be found yet. */

@@ -117,7 +117,7 @@ static void forecast(struct analytics *a)
 
 static void count(void)
 {
-    struct image_uses *uses = image_uses_create();
+    struct image_uses *uses = image_uses_create(NULL);
     struct image_use *use = uses ? image_uses_open(uses, 1, 1ull << 38) : NULL;
     struct image_use_stamp stamps[32];
     if (!use)

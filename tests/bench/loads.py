@@ -30,8 +30,14 @@ class Result:
 
 
 def fio_command(uri, rw, depth, block, span, seconds, *options):
+    """`uri` is NBD's, or rbd:IMAGE."""
+    engine = (
+        ["--ioengine=rbd", "--clientname=admin", "--pool=rbd", f"--rbdname={uri[4:]}"]
+        if uri.startswith("rbd:")
+        else ["--ioengine=nbd", f"--uri={uri}"]
+    )
     return [
-        "fio", "--output-format=json", "--name=load", "--ioengine=nbd", f"--uri={uri}", f"--rw={rw}", f"--bs={block}",
+        "fio", "--output-format=json", "--name=load", *engine, f"--rw={rw}", f"--bs={block}",
         f"--iodepth={depth}", f"--size={span}", f"--runtime={seconds}", "--time_based", "--norandommap",
         "--randrepeat=0", *options,
     ]  # fmt: skip

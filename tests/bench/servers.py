@@ -24,6 +24,13 @@ def listening(port):
         return False
 
 
+def cpu_seconds(pid):
+    """User and system time of all its threads, those that ended included."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
 class Server:
     """A process that listens. `uri` is what clients connect to; a `with` block ends it."""
 
@@ -69,10 +76,7 @@ class Server:
         self.stop()
 
     def cpu_seconds(self):
-        """User and system time of all threads, those that ended included."""
-        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:
-            fields = file.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        return cpu_seconds(self.process.pid)
 
     def peak_memory(self):
         """Most resident memory so far, in bytes."""

@@ -342,7 +342,7 @@ int main(int argc, char **argv)
     print("the first random reads then", &later);
     (void)printf("  the synthesiser's part of memory is %.0f MiB\n",
                  (double)synth_pool_memory(large.pool) / (1 << 20));
-    char what[64];
+    char what[96];
     (void)snprintf(what, sizeof what, "%llu GiB mapped: resident memory, budget 1792 MiB",
                    (unsigned long long)numbers[0]);
     bench_row(what, memory_mib("VmHWM"), "MiB", ROW_AT_MOST, 2048);

@@ -201,6 +201,7 @@ void node_start(struct node *n)
         .pod = {.name = "default",
                 .memory_budget = POD_MEMORY_MIN,
                 .metadata_cache_bytes = 1 << 20,
+                .log_index_batches = w->scenario->seed % 2 ? 64 : 0,
                 .dedupe = true,
                 .compression = true,
                 /* Members differ in how what they moved is compressed. */

@@ -71,6 +71,7 @@ void group_create(struct group *g, unsigned count, uint64_t device_bytes, uint64
             .sealed = on_sealed, .durable = on_durable, .may_read = on_may_read, .user = m};
         rig_create(&m->rig, device_bytes, seed * 10 + i);
         m->rig.config.log = &m->events;
+        m->rig.config.log_index_batches = 64; /* so that older log is looked for in flash */
         memset(m->rig.config.pod_id, 0x5a, 16);
     }
 }
@@ -263,6 +264,14 @@ static void on_log_read(struct pod_log_read *read, int status)
     *(int *)read->user = status;
 }
 
+int member_id_at(struct member *m, uint64_t seq, struct log_id *out)
+{
+    int rc;
+    for (int n = 0; (rc = pod_log_id_at(m->rig.pod, seq, out)) == PS_EUNAVAILABLE; n++)
+        assert_true(n < PATIENCE && rig_step(&m->rig));
+    return rc;
+}
+
 void member_catch_up(struct member *m, bool by_reading)
 {
     struct group *g = m->group;
@@ -272,7 +281,7 @@ void member_catch_up(struct member *m, bool by_reading)
     uint64_t common = durable.seq;
     for (;; common--) {
         assert_true(common >= applied.seq); /* what is committed never differs */
-        assert_int_equal(pod_log_id_at(m->rig.pod, common, &mine), 0);
+        assert_int_equal(member_id_at(m, common, &mine), 0);
         if (common <= g->log.end && log_id_equal(&mine, &g->log.at[common].id))
             break;
     }

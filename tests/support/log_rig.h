@@ -58,6 +58,8 @@ void group_pump(struct group *g);
 void group_settle(struct group *g);
 /* On standby: drops what the leader's log does not have and gets the rest. */
 void member_catch_up(struct member *m, bool by_reading);
+/* pod_log_id_at, however long it takes. */
+int member_id_at(struct member *m, uint64_t seq, struct log_id *out);
 /* Until the member has applied `seq`. */
 void member_wait_applied(struct member *m, uint64_t seq);
 int member_truncate(struct member *m, uint64_t seq);

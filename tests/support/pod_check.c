@@ -2,10 +2,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "node/pod/pod_impl.h"
+#include "node/pod/survey.h"
 
 bool pod_check_is_quiet(const struct pod *pod)
 {
@@ -13,53 +12,18 @@ bool pod_check_is_quiet(const struct pod *pod)
            !checkpoint_busy(pod) && !pod->in_flight_count && !pod->open && !pod->again;
 }
 
-struct counted {
-    uint64_t *keys, *values;
-    size_t capacity, used;
-};
-
-static uint64_t *count_of(struct counted *c, uint64_t key)
-{
-    if (c->used * 2 >= c->capacity) {
-        struct counted old = *c;
-        c->capacity = old.capacity ? old.capacity * 2 : 1024;
-        c->keys = calloc(c->capacity, sizeof *c->keys);
-        c->values = calloc(c->capacity, sizeof *c->values);
-        c->used = 0;
-        for (size_t i = 0; i < old.capacity; i++)
-            if (old.keys[i])
-                *count_of(c, old.keys[i]) = old.values[i];
-        free(old.keys);
-        free(old.values);
-    }
-    size_t at = (key * 0x9e3779b97f4a7c15ull >> 20) & (c->capacity - 1);
-    while (c->keys[at] && c->keys[at] != key)
-        at = (at + 1) & (c->capacity - 1);
-    if (!c->keys[at]) {
-        c->keys[at] = key;
-        c->used++;
-    }
-    return &c->values[at];
-}
-
 struct checking {
     struct pod *pod;
-    bool (*step)(void *user);
-    void *user;
     char *why;
     size_t size;
-    bool wrong, stopped;
-    struct counted blocks, pages; /* owned references */
-    struct space space;
-    uint64_t segment_live[4096];
-    uint64_t live_blocks;
+    bool wrong;
 };
 
 static void wrong(struct checking *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void wrong(struct checking *c, const char *format, ...)
 {
     va_list args;
-    if (c->wrong || c->stopped)
+    if (c->wrong)
         return; /* the first one counts */
     c->wrong = true;
     va_start(args, format);
@@ -67,130 +31,34 @@ static void wrong(struct checking *c, const char *format, ...)
     va_end(args);
 }
 
-static void load_now(struct checking *c, struct meta_key page, uint64_t *slots)
+static void on_finding(void *user, const struct survey_finding *f)
 {
-    memset(slots, 0, META_SLOTS * sizeof *slots);
-    for (int n = 0; n < 100000 && !c->stopped; n++) {
-        view_missing_clear(c->pod->view);
-        const uint64_t *p = view_slots(c->pod->view, page, false);
-        if (p) {
-            memcpy(slots, p, META_SLOTS * sizeof *slots);
-            return;
-        }
-        if (load_missing(c->pod)) {
-            wrong(c, "page %#llx is damaged", (unsigned long long)page.v);
-            return;
-        }
-        c->stopped = !c->step(c->user);
-    }
-    wrong(c, "page %#llx does not load", (unsigned long long)page.v);
+    wrong(user, "%s", f->text);
 }
 
-static uint64_t l2p_now(struct checking *c, uint64_t group)
+static void add_exclusive(void *user, const struct survey_space *space)
 {
-    uint64_t slots[META_SLOTS];
-    const struct meta_key key = l2p_key(group);
-    load_now(c, meta_page_of(key), slots);
-    return slots[meta_slot_of(key)];
+    *(uint64_t *)user += space->exclusive.stored_bytes;
 }
 
-/* `counting`: this image's part still belongs to it (a releasing image's done part does not). */
-static void walk(struct checking *c, uint64_t entry, unsigned level, uint64_t lba, uint64_t from,
-                 bool counting)
+/* What the survey shared out is all that is stored, to the byte. */
+static void check_shares(struct checking *c, const struct survey *survey)
 {
-    if (entry_type(entry) == ENTRY_HOLE)
-        return;
-    if (level == 0) {
-        space_count(&c->space, entry, +1);
-        if (entry_type(entry) == ENTRY_DATA && lba >= from) {
-            const uint64_t v = l2p_now(c, block_group(entry_id(entry)));
-            if (!l2p_is_live(v, block_slot(entry_id(entry))))
-                wrong(c, "block %llu is mapped at %llu and dead", (unsigned long long)entry_id(entry),
-                      (unsigned long long)lba);
-            if (entry_owns(entry) && counting)
-                ++*count_of(&c->blocks, entry_id(entry));
-        }
-        return;
-    }
-    if (entry_type(entry) != ENTRY_PAGE) {
-        wrong(c, "an entry of level %u at %llu is no page", level, (unsigned long long)lba);
-        return;
-    }
-    if (lba + image_span(level) <= from)
-        return;
-    const bool owned = counting && entry_owns(entry);
-    if (owned && ++*count_of(&c->pages, entry_id(entry)) > 1)
-        wrong(c, "page %llu has two owners", (unsigned long long)entry_id(entry));
-    uint64_t slots[META_SLOTS];
-    load_now(c, entry_page_key(entry), slots);
-    for (unsigned i = 0; i < META_SLOTS; i++)
-        walk(c, slots[i], level - 1, lba + i * image_span(level - 1), from, owned);
-}
-
-static void walk_image(void *user, struct image *image)
-{
-    struct checking *c = user;
-    const bool releasing = image->deleted || image->kind == IMAGE_TRASH;
-    c->space = (struct space){0};
-    walk(c, image->root, image->depth, 0, releasing ? image->cursor : 0, true);
-    if (releasing)
-        return;
-    for (int i = 0; i < SPACE_COUNTS; i++)
-        if (image->space.n[i] != c->space.n[i])
-            wrong(c, "%s: space count %d is %lld, its map holds %lld", image->full_name, i,
-                  (long long)image->space.n[i], (long long)c->space.n[i]);
-}
-
-struct key_array {
-    struct meta_key keys[65536];
-    size_t n;
-};
-
-static void collect_page(void *user, struct meta_key page)
-{
-    struct key_array *a = user;
-    assert(a->n < sizeof a->keys / sizeof a->keys[0]);
-    a->keys[a->n++] = page;
-}
-
-static void check_l2p(struct checking *c)
-{
-    struct key_array *pages = calloc(1, sizeof *pages);
-    meta_each_page(c->pod->meta, META_L2P, collect_page, pages);
-    for (size_t p = 0; p < pages->n; p++) {
-        uint64_t slots[META_SLOTS];
-        load_now(c, pages->keys[p], slots);
-        for (unsigned i = 0; i < META_SLOTS; i++) {
-            const uint64_t group = meta_page_number(pages->keys[p]) * META_SLOTS + i, v = slots[i];
-            if (!v)
-                continue;
-            const struct place place = l2p_place(v);
-            c->segment_live[place_addr(place) / c->pod->segment_bytes] += l2p_live_bytes(v);
-            for (unsigned s = 0; s < GROUP_BLOCKS; s++) {
-                const uint64_t block = group << 3 | s, owned = *count_of(&c->blocks, block);
-                if (!l2p_is_live(v, s)) {
-                    if (owned)
-                        wrong(c, "block %llu is dead and has %llu owned references",
-                              (unsigned long long)block, (unsigned long long)owned);
-                    continue;
-                }
-                c->live_blocks++;
-                uint64_t refs[META_SLOTS];
-                const struct meta_key key = meta_key_flat(META_REF, block);
-                load_now(c, meta_page_of(key), refs);
-                if (owned != 1 + refs[meta_slot_of(key)])
-                    wrong(c, "block %llu has %llu owned references and a count of %llu",
-                          (unsigned long long)block, (unsigned long long)owned,
-                          (unsigned long long)refs[meta_slot_of(key)] + 1);
-            }
-        }
-    }
-    free(pages);
-}
-
-static bool is_data(enum segment_state state)
-{
-    return state == SEGMENT_LOG || state == SEGMENT_WARM || state == SEGMENT_COLD;
+    struct survey_totals t;
+    uint64_t exclusive = 0;
+    struct pod_stats s;
+    survey_totals(survey, &t);
+    pod_stats(c->pod, &s);
+    survey_each_space(survey, add_exclusive, &exclusive);
+    if (t.stored.stored_bytes != s.stored_bytes || t.stored.blocks != s.unique_blocks)
+        wrong(c, "a survey found %llu bytes in %llu blocks, %llu in %llu are counted",
+              (unsigned long long)t.stored.stored_bytes, (unsigned long long)t.stored.blocks,
+              (unsigned long long)s.stored_bytes, (unsigned long long)s.unique_blocks);
+    if (exclusive + t.shared.stored_bytes + t.releasing.stored_bytes + t.leaked.stored_bytes !=
+        t.stored.stored_bytes)
+        wrong(c, "%llu stored bytes are not %llu exclusive, %llu shared, %llu releasing",
+              (unsigned long long)t.stored.stored_bytes, (unsigned long long)exclusive,
+              (unsigned long long)t.shared.stored_bytes, (unsigned long long)t.releasing.stored_bytes);
 }
 
 static void check_space(struct checking *c)
@@ -206,32 +74,55 @@ static void check_space(struct checking *c)
         wrong(c, "garbage is below nothing");
 }
 
-static void free_counted(struct counted *c)
+/* False: a step said that it can't go on. */
+static bool load(struct survey *survey, struct pod *pod, bool (*step)(void *user), void *user)
 {
-    free(c->keys);
-    free(c->values);
+    struct meta_key keys[MAP_WALK_AHEAD];
+    const size_t n = survey_missing(survey, keys);
+    if (page_is_bad(pod, keys[0])) {
+        survey_give_up(survey, "it is damaged");
+        return true;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!page_is_bad(pod, keys[i]))
+            (void)load_page(pod, keys[i]);
+    return step(user);
+}
+
+struct survey *pod_check_survey(struct pod *pod, const struct survey_config *with, bool (*step)(void *user),
+                                void *user)
+{
+    struct survey_config config = *with;
+    config.meta = pod->meta;
+    config.images = pod->images;
+    config.segments = pod->segments;
+    config.segment_bytes = pod->segment_bytes;
+    config.segment_count = pod->segment_count;
+    config.system_segments = SYSTEM_SEGMENTS;
+    config.unique_blocks = pod->unique_blocks;
+    struct survey *survey = survey_create(&config);
+    enum survey_state state;
+    while ((state = survey_step(survey)) != SURVEY_DONE)
+        if (state == SURVEY_MISSING && !load(survey, pod, step, user)) {
+            survey_destroy(survey);
+            return NULL;
+        }
+    return survey;
 }
 
 bool pod_check_counts(struct pod *pod, bool (*step)(void *user), void *user, char *why, size_t size)
 {
-    struct checking *c = calloc(1, sizeof *c);
-    assert(c && pod->segment_count <= sizeof c->segment_live / sizeof c->segment_live[0]);
-    *c = (struct checking){.pod = pod, .step = step, .user = user, .why = why, .size = size};
-    images_each(pod->images, walk_image, c);
-    check_l2p(c);
-    check_space(c);
-    if (c->live_blocks != pod->unique_blocks)
-        wrong(c, "%llu blocks are live, %llu are counted", (unsigned long long)c->live_blocks,
-              (unsigned long long)pod->unique_blocks);
-    for (uint32_t i = 0; i < pod->segment_count; i++)
-        if (is_data(segments_state(pod->segments, i)) &&
-            segments_live(pod->segments, i) != c->segment_live[i])
-            wrong(c, "%llu bytes live in segment %u, %llu are counted",
-                  (unsigned long long)c->segment_live[i], i,
-                  (unsigned long long)segments_live(pod->segments, i));
-    const bool right = !c->wrong;
-    free_counted(&c->blocks);
-    free_counted(&c->pages);
-    free(c);
-    return right;
+    struct checking c = {.pod = pod, .why = why, .size = size};
+    const struct survey_config config = {
+        .memory_bytes = SURVEY_MEMORY_MIN, /* pools that are not tiny take several passes */
+        .found = on_finding,
+        .user = &c,
+    };
+    struct survey *survey = pod_check_survey(pod, &config, step, user);
+    if (survey) {
+        check_space(&c);
+        check_shares(&c, survey);
+        survey_destroy(survey);
+    }
+    return !c.wrong;
 }

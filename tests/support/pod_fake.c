@@ -33,7 +33,7 @@ struct pod {
     struct list_node manage; /* struct pod_manage: due */
     uint32_t in_flight, manage_in_flight;
     uint64_t next_id, log_seq, random, capacity;
-    uint64_t counts[POD_PREFETCH + 1], read_bytes, written_bytes, scrubs;
+    uint64_t counts[POD_PREFETCH + 1], read_bytes, written_bytes, scrubs, deeps;
     struct remembered remembered[REMEMBERED];
     unsigned next_remembered;
     int fail_next;
@@ -683,6 +683,21 @@ int pod_manage(struct pod *pod, struct pod_manage *req, pod_manage_cb cb)
 
 /* ---- statistics and life */
 
+/* Bytes that are all the same are a pattern, all else is new and does not shrink. */
+int pod_measure(struct pod *pod, const void *data, uint32_t blocks, struct pod_measured *out)
+{
+    const uint8_t *at = data;
+    if (pod->stopping || pod->told_opening)
+        return PS_EUNAVAILABLE;
+    for (uint32_t i = 0; i < blocks; i++, at += POD_BLOCK_BYTES) {
+        const bool same = memcmp(at, at + 1, POD_BLOCK_BYTES - 1) == 0;
+        out[i] = (struct pod_measured){same ? POD_MEASURED_PATTERN : POD_MEASURED_NEW, same ? 0 : 64, 0};
+        if (!same)
+            memcpy(&out[i].key, at, sizeof out[i].key);
+    }
+    return 0;
+}
+
 void pod_scrub(struct pod *pod)
 {
     pod->scrubs++;
@@ -691,6 +706,42 @@ void pod_scrub(struct pod *pod)
 void pod_scrub_look(const struct pod *pod, struct pod_scrub_info *out)
 {
     *out = (struct pod_scrub_info){.passes = pod->scrubs};
+}
+
+void pod_deep(struct pod *pod)
+{
+    pod->deeps++;
+}
+
+/* Each check finds one thing, and one record is lost. */
+void pod_deep_look(const struct pod *pod, struct pod_deep_info *out)
+{
+    *out = (struct pod_deep_info){.runs = pod->deeps,
+                                  .damage = pod->deeps ? 1 : 0,
+                                  .images = 2,
+                                  .pages = 3,
+                                  .blocks = 4,
+                                  .passes = 1,
+                                  .took_ns = 5000000,
+                                  .findings = pod->deeps ? 1 : 0,
+                                  .losses = pod->deeps ? 1 : 0};
+}
+
+int pod_deep_finding(const struct pod *pod, uint32_t index, struct pod_finding *out)
+{
+    if (!pod->deeps || index)
+        return PS_ENOTFOUND;
+    *out = (struct pod_finding){.subject = 77, .text = "block 77 lives, and nothing refers to it"};
+    return 0;
+}
+
+int pod_loss(const struct pod *pod, uint32_t index, struct pod_finding *out)
+{
+    if (!pod->deeps || index)
+        return PS_ENOTFOUND;
+    *out = (struct pod_finding){
+        .subject = 9, .image = 1, .lba = 16, .blocks = 8, .text = "group 9 is at LBA 16 to 23 of v"};
+    return 0;
 }
 
 void pod_stats(struct pod *pod, struct pod_stats *out)

@@ -109,6 +109,12 @@ void rest_act(struct rest_exchange *x)
         [REST_GET_REDUCTION] = rest_show_figures,
         [REST_GET_FLASH] = rest_show_figures,
         [REST_LIST_EVENTS] = rest_list_events,
+        [REST_GET_ANALYTICS] = rest_show_analytics,
+        [REST_GET_FORECAST] = rest_show_forecast,
+        [REST_GET_DRIVES] = rest_show_drives,
+        [REST_LIST_ADVICE] = rest_list_advice,
+        [REST_GET_TEMPERATURE] = rest_show_temperature,
+        [REST_GET_ACCOUNT] = rest_show_account,
         [REST_READY] = rest_show_ready,
         [REST_PROMETHEUS] = rest_show_prometheus,
     };

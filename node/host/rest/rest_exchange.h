@@ -11,6 +11,8 @@
 #include "node/host/rest/rest_prometheus.h"
 #include "node/host/rest/rest_request.h"
 
+#define REST_NS_PER_S ((uint64_t)1000000000)
+
 enum {
     REST_REQUEST_ID_MAX = 64,
     REST_LOCATION_MAX = 320,
@@ -56,7 +58,9 @@ struct rest_exchange {
     } q;
     struct pstorage_pod_order order; /* beside: figures need it and a report */
     struct pstorage_report report;
-    struct pstorage_info info; /* what the path names */
+    struct pstorage_latency latency; /* and these */
+    struct rest_analysis *analysis;  /* rest_analytics.c's */
+    struct pstorage_info info;       /* what the path names */
     char name[PSTORAGE_FULL_NAME_MAX + 1];
     rest_step then, after;
     unsigned step;
@@ -117,5 +121,13 @@ void rest_show_figures(struct rest_exchange *x);
 void rest_show_prometheus(struct rest_exchange *x);
 void rest_show_ready(struct rest_exchange *x);
 void rest_list_events(struct rest_exchange *x);
+void rest_show_analytics(struct rest_exchange *x);
+void rest_show_forecast(struct rest_exchange *x);
+void rest_show_drives(struct rest_exchange *x);
+void rest_list_advice(struct rest_exchange *x);
+void rest_show_temperature(struct rest_exchange *x);
+void rest_show_account(struct rest_exchange *x);
+/* x->report is there. */
+void rest_show_flash(struct rest_exchange *x);
 
 #endif

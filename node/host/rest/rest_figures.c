@@ -142,33 +142,6 @@ static void answer_reduction(struct rest_exchange *x)
     rest_answer_body(x);
 }
 
-static void answer_flash(struct rest_exchange *x)
-{
-    const struct pstorage_report *r = &x->report;
-    struct rest_flash *rows = calloc(r->npods + 1, sizeof *rows);
-    for (size_t i = 0; rows && i < r->npods; i++) {
-        const struct pstorage_pod *p = &r->pods[i];
-        rows[i] = (struct rest_flash){
-            .capacity_bytes = p->capacity_bytes,
-            .free_bytes = p->free_bytes,
-            .garbage_bytes = p->garbage_bytes,
-            .written_data_bytes = p->flash_written_data_bytes,
-            .written_metadata_bytes = p->flash_written_metadata_bytes,
-            .written_moved_bytes = p->flash_written_moved_bytes,
-            .write_amplification = ratio(p->flash_written_data_bytes + p->flash_written_metadata_bytes +
-                                             p->flash_written_moved_bytes,
-                                         p->compress_out_bytes),
-        };
-        memcpy(rows[i].pod, p->name, sizeof rows[i].pod);
-    }
-    const struct rest_flash_report flash = {
-        .pods = rows, .npods = rows ? r->npods : 0, .devices = r->devices, .ndevices = r->ndevices};
-    rest_encode(&x->body, NULL, x->request.route->answer, &flash);
-    x->body.failed |= !rows;
-    free(rows);
-    rest_answer_body(x);
-}
-
 static void on_report(struct pstorage_request *q, int status)
 {
     struct rest_exchange *x = q->user;
@@ -177,7 +150,7 @@ static void on_report(struct pstorage_request *q, int status)
     else if (x->request.route->op == REST_GET_REDUCTION)
         answer_reduction(x);
     else if (x->request.route->op == REST_GET_FLASH)
-        answer_flash(x);
+        rest_show_flash(x);
     else
         rest_answer(x, &x->report);
 }
@@ -195,22 +168,38 @@ void rest_show_figures(struct rest_exchange *x)
     report(x, on_report);
 }
 
-/* ---- Prometheus: report, then the pod, then its volumes. Without a primary the node's own figures are told
- * all the same. */
+/* ---- Prometheus: report, then the pod, then its volumes, then what this node counted of them. Without a
+ * primary the node's own figures are told all the same. */
 
-static void on_prometheus_list(struct pstorage_request *q, int status)
+static void on_prometheus_latency(struct pstorage_request *q, int status)
 {
     struct rest_exchange *x = q->user;
     const struct rest_figures figures = {
         .report = &x->report,
         .view = x->step ? &x->order.view : NULL,
         .volumes = x->q.list.items,
-        .nvolumes = status ? 0 : x->q.list.count,
+        .nvolumes = x->q.list.count,
+        .latencies = x->latency.items,
+        .nlatencies = status ? 0 : x->latency.count,
         .counts = &x->counts,
     };
     rest_prometheus(&x->body, &figures);
     pstorage_list_clear(&x->q.list);
+    pstorage_latency_clear(&x->latency);
     rest_answer_body(x);
+}
+
+static void on_prometheus_list(struct pstorage_request *q, int status)
+{
+    struct rest_exchange *x = q->user;
+    if (status)
+        pstorage_list_clear(&x->q.list);
+    x->latency = (struct pstorage_latency){.request.user = x};
+    const int rc = pstorage_latency_submit(x->client, &x->latency, on_prometheus_latency);
+    if (rc == PSTORAGE_OK)
+        return;
+    pstorage_list_clear(&x->q.list);
+    rest_refuse_request(x, &x->latency.request, rc);
 }
 
 static void on_prometheus_pod(struct pstorage_request *q, int status)

@@ -56,7 +56,8 @@ static void argument_schema(struct json_out *out, const char *key, const struct 
         string_schema(out, info,
                       info == &rest_args[REST_sort]
                           ? "^-?(name|size_bytes|created|logical_bytes|stored_bytes)$"
-                          : NULL);
+                      : info == &rest_args[REST_step] ? "^(minute|hour|day)$"
+                                                      : NULL);
         break;
     case REST_ARG_UINT:
         json_string(out, "type", "integer");
@@ -229,6 +230,24 @@ static void field_schema(struct json_out *out, const struct rest_field *f)
         json_string(out, "type", "string");
         json_string(out, "contentEncoding", "base64");
         break;
+    case REST_NUMBER_IF:
+        type_or_null(out, "number", true);
+        break;
+    case REST_OBJECT_IF:
+        json_array(out, "anyOf");
+        reference(out, NULL, "schemas", f->of->name);
+        json_object(out, NULL);
+        json_string(out, "type", "null");
+        json_object_end(out);
+        json_array_end(out);
+        break;
+    case REST_LINES:
+    case REST_FLOATS:
+        json_string(out, "type", "array");
+        json_object(out, "items");
+        json_string(out, "type", f->type == REST_LINES ? "string" : "number");
+        json_object_end(out);
+        break;
     case REST_OBJECT:
         json_array(out, "allOf");
         reference(out, NULL, "schemas", f->of->name);
@@ -325,9 +344,18 @@ static void header(struct json_out *out, const char *name, const char *doc)
 
 static void content(struct json_out *out, const struct rest_route *route)
 {
-    if (!route->answer && !(route->flags & (REST_PLAIN | REST_RAW_JSON)))
+    if (!route->answer && !(route->flags & (REST_PLAIN | REST_RAW_JSON | REST_FILE)))
         return;
     json_object(out, "content");
+    if (route->flags & REST_FILE) {
+        json_object(out, strchr(route->path, '{') ? "*/*" : "text/html");
+        json_object(out, "schema");
+        json_string(out, "type", "string");
+        json_object_end(out);
+        json_object_end(out);
+        json_object_end(out);
+        return;
+    }
     json_object(out, route->flags & REST_PLAIN ? "text/plain" : "application/json");
     if (route->answer) {
         reference(out, "schema", "schemas", route->answer->name);
@@ -361,11 +389,18 @@ static void responses(struct json_out *out, const struct rest_route *route)
     header(out, "X-Request-Id", "Names the request in the node's log");
     if (route->flags & REST_GIVES_ETAG)
         header(out, "ETag", "For If-Match: another one after each change");
+    if (route->flags & REST_FILE)
+        header(out, "ETag", "For If-None-Match");
     if (route->flags & REST_GIVES_LOCATION)
         header(out, "Location", "Path of what was made");
     json_object_end(out);
     content(out, route);
     json_object_end(out);
+    if (route->flags & REST_FILE) {
+        json_object(out, "304");
+        json_string(out, "description", "If-None-Match names what is there");
+        json_object_end(out);
+    }
     if (route->op == REST_READY) {
         json_object(out, "503");
         json_string(out, "description", "It does not serve; the reason");

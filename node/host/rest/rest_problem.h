@@ -12,6 +12,7 @@
 #define REST_PROBLEMS(X)                                                                                     \
     X(ENOROUTE, 404, "no such resource")                                                                     \
     X(EMETHOD, 405, "method not allowed")                                                                    \
+    X(ENOTACCEPTABLE, 406, "nothing that the sender would take")                                             \
     X(ETOOLARGE, 413, "the body is too large")                                                               \
     X(EMEDIATYPE, 415, "unsupported media type")                                                             \
     X(EKEYREUSED, 422, "the Idempotency-Key was used for another request")                                   \

@@ -1,7 +1,10 @@
 #include "node/host/rest/rest_prometheus.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "common/latency.h"
 
 static void family(struct json_out *out, const char *name, const char *type, const char *help)
 {
@@ -17,8 +20,8 @@ static void label_value(struct json_out *out, const char *value)
     }
 }
 
-/* name{key="value",…} number; pairs of key and value end at NULL. */
-static void sample(struct json_out *out, const char *name, const char *const *labels, uint64_t value)
+/* name{key="value",…} and a space; pairs of key and value end at NULL. */
+static void series(struct json_out *out, const char *name, const char *const *labels)
 {
     text_put(out, name);
     for (size_t i = 0; labels[i]; i += 2) {
@@ -26,18 +29,25 @@ static void sample(struct json_out *out, const char *name, const char *const *la
         label_value(out, labels[i + 1]);
         text_put(out, "\"");
     }
-    text_printf(out, "%s %" PRIu64 "\n", labels[0] ? "}" : "", value);
+    text_put(out, labels[0] ? "} " : " ");
+}
+
+static void sample(struct json_out *out, const char *name, const char *const *labels, uint64_t value)
+{
+    series(out, name, labels);
+    text_printf(out, "%" PRIu64 "\n", value);
 }
 
 static void sample_ms(struct json_out *out, const char *name, const char *const *labels, uint64_t ms)
 {
-    text_put(out, name);
-    for (size_t i = 0; labels[i]; i += 2) {
-        text_printf(out, "%s%s=\"", i ? "," : "{", labels[i]);
-        label_value(out, labels[i + 1]);
-        text_put(out, "\"");
-    }
-    text_printf(out, "%s %" PRIu64 ".%03u\n", labels[0] ? "}" : "", ms / 1000, (unsigned)(ms % 1000));
+    series(out, name, labels);
+    text_printf(out, "%" PRIu64 ".%03u\n", ms / 1000, (unsigned)(ms % 1000));
+}
+
+static void sample_ns(struct json_out *out, const char *name, const char *const *labels, uint64_t ns)
+{
+    series(out, name, labels);
+    text_printf(out, "%" PRIu64 ".%09u\n", ns / 1000000000, (unsigned)(ns % 1000000000));
 }
 
 /* ---- pods */
@@ -92,6 +102,15 @@ static const struct pod_figure pod_figures[] = {
     POD(memory_bytes, "memory_bytes", "gauge", "Memory of caches, maps and index."),
     POD(memory_budget_bytes, "memory_budget_bytes", "gauge", "PSTORAGE_MEMORY_BUDGET."),
     POD(log_seq, "log_applied_batch", "gauge", "Number of the last batch that is applied here."),
+    POD(open_bytes, "open_bytes", "gauge", "Not written yet, in segments that are being filled."),
+    POD(repaired_reads, "repaired_reads_total", "counter",
+        "Records that flash had lost, read from another member."),
+    POD(collected_segments, "collected_segments_total", "counter",
+        "Segments taken apart by garbage collection."),
+    POD(collect_waits, "collect_waits_total", "counter", "Times that writes waited for garbage collection."),
+    POD(scrub_passes, "scrub_passes_total", "counter", "Times that all that is stored was verified."),
+    POD(scrub_damaged, "scrub_damaged_records", "gauge",
+        "Records found damaged by the pass under way, or the last one."),
 };
 
 static void pods(struct json_out *out, const struct pstorage_report *r)
@@ -153,6 +172,13 @@ static void replication(struct json_out *out, const struct pstorage_pod_view *v)
         const struct pstorage_member *m = &v->members[i];
         const char *const labels[] = {"pod", v->name, "node", m->node, NULL};
         sample(out, "pstorage_replication_member_in_sync", labels, m->role <= PSTORAGE_ROLE_SYNC);
+    }
+    family(out, "pstorage_replication_member_behind", "gauge",
+           "1: was to be in sync, and does not count: away, or catching up.");
+    for (uint32_t i = 0; i < v->nmembers; i++) {
+        const struct pstorage_member *m = &v->members[i];
+        const char *const labels[] = {"pod", v->name, "node", m->node, NULL};
+        sample(out, "pstorage_replication_member_behind", labels, m->role == PSTORAGE_ROLE_BEHIND);
     }
 #define LAG(member) offsetof(struct pstorage_member, member)
     member_figure(out, v, "pstorage_replication_lag_batches", "Batches of the log that the member lacks.",
@@ -237,6 +263,43 @@ static void volumes(struct json_out *out, const struct rest_figures *f)
     }
 }
 
+/* One operation of one volume. Every second bucket of those that are counted is told, from 16 us to 4.2 s. */
+static void histogram(struct json_out *out, const struct pstorage_volume_latency *v, const char *operation,
+                      const struct pstorage_operation_latency *o)
+{
+    static const char name[] = "pstorage_volume_operation_duration_seconds";
+    char end[32], full[sizeof name + sizeof "_bucket"];
+    const char *labels[] = {"pod", v->pod, "volume", v->name, "operation", operation, "le", end, NULL};
+    uint64_t below = 0;
+    (void)snprintf(full, sizeof full, "%s_bucket", name);
+    for (unsigned i = 0; i + 1 < LATENCY_BUCKETS; i++) {
+        below += o->counts[i];
+        if (i < 4 || i % 2)
+            continue;
+        const uint64_t us = latency_bucket_end_ns(i) / 1000;
+        (void)snprintf(end, sizeof end, "%" PRIu64 ".%06" PRIu64, us / 1000000, us % 1000000);
+        sample(out, full, labels, below);
+    }
+    (void)snprintf(end, sizeof end, "+Inf");
+    sample(out, full, labels, latency_count(o->counts));
+    labels[6] = NULL;
+    (void)snprintf(full, sizeof full, "%s_sum", name);
+    sample_ns(out, full, labels, o->sum_ns);
+    (void)snprintf(full, sizeof full, "%s_count", name);
+    sample(out, full, labels, latency_count(o->counts));
+}
+
+static void latencies(struct json_out *out, const struct rest_figures *f)
+{
+    static const char *const operations[PSTORAGE_OPERATIONS] = {"read", "write", "flush", "trim"};
+    family(out, "pstorage_volume_operation_duration_seconds", "histogram",
+           "How long requests of hosts took that this node served and that ended well.");
+    for (size_t i = 0; i < f->nlatencies; i++)
+        for (size_t op = 0; op < PSTORAGE_OPERATIONS; op++)
+            if (latency_count(f->latencies[i].operations[op].counts))
+                histogram(out, &f->latencies[i], operations[op], &f->latencies[i].operations[op]);
+}
+
 static void node(struct json_out *out, const struct rest_figures *f)
 {
     const struct pstorage_node *n = &f->report->node;
@@ -270,4 +333,5 @@ void rest_prometheus(struct json_out *out, const struct rest_figures *f)
         replication(out, f->view);
     devices(out, f->report);
     volumes(out, f);
+    latencies(out, f);
 }

@@ -1,5 +1,5 @@
 /* Figures in Prometheus' text exposition format, version 0.0.4: names by its conventions (base units,
- * _total), one HELP and TYPE a name. Pure. */
+ * _total, histograms), one HELP and TYPE a name. Pure. */
 #ifndef PS_NODE_HOST_REST_REST_PROMETHEUS_H
 #define PS_NODE_HOST_REST_REST_PROMETHEUS_H
 
@@ -17,6 +17,8 @@ struct rest_figures {
     const struct pstorage_pod_view *view; /* NULL: not known */
     const struct pstorage_info *volumes;
     size_t nvolumes;
+    const struct pstorage_volume_latency *latencies; /* as this node counted them */
+    size_t nlatencies;
     const struct rest_counts *counts;
 };
 

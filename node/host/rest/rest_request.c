@@ -427,6 +427,11 @@ static int check_sort(const struct rest_request *r, struct rest_problem *p)
         key);
 }
 
+static bool is_number(const char *text, size_t digits)
+{
+    return strlen(text) <= digits && strspn(text, "0123456789") == strlen(text);
+}
+
 /* What no single value shows. */
 static int check_together(const struct rest_request *r, struct rest_problem *p)
 {
@@ -448,9 +453,16 @@ static int check_together(const struct rest_request *r, struct rest_problem *p)
     case REST_LIST_SNAPSHOTS:
         return check_sort(r, p);
     case REST_LIST_EVENTS:
-        if (r->is.cursor &&
-            (strlen(r->is.cursor) > 19 || strspn(r->is.cursor, "0123456789") != strlen(r->is.cursor)))
+        if (r->is.cursor && !is_number(r->is.cursor, 19))
             return rest_fail(p, PS_EINVAL, "cursor", "this is no cursor of an event");
+        return 0;
+    case REST_GET_ACCOUNT:
+        if (r->is.step && strcmp(r->is.step, "minute") != 0 && strcmp(r->is.step, "hour") != 0 &&
+            strcmp(r->is.step, "day") != 0)
+            return rest_fail(p, PS_EINVAL, "step",
+                             "there is no step \"%s\"; minute, hour and day are possible", r->is.step);
+        if (r->is.cursor && !is_number(r->is.cursor, 10))
+            return rest_fail(p, PS_EINVAL, "cursor", "this is no cursor of a history");
         return 0;
     default:
         return 0;

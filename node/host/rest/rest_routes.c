@@ -107,11 +107,25 @@ const struct rest_route rest_routes[] = {
     {REST_LIST_EVENTS, "GET", V1("/events"), "listEvents", "events", "List events, or follow them", READS,
      PAGE | REST_BIT(kind) | REST_BIT(follow), 0, 0, 200, &rest_event_page, REST_MAY_STREAM},
 
+    {REST_GET_ANALYTICS, "GET", V1("/analytics"), "getAnalytics", "analytics", "An overview: capacity, drives, volumes", READS, 0, 0, 0, 200, &rest_analytics, 0},
+    {REST_GET_FORECAST, "GET", V1("/analytics/capacity/forecast"), "getForecast", "analytics", "Where used space is going; with plan_bytes and plan_bytes_per_day, what if", READS,
+     REST_BIT(plan_bytes) | REST_BIT(plan_bytes_per_day), 0, 0, 200, &rest_forecast, 0},
+    {REST_GET_DRIVES, "GET", V1("/analytics/health"), "getHealth", "analytics", "How the drives of all nodes are", READS, 0, 0, 0, 200, &rest_health, 0},
+    {REST_LIST_ADVICE, "GET", V1("/analytics/tiering/recommendations"), "listTieringRecommendations", "analytics", "Where volumes would be kept at the least cost that their accesses allow", READS,
+     PAGE, 0, 0, 200, &rest_advice_page, 0},
+    {REST_GET_TEMPERATURE, "GET", V1("/analytics/temperature/{id}"), "getTemperature", "analytics", "How hot a volume is, region by region", READS, 0, 0, 0, 200, &rest_temperature, 0},
+    {REST_GET_ACCOUNT, "GET", V1("/analytics/volume/{id}"), "getVolumeAnalytics", "analytics", "A volume's history, growth, reduction, latency and temperature", READS,
+     PAGE | REST_BIT(step), 0, 0, 200, &rest_account, 0},
+
     {REST_HEALTH, "GET", "/healthz", "health", "probes", "The process runs and answers", REST_ROLE_NONE, 0, 0, 0, 200, NULL, REST_PLAIN | REST_OPEN},
     {REST_READY, "GET", "/readyz", "ready", "probes", "The node serves, itself or by passing requests on; 503 if not", REST_ROLE_NONE,
      0, 0, 0, 200, &rest_ready_schema, REST_OPEN},
     {REST_PROMETHEUS, "GET", "/metrics", "prometheus", "metrics", "Figures in Prometheus' text format", READS, 0, 0, 0, 200, NULL, REST_PLAIN},
     {REST_OPENAPI, "GET", "/openapi.json", "openapi", "probes", "This document", REST_ROLE_NONE, 0, 0, 0, 200, NULL, REST_OPEN | REST_RAW_JSON},
+    {REST_DOCS, "GET", "/docs", "docs", "probes", "This document to try, in a browser: Swagger UI", REST_ROLE_NONE, 0, 0, 0, 200, NULL, REST_OPEN | REST_FILE},
+    {REST_DOCS, "GET", "/docs/{file}", "docsFile", "probes", "Files that belong to it", REST_ROLE_NONE, 0, 0, 0, 200, NULL, REST_OPEN | REST_FILE},
+    {REST_DOCS, "GET", "/redoc", "redoc", "probes", "This document to read, in a browser: ReDoc", REST_ROLE_NONE, 0, 0, 0, 200, NULL, REST_OPEN | REST_FILE},
+    {REST_DOCS, "GET", "/redoc/{file}", "redocFile", "probes", "Files that belong to it", REST_ROLE_NONE, 0, 0, 0, 200, NULL, REST_OPEN | REST_FILE},
 };
 /* clang-format on */
 const size_t rest_route_count = sizeof rest_routes / sizeof rest_routes[0];

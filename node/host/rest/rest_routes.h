@@ -72,7 +72,11 @@ enum rest_kind {
     X(max_size_bytes, UINT, 0, 1ull << 48, "Only of this size or smaller")                                                    \
     X(kind, TEXT, 1, 63, "Only events of this kind; with '.' at the end, of all that begin so")                               \
     X(after, UINT, 0, UINT64_MAX, "Only decisions with higher numbers")                                                       \
-    X(follow, FLAG, 0, 0, "Go on with what happens, as Server-Sent Events; the header Last-Event-ID works as the cursor does")
+    X(follow, FLAG, 0, 0, "Go on with what happens, as Server-Sent Events; the header Last-Event-ID works as the cursor does")   \
+    X(plan_bytes, UINT, 0, 1ull << 60, "What if so many bytes came at once")                                                  \
+    X(plan_bytes_per_day, UINT, 0, 1ull << 60, "What if so many bytes came each day, on top of what history tells")           \
+    X(step, TEXT, 1, 6, "Of history: minute (two days are kept), hour (90 days; if there is none) or day (five years)")                  \
+    X(file, ID, 1, REST_ID_MAX, "Name of a file")
 /* clang-format on */
 
 enum rest_arg {
@@ -123,10 +127,17 @@ enum rest_op {
     REST_GET_REDUCTION,
     REST_GET_FLASH,
     REST_LIST_EVENTS,
+    REST_GET_ANALYTICS,
+    REST_GET_FORECAST,
+    REST_GET_DRIVES,
+    REST_LIST_ADVICE,
+    REST_GET_TEMPERATURE,
+    REST_GET_ACCOUNT,
     REST_HEALTH,
     REST_READY,
     REST_PROMETHEUS,
     REST_OPENAPI,
+    REST_DOCS,
 };
 
 enum {
@@ -139,6 +150,7 @@ enum {
     REST_OPEN = 1u << 6,          /* asks for no token */
     REST_RAW_JSON = 1u << 7,      /* JSON without a schema of ours */
     REST_BODY_MAY_LACK = 1u << 8, /* no body is an empty object */
+    REST_FILE = 1u << 9,          /* of rest_pages.h */
 };
 
 struct rest_route {

@@ -1,75 +1,8 @@
-#include "node/host/rest/rest_schema.h"
+#include "node/host/rest/rest_schema_impl.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-#define AT(member) offsetof(THIS, member)
-#define U64(m, d)                                                                                            \
-    {                                                                                                        \
-        .name = #m, .type = REST_U64, .offset = AT(m), .doc = d                                              \
-    }
-#define U64_AS(n, m, d)                                                                                      \
-    {                                                                                                        \
-        .name = n, .type = REST_U64, .offset = AT(m), .doc = d                                               \
-    }
-#define U32(m, d)                                                                                            \
-    {                                                                                                        \
-        .name = #m, .type = REST_U32, .offset = AT(m), .doc = d                                              \
-    }
-#define BOOL(m, d)                                                                                           \
-    {                                                                                                        \
-        .name = #m, .type = REST_BOOL, .offset = AT(m), .doc = d                                             \
-    }
-#define NUMBER(m, d)                                                                                         \
-    {                                                                                                        \
-        .name = #m, .type = REST_NUMBER, .offset = AT(m), .doc = d                                           \
-    }
-#define TEXT(m, d)                                                                                           \
-    {                                                                                                        \
-        .name = #m, .type = REST_TEXT, .offset = AT(m), .doc = d                                             \
-    }
-#define TEXT_OR_NULL(m, d)                                                                                   \
-    {                                                                                                        \
-        .name = #m, .type = REST_TEXT_OR_NULL, .offset = AT(m), .doc = d                                     \
-    }
-#define U64_OR_NULL(m, d)                                                                                    \
-    {                                                                                                        \
-        .name = #m, .type = REST_U64_OR_NULL, .offset = AT(m), .doc = d                                      \
-    }
-#define KNOWN(m, d)                                                                                          \
-    {                                                                                                        \
-        .name = #m, .type = REST_U64_IF, .offset = AT(m), .beside = AT(known), .doc = d                      \
-    }
-#define TIME(n, m, d)                                                                                        \
-    {                                                                                                        \
-        .name = n, .type = REST_TIME, .offset = AT(m), .doc = d                                              \
-    }
-#define GROUP(n, s, d)                                                                                       \
-    {                                                                                                        \
-        .name = n, .type = REST_OBJECT, .of = &(s), .doc = d                                                 \
-    }
-#define LIST(n, m, c, s, d)                                                                                  \
-    {                                                                                                        \
-        .name = n, .type = REST_LIST, .offset = AT(m), .beside = AT(c), .of = &(s), .doc = d                 \
-    }
-#define INLINE(n, m, c, s, d)                                                                                \
-    {                                                                                                        \
-        .name = n, .type = REST_INLINE, .offset = AT(m), .beside = AT(c), .of = &(s), .doc = d               \
-    }
-#define WORD(m, w, from, to, d)                                                                              \
-    {                                                                                                        \
-        .name = #m, .type = REST_WORD, .offset = AT(m), .words = (w), .words_from = (from),                  \
-        .words_to = (to), .doc = d                                                                           \
-    }
-#define SCHEMA(variable, name_, doc_, ...)                                                                   \
-    static const struct rest_field variable##_fields[] = {__VA_ARGS__};                                      \
-    const struct rest_schema variable = {name_, doc_, sizeof(THIS), variable##_fields,                       \
-                                         sizeof variable##_fields / sizeof variable##_fields[0]}
-#define INNER(variable, name_, doc_, ...)                                                                    \
-    static const struct rest_field variable##_fields[] = {__VA_ARGS__};                                      \
-    static const struct rest_schema variable = {name_, doc_, sizeof(THIS), variable##_fields,                \
-                                                sizeof variable##_fields / sizeof variable##_fields[0]}
 
 /* clang-format off */
 
@@ -198,6 +131,7 @@ INNER(pod_space, "PodSpace", "Space now.",
     U64(capacity_bytes, "Usable flash"), U64(free_bytes, "Free segments, the reserve included"), U64(reserve_bytes, "Only deleting may use it"),
     U64(logical_bytes, "Over all images, as each sees itself"), U64(unique_blocks, "Blocks stored, a count"),
     U64(stored_bytes, "Flash that holds them"), U64(metadata_bytes, "Flash that holds the maps"), U64(garbage_bytes, "Dead bytes not yet used again"),
+    U64(open_bytes, "Not written yet, in segments that are being filled"), U64(mapped_bytes, "Of logical_bytes: not patterns"),
     U64(volumes, "A count"), U64(snapshots, "A count"), U64(releasing, "Deleted images whose space is on its way back"));
 INNER(pod_reduction, "PodReduction", "Since the pod was made.",
     U64(host_read_bytes, "Read by hosts"), U64(host_written_bytes, "Written by hosts"), U64(pattern_removed_bytes, "Of these, repeated patterns"),
@@ -207,7 +141,8 @@ INNER(pod_reduction, "PodReduction", "Since the pod was made.",
 INNER(pod_activity, "PodActivity", "Since the node started, unless it says now.",
     U64(reads, "Requests"), U64(writes, "Requests"), U64(flushes, "Requests"), U64(trims, "Requests"), U64(cache_hits, "Blocks"),
     U64(cache_misses, "Blocks"), U64(batches, "Of the log"), U64(checkpoints, "Written"), U64(dedup_compares, "Blocks compared byte by byte"),
-    U64(checksum_errors, "Blocks that were read and not good"), U64(dedup_index_entries, "Now"), U64(dedup_index_capacity, "Now"),
+    U64(checksum_errors, "Blocks that were read and not good"), U64(repaired_reads, "Records that flash had lost, read from another member"),
+    U64(dedup_index_entries, "Now"), U64(dedup_index_capacity, "Now"),
     BOOL(dedup_index_loading, "Now"), U64(memory_bytes, "Now"), U64(memory_budget_bytes, "PSTORAGE_MEMORY_BUDGET"), U64(log_seq, "Last applied batch"));
 INNER(pod_metrics, "PodMetrics", "A pod's figures on the answering node.",
     TEXT(name, "Name"), WORD(state, pod_states, 1, 2, "read-only: a device failed"), TEXT_OR_NULL(failure, "Why it is not online"),
@@ -243,15 +178,36 @@ INNER(reduction_metrics, "ReductionMetrics", "What data reduction saves in a pod
     NUMBER(compression_ratio, "Of unique data, since the pod was made"));
 #undef THIS
 #define THIS struct rest_flash
-INNER(flash_pod, "FlashPod", "What a pod writes to flash.",
+INNER(flash_collection, "GarbageCollection", "Garbage collection since the node started.",
+    U64_AS("segments", of.collected_segments, "Segments taken apart"), U64_AS("moved_bytes", of.collect_moved_bytes, "Records that it moved"),
+    U64_AS("read_bytes", of.collect_read_bytes, "What it read for that"), U64_AS("waits", of.collect_waits, "Times that writes had to wait for it"));
+INNER(flash_scrub, "Scrub", "Verification of all that lives in flash: the pass under way, or the last one.",
+    {.name = "running", .type = REST_BOOL, .offset = AT(of.scrub_running), .doc = "A pass is under way"},
+    {.name = "permille", .type = REST_U32, .offset = AT(of.scrub_permille), .doc = "Of the segments, while it runs"},
+    U64_AS("passes", of.scrub_passes, "Passes that ended since the node started"), U64_AS("read_bytes", of.scrub_read_bytes, "Read by the pass"),
+    U64_AS("damaged", of.scrub_damaged, "Records that it found damaged"),
+    {.name = "ended_ms_ago", .type = REST_U64_IF, .offset = AT(of.scrub_ended_ms_ago), .beside = AT(scrubbed), .doc = "Since the last pass ended, ms; null: none has since the node started"});
+INNER(flash_pod, "FlashPod", "What a pod does with flash.",
     TEXT(pod, "Its name"), U64(capacity_bytes, "Usable flash"), U64(free_bytes, "Free segments"), U64(garbage_bytes, "Dead bytes not yet used again"),
+    U64(open_bytes, "Not written yet, in segments that are being filled"),
     U64(written_data_bytes, "Since the pod was made"), U64(written_metadata_bytes, "Since the pod was made"),
     U64(written_moved_bytes, "By garbage collection, since the pod was made"),
-    NUMBER(write_amplification, "Written to flash, metadata and what was moved included, to compressed unique data; 0 while nothing is written"));
+    NUMBER(write_amplification, "Written to flash, metadata and what was moved included, to compressed unique data; 0 while nothing is written"),
+    GROUP("garbage_collection", flash_collection, "Garbage collection"), GROUP("scrub", flash_scrub, "Verification"));
+#undef THIS
+#define THIS struct rest_flash_device
+INNER(flash_device, "FlashDevice", "A flash device of the answering node; counts since it started. Wear is null when the device does not tell it.",
+    {.name = "name", .type = REST_TEXT, .offset = AT(of.name), .doc = "Name"}, U64_AS("size_bytes", of.size_bytes, "Size"),
+    U64_AS("read_ops", of.read_ops, "Requests"), U64_AS("read_bytes", of.read_bytes, "Bytes"), U64_AS("write_ops", of.write_ops, "Requests"),
+    U64_AS("write_bytes", of.write_bytes, "Bytes"), U64_AS("flush_ops", of.flush_ops, "Requests"), U64_AS("erase_ops", of.erase_ops, "Requests"),
+    U64_AS("errors", of.errors, "Requests that failed"), {.name = "failed", .type = REST_BOOL, .offset = AT(of.failed), .doc = "It takes no further writes"},
+    NUMBER_IF(wear_mean_cycles, wear_known, "P/E cycles of its erase blocks, as last sampled: mean"), NUMBER_IF(wear_max_cycles, wear_known, "And of the most worn one"),
+    NUMBER_IF(wear_spread_cycles, wear_known, "By so much the most worn one is above the mean; levelling keeps it low (PSTORAGE_WEAR_THRESHOLD)"),
+    U64_IF(wear_blocks, wear_known, "Erase blocks that were looked at"), U64_IF(retired_blocks, wear_known, "Of these, bad ones taken out of use"));
 #undef THIS
 #define THIS struct rest_flash_report
-SCHEMA(rest_flash_metrics, "FlashMetrics", "Flash of the answering node, as far as it is counted: requests, bytes and errors by device.",
-    LIST("pods", pods, npods, flash_pod, "Pods"), LIST("devices", devices, ndevices, device, "Flash devices"));
+SCHEMA(rest_flash_metrics, "FlashMetrics", "Flash of the answering node: what its pods write, collect and verify, and its devices with their wear.",
+    LIST("pods", pods, npods, flash_pod, "Pods"), LIST("devices", devices, ndevices, flash_device, "Flash devices"));
 #undef THIS
 #define THIS struct rest_page
 SCHEMA(rest_reduction_page, "ReductionList", "What data reduction saves.", LIST("pods", items, count, reduction_metrics, "Pods"));
@@ -280,7 +236,8 @@ const struct rest_schema *const rest_schemas[] = {
     &rest_volume, &image_space, &image_activity, &rest_volume_page, &rest_snapshot, &rest_snapshot_page, &rest_write_result, &rest_read_result,
     &rest_snapshot_all, &rest_pod, &pod_member, &rest_pod_page, &replication, &rest_replication_page, &rest_why, &decision,
     &rest_node, &rest_node_page, &rest_metrics, &node_status, &pod_metrics, &pod_space, &pod_reduction, &pod_activity, &device,
-    &reduction_metrics, &rest_reduction_page, &flash_pod, &rest_flash_metrics, &rest_event, &rest_event_page, &rest_ready_schema, NULL,
+    &reduction_metrics, &rest_reduction_page, &flash_collection, &flash_scrub, &flash_pod, &flash_device, &rest_flash_metrics, &rest_event, &rest_event_page,
+    &rest_ready_schema, REST_ANALYTICS_SCHEMAS, NULL,
 };
 /* clang-format on */
 
@@ -352,8 +309,33 @@ static void encode_field(struct json_out *out, const struct rest_field *f, const
     case REST_DATA:
         json_base64(out, f->name, READ(bytes_at, at), READ(size_t, beside));
         break;
+    case REST_NUMBER_IF:
+        if (READ(bool, beside))
+            json_double(out, f->name, READ(double, at));
+        else
+            json_null(out, f->name);
+        break;
+    case REST_OBJECT_IF:
+        if (!READ(bool, beside)) {
+            json_null(out, f->name);
+            break;
+        }
+        rest_encode(out, f->name, f->of, at);
+        break;
     case REST_OBJECT:
         rest_encode(out, f->name, f->of, at);
+        break;
+    case REST_LINES:
+        json_array(out, f->name);
+        for (size_t i = 0; i < READ(size_t, beside); i++)
+            json_string(out, NULL, at + i * f->width);
+        json_array_end(out);
+        break;
+    case REST_FLOATS:
+        json_array(out, f->name);
+        for (size_t i = 0; i < READ(size_t, beside); i++)
+            json_double(out, NULL, (double)READ(float, at + i * sizeof(float)));
+        json_array_end(out);
         break;
     case REST_LIST:
         encode_list(out, f, READ(items_at, at), READ(size_t, beside));

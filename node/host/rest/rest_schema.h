@@ -28,13 +28,17 @@ enum rest_type {
     REST_OBJECT,       /* inside the struct */
     REST_LIST,         /* pointer to the first, how many (size_t) at `beside` */
     REST_INLINE,       /* array inside the struct, how many (uint32_t) at `beside` */
+    REST_NUMBER_IF,    /* null unless the bool at `beside` is set */
+    REST_OBJECT_IF,    /* the same */
+    REST_LINES,        /* array of char[width] inside the struct, how many (size_t) at `beside` */
+    REST_FLOATS,       /* array of float inside the struct, how many (size_t) at `beside` */
 };
 
 struct rest_schema;
 struct rest_field {
     const char *name;
     enum rest_type type;
-    size_t offset, beside;
+    size_t offset, beside, width;
     const struct rest_schema *of; /* of an object, or of each element */
     const char *const *words;     /* by value, from words_from to words_to */
     uint32_t words_from, words_to;
@@ -78,16 +82,85 @@ struct rest_reduction {
 
 struct rest_flash {
     char pod[64];
-    uint64_t capacity_bytes, free_bytes, garbage_bytes, written_data_bytes, written_metadata_bytes,
-        written_moved_bytes;
+    uint64_t capacity_bytes, free_bytes, garbage_bytes, open_bytes, written_data_bytes,
+        written_metadata_bytes, written_moved_bytes;
     double write_amplification;
+    bool scrubbed;
+    struct pstorage_pod of;
+};
+
+struct rest_flash_device {
+    struct pstorage_device of;
+    bool wear_known;
+    double wear_mean_cycles, wear_max_cycles, wear_spread_cycles;
+    uint64_t wear_blocks, retired_blocks;
 };
 
 struct rest_flash_report {
-    const struct pstorage_device *devices;
+    const struct rest_flash_device *devices;
     size_t ndevices;
     const struct rest_flash *pods;
     size_t npods;
+};
+
+/* ---- analytics */
+
+enum {
+    REST_PREDICTIONS = 3 /* 7, 30 and 90 days */
+};
+
+struct rest_prediction {
+    bool known;
+    uint64_t used_bytes, low_bytes, high_bytes;
+    double utilization_percent;
+};
+
+struct rest_threshold {
+    bool known, earliest_known, latest_known;
+    double days, earliest, latest;
+};
+
+struct rest_forecast {
+    struct pstorage_forecast of;
+    double utilization_percent;
+    struct rest_prediction predictions[REST_PREDICTIONS];
+    struct rest_threshold at_80, at_90;
+};
+
+struct rest_health {
+    const struct pstorage_drive *drives;
+    size_t ndrives;
+    char unreachable[16][64];
+    size_t nunreachable;
+};
+
+struct rest_advice {
+    struct pstorage_tier_advice of;
+    double saving;
+};
+
+struct rest_volume_temperature {
+    char name[PSTORAGE_FULL_NAME_MAX + 1];
+    struct pstorage_temperature of;
+};
+
+struct rest_account {
+    char name[PSTORAGE_FULL_NAME_MAX + 1], step[16], next_cursor[32];
+    struct pstorage_account of;
+    double reduction_ratio;
+};
+
+struct rest_overview {
+    struct rest_forecast capacity;
+    /* Drives. */
+    uint64_t drives;
+    bool scored;
+    uint64_t lowest_score;
+    char unreachable[16][64];
+    size_t nunreachable;
+    /* Volumes. */
+    uint64_t volumes, hot, warm, cold, frozen, better_elsewhere;
+    double saving;
 };
 
 struct rest_ready {
@@ -98,6 +171,10 @@ extern const struct rest_schema rest_volume, rest_volume_page, rest_snapshot, re
     rest_write_result, rest_read_result, rest_pod, rest_pod_page, rest_why, rest_node, rest_node_page,
     rest_replication_page, rest_metrics, rest_reduction_page, rest_flash_metrics, rest_event, rest_event_page,
     rest_snapshot_all, rest_ready_schema;
+
+/* rest_schema_analytics.c */
+extern const struct rest_schema rest_analytics, rest_forecast, rest_drive, rest_health, rest_advice_page,
+    rest_temperature, rest_account;
 
 /* Every schema that stands for itself in the document, those inside others included; ends at NULL. */
 extern const struct rest_schema *const rest_schemas[];

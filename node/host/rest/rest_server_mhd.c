@@ -20,6 +20,7 @@
 #include "node/host/rest/rest_exchange.h"
 #include "node/host/rest/rest_listen.h"
 #include "node/host/rest/rest_openapi.h"
+#include "node/host/rest/rest_pages.h"
 #include "node/host/rest/rest_stream_mhd.h"
 
 enum {
@@ -117,8 +118,10 @@ static enum MHD_Result queue(struct http *h, int status, struct MHD_Response *r)
 {
     if (!r)
         return MHD_NO;
+    const struct rest_route *route = h->x.request.route;
     add_header(r, "X-Request-Id", h->id);
-    add_header(r, "Cache-Control", "no-store");
+    add_header(r, "Cache-Control",
+               !h->x.is_problem && route && route->flags & REST_FILE ? "no-cache" : "no-store");
     add_header(r, "X-Content-Type-Options", "nosniff");
     const enum MHD_Result result = MHD_queue_response(h->connection, (unsigned)status, r);
     MHD_destroy_response(r);
@@ -380,6 +383,39 @@ static enum MHD_Result start_stream(struct http *h)
     return queue(h, 200, response);
 }
 
+/* A file that is built in: asked for again each time, and sent when it is another one. */
+static enum MHD_Result answer_file(struct http *h)
+{
+    const struct rest_page_file *f = rest_page_find(h->target, strcspn(h->target, "?"));
+    if (!f) {
+        (void)rest_fail(&h->x.problem, PS_ENOTFOUND, "file", "there is no such file");
+        return respond_problem(h);
+    }
+    if (f->packed && !rest_page_takes_gzip(header(h, "Accept-Encoding"))) {
+        (void)rest_fail_http(&h->x.problem, REST_PROBLEM_ENOTACCEPTABLE,
+                             "this file is here packed alone: Accept-Encoding must allow gzip");
+        return respond_problem(h);
+    }
+    const bool known = rest_page_is_known(f->etag, header(h, "If-None-Match"));
+    struct MHD_Response *r = MHD_create_response_from_buffer(
+        known ? 0 : (size_t)(f->end - f->begin), (void *)(uintptr_t)f->begin, MHD_RESPMEM_PERSISTENT);
+    if (!r)
+        return MHD_NO;
+    char type[64];
+    (void)snprintf(type, sizeof type, "%s; charset=utf-8", f->type);
+    add_header(r, "ETag", f->etag);
+    add_header(r, "Vary", "Accept-Encoding");
+    if (!known) {
+        add_header(r, "Content-Type", type);
+        add_header(r, "Content-Encoding", f->packed ? "gzip" : "");
+    }
+    add_header(r, "Content-Security-Policy", rest_page_policy);
+    add_header(r, "X-Frame-Options", "DENY");
+    add_header(r, "Referrer-Policy", "no-referrer");
+    h->conn->deadline_ms = now_ms() + REST_ANSWER_MS;
+    return queue(h, known ? 304 : 200, r);
+}
+
 static enum MHD_Result answer_here(struct http *h)
 {
     struct rest_exchange *x = &h->x;
@@ -414,6 +450,8 @@ static enum MHD_Result act(struct http *h)
     }
     if (x->request.key[0] && use_key(h))
         return respond_problem(h);
+    if (route->op == REST_DOCS)
+        return answer_file(h);
     if (route->op == REST_HEALTH || route->op == REST_OPENAPI)
         return answer_here(h);
     if (x->request.is.follow && !x->request.head)

@@ -6,6 +6,7 @@
 
 #include "client/lib/client.h"
 #include "common/rpc/message.h"
+#include "pstorage/v1/analytics.pb-c.h"
 #include "pstorage/v1/block_io.pb-c.h"
 #include "pstorage/v1/clones.pb-c.h"
 #include "pstorage/v1/events.pb-c.h"
@@ -89,6 +90,26 @@ static void take_extents(struct answered *a)
     assert(io.nextents > 0 && io.nextents <= 16 && sum <= io.length);
 }
 
+static void take_latency(struct answered *a)
+{
+    struct pstorage_latency l = {0};
+    if (take(a, &l.request, &kind_latency, NULL, &pstorage__v1__get_latency_response__descriptor) == PS_OK)
+        for (size_t i = 0; i < l.count; i++)
+            assert(l.items[i].name[0] && ended(l.items[i].name, sizeof l.items[i].name) &&
+                   ended(l.items[i].pod, sizeof l.items[i].pod));
+    pstorage_latency_clear(&l);
+}
+
+static void take_measure(struct answered *a, uint32_t blocks)
+{
+    struct pstorage_measure m = {.blocks = blocks};
+    if (take(a, &m.request, &kind_measure, NULL, &pstorage__v1__measure_response__descriptor) == PS_OK)
+        for (uint32_t i = 0; i < blocks; i++)
+            assert(m.results[i].kind >= PSTORAGE_MEASURED_PATTERN &&
+                   m.results[i].kind <= PSTORAGE_MEASURED_NEW &&
+                   m.results[i].stored_bytes <= PSTORAGE_MEASURE_BLOCK_BYTES);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 1 || size - 1 > RPC_BODY_MAX)
@@ -123,10 +144,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         take_extents(a);
         break;
     case 6:
+        if (data[0] & 8) {
+            take_latency(a);
+            break;
+        }
         (void)take(a, &report.request, &kind_report, NULL, &pstorage__v1__get_node_response__descriptor);
         pstorage_report_clear(&report);
         break;
     default:
+        if (data[0] & 8) {
+            take_measure(a, 1 + (data[0] >> 4));
+            break;
+        }
         (void)take(a, &events.request, &kind_events, NULL, &pstorage__v1__list_events_response__descriptor);
         pstorage_events_clear(&events);
         break;

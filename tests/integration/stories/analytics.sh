@@ -17,7 +17,7 @@ same "$(pstorage analytics forecast --json | field method)" none "method"
 pstorage analytics health | grep -q 'does not tell its wear' || fail "health: $(pstorage analytics health)"
 pstorage analytics tiering | grep -q '^busy ' || fail "tiering: $(pstorage analytics tiering)"
 pstorage analytics temperature nothing 2>err.txt && fail "a temperature of nothing"
-grep -q 'not known here' err.txt || fail "another message: $(cat err.txt)"
+grep -q "no volume is named 'nothing'" err.txt || fail "another message: $(cat err.txt)"
 
 say "== over a restart"
 node_stop

@@ -55,6 +55,24 @@ done
 answers 200 GET /nodes
 same "$(/usr/bin/python3 -c 'import json; print(*sorted(n["name"] for n in json.load(open("answer"))["nodes"]))')" "n1 n2"
 
+say "== analytics: either node tells what the primary saw, and the drives of both"
+drives() { /usr/bin/python3 -c 'import json; a = json.load(open("answer")); print(*sorted(d["node"] for d in a["drives"]), *a["unreachable"], sep=",")'; }
+for n in 1 2; do
+    at $n
+    answers 200 GET /analytics/temperature/vol
+    same "$(got id)" "$id"
+    /usr/bin/python3 -c 'import json; assert json.load(open("answer"))["writes_per_hour"] > 0' || fail "n$n does not know the writes: $(cat answer)"
+    answers 200 GET /analytics/volume/vol
+    same "$(field write_latency.requests <answer)" 20
+    answers 200 GET '/analytics/tiering/recommendations?limit=1000'
+    same "$(got total)" 21
+    answers 200 GET /analytics/capacity/forecast
+    same "$(got method)" none
+    answers 200 GET /analytics
+    answers 200 GET /analytics/health
+    same "$(drives)" n1,n2
+done
+
 say "== a token made once is good on both"
 token=$(pstorage token create ops --role operator)
 for n in 1 2; do
@@ -91,6 +109,9 @@ until_true 20 ready 1 || fail "n1 is not ready"
 answers 200 POST /volumes/vol/read '{"offset": 0, "length": 20000}'
 cmp answer at_2
 answers 201 POST /volumes '{"name": "alone", "size_gb": 1}'
+answers 200 GET /analytics/health
+same "$(drives)" n1,n2
+same "$(got unreachable)" "['n2']"
 refused - 'not known on node n2' pstorage token create late --role read-only
 pstorage token delete late || true
 

@@ -220,7 +220,8 @@ static void use_volumes(struct fixture *f, size_t count)
         v->figures[ANALYTICS_VOLUME_reads] = 12345;
         v->figures[ANALYTICS_VOLUME_read_bytes] = 12345 * 4096;
         for (unsigned k = 0; k < ANALYTICS_LATENCIES; k++)
-            v->figures[ANALYTICS_VOLUME_READ_LATENCIES + k] = 500 + k;
+            v->figures[ANALYTICS_VOLUME_READ_LATENCIES + k] = 500 + k,
+            v->figures[ANALYTICS_VOLUME_TRIM_LATENCIES + k] = 900 + k;
         v->used = true;
         v->shift = temperature_shift(10 * GIB);
         v->region_reads[1] = 12345;
@@ -322,6 +323,7 @@ static void idle_volumes_take_little_room(void **state)
     assert_int_equal(look(f, v, ROLLUP_MINUTE, ANALYTICS_VOLUME_reads).points, 3);
     assert_int_equal(look(f, v, ROLLUP_DAY, ANALYTICS_VOLUME_reads).sum, 12345);
     assert_int_equal(look(f, v, ROLLUP_DAY, ANALYTICS_VOLUME_READ_LATENCIES + 3).sum, 503);
+    assert_int_equal(look(f, v, ROLLUP_HOUR, ANALYTICS_VOLUME_TRIM_LATENCIES + 23).sum, 923);
 }
 
 static void heat_survives_a_restart_and_fades_meanwhile(void **state)

@@ -97,12 +97,29 @@ static void the_format_is_this(void **state)
     for (size_t cut = 0; cut < sizeof golden; cut++)
         if (cut != 2 && cut != 7)
             assert_int_equal(rollup_decode(&b, golden, cut), PS_EDAMAGED);
-    static const uint8_t newer[] = {2, 1}, nothing[] = {1, 0}, twice[] = {1, 1, 5, 1, 1, 0, 5, 1, 1, 0},
-                         far[] = {1, 1, ROLLUP_METRICS_MAX, 1, 1, 0};
+    static const uint8_t newer[] = {3, 1}, nothing[] = {1, 0}, twice[] = {1, 1, 5, 1, 1, 0, 5, 1, 1, 0},
+                         far[] = {2, 1, 0x80, 1, 1, 1, 0}, too_far_then[] = {1, 1, ROLLUP_METRICS_1, 1, 1, 0};
     assert_int_equal(rollup_decode(&b, newer, sizeof newer), PS_EDAMAGED);
     assert_int_equal(rollup_decode(&b, nothing, sizeof nothing), PS_EDAMAGED);
     assert_int_equal(rollup_decode(&b, twice, sizeof twice), PS_EDAMAGED);
     assert_int_equal(rollup_decode(&b, far, sizeof far), PS_EDAMAGED);
+    assert_int_equal(rollup_decode(&b, too_far_then, sizeof too_far_then), PS_EDAMAGED);
+}
+
+/* What the first version had no room for is of the second; all else stays readable to programs of the first.
+ */
+static void only_what_is_new_is_of_a_new_version(void **state)
+{
+    (void)state;
+    static const uint8_t golden[] = {2, 1, 3, 7, 7, 0, ROLLUP_METRICS_MAX - 1, 9, 9, 0};
+    struct rollup_point a = {0}, b;
+    uint64_t values[ROLLUP_METRICS_MAX] = {[3] = 7, [ROLLUP_METRICS_MAX - 1] = 9};
+    uint8_t out[ROLLUP_BYTES_MAX];
+    rollup_sample(&a, values, ROLLUP_METRICS_MAX);
+    assert_int_equal(rollup_encode(&a, out), sizeof golden);
+    assert_memory_equal(out, golden, sizeof golden);
+    assert_int_equal(rollup_decode(&b, out, sizeof golden), 0);
+    assert_memory_equal(&a, &b, sizeof a);
 }
 
 static void what_is_encoded_is_decoded(void **state)
@@ -138,6 +155,7 @@ int main(void)
         cmocka_unit_test(counters_grow_over_restarts),
         cmocka_unit_test(sums_stay_at_the_greatest_number),
         cmocka_unit_test(the_format_is_this),
+        cmocka_unit_test(only_what_is_new_is_of_a_new_version),
         cmocka_unit_test(what_is_encoded_is_decoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,6 +121,14 @@ static bool gate_forward(void *user, struct rpc_call *call, const ProtobufCServi
     return true;
 }
 
+static bool other_node(void *user, unsigned i, const char **name, struct rpc_client **client)
+{
+    struct services_world *w = user;
+    *name = i == 0 ? "node-b" : "node-c";
+    *client = i == 0 ? w->client : NULL;
+    return i < w->others;
+}
+
 int world_setup_with(void **state, int (*more)(struct rpc_server *server))
 {
     static const struct blkdev_ops ops = {.health = device_health};
@@ -136,6 +144,7 @@ int world_setup_with(void **state, int (*more)(struct rpc_server *server))
     w->devices[0] = &w->device;
     event_source_init(&w->events, list_events);
     w->analytics.ask = ask_analytics;
+    w->uses = image_uses_create(NULL);
     const struct services_config config = {
         .pod = w->pod,
         .pod_name = "default",
@@ -146,8 +155,10 @@ int world_setup_with(void **state, int (*more)(struct rpc_server *server))
         .ndevices = 1,
         .events = &w->events,
         .analytics = &w->analytics,
+        .uses = w->uses,
         .gate = &w->gate,
         .now_ns = now_ns,
+        .other = other_node,
         .user = w,
     };
     w->gate = (struct primary_gate){
@@ -196,6 +207,7 @@ int world_teardown(void **state)
     world_run(w, 20);
     assert(closed);
     services_destroy(w->services);
+    image_uses_destroy(w->uses);
     pod_close(w->pod, set, &pod_closed);
     world_run(w, 5);
     assert(pod_closed);

@@ -38,6 +38,9 @@ struct services_world {
     struct analytics_query *inquiry;
     void (*inquire)(struct analytics_query *query);
     int analytics_status, refuse_analytics;
+    /* Other nodes: "node-b", which is this one again, and "node-c", to which there is no connection. */
+    unsigned others;
+    struct image_uses *uses;
 };
 
 /* What came back of a call; free with answer_free. */

@@ -73,7 +73,7 @@ static int setup(void **state)
     assert_int_equal(loop_thread_start("management", 16, &f->management), 0);
     f->pod = pod_fake_create();
     pod_fake_set_capacity(f->pod, 1 << 30);
-    f->uses = image_uses_create();
+    f->uses = image_uses_create(NULL);
     start(f);
     *state = f;
     return 0;

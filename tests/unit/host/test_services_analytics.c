@@ -155,7 +155,8 @@ static void advice_comes_page_by_page(void **state)
 static void warm(struct analytics_query *q)
 {
     struct analytics_volume *v = &q->answer.volume;
-    assert_string_equal(q->name, "data");
+    assert_int_equal(q->question, ANALYTICS_TEMPERATURE);
+    assert_true(q->id != 0 && !q->name[0]);
     *v = (struct analytics_volume){.id = 7, .size = 3 << 20};
     v->temperature = (struct temperature_report){
         .temperature = TEMPERATURE_WARM, .regions = 3, .region_shift = 20, .region_density = {1, 2, 3}};
@@ -167,6 +168,7 @@ static void a_temperature_has_its_regions(void **state)
     Pstorage__V1__TemperatureRequest request = PSTORAGE__V1__TEMPERATURE_REQUEST__INIT;
     char name[] = "data";
     request.volume = name;
+    pod_fake_volume(((struct services_world *)*state)->pod, name, 4 << 20);
     ((struct services_world *)*state)->inquire = warm;
     const Pstorage__V1__TemperatureResponse *m = ask(*state, "Temperature", &request.base);
     assert_int_equal(a.status, 0);
@@ -181,12 +183,13 @@ static void what_is_not_known_yet_is_said(void **state)
 {
     struct services_world *w = *state;
     Pstorage__V1__TemperatureRequest request = PSTORAGE__V1__TEMPERATURE_REQUEST__INIT;
-    char name[] = "data", wrong[] = "a@b";
+    char name[] = "data", wrong[] = "a@b", strange[] = "strange";
     request.volume = name;
+    pod_fake_volume(w->pod, name, 4 << 20);
     w->analytics_status = PS_ENOTFOUND;
     (void)ask(w, "Temperature", &request.base);
     assert_int_equal(a.status, PS_ENOTFOUND);
-    assert_non_null(strstr(a.detail, "after the next sample"));
+    assert_non_null(strstr(a.detail, "was not sampled"));
     answer_free(&a);
     a = (struct answer){0};
     w->analytics_status = PS_EUNAVAILABLE;
@@ -202,6 +205,111 @@ static void what_is_not_known_yet_is_said(void **state)
     request.volume = wrong;
     (void)ask(w, "Temperature", &request.base);
     assert_int_equal(a.status, PS_EINVAL);
+    answer_free(&a);
+    a = (struct answer){0};
+    request.volume = strange;
+    (void)ask(w, "Temperature", &request.base);
+    assert_int_equal(a.status, PS_ENOTFOUND);
+    assert_non_null(strstr(a.detail, "no volume is named 'strange'"));
+}
+
+static void tell(struct analytics_query *q)
+{
+    assert_int_equal(q->question, ANALYTICS_ACCOUNT);
+    assert_int_equal(q->account_ask.tier, ROLLUP_DAY);
+    assert_int_equal(q->account_ask.before_s, 86400 * 9);
+    assert_int_equal(q->max_stretches, 2);
+    q->answer.account = (struct account){.volume = {.id = q->id, .stored = 5},
+                                         .growth_known = true,
+                                         .logical_per_day = -2.5,
+                                         .read_latency = {.requests = 3, .p99_us = 64},
+                                         .points = 2,
+                                         .earlier = true};
+    q->stretches[0] = (struct account_point){.time_s = 86400 * 7, .samples = 1, .writes = 4};
+    q->stretches[1] = (struct account_point){.time_s = 86400 * 8, .samples = 2, .size = 4096};
+}
+
+static void an_account_has_its_points(void **state)
+{
+    struct services_world *w = *state;
+    Pstorage__V1__VolumeAccountRequest request = PSTORAGE__V1__VOLUME_ACCOUNT_REQUEST__INIT;
+    char name[] = "data";
+    pod_fake_volume(w->pod, name, 4 << 20);
+    request.volume = name;
+    request.step = PSTORAGE__V1__HISTORY_STEP__HISTORY_STEP_DAY;
+    request.before_unix_s = 86400 * 9;
+    request.max_points = 2;
+    w->inquire = tell;
+    const Pstorage__V1__VolumeAccountResponse *m = ask(w, "Volume", &request.base);
+    assert_int_equal(a.status, 0);
+    assert_true(m->growth_known && m->logical_bytes_per_day == -2.5 && m->earlier);
+    assert_int_equal(m->stored_bytes, 5);
+    assert_int_equal(m->temperature->n_regions, 0);
+    assert_true(m->read_latency->requests == 3 && m->read_latency->p99_us == 64);
+    assert_int_equal(m->write_latency->requests, 0);
+    assert_int_equal(m->n_points, 2);
+    assert_int_equal(m->points[0]->begin_unix_s, 86400 * 7);
+    assert_int_equal(m->points[0]->writes, 4);
+    assert_int_equal(m->points[1]->size_bytes, 4096);
+    answer_free(&a);
+    a = (struct answer){0};
+    request.before_unix_s = -1;
+    (void)ask(w, "Volume", &request.base);
+    assert_int_equal(a.status, PS_EINVAL);
+    answer_free(&a);
+    a = (struct answer){0};
+    request.before_unix_s = 0;
+    request.step = (Pstorage__V1__HistoryStep)3;
+    (void)ask(w, "Volume", &request.base);
+    assert_int_equal(a.status, PS_EINVAL);
+}
+
+/* One other node answers (it is this one, under another name), one has no connection. */
+static void drives_of_all_nodes_are_told_and_who_is_silent(void **state)
+{
+    struct services_world *w = *state;
+    Pstorage__V1__HealthRequest request = PSTORAGE__V1__HEALTH_REQUEST__INIT;
+    request.all_nodes = true;
+    w->others = 2;
+    w->inquire = judge;
+    const Pstorage__V1__HealthResponse *m = ask(w, "Health", &request.base);
+    assert_int_equal(a.status, 0);
+    assert_int_equal(m->n_drives, 2);
+    assert_string_equal(m->drives[0]->node, "node-a");
+    assert_string_equal(m->drives[1]->node, "node-b");
+    assert_int_equal(m->drives[1]->score, 91);
+    assert_string_equal(m->drives[1]->reasons[0], "it hums");
+    assert_int_equal(m->n_unreachable, 1);
+    assert_string_equal(m->unreachable[0], "node-c");
+}
+
+static void who_wants_the_primary_s_answer_gets_it(void **state)
+{
+    struct services_world *w = *state;
+    Pstorage__V1__ForecastRequest forecast = PSTORAGE__V1__FORECAST_REQUEST__INIT;
+    Pstorage__V1__TieringRequest tiering = PSTORAGE__V1__TIERING_REQUEST__INIT;
+    Pstorage__V1__TemperatureRequest temperature = PSTORAGE__V1__TEMPERATURE_REQUEST__INIT;
+    Pstorage__V1__VolumeAccountRequest account = PSTORAGE__V1__VOLUME_ACCOUNT_REQUEST__INIT;
+    static const struct rpc_metadata wish = {"ask-primary", "1", 1};
+    const struct {
+        const char *method;
+        const ProtobufCMessage *message;
+    } asked[] = {{"Forecast", &forecast.base},
+                 {"Tiering", &tiering.base},
+                 {"Temperature", &temperature.base},
+                 {"Volume", &account.base}};
+    w->elsewhere = true;
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        char sent_on[64];
+        a.request.metadata = &wish;
+        a.request.nmetadata = 1;
+        (void)ask(w, asked[i].method, asked[i].message);
+        (void)snprintf(sent_on, sizeof sent_on, "Analytics/%s", asked[i].method);
+        assert_int_equal(a.status, PS_ECANCELLED);
+        assert_string_equal(a.detail, sent_on);
+        answer_free(&a);
+        a = (struct answer){0};
+    }
 }
 
 int main(void)
@@ -214,6 +322,9 @@ int main(void)
         TEST(advice_comes_page_by_page),
         TEST(a_temperature_has_its_regions),
         TEST(what_is_not_known_yet_is_said),
+        TEST(an_account_has_its_points),
+        TEST(drives_of_all_nodes_are_told_and_who_is_silent),
+        TEST(who_wants_the_primary_s_answer_gets_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,7 @@ static struct image_use_counts taken;
 
 static int setup(void **state)
 {
-    *state = image_uses_create();
+    *state = image_uses_create(NULL);
     return 0;
 }
 
@@ -69,6 +69,74 @@ static void latency_runs_from_turn_to_turn(void **state)
     assert_int_equal(taken.latency_ns[IMAGE_USE_WRITE], 3 * MS);
     assert_int_equal(taken.latencies[IMAGE_USE_READ][12], 1); /* 2048 to 4096 us */
     assert_int_equal(taken.latencies[IMAGE_USE_WRITE][12], 1);
+    image_use_close(use);
+}
+
+static uint64_t clock_ns;
+
+static uint64_t now_ns(void)
+{
+    return clock_ns;
+}
+
+static void requests_end_when_the_clock_says_so(void **state)
+{
+    struct image_uses *uses = image_uses_create(now_ns);
+    struct image_use *use = image_uses_open(uses, 7, MIB);
+    struct image_use_stamp first, second;
+    uint64_t id;
+    (void)state;
+    image_uses_turn(uses, 10 * MS);
+    image_use_begin(use, &first, IMAGE_USE_READ, 0, 512);
+    image_use_begin(use, &second, IMAGE_USE_READ, 0, 512);
+    clock_ns = 10 * MS + 5000;
+    image_uses_ending(uses);
+    image_use_end(&first, true);
+    clock_ns = 10 * MS + 70000;
+    image_use_end(&second, true); /* nobody looked at the clock */
+    image_uses_turned(uses);
+    assert_true(image_uses_take(uses, 0, &id, &taken));
+    assert_int_equal(taken.latency_ns[IMAGE_USE_READ], 10000);
+    assert_int_equal(taken.latencies[IMAGE_USE_READ][3], 2); /* 4 to 8 us */
+    image_use_close(use);
+    image_uses_destroy(uses);
+}
+
+static void every_operation_has_its_latencies(void **state)
+{
+    struct image_use *use = image_uses_open(*state, 7, MIB);
+    struct image_use_stamp s[IMAGE_USE_OPS];
+    struct image_use_latencies all;
+    uint64_t id;
+    for (unsigned op = 0; op < IMAGE_USE_OPS; op++)
+        image_use_begin(use, &s[op], (enum image_use_op)op, 0, op == IMAGE_USE_FLUSH ? 0 : 4096);
+    image_uses_turn(*state, MS);
+    image_uses_turned(*state);
+    for (unsigned op = 0; op < IMAGE_USE_OPS; op++) {
+        image_uses_turn(*state, MS + ((uint64_t)1 << op) * 3000);
+        image_use_end(&s[op], true);
+        image_uses_turned(*state);
+    }
+    assert_true(image_uses_take(*state, 0, &id, &taken));
+    for (unsigned op = 0; op < IMAGE_USE_OPS; op++) {
+        assert_int_equal(taken.ops[op], 1);
+        assert_int_equal(taken.bytes[op], op == IMAGE_USE_FLUSH ? 0 : 4096);
+        assert_int_equal(taken.latency_ns[op], ((uint64_t)1 << op) * 3000);
+        assert_int_equal(taken.latencies[op][2 + op], 1);
+    }
+    /* A trim is no access: it heats nothing. */
+    assert_int_equal(taken.regions[IMAGE_USE_READ][0] + taken.regions[IMAGE_USE_WRITE][0], 2);
+
+    /* What is taken goes on to count among all there were. */
+    image_use_begin(use, &s[0], IMAGE_USE_FLUSH, 0, 0);
+    image_uses_turn(*state, 2 * MS);
+    image_use_end(&s[0], true);
+    image_uses_turned(*state);
+    assert_true(image_uses_latencies(*state, 7, &all));
+    assert_int_equal(latency_count(all.counts[IMAGE_USE_FLUSH]), 2);
+    assert_int_equal(latency_count(all.counts[IMAGE_USE_TRIM]), 1);
+    assert_int_equal(all.sum_ns[IMAGE_USE_TRIM], 24000);
+    assert_false(image_uses_latencies(*state, 8, &all));
     image_use_close(use);
 }
 
@@ -144,6 +212,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(requests_count_where_they_touch),
         TEST(latency_runs_from_turn_to_turn),
+        TEST(requests_end_when_the_clock_says_so),
+        TEST(every_operation_has_its_latencies),
         TEST(an_image_that_grew_has_larger_regions),
         TEST(used_images_come_in_the_order_of_their_ids),
         TEST(their_number_is_bounded),

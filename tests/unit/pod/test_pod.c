@@ -107,6 +107,81 @@ static void equal_blocks_are_stored_once(void **state)
     rig_check(rig);
 }
 
+static uint32_t units_of(const struct pod_measured *m, size_t count, enum pod_measured_kind kind, size_t *n)
+{
+    uint32_t units = 0;
+    *n = 0;
+    for (size_t i = 0; i < count; i++) {
+        *n += m[i].kind == kind;
+        units += m[i].kind == kind ? m[i].units : 0;
+    }
+    return units;
+}
+
+/* The index goes on to name what was deleted; that must not hide what came after it. */
+static void what_was_deleted_and_comes_again_is_stored_once(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t data[128 * 1024];
+    struct pod_stats stats;
+    fill(data, sizeof data, 6);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(rig_create_volume(rig, "a", MIB), 0);
+        assert_int_equal(rig_write(rig, "a", 0, data, sizeof data), 0);
+        assert_int_equal(rig_write(rig, "a", 512 * 1024, data, sizeof data), 0);
+        pod_stats(rig->pod, &stats);
+        assert_int_equal(stats.unique_blocks, 32);
+        assert_int_equal(rig_named(rig, POD_VOLUME_DELETE, "a", NULL, 0), 0);
+        rig_check(rig);
+    }
+}
+
+/* What pod_measure says is what a write of the same then does; and it changes nothing. */
+static void measuring_tells_what_writing_will_take(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t data[128 * 1024], stored[32 * 1024];
+    struct pod_measured m[32], again[32];
+    struct pod_stats before, after;
+    struct pod_image_info info;
+    size_t n;
+    fill(data, sizeof data, 6);
+    fill(stored, sizeof stored, 7);
+    memset(data, 0, 3 * 4096);                            /* patterns */
+    memset(data + 5 * 4096, 0x5a, 2048);                  /* half of it compresses */
+    memcpy(data + 20 * 4096, data + 10 * 4096, 2 * 4096); /* twins */
+    memcpy(data + 24 * 4096, stored + 4096, 4 * 4096);    /* stored already */
+    memcpy(data + 30 * 4096, stored + 4096, 4096);        /* and again */
+    assert_int_equal(rig_create_volume(rig, "a", MIB), 0);
+    assert_int_equal(rig_create_volume(rig, "b", MIB), 0);
+    assert_int_equal(rig_write(rig, "a", 0, stored, sizeof stored), 0);
+    pod_stats(rig->pod, &before);
+    assert_int_equal(pod_measure(rig->pod, data, 32, m), 0);
+    pod_stats(rig->pod, &after);
+    assert_memory_equal(&before, &after, sizeof before);
+    assert_int_equal(pod_measure(rig->pod, data, 32, again), 0);
+    assert_memory_equal(m, again, sizeof m);
+    (void)units_of(m, 32, POD_MEASURED_PATTERN, &n);
+    assert_int_equal(n, 3);
+    (void)units_of(m, 32, POD_MEASURED_TWIN, &n);
+    assert_int_equal(n, 2);
+    (void)units_of(m, 32, POD_MEASURED_STORED, &n);
+    assert_int_equal(n, 5);
+    const uint32_t units = units_of(m, 32, POD_MEASURED_NEW, &n);
+    assert_int_equal(n, 22);
+    assert_true(m[10].key == m[20].key && m[10].key != m[11].key);
+    assert_int_equal(rig_write(rig, "b", 0, data, sizeof data), 0);
+    assert_int_equal(pod_image_by_name(rig->pod, "b", &info), 0);
+    assert_int_equal(info.space.stored, units * POD_MEASURED_UNIT);
+    assert_int_equal(info.space.unique, n * 4096);
+    assert_int_equal(info.space.duplicate, 7 * 4096);
+    /* Now all of it is there. */
+    assert_int_equal(pod_measure(rig->pod, data, 32, m), 0);
+    (void)units_of(m, 32, POD_MEASURED_STORED, &n);
+    assert_int_equal(n, 29);
+    rig_check(rig);
+}
+
 /* After a start nothing is cached: candidates are found through the index that was read back, and fetched. */
 static void duplicates_of_cold_data_are_found_after_a_restart(void **state)
 {
@@ -283,6 +358,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_acknowledged_survives_a_power_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(unaligned_writes_keep_their_surroundings, setup, teardown),
         cmocka_unit_test_setup_teardown(equal_blocks_are_stored_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_deleted_and_comes_again_is_stored_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(measuring_tells_what_writing_will_take, setup, teardown),
         cmocka_unit_test_setup_teardown(duplicates_of_cold_data_are_found_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(a_snapshot_keeps_its_content, setup, teardown),
         cmocka_unit_test_setup_teardown(trimming_a_whole_leaf_leaves_the_snapshot_alone, setup, teardown),

@@ -127,6 +127,17 @@ static void how_far_a_member_lags_is_told_in_time(void **state)
     end(&g);
 }
 
+static void a_member_that_is_away_lacks_what_came_since_it_was_heard(void **state)
+{
+    (void)state;
+    struct rig g;
+    leads_b_that_is_behind(&g);
+    assert_int_equal(look(&g).peers[0].matched_seq, 5);
+    turn(&g, g.now + 5 * SECOND);
+    assert_int_equal(look(&g).peers[0].matched_seq, 5);
+    end(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +146,7 @@ int main(void)
         cmocka_unit_test(a_new_primary_gives_all_members_time_to_be_heard),
         cmocka_unit_test(a_pause_of_its_own_is_nobodys_silence),
         cmocka_unit_test(how_far_a_member_lags_is_told_in_time),
+        cmocka_unit_test(a_member_that_is_away_lacks_what_came_since_it_was_heard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -342,8 +342,19 @@ static void prometheus_text_keeps_its_form(void **state)
     const struct pstorage_report report = {
         .pods = &pod, .npods = 1, .devices = &device, .ndevices = 1, .node = {.name = "n1"}};
     const struct rest_counts counts = {.requests = {1, 0, 2, 3, 4, 5}};
-    const struct rest_figures figures = {
-        .report = &report, .view = &view, .volumes = &volume, .nvolumes = 1, .counts = &counts};
+    /* 3 below 16 us, 5 of up to 64, 1 of more than 4.2 s; a whole second and a bit altogether. */
+    static struct pstorage_volume_latency latency = {
+        .name = "v",
+        .pod = "p",
+        .operations[PSTORAGE_OPERATION_FLUSH] = {.sum_ns = 1000000070,
+                                                 .counts = {[2] = 3, [5] = 4, [6] = 1, [23] = 1}}};
+    const struct rest_figures figures = {.report = &report,
+                                         .view = &view,
+                                         .volumes = &volume,
+                                         .nvolumes = 1,
+                                         .latencies = &latency,
+                                         .nlatencies = 1,
+                                         .counts = &counts};
     struct json_out out = {0};
     rest_prometheus(&out, &figures);
     char *text = text_of(&out);
@@ -354,8 +365,17 @@ static void prometheus_text_keeps_its_form(void **state)
     assert_non_null(strstr(text, "pstorage_pod_slowed_ratio{pod=\"p\"} 0.050\n"));
     assert_non_null(strstr(text, "pstorage_volume_size_bytes{pod=\"p\",volume=\"v\"} 4096\n"));
     assert_non_null(strstr(text, "pstorage_http_requests_total{status=\"4xx\"} 4\n"));
+#define FLUSH(part, more)                                                                                    \
+    "pstorage_volume_operation_duration_seconds_" part "{pod=\"p\",volume=\"v\",operation=\"flush\"" more
+    assert_non_null(strstr(text, FLUSH("bucket", ",le=\"0.000016\"} 3\n")));
+    assert_non_null(strstr(text, FLUSH("bucket", ",le=\"0.000064\"} 8\n")));
+    assert_non_null(strstr(text, FLUSH("bucket", ",le=\"4.194304\"} 8\n")));
+    assert_non_null(strstr(text, FLUSH("bucket", ",le=\"+Inf\"} 9\n")));
+    assert_non_null(strstr(text, FLUSH("sum", "} 1.000000070\n")));
+    assert_non_null(strstr(text, FLUSH("count", "} 9\n")));
+    assert_null(strstr(text, "operation=\"read\""));
     /* One HELP and TYPE before the samples of a name; counters end in _total, other names don't. */
-    char family[128] = "", seen[16384] = "";
+    char family[128] = "", seen[32768] = "";
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         char name[128], type[32];
         if (sscanf(line, "# TYPE %127s %31s", name, type) == 2) {

@@ -88,7 +88,7 @@ static void what_is_not_there_is_told_from_what_is_not_allowed(void **state)
     refused(404, "nothing at this path", "GET", "/api/v1/volumes/", NULL);
     refused(404, "nothing at this path", "GET", "/api/v1/volumes/a/b", NULL);
     refused(404, "nothing at this path", "GET", "//api/v1/volumes", NULL);
-    refused(404, "nothing at this path", "GET", "/api/v1/analytics", NULL);
+    refused(404, "nothing at this path", "GET", "/api/v1/analytics/capacity", NULL);
     refused(404, "nothing at this path", "GET", "", NULL);
     refused(404, "nothing at this path", "OPTIONS", "*", NULL);
     refused(405, "GET, HEAD, POST", "PUT", "/api/v1/volumes", NULL);

@@ -1,0 +1,387 @@
+#include "node/host/flash_devices_uv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/blkdev_uring.h"
+#include "common/container.h"
+#include "common/log.h"
+#include "common/nand/nand_file_uv.h"
+#include "node/flash/array.h"
+
+enum {
+    TICK_MS = 5, /* while a device is rebuilt, and only then */
+    HEAD_BYTES = 64 << 10,
+};
+
+struct device {
+    struct blkdev *dev; /* NULL: it could not be opened */
+    struct blkdev_spec spec;
+    bool used; /* the entry */
+};
+
+struct flash_devices {
+    struct flash_devices_config config;
+    struct device device[2 * ARRAY_MEMBERS_MAX];
+    struct array *array;
+    struct blkdev *whole;
+    uv_timer_t timer;
+    bool ticking;
+
+    /* Opening, attaching, detaching, closing: one at a time. */
+    flash_devices_cb cb;
+    void *user;
+    struct ps_error *err;
+    struct blkdev_req look;
+    uint8_t *head;
+    void (*closed)(void *user);
+};
+
+/* ---- devices */
+
+static void log_simulated(const struct blkdev *flash)
+{
+    struct nand_health health;
+    nand_drive_health(nand_file_drive(flash), &health);
+    log_warn("flash", "simulated flash is for tests: it does not outlive a crash of the host",
+             LOG_S("device", flash->name), LOG_U("used_percent", health.used_percent),
+             LOG_U("spare_percent", health.spare_percent), LOG_U("retired_zones", health.retired_zones),
+             LOG_U("media_errors", health.media_errors));
+}
+
+static int open_device(struct flash_devices *f, struct device *d, struct ps_error *err)
+{
+    const bool simulated = d->spec.kind == BLKDEV_KIND_SIM;
+    const int rc = simulated ? nand_file_open(f->config.loop, &d->spec, &d->dev, err)
+                             : blkdev_uring_open(f->config.loop, &d->spec, NULL, &d->dev, err);
+    if (rc) {
+        d->dev = NULL;
+        return rc;
+    }
+    log_info("flash", "device open", LOG_S("device", d->dev->name),
+             LOG_U("size_bytes", d->dev->geometry.size_bytes),
+             LOG_S("engine", simulated ? "simulated" : blkdev_uring_engine(d->dev)));
+    if (simulated)
+        log_simulated(d->dev);
+    return 0;
+}
+
+static void close_device(struct device *d)
+{
+    if (d->dev)
+        blkdev_destroy(d->dev);
+    *d = (struct device){0};
+}
+
+static struct device *free_entry(struct flash_devices *f)
+{
+    for (size_t i = 0; i < sizeof f->device / sizeof f->device[0]; i++)
+        if (!f->device[i].used) {
+            f->device[i].used = true;
+            return &f->device[i];
+        }
+    return NULL;
+}
+
+/* Those that the array does not use are for others, or to be attached. */
+static void close_unused(struct flash_devices *f)
+{
+    for (size_t i = 0; i < sizeof f->device / sizeof f->device[0]; i++) {
+        struct device *d = &f->device[i];
+        if (!d->used || (d->dev && array_holds(f->array, d->dev)))
+            continue;
+        if (d->dev)
+            array_forget(f->array, d->dev);
+        close_device(d);
+    }
+}
+
+/* ---- turns */
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct flash_devices *f = timer->data;
+    struct array_info info;
+    (void)array_turn(f->array, uv_now(timer->loop) * 1000000);
+    array_look(f->array, &info);
+    for (unsigned i = 0; i < info.members; i++)
+        if (info.member[i].state == ARRAY_REBUILDING && !info.failed)
+            return;
+    (void)uv_timer_stop(timer);
+    f->ticking = false;
+}
+
+static void tick(struct flash_devices *f)
+{
+    if (f->ticking || !f->array)
+        return;
+    f->ticking = true;
+    (void)uv_timer_start(&f->timer, on_tick, TICK_MS, TICK_MS);
+}
+
+/* ---- opening */
+
+static void end(struct flash_devices *f, int status)
+{
+    const flash_devices_cb cb = f->cb;
+    f->cb = NULL;
+    cb(f->user, status);
+}
+
+static void array_opened(void *user, int status)
+{
+    struct flash_devices *f = user;
+    if (status == 0) {
+        struct array_info info;
+        array_look(f->array, &info);
+        f->whole = array_device(f->array);
+        close_unused(f);
+        log_info("flash", "array open", LOG_U("devices", info.members), LOG_U("parity", info.parity),
+                 LOG_U("lost", info.lost), LOG_U("size_bytes", f->whole->geometry.size_bytes));
+        tick(f);
+    }
+    end(f, status);
+}
+
+static unsigned parity_of(const struct flash_devices *f, unsigned count)
+{
+    if (f->config.parity != FLASH_PARITY_AUTO)
+        return (unsigned)f->config.parity;
+    return count < 3 ? 0 : count < 6 ? 1 : 2;
+}
+
+static int open_array(struct flash_devices *f, unsigned count)
+{
+    if (f->config.read_only)
+        return ps_error_set(
+            f->err, PS_EUNIMPLEMENTED,
+            "several devices are not opened without a write; a node that serves them checks its pool "
+            "with `pstorage scrub --deep`");
+    struct array_device list[ARRAY_MEMBERS_MAX];
+    for (unsigned i = 0; i < count; i++)
+        list[i] = (struct array_device){f->device[i].dev, f->device[i].spec.path};
+    const struct array_config config = {
+        .seed = {f->config.seed[0], f->config.seed[1]},
+        .parity = parity_of(f, count),
+        .parity_asked = f->config.parity != FLASH_PARITY_AUTO,
+        .rebuild_rate = f->config.rebuild_rate,
+        .event = f->config.event,
+        .in_use = f->config.in_use,
+        .user = f->config.user,
+    };
+    return array_open(list, count, &config, array_opened, f, f->err, &f->array);
+}
+
+/* One device: a member of an array whose others are lost, or a pool by itself. */
+static void looked(struct blkdev_req *req, int status)
+{
+    struct flash_devices *f = container_of(req, struct flash_devices, look);
+    struct array_label label;
+    const bool member = status == 0 && array_label_decode(f->head, &label, NULL) != PS_ENOTFOUND;
+    free(f->head);
+    f->head = NULL;
+    if (!member) {
+        f->whole = f->device[0].dev;
+        end(f, 0);
+        return;
+    }
+    const int rc = open_array(f, 1);
+    if (rc)
+        end(f, rc);
+}
+
+static int open_alone(struct flash_devices *f)
+{
+    f->head = aligned_alloc(BLKDEV_ALIGN, HEAD_BYTES);
+    if (!f->head)
+        return ps_error_set(f->err, PS_ENOMEM, "out of memory");
+    f->look = (struct blkdev_req){.op = BLKDEV_READ, .length = HEAD_BYTES, .buf = f->head};
+    return blkdev_submit(f->device[0].dev, &f->look, looked);
+}
+
+/* What a lost device looks like; anything else is a mistake of somebody's. */
+static bool may_be_lost(int status)
+{
+    return status == PS_ENOTFOUND || status == PS_EIO || status == PS_EINVAL;
+}
+
+int flash_devices_open(const struct flash_devices_config *config, const char *specs, flash_devices_cb cb,
+                       void *user, struct ps_error *err, struct flash_devices **out)
+{
+    struct blkdev_spec list[ARRAY_MEMBERS_MAX];
+    size_t count = 0, open = 0;
+    int rc = blkdev_spec_list_parse(specs, list, ARRAY_MEMBERS_MAX, &count, err);
+    if (rc)
+        return rc;
+    if (config->parity > 0 && (size_t)config->parity >= count)
+        return ps_error_set(err, PS_EINVAL, "%zu devices are too few for %d of parity", count,
+                            config->parity);
+    struct flash_devices *f = calloc(1, sizeof *f);
+    if (!f)
+        return ps_error_set(err, PS_ENOMEM, "out of memory");
+    f->config = *config;
+    f->cb = cb;
+    f->user = user;
+    f->err = err;
+    (void)uv_timer_init(config->loop, &f->timer);
+    f->timer.data = f;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        struct device *d = free_entry(f);
+        struct ps_error reason;
+        d->spec = list[i];
+        d->spec.read_only = config->read_only;
+        rc = open_device(f, d, &reason);
+        open += rc == 0;
+        if (rc && count > 1 && may_be_lost(rc)) {
+            log_warn("flash", "a device cannot be opened", LOG_S("device", list[i].path),
+                     LOG_S("reason", reason.detail));
+            rc = 0;
+        } else if (rc) {
+            (void)ps_error_set(err, rc, "%s", reason.detail);
+        }
+    }
+    if (rc == 0 && open == 0)
+        rc = ps_error_set(err, PS_ENOTFOUND, "none of the %zu devices can be opened", count);
+    if (rc == 0)
+        rc = count == 1 ? open_alone(f) : open_array(f, (unsigned)count);
+    if (rc) {
+        flash_devices_close(f, NULL, NULL);
+        return rc;
+    }
+    *out = f;
+    return 0;
+}
+
+/* ---- closing */
+
+static void timer_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void take_apart(struct flash_devices *f)
+{
+    void (*closed)(void *) = f->closed;
+    void *user = f->user;
+    if (f->array)
+        array_destroy(f->array);
+    for (size_t i = 0; i < sizeof f->device / sizeof f->device[0]; i++)
+        close_device(&f->device[i]);
+    free(f->head);
+    uv_close((uv_handle_t *)&f->timer, timer_closed);
+    if (closed)
+        closed(user);
+}
+
+static void array_closed(void *user, int status)
+{
+    if (status)
+        log_warn("flash", "the array cannot be closed; the next start does what is left",
+                 LOG_S("status", ps_status_name(status)));
+    take_apart(user);
+}
+
+void flash_devices_close(struct flash_devices *f, void (*cb)(void *user), void *user)
+{
+    f->closed = cb;
+    f->user = user;
+    if (f->array && f->whole)
+        array_close(f->array, array_closed, f);
+    else
+        take_apart(f);
+}
+
+/* ---- looking */
+
+struct blkdev *flash_devices_whole(const struct flash_devices *f)
+{
+    return f->whole;
+}
+
+struct array *flash_devices_array(const struct flash_devices *f)
+{
+    return f->array;
+}
+
+void flash_devices_each(const struct flash_devices *f,
+                        void (*each)(void *user, const struct blkdev *dev, enum blkdev_kind kind), void *user)
+{
+    for (size_t i = 0; i < sizeof f->device / sizeof f->device[0]; i++)
+        if (f->device[i].dev)
+            each(user, f->device[i].dev, f->device[i].spec.kind);
+}
+
+/* ---- coming and going */
+
+static int is_possible(const struct flash_devices *f, struct ps_error *err)
+{
+    if (!f->array)
+        return ps_error_set(
+            err, PS_EPRECONDITION,
+            "the pool lies on one device, without an array: none can be attached or taken out");
+    if (f->cb)
+        return ps_error_set(err, PS_EUNAVAILABLE, "another device is being attached or taken out");
+    return 0;
+}
+
+static void attached(void *user, int status)
+{
+    struct flash_devices *f = user;
+    /* The one that it replaces, or itself if it was not taken. */
+    close_unused(f);
+    tick(f);
+    end(f, status);
+}
+
+int flash_devices_attach(struct flash_devices *f, const char *spec, flash_devices_cb cb, void *user,
+                         struct ps_error *err)
+{
+    struct blkdev_spec parsed;
+    int rc = is_possible(f, err);
+    if (rc == 0)
+        rc = blkdev_spec_parse(spec, strlen(spec), &parsed, err);
+    if (rc)
+        return rc;
+    /* One that was lost, and is open still, may be the one that comes back. */
+    close_unused(f);
+    struct device *d = free_entry(f);
+    if (!d)
+        return ps_error_set(err, PS_ELIMIT, "too many devices are open");
+    d->spec = parsed;
+    rc = open_device(f, d, err);
+    if (rc) {
+        close_device(d);
+        return rc;
+    }
+    f->cb = cb;
+    f->user = user;
+    const struct array_device device = {d->dev, d->spec.path};
+    rc = array_attach(f->array, &device, attached, f, err);
+    if (rc) {
+        f->cb = NULL;
+        close_device(d);
+    }
+    return rc;
+}
+
+static void detached(void *user, int status)
+{
+    struct flash_devices *f = user;
+    close_unused(f);
+    end(f, status);
+}
+
+int flash_devices_detach(struct flash_devices *f, const char *name, flash_devices_cb cb, void *user,
+                         struct ps_error *err)
+{
+    int rc = is_possible(f, err);
+    if (rc)
+        return rc;
+    f->cb = cb;
+    f->user = user;
+    rc = array_detach(f->array, name, detached, f, err);
+    if (rc)
+        f->cb = NULL;
+    return rc;
+}

@@ -1,0 +1,71 @@
+/* What a checkpoint's runs say, put in place: by an opening, and by whoever looks at a checkpoint while the
+ * pod goes on (deep.c). */
+#include "node/pod/pod_impl.h"
+
+bool restore_place_is_sound(const struct pod *pod, struct place place)
+{
+    const uint64_t end = place_addr(place) + place_len(place);
+    return place_len(place) > 0 && place_addr(place) >= (uint64_t)SYSTEM_SEGMENTS * pod->segment_bytes &&
+           end <= (uint64_t)pod->segment_count * pod->segment_bytes;
+}
+
+static void base(void *user, struct meta_key page, struct place place, bool clear_own)
+{
+    struct restore *to = user;
+    if (meta_kind_of(page) < META_MAP || meta_kind_of(page) > META_REF ||
+        (!place_is_none(place) && !restore_place_is_sound(to->pod, place)))
+        to->impossible = "an impossible page";
+    else
+        meta_restore_base(to->meta, page, place, clear_own);
+}
+
+static void slot(void *user, struct meta_key key, uint64_t value)
+{
+    struct restore *to = user;
+    const uint64_t index = key.v & ~(0xfull << 60);
+    if (meta_kind_of(key) == META_SEG) {
+        /* Metadata's live bytes are counted anew: records that pages share count for each of these. */
+        const bool meta = value >> 60 == SEGMENT_META;
+        if (index < SYSTEM_SEGMENTS || index >= to->pod->segment_count || value >> 60 >= SEGMENT_STATES ||
+            value >> 60 == SEGMENT_SYSTEM || (!meta && (uint32_t)value > to->pod->segment_bytes))
+            to->impossible = "an impossible segment";
+        else
+            segments_restore(to->segments, (uint32_t)index, value);
+        return;
+    }
+    if (meta_kind_of(key) < META_MAP || meta_kind_of(key) > META_REF)
+        to->impossible = "an impossible slot";
+    else
+        meta_restore_slot(to->meta, key, value);
+}
+
+static void drop(void *user, struct meta_key page)
+{
+    meta_restore_drop(((struct restore *)user)->meta, page);
+}
+
+static int blob(void *user, uint8_t type, uint64_t id, const uint8_t *data, size_t bytes,
+                struct ps_error *err)
+{
+    struct restore *to = user;
+    switch (type) {
+    case BLOB_IMAGE:
+        return images_apply(to->images, 0, id, true, data, bytes, err);
+    case BLOB_IMAGE_GONE:
+        images_remove(to->images, id);
+        return 0;
+    default:
+        return to->blob(to->user, type, id, data, bytes, err);
+    }
+}
+
+int restore_chunk(struct restore *to, const void *chunk, size_t bytes, uint64_t run, uint32_t index,
+                  struct place *next, struct ps_error *err)
+{
+    const struct run_visitor visitor = {base, slot, drop, blob, to};
+    const int rc = run_visit(chunk, bytes, run, index, &visitor, next, err);
+    if (rc == 0 && to->impossible)
+        return ps_error_set(err, PS_EDAMAGED, "%s: the checkpoint has %s", to->pod->dev->name,
+                            to->impossible);
+    return rc;
+}

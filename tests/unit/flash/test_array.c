@@ -1,0 +1,243 @@
+/* Several devices as one: stories. Random ones are test_array_model's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/flash/array_rig.h"
+
+enum {
+    SIX = 0x3f
+};
+
+static struct array_rig *create(unsigned members, unsigned parity)
+{
+    static struct array_rig rig;
+    rig_create(&rig, 7, members, parity);
+    const int rc = rig_open(&rig, (1u << members) - 1, 0);
+    if (rc)
+        fail_msg("%s", rig.error.detail);
+    return &rig;
+}
+
+static void write_all(struct array_rig *rig, uint32_t segment, uint32_t step, bool fua)
+{
+    assert_true(rig_erase(rig, segment));
+    rig_drain(rig);
+    while (rig->segment[segment].fill < RIG_BLOCKS) {
+        assert_true(rig_append(rig, segment, step, fua));
+        rig_drain(rig);
+    }
+}
+
+static void what_was_written_is_read_with_any_two_of_six_devices_gone(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 6; i++)
+        for (unsigned j = i + 1; j < 6; j++) {
+            struct array_rig *rig = create(6, 2);
+            struct array_info info;
+            assert_true(rig->whole->geometry.zoned);
+            for (uint32_t s = 0; s < RIG_SEGMENTS; s += 3)
+                write_all(rig, s, 1 + 7 * s, s % 2);
+            assert_true(rig_flush(rig));
+            rig_drain(rig);
+            rig_verify(rig);
+            rig_break(rig, i);
+            rig_break(rig, j);
+            rig_verify(rig);
+            array_look(rig->array, &info);
+            assert_true(info.restored_reads > 0);
+            assert_false(info.failed);
+            rig_cut(rig, BLKDEV_MEM_LOSE);
+            rig_destroy(rig);
+        }
+}
+
+static void segments_are_spread_without_parity_and_devices_may_differ(void **state)
+{
+    (void)state;
+    static struct array_rig rig;
+    rig_create(&rig, 9, 3, 0);
+    assert_int_equal(rig_open(&rig, 7, 0), 0);
+    assert_false(rig.whole->geometry.zoned);
+    assert_int_equal(rig.whole->geometry.size_bytes, 3ull * RIG_SEGMENTS * RIG_SEGMENT);
+    for (uint32_t s = 0; s < RIG_SEGMENTS; s++)
+        write_all(&rig, s, 100, false);
+    assert_true(rig_flush(&rig));
+    rig_drain(&rig);
+    struct array_info info;
+    array_look(rig.array, &info);
+    assert_int_equal(info.parity, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        struct blkdev_health h;
+        blkdev_health(rig.mem[i], &h);
+        assert_true(h.write_bytes > RIG_SEGMENT);
+    }
+    rig_cut(&rig, BLKDEV_MEM_LOSE);
+    assert_int_equal(rig_open(&rig, 7, 0), 0);
+    rig_verify(&rig);
+    /* One that no longer writes ends all writing; what others hold is still read. */
+    rig_break(&rig, 1);
+    assert_true(rig_erase(&rig, 1));
+    rig_drain(&rig);
+    array_look(rig.array, &info);
+    assert_true(info.failed);
+    assert_false(rig_flush(&rig));
+    uint8_t block[RIG_BLOCK], want[RIG_BLOCK];
+    assert_int_equal(rig_read(&rig, 0, 5, 6, block), 0);
+    rig_fill(&rig, 0, rig.segment[0].life, 5, want);
+    assert_memory_equal(block, want, sizeof block);
+    assert_int_equal(rig_read(&rig, 4, 5, 6, block), PS_EIO);
+    rig_cut(&rig, BLKDEV_MEM_LOSE);
+    rig_destroy(&rig);
+}
+
+static void a_lost_device_is_noticed_told_and_done_without(void **state)
+{
+    (void)state;
+    struct array_rig *rig = create(3, 1);
+    write_all(rig, 0, 5, true);
+    assert_true(rig_erase(rig, 1));
+    rig_drain(rig);
+    rig_break(rig, 1);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(rig_append(rig, 1, 3, true));
+        rig_drain(rig);
+    }
+    assert_string_equal(rig->last_event, "device.lost");
+    assert_int_equal(rig_lost(rig), 1);
+    assert_int_equal(rig->segment[1].durable[59], 1);
+    rig_verify(rig);
+    rig_cut(rig, BLKDEV_MEM_LOSE);
+    /* It comes back with what it had: too little, and it is known. */
+    blkdev_fault_clear(rig->dev[1]);
+    assert_int_equal(rig_open(rig, 7, 0), 0);
+    assert_string_equal(rig->last_event, "device.unused");
+    assert_int_equal(rig_lost(rig), 1);
+    rig_verify(rig);
+    /* A second one is too many. */
+    rig_break(rig, 2);
+    assert_true(rig_erase(rig, 2));
+    rig_drain(rig);
+    assert_false(rig->segment[2].open);
+    assert_string_equal(rig->last_event, "array.failed");
+    rig_cut(rig, BLKDEV_MEM_LOSE);
+    rig_destroy(rig);
+}
+
+static void wrong_devices_are_refused_and_nothing_is_written(void **state)
+{
+    (void)state;
+    struct array_rig *rig = create(6, 2);
+    write_all(rig, 0, 50, true);
+    rig_close(rig);
+    uint64_t before[RIG_DEVICES];
+    static uint8_t head[1 << 20];
+    for (unsigned i = 0; i < RIG_DEVICES; i++) {
+        struct blkdev_health h;
+        blkdev_health(rig->mem[i], &h);
+        before[i] = h.write_ops;
+    }
+    /* Three are too many to be missing, even if they are named. */
+    assert_int_equal(rig_open(rig, 7, 0x38), PS_EPRECONDITION);
+    assert_non_null(strstr(rig->error.detail, "parity makes up for 2"));
+    /* One is, if nobody said so. */
+    assert_int_equal(rig_open(rig, 0x1f, 0), PS_EPRECONDITION);
+    assert_non_null(strstr(rig->error.detail, "disk5"));
+    /* Something else on a device. */
+    memset(head, 'x', sizeof head);
+    blkdev_mem_poke(rig->mem[6], 0, head, sizeof head);
+    assert_int_equal(rig_open(rig, 0x7f, 0), PS_ENOTFOUND);
+    assert_non_null(strstr(rig->error.detail, "disk6"));
+    /* All blank but one that cannot be opened. */
+    assert_int_equal(rig_open(rig, 0x180, 0x200), PS_EPRECONDITION);
+    for (unsigned i = 0; i < RIG_DEVICES; i++) {
+        struct blkdev_health h;
+        blkdev_health(rig->mem[i], &h);
+        assert_int_equal(h.write_ops, before[i]);
+    }
+    /* Devices of another array. */
+    rig->parity = 1;
+    assert_int_equal(rig_open(rig, 0x380, 0), 0);
+    rig_close(rig);
+    assert_int_equal(rig_open(rig, 0x3f | 0x80, 0), PS_EPRECONDITION);
+    assert_non_null(strstr(rig->error.detail, "different arrays"));
+    assert_int_equal(rig_open(rig, SIX, 0), 0);
+    rig_verify(rig);
+    rig_close(rig);
+    rig_destroy(rig);
+}
+
+static void a_replacement_is_rebuilt_while_writing_goes_on(void **state)
+{
+    (void)state;
+    struct array_rig *rig = create(6, 2);
+    for (uint32_t s = 0; s < 5; s++)
+        write_all(rig, s, 11, true);
+    assert_true(rig_erase(rig, 5));
+    rig_drain(rig);
+    rig_break(rig, 3);
+    assert_true(rig_append(rig, 5, 7, true));
+    rig_drain(rig);
+    assert_int_equal(rig_lost(rig), 1);
+    assert_int_equal(rig_attach(rig, 2), PS_EPRECONDITION); /* in use */
+    assert_int_equal(rig_attach(rig, 6), 0);
+    for (unsigned i = 0; i < 400; i++) {
+        rig->now_ns += 1000000000;
+        (void)array_turn(rig->array, rig->now_ns);
+        if (i % 10 == 0)
+            (void)rig_append(rig, 5, 1, i % 20 == 0);
+        (void)rig_step(rig);
+    }
+    rig_rebuild(rig);
+    assert_int_equal(rig_lost(rig), 0);
+    assert_true(rig_flush(rig));
+    rig_drain(rig);
+    rig_verify(rig);
+    /* Now it stands for two others, whatever was not closed. */
+    rig_cut(rig, BLKDEV_MEM_LOSE);
+    assert_int_equal(rig_open(rig, 0x74, 3), 0); /* without 0, 1 */
+    rig_verify(rig);
+    rig_close(rig);
+    rig_destroy(rig);
+}
+
+static void a_device_is_taken_out_while_parity_makes_up_for_it(void **state)
+{
+    (void)state;
+    struct array_rig *rig = create(3, 1);
+    write_all(rig, 0, 30, true);
+    assert_int_equal(rig_detach(rig, 8), PS_ENOTFOUND);
+    assert_int_equal(rig_detach(rig, 0), 0);
+    rig_drain(rig);
+    assert_false(array_holds(rig->array, rig->dev[0]));
+    assert_int_equal(rig_detach(rig, 1), PS_EPRECONDITION);
+    rig_verify(rig);
+    write_all(rig, 1, 30, true);
+    /* The same one again is as good as a new one. */
+    assert_int_equal(rig_attach(rig, 0), 0);
+    rig_rebuild(rig);
+    assert_int_equal(rig_lost(rig), 0);
+    assert_int_equal(rig_detach(rig, 1), 0);
+    rig_verify(rig);
+    rig_close(rig);
+    rig_destroy(rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_written_is_read_with_any_two_of_six_devices_gone),
+        cmocka_unit_test(segments_are_spread_without_parity_and_devices_may_differ),
+        cmocka_unit_test(a_lost_device_is_noticed_told_and_done_without),
+        cmocka_unit_test(wrong_devices_are_refused_and_nothing_is_written),
+        cmocka_unit_test(a_replacement_is_rebuilt_while_writing_goes_on),
+        cmocka_unit_test(a_device_is_taken_out_while_parity_makes_up_for_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

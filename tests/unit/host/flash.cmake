@@ -1,0 +1,1 @@
+ps_test(test_flash_service test_flash_service.c services_world.c DEPS ps_flash_service ps_services ps_pod_fake)
