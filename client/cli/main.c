@@ -56,6 +56,7 @@ static const cli_run commands[CLI_COMMAND_COUNT] = {
     [CLI_FLASH_DEALLOCATE] = cmd_flash_deallocate,
     [CLI_FLASH_FORMAT] = cmd_flash_format,
     [CLI_SCRUB] = cmd_scrub,
+    [CLI_GC] = cmd_gc,
     [CLI_EVENTS] = cmd_events,
 };
 

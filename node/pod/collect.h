@@ -115,7 +115,10 @@ struct collect {
     uint32_t seen_free;
     bool recount;
     bool nothing; /* no segment was worth it then */
-    bool even;    /* wear was even enough then */
+    /* A person wants all garbage collected that was there `asked_clock` takes of segments ago. */
+    bool asked, asked_later; /* a checkpoint comes first */
+    uint32_t asked_clock;
+    bool even; /* wear was even enough then */
     uint32_t wear_floor;
     /* Bytes that may be moved now; below 0: too many were. */
     int64_t credit;

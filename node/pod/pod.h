@@ -229,6 +229,10 @@ enum pod_role {
     POD_LEADING, /* replicated; plans batches and takes requests */
 };
 
+/* Collects all garbage that there is now, whatever the room, where a sixteenth of a segment is dead at least;
+ * in the background. Nothing happens while the pod serves nobody. */
+void pod_collect(struct pod *pod);
+
 struct pod_scrub_info {
     bool running;
     uint64_t passes;                  /* ended since the pod was opened */
@@ -294,6 +298,7 @@ struct pod_stats {
     uint64_t reads, writes, flushes, trims;
     uint64_t cache_hits, cache_misses;
     uint64_t batches, checkpoints;
+    bool collecting;        /* as pod_collect asked, and not through yet */
     uint64_t collected;     /* segments taken apart by garbage collection */
     uint64_t levelled;      /* of these, because they wore too little */
     uint64_t collect_moved; /* bytes of records that it moved */

@@ -756,6 +756,7 @@ bool collect_helps(const struct pod *pod);
 bool collect_may_help(const struct pod *pod);
 /* Little is free: metadata's space counts, too. */
 bool collect_is_pressed(const struct pod *pod);
+bool collect_is_asked(const struct pod *pod); /* by pod_collect, and not through yet */
 /* Free segments that it leaves to others. */
 uint32_t collect_floor(const struct pod *pod);
 /* What lies in segments of fewer P/E cycles is to be moved. */
