@@ -67,7 +67,8 @@ struct zoned {
     uint32_t finishes; /* zones that are to be finished */
     uint32_t pieces;   /* of writes, at the device */
     bool commanding, answering, closing;
-    bool held; /* a zone waits to be begun */
+    bool held;    /* a zone waits to be begun */
+    bool touched; /* by a write or an erase */
     struct blkdev_health health;
 };
 
@@ -495,12 +496,24 @@ static void begin_waiting(struct zoned *d)
         begin(d, requests_pop(&d->waiting));
 }
 
+/* The first change since the opening. Zones that were found begun are not gone on with; before this, an owner
+ * that only reads changes nothing. */
+static void touch(struct zoned *d)
+{
+    d->touched = true;
+    for (uint32_t i = 0; i < d->count; i++)
+        want_finish(d, &d->zones[i]);
+    pump_control(d);
+}
+
 static int zoned_submit(struct blkdev *dev, struct blkdev_req *req)
 {
     struct zoned *d = zoned_of(dev);
     assert(!d->closing);
     memset(req->priv, 0, sizeof req->priv);
     d->outstanding++;
+    if (!d->touched && (req->op == BLKDEV_WRITE || req->op == BLKDEV_ERASE))
+        touch(d);
     if (req->op == BLKDEV_ERASE) {
         requests_push(&d->erases, req);
         pump_control(d);
@@ -646,9 +659,6 @@ int blkdev_zones_create(const struct blkdev_zones_config *config, struct blkdev 
         recycle(d, &d->parts[i]);
     for (uint32_t i = 0; i < d->count; i++)
         take_zone(d, &zones[i], &config->zones[i]);
-    for (uint32_t i = 0; i < d->count && d->max_active; i++)
-        want_finish(d, &zones[i]);
-    pump_control(d);
     *out = &d->base;
     return 0;
 }

@@ -10,8 +10,9 @@
  * submission: the device takes them at its write pointer alone.
  * - The device lets only so many zones be active (begun and neither full nor finished). A zone that will not
  * be filled is finished: when the owner says so (blkdev_finish), when its usable part is full, and, since no
- * owner goes on with a zone after an opening, when it is found begun. A write that would begin one too many
- * waits for what is being finished or reset; if there is nothing to wait for, it fails.
+ * owner goes on with a zone after an opening, when it is found begun (with the first change). A write that
+ * would begin one too many waits for what is being finished or reset; if there is nothing to wait for, it
+ * fails.
  * - What lies behind the write pointer is not read from the device (it may be an error there): it reads as
  * zeroes.
  * - A zone that is empty is not reset again. One that is read-only or offline is retired. */

@@ -69,6 +69,8 @@ enum setting_replication {
       "Compress what is stored")                                                                                     \
     X(COMPRESSION_ALGORITHM, compression_algorithm, ENUM, 0, "lz4", 0, 0, "lz4|zstd",                                \
       "Compression of new data")                                                                                     \
+    X(COMPRESSION_COLD_RATE, compression_cold_rate, SIZE, 0, "32M", 0, 1ull << 40, NULL,                             \
+      "Bytes a second that are compressed again, with zstd, when LZ4's are moved for the second time; 0: none")     \
     X(CLUSTER_ENABLED, cluster_enabled, BOOL, 0, "false", 0, 0, NULL,                                                \
       "Form a cluster with the peers; needs PSTORAGE_PEERS and PSTORAGE_MEDIATOR")                                   \
     X(CLUSTER_NAME, cluster_name, NAME, 0, "pstorage", 0, 0, NULL,                                                   \

@@ -281,6 +281,7 @@ int start_pod(struct node *node, struct ps_error *err)
             node->as.scrub_hours ? (uint64_t)node->as.scrub_hours * 3600 * 1000000000 : UINT64_MAX,
         .survey_interval_ns =
             node->as.survey_minutes ? (uint64_t)node->as.survey_minutes * 60 * 1000000000 : UINT64_MAX,
+        .cold_compress_rate = node->as.compression_enabled ? node->as.compression_cold_rate : 0,
         .wear_threshold = (uint32_t)node->as.wear_threshold,
         .dedupe = node->as.dedupe_enabled,
         .compression = node->as.compression_enabled,

@@ -68,6 +68,7 @@ int cmd_flash_format(struct cli *cli);
 int cmd_flash_attach(struct cli *cli);
 int cmd_flash_detach(struct cli *cli);
 int cmd_scrub(struct cli *cli);
+int cmd_gc(struct cli *cli);
 int cmd_events(struct cli *cli);
 
 /* Says why: returns `status`, so that `return cli_fail(...)` reads well. */

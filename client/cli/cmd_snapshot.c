@@ -19,8 +19,9 @@ int cmd_snapshot_list(struct cli *cli)
         pstorage_list_clear(&list);
         return cli_print_json(cli, json);
     }
-    static const struct table_column columns[] = {{"NAME", false},  {"SIZE", true}, {"USED", true},
-                                                  {"STORED", true}, {"OPEN", true}, {"CREATED", false}};
+    static const struct table_column columns[] = {
+        {"NAME", false},     {"SIZE", true},        {"USED", true}, {"STORED", true},
+        {"EXCLUSIVE", true}, {"RECLAIMABLE", true}, {"OPEN", true}, {"CREATED", false}};
     const bool quiet = cli_flag(cli->in, "quiet");
     struct table *t = table_create(columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < list.count; i++) {
@@ -34,6 +35,8 @@ int cmd_snapshot_list(struct cli *cli)
         table_add(t, "%s", size_format_human(s->size_bytes, size));
         table_add(t, "%s", size_format_human(s->space.logical_bytes, size));
         table_add(t, "%s", size_format_human(s->space.stored_bytes, size));
+        table_add(t, "%s", s->held.known ? size_format_human(s->held.exclusive_bytes, size) : "?");
+        table_add(t, "%s", s->held.known ? size_format_human(s->held.reclaimable_bytes, size) : "?");
         table_add(t, "%u", s->open_count);
         table_add(t, "%s", show_time(s->created_unix_ns, text));
     }

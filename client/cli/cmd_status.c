@@ -36,9 +36,9 @@
     X(collected_segments)                                                                                    \
     X(collect_moved_bytes)                                                                                   \
     X(collect_read_bytes)                                                                                    \
-    X(collect_waits) X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes)        \
-        X(memory_budget_bytes) X(checksum_errors) X(repaired_reads) X(scrub_passes) X(scrub_read_bytes)      \
-            X(scrub_damaged) X(log_seq)
+    X(collect_waits) X(cold_in_bytes) X(cold_out_bytes) X(dedup_compares) X(dedup_index_entries)             \
+        X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(repaired_reads)  \
+            X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
@@ -52,6 +52,42 @@ static bool ask_cluster(struct cli *cli, struct pstorage_pod_order *order)
 {
     *order = (struct pstorage_pod_order){.op = PSTORAGE_POD_GET};
     return pstorage_pod_order_run(cli->client, order) == PSTORAGE_OK;
+}
+
+static void add_json_findings(cJSON *to, const char *name, const struct pstorage_finding *findings,
+                              size_t count)
+{
+    cJSON *list = cJSON_AddArrayToObject(to, name);
+    for (size_t i = 0; i < count; i++) {
+        const struct pstorage_finding *f = &findings[i];
+        cJSON *o = cJSON_CreateObject();
+        (void)cJSON_AddItemToArray(list, o);
+        show_json_number(o, "subject", f->subject);
+        if (f->image_id) {
+            show_json_number(o, "image_id", f->image_id);
+            show_json_number(o, "lba", f->lba);
+            show_json_number(o, "blocks", f->blocks);
+        }
+        (void)cJSON_AddStringToObject(o, "text", f->text);
+    }
+}
+
+static void add_json_deep_check(cJSON *to, const struct pstorage_deep_check *d)
+{
+    cJSON *o = cJSON_AddObjectToObject(to, "deep_check");
+    (void)cJSON_AddBoolToObject(o, "running", d->running);
+    show_json_number(o, "permille", d->permille);
+    show_json_number(o, "runs", d->runs);
+    (void)cJSON_AddBoolToObject(o, "failed", d->failed);
+    (void)cJSON_AddStringToObject(o, "why", d->why);
+    show_json_number(o, "damage", d->damage);
+    show_json_number(o, "images", d->images);
+    show_json_number(o, "pages", d->pages);
+    show_json_number(o, "blocks", d->blocks);
+    show_json_number(o, "passes", d->passes);
+    show_json_number(o, "ended_ms_ago", d->ended_ms_ago);
+    show_json_number(o, "took_ms", d->took_ms);
+    add_json_findings(o, "findings", d->findings, d->nfindings);
 }
 
 /* `latency` NULL: without. */
@@ -84,6 +120,9 @@ static int print_json(struct cli *cli, const struct pstorage_report *r,
         POD_ACTIVITY(X)
 #undef X
         (void)cJSON_AddBoolToObject(group, "dedup_index_loading", p->dedup_index_loading);
+        (void)cJSON_AddBoolToObject(group, "collecting", p->collecting);
+        add_json_deep_check(o, &p->deep_check);
+        add_json_findings(o, "losses", p->losses, p->nlosses);
     }
     struct pstorage_pod_order order;
     if (ask_cluster(cli, &order))
@@ -282,16 +321,74 @@ static void print_scrub(struct cli *cli, const struct pstorage_pod *p)
         (void)fprintf(cli->out, "%s: not verified since the node started\n", p->name);
 }
 
-int cmd_scrub(struct cli *cli)
+static void print_gc(struct cli *cli, const struct pstorage_pod *p)
 {
-    struct pstorage_report r = {.scrub = !cli_flag(cli->in, "status")};
+    char garbage[SIZE_TEXT_MAX], moved[SIZE_TEXT_MAX], free[SIZE_TEXT_MAX];
+    (void)fprintf(cli->out,
+                  "%s: %s, %s of garbage, %s free; %" PRIu64
+                  " segments taken apart and %s moved since the start\n",
+                  p->name, p->collecting ? "collecting" : "not asked to collect",
+                  size_format_human(p->garbage_bytes, garbage), size_format_human(p->free_bytes, free),
+                  p->collected_segments, size_format_human(p->collect_moved_bytes, moved));
+}
+
+int cmd_gc(struct cli *cli)
+{
+    struct pstorage_report r = {.collect = !cli_flag(cli->in, "status")};
     int rc = pstorage_report_run(cli->client, &r);
     if (rc)
         rc = cli_fail_request(cli, &r.request, rc);
     else if (cli->in->json)
         rc = print_json(cli, &r, NULL);
     for (size_t i = 0; !rc && !cli->in->json && i < r.npods; i++)
-        print_scrub(cli, &r.pods[i]);
+        print_gc(cli, &r.pods[i]);
+    pstorage_report_clear(&r);
+    return rc;
+}
+
+static void print_findings(struct cli *cli, const struct pstorage_finding *findings, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        (void)fprintf(cli->out, "  %s\n", findings[i].text);
+}
+
+static void print_deep_check(struct cli *cli, const struct pstorage_pod *p)
+{
+    const struct pstorage_deep_check *d = &p->deep_check;
+    char ago[SHOW_TEXT_MAX];
+    if (d->running)
+        (void)fprintf(cli->out, "%s: maps are being compared, %" PRIu32 ".%" PRIu32 " %% gone through\n",
+                      p->name, d->permille / 10, d->permille % 10);
+    else if (!d->runs)
+        (void)fprintf(cli->out, "%s: maps not compared since the node started\n", p->name);
+    else if (d->failed)
+        (void)fprintf(cli->out, "%s: maps were not compared: %s\n", p->name, d->why);
+    else
+        (void)fprintf(cli->out,
+                      "%s: maps compared %s ago, %" PRIu64 " images, %" PRIu64 " pages, %" PRIu64
+                      " blocks, %" PRIu64 " found wrong\n",
+                      p->name, show_duration(d->ended_ms_ago * 1000000, ago), d->images, d->pages, d->blocks,
+                      d->damage);
+    print_findings(cli, d->findings, d->nfindings);
+    if (p->nlosses)
+        (void)fprintf(cli->out, "%s: lost records\n", p->name);
+    print_findings(cli, p->losses, p->nlosses);
+}
+
+int cmd_scrub(struct cli *cli)
+{
+    const bool deep = cli_flag(cli->in, "deep"), begins = !cli_flag(cli->in, "status");
+    struct pstorage_report r = {.scrub = begins && !deep, .deep_check = begins && deep};
+    int rc = pstorage_report_run(cli->client, &r);
+    if (rc)
+        rc = cli_fail_request(cli, &r.request, rc);
+    else if (cli->in->json)
+        rc = print_json(cli, &r, NULL);
+    for (size_t i = 0; !rc && !cli->in->json && i < r.npods; i++) {
+        if (!deep)
+            print_scrub(cli, &r.pods[i]);
+        print_deep_check(cli, &r.pods[i]);
+    }
     pstorage_report_clear(&r);
     return rc;
 }

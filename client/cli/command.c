@@ -644,8 +644,26 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
             "The node reads what lives in its flash, without a pause while no host is served, else "
             "at PSTORAGE_SCRUB_RATE. What is damaged is repaired from another member, or told by events. "
             "Goes "
-            "on in the background.",
-        .example = "pstorage --endpoint tcp://10.0.0.1:9500 scrub",
+            "on in the background. With --deep it compares all maps with reference counts and places "
+            "instead: no data is read, and what each image holds is known afterwards.",
+        .example = "pstorage --endpoint tcp://10.0.0.1:9500 scrub --deep --status",
+        .options = {{.name = "deep",
+                     .kind = CLI_FLAG,
+                     .help = "Compare maps, counts and places; read no data"},
+                    {.name = "status", .kind = CLI_FLAG, .help = "Tell how far it is; begin nothing"}},
+    },
+    {
+        .id = CLI_GC,
+        .noun = "gc",
+        .summary = "Collect all garbage that a node's flash holds now",
+        .details =
+            "A node collects by itself when three quarters of its flash are in use (PSTORAGE_GC_THRESHOLD), "
+            "and then what pays best. This takes all that is a sixteenth dead at least: "
+            "it writes what lives there once more, so it is for a node that is about to be measured or "
+            "moved, "
+            "not for every day. "
+            "Goes on in the background; the event gc.done tells the end.",
+        .example = "pstorage gc --status",
         .options = {{.name = "status", .kind = CLI_FLAG, .help = "Tell how far it is; begin nothing"}},
     },
     {
@@ -717,6 +735,7 @@ const struct cli_noun cli_nouns[] = {
     {"analytics", "Forecast of space, health of drives, temperature of volumes, reduction of files"},
     {"flash", "Flash devices of a node: what they are, how they are, raw access"},
     {"scrub", "Verifying what is stored"},
+    {"gc", "Collecting garbage"},
     {"events", "What happened"},
     {"completion", "Shell completion"},
     {"help", "Explain a command"},

@@ -38,10 +38,12 @@
     X(NODE_LIST)                                                                                             \
     X(NODE_SHOW)                                                                                             \
     X(KEY_CREATE)                                                                                            \
-    X(TOKEN_CREATE) X(TOKEN_LIST) X(TOKEN_DELETE) X(STATUS) X(METRICS) X(ANALYTICS_FORECAST)                 \
-        X(ANALYTICS_HEALTH) X(ANALYTICS_TIERING) X(ANALYTICS_TEMPERATURE) X(ANALYTICS_PREDICT_REDUCTION)     \
-            X(FLASH_LIST) X(FLASH_IDENTIFY) X(FLASH_SMART) X(FLASH_READ) X(FLASH_WRITE) X(FLASH_DEALLOCATE)  \
-                X(FLASH_FORMAT) X(FLASH_ATTACH) X(FLASH_DETACH) X(SCRUB) X(EVENTS) X(COMPLETION) X(HELP)
+    X(TOKEN_CREATE)                                                                                          \
+    X(TOKEN_LIST)                                                                                            \
+    X(TOKEN_DELETE) X(STATUS) X(METRICS) X(ANALYTICS_FORECAST) X(ANALYTICS_HEALTH) X(ANALYTICS_TIERING)      \
+        X(ANALYTICS_TEMPERATURE) X(ANALYTICS_PREDICT_REDUCTION) X(FLASH_LIST) X(FLASH_IDENTIFY)              \
+            X(FLASH_SMART) X(FLASH_READ) X(FLASH_WRITE) X(FLASH_DEALLOCATE) X(FLASH_FORMAT) X(FLASH_ATTACH)  \
+                X(FLASH_DETACH) X(SCRUB) X(GC) X(EVENTS) X(COMPLETION) X(HELP)
 
 enum cli_command_id {
 #define X(name) CLI_##name,

@@ -58,6 +58,7 @@ static const cli_run commands[CLI_COMMAND_COUNT] = {
     [CLI_FLASH_ATTACH] = cmd_flash_attach,
     [CLI_FLASH_DETACH] = cmd_flash_detach,
     [CLI_SCRUB] = cmd_scrub,
+    [CLI_GC] = cmd_gc,
     [CLI_EVENTS] = cmd_events,
 };
 

@@ -59,6 +59,20 @@ cJSON *show_json_image(const struct pstorage_info *i)
     show_json_number(space, "duplicate_bytes", i->space.duplicate_bytes);
     show_json_number(space, "unique_bytes", i->space.unique_bytes);
     show_json_number(space, "stored_bytes", i->space.stored_bytes);
+    if (!i->held.known) {
+        (void)cJSON_AddNullToObject(o, "held"); /* not known yet */
+        return o;
+    }
+    cJSON *held = cJSON_AddObjectToObject(o, "held");
+    show_json_time(held, "computed", i->held.computed_unix_ns);
+    show_json_number(held, "referenced_blocks", i->held.referenced_blocks);
+    show_json_number(held, "referenced_bytes", i->held.referenced_bytes);
+    show_json_number(held, "exclusive_blocks", i->held.exclusive_blocks);
+    show_json_number(held, "exclusive_bytes", i->held.exclusive_bytes);
+    if (!volume) {
+        show_json_number(held, "reclaimable_blocks", i->held.reclaimable_blocks);
+        show_json_number(held, "reclaimable_bytes", i->held.reclaimable_bytes);
+    }
     return o;
 }
 
@@ -115,7 +129,7 @@ int show_image(struct cli *cli, const struct pstorage_info *i, const struct psto
 
     static const struct table_column columns[] = {{NULL, false}, {NULL, true}, {NULL, false}};
     struct table *t = table_create(columns, 3);
-    char size[SIZE_TEXT_MAX], text[SHOW_TEXT_MAX];
+    char size[SIZE_TEXT_MAX], text[SHOW_TEXT_MAX], as_of[SHOW_TEXT_MAX + 8];
 #define FIELD(label, note, ...)   table_add(t, label), table_add(t, __VA_ARGS__), table_add(t, "%s", note)
 #define BYTES(label, bytes, note) FIELD(label, note, "%s", size_format_human(bytes, size))
     BYTES("Size", i->size_bytes, "");
@@ -125,6 +139,15 @@ int show_image(struct cli *cli, const struct pstorage_info *i, const struct psto
     BYTES("  unique", i->space.unique_bytes, "stored for this one");
     BYTES("Stored", i->space.stored_bytes, "after compression");
     FIELD("Reduction", "", "%s", show_ratio(i->space.logical_bytes, i->space.stored_bytes, text));
+    if (i->held.known) {
+        (void)snprintf(as_of, sizeof as_of, "as of %s", show_time(i->held.computed_unix_ns, text));
+        BYTES("Referenced", i->held.referenced_bytes, as_of);
+        BYTES("  exclusive", i->held.exclusive_bytes, "stored for no other image");
+        if (i->kind == PSTORAGE_SNAPSHOT)
+            BYTES("  reclaimable", i->held.reclaimable_bytes, "what deleting it gives back");
+    } else {
+        FIELD("Referenced", "", "%s", "not known yet");
+    }
     if (i->kind == PSTORAGE_VOLUME)
         FIELD("Snapshots", "", "%u", i->snapshot_count);
     FIELD("Open", i->open_count == 1 ? "time" : "times", "%u", i->open_count);

@@ -88,12 +88,13 @@ static int take_forecast(struct call *call, const struct rpc_reply *reply)
     return PS_OK;
 }
 
+const struct request_kind kind_forecast = {send_forecast, take_forecast, NULL, true};
+
 int pstorage_forecast_submit(struct pstorage_client *client, struct pstorage_forecast *f, pstorage_cb cb)
 {
-    static const struct request_kind kind = {send_forecast, take_forecast, NULL, true};
     if (f->nhorizons > sizeof f->horizons_days / sizeof f->horizons_days[0])
         return ps_error_set((struct ps_error *)(void *)&f->request.error, PS_EINVAL, "at most 8 horizons");
-    return client_submit(client, NULL, &f->request, &kind, cb);
+    return client_submit(client, NULL, &f->request, &kind_forecast, cb);
 }
 
 /* ---- health */
@@ -146,11 +147,12 @@ static int take_health(struct call *call, const struct rpc_reply *reply)
     return PS_OK;
 }
 
+const struct request_kind kind_health = {send_health, take_health, NULL, true};
+
 int pstorage_health_submit(struct pstorage_client *client, struct pstorage_health *h, pstorage_cb cb)
 {
-    static const struct request_kind kind = {send_health, take_health, NULL, true};
     h->count = h->nunreachable = 0;
-    return client_submit(client, NULL, &h->request, &kind, cb);
+    return client_submit(client, NULL, &h->request, &kind_health, cb);
 }
 
 /* ---- tiering */
@@ -199,12 +201,13 @@ static int take_tiering(struct call *call, const struct rpc_reply *reply)
     return more ? AGAIN : PS_OK;
 }
 
+const struct request_kind kind_tiering = {send_tiering, take_tiering, NULL, true};
+
 int pstorage_tiering_submit(struct pstorage_client *client, struct pstorage_tiering *t, pstorage_cb cb)
 {
-    static const struct request_kind kind = {send_tiering, take_tiering, NULL, true};
     t->items = NULL;
     t->count = 0;
-    return client_submit(client, NULL, &t->request, &kind, cb);
+    return client_submit(client, NULL, &t->request, &kind_tiering, cb);
 }
 
 void pstorage_tiering_clear(struct pstorage_tiering *t)
@@ -252,13 +255,14 @@ static int take_temperature(struct call *call, const struct rpc_reply *reply)
                : nonsense(call, "too many regions, or a text is too long");
 }
 
+const struct request_kind kind_temperature = {send_temperature, take_temperature, NULL, true};
+
 int pstorage_temperature_submit(struct pstorage_client *client, struct pstorage_temperature *t,
                                 pstorage_cb cb)
 {
-    static const struct request_kind kind = {send_temperature, take_temperature, NULL, true};
     if (!t->volume || !t->volume[0])
         return ps_error_set((struct ps_error *)(void *)&t->request.error, PS_EINVAL, "no volume is named");
-    return client_submit(client, NULL, &t->request, &kind, cb);
+    return client_submit(client, NULL, &t->request, &kind_temperature, cb);
 }
 
 /* ---- account */
@@ -328,14 +332,15 @@ static int take_account(struct call *call, const struct rpc_reply *reply)
     return PS_OK;
 }
 
+const struct request_kind kind_account = {send_account, take_account, NULL, true};
+
 int pstorage_account_submit(struct pstorage_client *client, struct pstorage_account *a, pstorage_cb cb)
 {
-    static const struct request_kind kind = {send_account, take_account, NULL, true};
     a->points = NULL;
     a->npoints = 0;
     if (!a->volume || !a->volume[0])
         return ps_error_set((struct ps_error *)(void *)&a->request.error, PS_EINVAL, "no volume is named");
-    return client_submit(client, NULL, &a->request, &kind, cb);
+    return client_submit(client, NULL, &a->request, &kind_account, cb);
 }
 
 void pstorage_account_clear(struct pstorage_account *a)

@@ -147,6 +147,10 @@ int pstorage_report_submit(struct pstorage_client *client, struct pstorage_repor
 
 void pstorage_report_clear(struct pstorage_report *r)
 {
+    for (size_t i = 0; i < r->npods; i++) {
+        free(r->pods[i].deep_check.findings);
+        free(r->pods[i].losses);
+    }
     free(r->pods);
     free(r->devices);
     r->pods = NULL;

@@ -79,6 +79,18 @@ static bool take_image(const Pstorage__V1__Image *m, struct pstorage_info *out)
             .flushes = m->activity->flushes,
         };
     }
+    if (m->held) {
+        info.held = (struct pstorage_held){
+            .known = true,
+            .computed_unix_ns = m->held->computed_unix_ns,
+            .referenced_blocks = m->held->referenced_blocks,
+            .referenced_bytes = m->held->referenced_bytes,
+            .exclusive_blocks = m->held->exclusive_blocks,
+            .exclusive_bytes = m->held->exclusive_bytes,
+            .reclaimable_blocks = m->held->reclaimable_blocks,
+            .reclaimable_bytes = m->held->reclaimable_bytes,
+        };
+    }
     *out = info;
     return true;
 }
@@ -514,7 +526,47 @@ static int send_report(struct call *call)
 {
     Pstorage__V1__GetNodeRequest m = PSTORAGE__V1__GET_NODE_REQUEST__INIT;
     const struct pstorage_report *r = (const struct pstorage_report *)(void *)call->request;
-    return call_send(call, &pstorage__v1__status__descriptor, r->scrub ? "Scrub" : "GetNode", &m.base);
+    const char *method = r->deep_check ? "DeepCheck"
+                         : r->scrub    ? "Scrub"
+                         : r->collect  ? "Collect"
+                                       : "GetNode";
+    return call_send(call, &pstorage__v1__status__descriptor, method, &m.base);
+}
+
+/* False: no memory. */
+static bool take_findings(Pstorage__V1__PodFinding *const *from, size_t count, struct pstorage_finding **out,
+                          size_t *out_count)
+{
+    struct pstorage_finding *to = calloc(count + 1, sizeof *to);
+    if (!to)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        to[i] = (struct pstorage_finding){.subject = from[i]->subject,
+                                          .image_id = from[i]->image_id,
+                                          .lba = from[i]->lba,
+                                          .blocks = from[i]->blocks};
+        (void)snprintf(to[i].text, sizeof to[i].text, "%s", from[i]->text);
+    }
+    *out = to;
+    *out_count = count;
+    return true;
+}
+
+static bool take_deep_check(const Pstorage__V1__PodDeepCheck *m, struct pstorage_deep_check *d)
+{
+    d->running = m->running != 0;
+    d->permille = m->permille;
+    d->runs = m->runs;
+    d->failed = m->failed != 0;
+    (void)snprintf(d->why, sizeof d->why, "%s", m->why);
+    d->damage = m->damage;
+    d->images = m->images;
+    d->pages = m->pages;
+    d->blocks = m->blocks;
+    d->passes = m->passes;
+    d->ended_ms_ago = m->ended_ms_ago;
+    d->took_ms = m->took_ms;
+    return take_findings(m->findings, m->n_findings, &d->findings, &d->nfindings);
 }
 
 static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
@@ -551,13 +603,17 @@ static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
         SAME(activity, log_seq), SAME(activity, repaired_reads);
         SAME(activity, collected_segments), SAME(activity, collect_moved_bytes);
         SAME(activity, collect_read_bytes), SAME(activity, collect_waits);
+        SAME(activity, cold_in_bytes), SAME(activity, cold_out_bytes);
         SAME(activity, scrub_permille), SAME(activity, scrub_passes), SAME(activity, scrub_read_bytes);
         SAME(activity, scrub_damaged), SAME(activity, scrub_ended_ms_ago);
         p->scrub_running = m->activity->scrub_running != 0;
+        p->collecting = m->activity->collecting != 0;
         p->dedup_index_loading = m->activity->dedup_index_loading != 0;
     }
 #undef SAME
-    return true;
+    if (m->deep_check && !take_deep_check(m->deep_check, &p->deep_check))
+        return false;
+    return take_findings(m->losses, m->n_losses, &p->losses, &p->nlosses);
 }
 
 static bool take_device(const Pstorage__V1__DeviceStatus *m, struct pstorage_device *d)
@@ -597,9 +653,12 @@ static int take_report(struct call *call, const struct rpc_reply *reply)
     r->devices = calloc(m->n_devices + 1, sizeof *r->devices);
     if (!r->pods || !r->devices)
         return no_memory(call);
-    for (; r->npods < m->n_pods; r->npods++)
-        if (!take_pod(m->pods[r->npods], &r->pods[r->npods]))
+    /* One that is taken in part is cleared, too. */
+    while (r->npods < m->n_pods) {
+        const size_t i = r->npods++;
+        if (!take_pod(m->pods[i], &r->pods[i]))
             return nonsense(call, "a pod without a state");
+    }
     for (; r->ndevices < m->n_devices; r->ndevices++)
         if (!take_device(m->devices[r->ndevices], &r->devices[r->ndevices]))
             return nonsense(call, "a device's name is too long");

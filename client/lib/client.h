@@ -190,6 +190,9 @@ extern const struct request_kind kind_open, kind_list, kind_report, kind_events,
 const struct request_kind *kind_of_manage(enum pstorage_manage_op op); /* NULL: no such operation */
 const struct request_kind *kind_of_io(enum pstorage_io_op op);
 
+/* analytics.c */
+extern const struct request_kind kind_forecast, kind_health, kind_tiering, kind_temperature, kind_account;
+
 /* What an answer to Open says, into the image: 0 or PS_EPROTOCOL. */
 int image_take_open(struct pstorage_image *image, const ProtobufCMessage *message);
 

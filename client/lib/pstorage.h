@@ -173,6 +173,16 @@ struct pstorage_activity {
     uint64_t reads, read_bytes, writes, written_bytes, trims, flushes;
 };
 
+/* Whose space an image is, as a walk of all maps found it. Blocks of 4 KiB, and bytes of that node's flash.
+ */
+struct pstorage_held {
+    bool known; /* false: not yet; the rest is 0 */
+    uint64_t computed_unix_ns;
+    uint64_t referenced_blocks, referenced_bytes;   /* all that it refers to */
+    uint64_t exclusive_blocks, exclusive_bytes;     /* no other image holds it */
+    uint64_t reclaimable_blocks, reclaimable_bytes; /* of a snapshot: what deleting it gives back */
+};
+
 struct pstorage_info {
     uint64_t id; /* never reused within a pod */
     enum pstorage_kind kind;
@@ -188,6 +198,7 @@ struct pstorage_info {
     uint64_t tag; /* another one after each change of name, size, write cache or number of snapshots */
     struct pstorage_space space;
     struct pstorage_activity activity;
+    struct pstorage_held held;
 };
 
 enum pstorage_manage_op {
@@ -375,6 +386,28 @@ enum pstorage_pod_state {
     PSTORAGE_POD_READ_ONLY = 2
 };
 
+/* Something that is wrong, and where. */
+struct pstorage_finding {
+    uint64_t subject;               /* block, group, page or segment */
+    uint64_t image_id, lba, blocks; /* of 4 KiB; image 0: none is known */
+    char text[256];
+};
+
+/* The comparison of all maps with counts and places: the last one that ended, but for `running`. */
+struct pstorage_deep_check {
+    bool running;
+    uint32_t permille;
+    uint64_t runs; /* ended since the node started; 0: the rest says nothing */
+    bool failed;   /* it could not be made: `why` */
+    char why[128];
+    uint64_t damage; /* what it found wrong */
+    uint64_t images, pages, blocks;
+    uint32_t passes;
+    uint64_t ended_ms_ago, took_ms;
+    struct pstorage_finding *findings; /* the first ones; the report's */
+    size_t nfindings;
+};
+
 struct pstorage_pod {
     char name[64];
     enum pstorage_pod_state state;
@@ -401,11 +434,16 @@ struct pstorage_pod {
     uint64_t scrub_passes, scrub_read_bytes, scrub_damaged, scrub_ended_ms_ago;
     uint64_t repaired_reads; /* records that flash had lost, read from another member */
     /* Garbage collection: segments, bytes, times that writes waited for it. */
+    bool collecting; /* now: as a person asked */
     uint64_t collected_segments, collect_moved_bytes, collect_read_bytes, collect_waits;
+    uint64_t cold_in_bytes, cold_out_bytes; /* moved records compressed anew because they are cold */
     uint64_t dedup_index_entries, dedup_index_capacity;
     bool dedup_index_loading;
     uint64_t memory_bytes, memory_budget_bytes;
     uint64_t log_seq;
+    struct pstorage_deep_check deep_check;
+    struct pstorage_finding *losses; /* records found lost since the last scrub began, and whose they are */
+    size_t nlosses;
 };
 
 enum pstorage_device_state {
@@ -426,7 +464,9 @@ struct pstorage_device {
 
 struct pstorage_report {
     struct pstorage_request request;
-    bool scrub; /* have the node begin to verify what lives in its flash, if it does not yet */
+    bool scrub;      /* have the node begin to verify what lives in its flash, if it does not yet */
+    bool deep_check; /* the same of the comparison of all maps */
+    bool collect;    /* have it collect all garbage that there is now */
     /* Results; free with pstorage_report_clear, also after an error. */
     struct pstorage_node node;
     struct pstorage_pod *pods;

@@ -66,6 +66,7 @@ struct nng_link {
     nng_aio *recv_now; /* the same; what is to be received is set in it while `recv` is busy */
     int socket;        /* watched by `poll`; -1: not known, NNG's threads tell what came */
     uv_poll_t poll;
+    bool sought;           /* it was looked for */
     bool polling, watched; /* the handle is active; is not closed yet */
     struct op last;        /* no aio: brings the end of a link that was idle to a later turn */
     size_t sent_bytes;     /* by a send that ended at once */
@@ -255,11 +256,26 @@ static void on_unwatched(uv_handle_t *handle)
     end_link(l);
 }
 
+/* At the first receive: a connection that is refused at once is not worth the search. */
+static void watch_socket(struct nng_link *l)
+{
+    l->sought = true;
+    l->socket = nng_stream_socket(l->stream);
+    if (l->socket < 0)
+        return;
+    l->watched = uv_poll_init(l->transport->loop, &l->poll, l->socket) == 0;
+    l->poll.data = l;
+    if (!l->watched)
+        (void)close(l->socket);
+}
+
 static void link_recv(struct rpc_link *link, const struct rpc_iov *iov, unsigned count)
 {
     struct nng_link *l = container_of(link, struct nng_link, base);
     assert(!l->recv.busy);
     l->recv.busy = true;
+    if (!l->sought)
+        watch_socket(l);
     if (l->watched) {
         set_iov(l->recv_now, iov, count);
         watch(l, true);
@@ -326,17 +342,6 @@ static void describe_peer(nng_stream *stream, bool ipc, struct rpc_link *link)
     }
 }
 
-static void watch_socket(struct nng_link *l)
-{
-    l->socket = nng_stream_socket(l->stream);
-    if (l->socket < 0)
-        return;
-    l->watched = uv_poll_init(l->transport->loop, &l->poll, l->socket) == 0;
-    l->poll.data = l;
-    if (!l->watched)
-        (void)close(l->socket);
-}
-
 /* Takes the stream; NULL: out of memory, the stream is freed. */
 static struct rpc_link *new_link(struct nng_transport *t, nng_stream *stream, bool ipc)
 {
@@ -358,7 +363,6 @@ static struct rpc_link *new_link(struct nng_transport *t, nng_stream *stream, bo
         return NULL;
     }
     describe_peer(stream, ipc, &l->base);
-    watch_socket(l);
     t->users++;
     return &l->base;
 }

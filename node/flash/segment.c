@@ -196,6 +196,16 @@ void segments_keep_log(struct segments *s, uint64_t seq)
     s->keep_log = seq;
 }
 
+uint32_t segments_clock(const struct segments *s)
+{
+    return s->clock;
+}
+
+uint32_t segments_clock_since(const struct segments *s, uint32_t clock)
+{
+    return (s->clock - clock) & STAMP_MASK;
+}
+
 void segments_log_holds(struct segments *s, uint32_t index, uint64_t seq)
 {
     assert(s->s[index].state == SEGMENT_LOG && !s->s[index].open);

@@ -34,6 +34,9 @@ void segments_destroy(struct segments *s);
  * of equal ones the next in turn. SEGMENT_NONE if there is none. It counts as free in checkpoints until
  * segments_use. */
 uint32_t segments_take(struct segments *s, enum segment_state state);
+/* Counts segments that are taken; how often since it stood so. */
+uint32_t segments_clock(const struct segments *s);
+uint32_t segments_clock_since(const struct segments *s, uint32_t clock);
 /* First write into a taken segment. */
 void segments_use(struct segments *s, uint32_t index);
 /* Nothing more is appended; `last_seq` is the last batch in it (0 for metadata). */

@@ -21,6 +21,15 @@ void image_row_fill(struct image_row *row, const struct services *s, const struc
     row->activity.trims = info->activity.trims;
     row->activity.flushes = info->activity.flushes;
 
+    pstorage__v1__image_held__init(&row->held);
+    row->held.computed_unix_ns = s->config.now_unix_ns(s->config.user) - info->held.ns_ago;
+    row->held.referenced_blocks = info->held.referenced_blocks;
+    row->held.referenced_bytes = info->held.referenced_bytes;
+    row->held.exclusive_blocks = info->held.exclusive_blocks;
+    row->held.exclusive_bytes = info->held.exclusive_bytes;
+    row->held.reclaimable_blocks = info->held.reclaimable_blocks;
+    row->held.reclaimable_bytes = info->held.reclaimable_bytes;
+
     Pstorage__V1__Image *image = &row->image;
     pstorage__v1__image__init(image);
     image->id = info->id;
@@ -37,6 +46,7 @@ void image_row_fill(struct image_row *row, const struct services *s, const struc
     image->snapshot_count = info->snapshots;
     image->space = &row->space;
     image->activity = &row->activity;
+    image->held = info->held.known ? &row->held : NULL;
     image->tag = pod_image_tag(info);
 }
 

@@ -44,6 +44,7 @@ struct image_row {
     Pstorage__V1__Image image;
     Pstorage__V1__ImageSpace space;
     Pstorage__V1__ImageActivity activity;
+    Pstorage__V1__ImageHeld held;
     struct pod_image_info info;
 };
 void image_row_fill(struct image_row *row, const struct services *s, const struct pod_image_info *info);

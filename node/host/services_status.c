@@ -9,7 +9,16 @@
 #include "pstorage/v1/status.pb-c.h"
 
 /* A pod's status with everything it points to. */
+struct finding_rows {
+    struct pod_finding *infos;
+    Pstorage__V1__PodFinding *rows, **pointers;
+    size_t count;
+};
+
 struct pod_row {
+    Pstorage__V1__PodDeepCheck deep;
+    struct pod_deep_info info;
+    struct finding_rows findings, losses;
     Pstorage__V1__PodStatus status;
     Pstorage__V1__PodSpace space;
     Pstorage__V1__PodReduction reduction;
@@ -74,10 +83,13 @@ static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats
     out->checksum_errors = stats->checksum_errors;
     out->log_seq = stats->log_seq;
     out->repaired_reads = stats->repaired_reads;
+    out->collecting = stats->collecting;
     out->collected_segments = stats->collected;
     out->collect_moved_bytes = stats->collect_moved;
     out->collect_read_bytes = stats->collect_read;
     out->collect_waits = stats->collect_waits;
+    out->cold_in_bytes = stats->cold_in;
+    out->cold_out_bytes = stats->cold_out;
 }
 
 static void fill_scrub(Pstorage__V1__PodActivity *out, const struct pod *pod)
@@ -92,8 +104,79 @@ static void fill_scrub(Pstorage__V1__PodActivity *out, const struct pod *pod)
     out->scrub_ended_ms_ago = info.ended_ns_ago / 1000000;
 }
 
-static void fill_pod(struct pod_row *row, const struct services *s)
+/* ---- the deep check, and whose lost records are */
+
+static bool fill_findings(struct finding_rows *rows, const struct pod *pod, uint32_t count,
+                          int (*next)(const struct pod *pod, uint32_t index, struct pod_finding *out))
 {
+    *rows = (struct finding_rows){.infos = calloc(count + 1, sizeof *rows->infos),
+                                  .rows = calloc(count + 1, sizeof *rows->rows),
+                                  .pointers = calloc(count + 1, sizeof(void *))};
+    if (!rows->infos || !rows->rows || !rows->pointers)
+        return false;
+    for (; rows->count < count && next(pod, (uint32_t)rows->count, &rows->infos[rows->count]) == 0;
+         rows->count++) {
+        struct pod_finding *info = &rows->infos[rows->count];
+        Pstorage__V1__PodFinding *row = &rows->rows[rows->count];
+        rpc_utf8_repair(info->text);
+        pstorage__v1__pod_finding__init(row);
+        row->subject = info->subject;
+        row->image_id = info->image;
+        row->lba = info->lba;
+        row->blocks = info->blocks;
+        row->text = info->text;
+        rows->pointers[rows->count] = row;
+    }
+    return true;
+}
+
+static void free_findings(struct finding_rows *rows)
+{
+    free(rows->infos);
+    free(rows->rows);
+    free(rows->pointers);
+}
+
+static bool fill_deep(struct pod_row *row, const struct pod *pod)
+{
+    pod_deep_look(pod, &row->info);
+    rpc_utf8_repair(row->info.why);
+    if (!fill_findings(&row->findings, pod, row->info.findings, pod_deep_finding))
+        return false;
+    if (!fill_findings(&row->losses, pod, row->info.losses, pod_loss))
+        return false;
+    Pstorage__V1__PodDeepCheck *m = &row->deep;
+    pstorage__v1__pod_deep_check__init(m);
+    m->running = row->info.running;
+    m->permille = row->info.permille;
+    m->runs = row->info.runs;
+    m->failed = row->info.failed;
+    m->why = row->info.why;
+    m->damage = row->info.damage;
+    m->images = row->info.images;
+    m->pages = row->info.pages;
+    m->blocks = row->info.blocks;
+    m->passes = row->info.passes;
+    m->ended_ms_ago = row->info.ended_ns_ago / 1000000;
+    m->took_ms = row->info.took_ns / 1000000;
+    m->findings = row->findings.pointers;
+    m->n_findings = row->findings.count;
+    row->status.deep_check = m;
+    row->status.losses = row->losses.pointers;
+    row->status.n_losses = row->losses.count;
+    return true;
+}
+
+static void free_pod(struct pod_row *row)
+{
+    free_findings(&row->findings);
+    free_findings(&row->losses);
+}
+
+/* False: no memory. free_pod in either case. */
+static bool fill_pod(struct pod_row *row, const struct services *s)
+{
+    row->findings = row->losses = (struct finding_rows){0};
     pod_stats(s->config.pod, &row->stats);
     rpc_utf8_repair(row->stats.failure);
     fill_space(&row->space, &row->stats);
@@ -108,6 +191,7 @@ static void fill_pod(struct pod_row *row, const struct services *s)
     row->status.space = &row->space;
     row->status.reduction = &row->reduction;
     row->status.activity = &row->activity;
+    return fill_deep(row, s->config.pod);
 }
 
 static void fill_device(struct device_row *row, const struct blkdev *dev)
@@ -172,7 +256,11 @@ static void get_node(void *user, struct rpc_call *call, const ProtobufCMessage *
         devices[i] = &rows[i].status;
     struct pod_row pod;
     Pstorage__V1__PodStatus *pods[] = {&pod.status};
-    fill_pod(&pod, s);
+    if (!fill_pod(&pod, s)) {
+        free_pod(&pod);
+        rpc_call_fail(call, PS_ENOMEM, NULL);
+        return;
+    }
 
     struct rpc_server_stats rpc;
     char version[] = PS_VERSION;
@@ -196,12 +284,27 @@ static void get_node(void *user, struct rpc_call *call, const ProtobufCMessage *
     response.devices = devices;
     response.n_devices = ndevices;
     rpc_call_reply(call, &response.base);
+    free_pod(&pod);
 }
 
 static void scrub(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const struct services *s = user;
     pod_scrub(s->config.pod);
+    get_node(user, call, message);
+}
+
+static void collect(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct services *s = user;
+    pod_collect(s->config.pod);
+    get_node(user, call, message);
+}
+
+static void deep_check(void *user, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const struct services *s = user;
+    pod_deep(s->config.pod);
     get_node(user, call, message);
 }
 
@@ -212,17 +315,20 @@ static void get_pod(void *user, struct rpc_call *call, const ProtobufCMessage *m
     if (!check_pod(s, call, request->pod))
         return;
     struct pod_row pod;
-    fill_pod(&pod, s);
-    Pstorage__V1__GetPodResponse response = PSTORAGE__V1__GET_POD_RESPONSE__INIT;
-    response.pod = &pod.status;
-    rpc_call_reply(call, &response.base);
+    if (fill_pod(&pod, s)) {
+        Pstorage__V1__GetPodResponse response = PSTORAGE__V1__GET_POD_RESPONSE__INIT;
+        response.pod = &pod.status;
+        rpc_call_reply(call, &response.base);
+    } else {
+        rpc_call_fail(call, PS_ENOMEM, NULL);
+    }
+    free_pod(&pod);
 }
 
 static const struct rpc_method methods[] = {
-    {.name = "GetNode", .handler = get_node},
-    {.name = "GetPod", .handler = get_pod},
-    {.name = "Scrub", .handler = scrub},
-    {.name = "GetLatency", .handler = services_get_latency},
+    {.name = "GetNode", .handler = get_node},     {.name = "GetPod", .handler = get_pod},
+    {.name = "Scrub", .handler = scrub},          {.name = "Collect", .handler = collect},
+    {.name = "DeepCheck", .handler = deep_check}, {.name = "GetLatency", .handler = services_get_latency},
 };
 
 const struct rpc_service services_status = {

@@ -59,12 +59,16 @@ struct index_load {
     uint32_t pinned; /* segment being read */
     uint64_t seq;    /* of the batch before in this segment */
     uint64_t until;  /* batches after it were indexed as they came */
+    uint32_t tries;
     bool busy, stopping;
 };
 
 enum {
-    INDEX_READ_BYTES = 256 * 1024
+    INDEX_READ_BYTES = 256 * 1024,
+    INDEX_TRIES =
+        3 /* of a window that can't be read: older log than what lies in it would be lost to others */
 };
+_Static_assert((int)BATCH_PAYLOAD_AT <= (int)INDEX_READ_BYTES, "it holds all that is looked at of a batch");
 
 void index_blocks(struct pod *pod, uint64_t group, unsigned slots, const uint8_t *fingerprints,
                   size_t fingerprint_bytes)
@@ -152,10 +156,13 @@ static void index_read_done(struct blkdev_req *req, int status)
         pod->again = true;
         return;
     }
+    pod->again = true;
+    if (status && ++il->tries < INDEX_TRIES)
+        return;
+    il->tries = 0;
     if (status || !(is_moved(pod, il->segment) ? index_chunk(pod, il, req->length)
                                                : index_window(pod, il, req->length)))
         index_next_segment(il);
-    pod->again = true;
 }
 
 /* Segments as they were found; later ones may still be written to when they are sealed. */

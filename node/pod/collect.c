@@ -8,8 +8,9 @@ enum {
     STEP_BYTES = 128 * 1024, /* and bytes moved */
     THRESHOLD_DEFAULT = 75,
     WEAR_DEFAULT = 1000,
-    COUNT_SLACK = 1024,    /* one in so many segments may change before they are counted again */
-    LEVEL_RATE = 4 * 1024, /* bytes a millisecond, so that wear evens out when nothing else is to be done */
+    COUNT_SLACK = 1024,     /* one in so many segments may change before they are counted again */
+    LEVEL_RATE = 4 * 1024,  /* bytes a millisecond, so that wear evens out when nothing else is to be done */
+    ASKED_RATE = 64 * 1024, /* and what a person asked for */
 };
 #define LIMITED_AGAIN_NS (60ull * 1000000000ull)
 
@@ -23,7 +24,8 @@ void collect_init(struct pod *pod)
         c->streams[i].segment = c->streams[i].full = SEGMENT_NONE;
     c->ring = aligned_alloc(BLKDEV_ALIGN, RING_BYTES + RING_SPARE_BYTES);
     c->work = aligned_alloc(BLKDEV_ALIGN, RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES);
-    assert(c->ring && c->work && "out of memory at start");
+    c->dense = malloc(RECORD_MAX_BYTES);
+    assert(c->ring && c->work && c->dense && "out of memory at start");
     for (int i = 0; i < COLLECT_CHUNKS; i++) {
         c->chunks[i].c = c;
         c->chunks[i].buf = aligned_alloc(BLKDEV_ALIGN, MOVED_CHUNK_BYTES);
@@ -39,6 +41,7 @@ void collect_free(struct pod *pod)
     for (int i = 0; i < COLLECT_CHUNKS; i++)
         free(c->chunks[i].buf);
     free(c->work);
+    free(c->dense);
     for (int i = 0; i < PATCHES_MAX; i++)
         free(c->patches[i].buf);
     free(c);
@@ -99,6 +102,11 @@ bool collect_may_help(const struct pod *pod)
 bool collect_is_pressed(const struct pod *pod)
 {
     return pod->state == POD_SERVING && is_little(pod->collect);
+}
+
+bool collect_is_asked(const struct pod *pod)
+{
+    return pod->collect->asked;
 }
 
 /* Dead segments come free by a checkpoint: before hosts have to wait for one. */
@@ -183,7 +191,8 @@ void collect_logged(struct pod *pod, uint32_t bytes)
 static uint32_t rate_of(const struct collect *c)
 {
     const uint32_t rate = collect_rate(&c->levels, c->room);
-    return c->levelling && rate < LEVEL_RATE ? LEVEL_RATE : rate;
+    const uint32_t least = c->levelling ? LEVEL_RATE : c->asked ? ASKED_RATE : 0;
+    return rate < least ? least : rate;
 }
 
 static void pass_time(struct collect *c)
@@ -197,6 +206,20 @@ static void pass_time(struct collect *c)
     const uint64_t rate = rate_of(c);
     const uint64_t most = (uint64_t)(COLLECT_READ_BYTES - c->credit);
     c->credit += (int64_t)(us < 60000000 && rate * us / 1000 < most ? rate * us / 1000 : most);
+}
+
+/* What is moved while there is no credit stays as it is: nobody waits for a compressor. */
+static void earn_cold(struct collect *c)
+{
+    const struct pod *pod = c->pod;
+    const uint64_t us = (pod->now_ns - c->cold_last_ns) / 1000, rate = pod->config.cold_compress_rate;
+    c->cold_last_ns += us * 1000;
+    if (us >= 1000000 || us * rate / 1000000 > COLD_BURST)
+        c->cold_credit = COLD_BURST;
+    else
+        c->cold_credit += (int64_t)(us * rate / 1000000);
+    if (c->cold_credit > COLD_BURST)
+        c->cold_credit = COLD_BURST;
 }
 
 static bool may_move(const struct collect *c)
@@ -232,19 +255,48 @@ bool collect_holds_hosts(struct pod *pod)
 static double score(void *user, uint32_t segment_bytes, uint32_t live, uint32_t age)
 {
     const struct collect *c = user;
-    return collect_score(is_little(c), segment_bytes, live, age);
+    const bool old = c->asked && age >= segments_clock_since(c->pod->segments, c->asked_clock);
+    return collect_score(is_little(c) || old, segment_bytes, live, age);
+}
+
+/* Nothing is left that is worth it, and all copies are named: a checkpoint frees what was emptied. */
+static void end_asked(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    if (!c->asked || !c->nothing || c->asked_later || c->victim != SEGMENT_NONE || c->leaving_count ||
+        !chunks_are_empty(c))
+        return;
+    c->asked = false;
+    checkpoint_want(pod);
+    pod_event(pod, "gc.done", 0,
+              "garbage collection is through: %llu segments taken apart, %llu MiB moved since the start",
+              (unsigned long long)pod->stats.collected, (unsigned long long)pod->stats.collect_moved >> 20);
+}
+
+void pod_collect(struct pod *pod)
+{
+    struct collect *c = pod->collect;
+    if (pod->state != POD_SERVING || pod->failed)
+        return;
+    c->asked = true;
+    c->nothing = false;
+    c->asked_clock = segments_clock(pod->segments);
+    pod->again = true;
 }
 
 static bool choose(struct collect *c)
 {
     struct pod *pod = c->pod;
-    if (c->room > c->levels.start || c->nothing || pod->state != POD_SERVING)
+    if ((c->room > c->levels.start && !c->asked) || c->nothing || pod->state != POD_SERVING)
         return false;
     /* Log beyond the checkpoint is left alone. */
     const uint32_t segment = segments_best(pod->segments, pod->anchor.seq, score, c);
     c->nothing = segment == SEGMENT_NONE;
     if (c->nothing) {
-        if (is_little(c) && segments_best(pod->segments, pod->applied_seq, score, c) != SEGMENT_NONE)
+        const bool later = (is_little(c) || c->asked) &&
+                           segments_best(pod->segments, pod->applied_seq, score, c) != SEGMENT_NONE;
+        c->asked_later = later;
+        if (later)
             checkpoint_want(pod);
         pod->events++; /* whoever waited for it */
         return false;
@@ -289,6 +341,7 @@ void collect_turn(struct pod *pod)
     if (is_outdated(c))
         count(c);
     pass_time(c);
+    earn_cold(c);
     chunks_turn(c);
     while (patch_step(c))
         ;
@@ -301,6 +354,7 @@ void collect_turn(struct pod *pod)
             break;
     if (c->victim == SEGMENT_NONE || c->scrubbing)
         chunk_flush(c);
+    end_asked(c);
     pod->again |= steps == STEPS || before - c->credit >= STEP_BYTES;
     if (c->holding && !collect_holds_hosts(pod)) {
         pod->events++;
@@ -311,7 +365,7 @@ void collect_turn(struct pod *pod)
 uint64_t collect_next_ns(const struct pod *pod)
 {
     const struct collect *c = pod->collect;
-    const bool wants = c->victim != SEGMENT_NONE || (c->room <= c->levels.start && !c->nothing);
+    const bool wants = c->victim != SEGMENT_NONE || ((c->room <= c->levels.start || c->asked) && !c->nothing);
     if (pod->failed || pod->state != POD_SERVING || !wants || c->scrubbing || c->blocked || may_move(c) ||
         !collect_is_quiet(pod))
         return UINT64_MAX;

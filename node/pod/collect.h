@@ -30,6 +30,7 @@ enum {
     COLLECT_CHUNKS = 3, /* one is filled while others are written */
     LEAVING = 8,        /* victims that were walked, until their last copies are named */
     PATCHES_MAX = 8,    /* records to be written anew at once */
+    COLD_BURST = RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES, /* compressed in a turn: some 130 us */
 };
 _Static_assert((int)RING_SPARE_BYTES >= (int)MOVED_CHUNK_BYTES &&
                    (int)RING_SPARE_BYTES >= (int)BATCH_PAYLOAD_AT &&
@@ -114,7 +115,10 @@ struct collect {
     uint32_t seen_free;
     bool recount;
     bool nothing; /* no segment was worth it then */
-    bool even;    /* wear was even enough then */
+    /* A person wants all garbage collected that was there `asked_clock` takes of segments ago. */
+    bool asked, asked_later; /* a checkpoint comes first */
+    uint32_t asked_clock;
+    bool even; /* wear was even enough then */
     uint32_t wear_floor;
     /* Bytes that may be moved now; below 0: too many were. */
     int64_t credit;
@@ -155,6 +159,9 @@ struct collect {
     struct leaving leaving[LEAVING];
     unsigned leaving_count; /* the first ones, in order */
     uint8_t *work;
+    uint8_t *dense;      /* a record that was compressed anew */
+    int64_t cold_credit; /* bytes of data that may be */
+    uint64_t cold_last_ns;
     struct patch patches[PATCHES_MAX]; /* the first ones wait, in order */
     unsigned patch_count;
 };

@@ -361,6 +361,49 @@ static bool verify(struct collect *c, const struct found *f, uint64_t value)
     return true;
 }
 
+/* What has stayed for long is worth zstd's time, as far as that is granted. */
+static bool is_cold(const struct collect *c, const struct collect_chunk *k, unsigned blocks)
+{
+    const struct pod *pod = c->pod;
+    return k->stream != &c->streams[0] && pod->algorithm == RECORD_LZ4 && pod->config.cold_compress_rate &&
+           c->cold_credit >= (int64_t)blocks * RECORD_BLOCK_BYTES;
+}
+
+/* The copy at `at` takes less now, if it is worth it. */
+static void make_denser(struct collect *c, struct record_info *info, uint8_t *at)
+{
+    struct pod *pod = c->pod;
+    struct ps_error err;
+    c->cold_credit -= (int64_t)info->blocks * RECORD_BLOCK_BYTES;
+    const size_t length = record_denser(pod->codec, at, info->length, c->work, c->dense);
+    if (length == 0)
+        return;
+    pod->stats.cold_in += info->length;
+    pod->stats.cold_out += length;
+    memcpy(at, c->dense, length);
+    const int rc = record_peek(at, info, &err);
+    assert(rc == 0 && info->length == length && "it was just made");
+}
+
+/* Without what is dead in it: for that a stream of several blocks is compressed anew, as it was. */
+static int copy_survivors(struct collect *c, const uint8_t *record, unsigned live, struct record_info *info,
+                          struct ps_error *err)
+{
+    struct pod *pod = c->pod;
+    struct collect_chunk *k = &c->chunks[c->filled];
+    const bool cold = is_cold(c, k, RECORD_MAX_BLOCKS);
+    const bool zstd = cold && info->algorithm == RECORD_ZSTD;
+    const bool anew = zstd && info->mode == RECORD_JOINT && live != info->slots;
+    uint8_t *at = moved_next(&k->writer);
+    const int rc = record_survivors(pod->codec, zstd ? RECORD_ZSTD : pod->algorithm, record, info->length,
+                                    live, c->work, at, info, err);
+    if (anew)
+        c->cold_credit -= COLD_BURST;
+    else if (rc == 0 && cold && info->algorithm != RECORD_ZSTD)
+        make_denser(c, info, at);
+    return rc;
+}
+
 /* One that lives. False: not now. */
 static bool copy(struct collect *c, const struct found *f, unsigned live)
 {
@@ -390,8 +433,7 @@ static bool copy(struct collect *c, const struct found *f, unsigned live)
     if (!rc && (live & ~(unsigned)info.slots || info.slots != f->slots))
         rc = ps_error_set(&err, PS_EDAMAGED, "it has slots %#x, not %#x", info.slots, f->slots | live);
     if (!rc)
-        rc = record_survivors(pod->codec, pod->algorithm, record, bytes, live, c->work,
-                              moved_next(&k->writer), &info, &err);
+        rc = copy_survivors(c, record, live, &info, &err);
     if (rc)
         leave(c, f, &err);
     else

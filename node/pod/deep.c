@@ -102,8 +102,10 @@ void deep_lost(struct pod *pod, uint64_t group)
     for (size_t i = 0; i < d->waiting_count; i++)
         if (d->waiting[i] == group)
             return;
-    if (d->waiting_count < DEEP_LOST)
-        d->waiting[d->waiting_count++] = group;
+    /* Those that are not kept would be looked for again and again. */
+    if (d->waiting_count == DEEP_LOST || d->located_count + d->waiting_count >= POD_LOSSES_MAX)
+        return;
+    d->waiting[d->waiting_count++] = group;
     pod->again = true;
 }
 
@@ -186,9 +188,9 @@ static void finish(struct deep *d)
     d->info.runs++;
     d->ended_ns = pod->now_ns;
     d->info.took_ns = pod->now_ns - d->begun_ns;
-    if (d->info.failed)
+    if (d->info.failed && d->told)
         pod_event(pod, "deep.failed", 0, "the deep check was not made: %s", d->info.why);
-    else if (d->told || d->info.damage)
+    else if (!d->info.failed && (d->told || d->info.damage))
         pod_event(pod, "deep.ended", 0,
                   "%" PRIu64 " images, %" PRIu64 " metadata pages, %" PRIu64 " blocks compared: %" PRIu64
                   " found wrong",

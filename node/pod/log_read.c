@@ -123,7 +123,8 @@ uint64_t pod_log_bytes_after(const struct pod *pod, uint64_t seq)
 {
     uint64_t bytes = 0;
     assert(pod_is_replicated(pod));
-    if (seq + 1 < log_index_first(pod->log_index))
+    const uint64_t first = log_index_first(pod->log_index);
+    if (pod->log_spans && (first == 0 || seq + 1 < first))
         return log_spans_bytes(pod->log_spans, seq + 1);
     for (seq++; seq <= pod->sealed_seq; seq++) {
         const struct log_entry *e = log_index_get(pod->log_index, seq);

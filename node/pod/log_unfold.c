@@ -3,16 +3,22 @@
  * up reads one segment after the other.
  *
  * What is found counts only if it is one with the log: each batch the successor of the one before, the first
- * one of the span's predecessor, the last one the predecessor of what follows. */
+ * one of the span's predecessor, the last one the predecessor of what follows.
+ *
+ * Of a segment that the index knows in part that part is kept with the rest, as it is then. Else a member
+ * that comes near the oldest batch of the index, while others get too old for it, would ask for the same
+ * segment again and again, and get no nearer. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "node/pod/log_keep.h"
 
 enum {
-    KEPT = 4, /* as many members can lag */
-    WINDOW_BYTES = 256 * 1024
+    KEPT = 8, /* two for each member that can lag: it acknowledges batches of the one before */
+    WINDOW_BYTES = 256 * 1024,
+    TRIES = 3 /* of a window that can't be read */
 };
+_Static_assert((int)BATCH_PAYLOAD_AT <= (int)WINDOW_BYTES, "it holds all that is looked at of a batch");
 
 struct unfolded {
     uint64_t first, count, used; /* by the clock */
@@ -26,10 +32,12 @@ struct log_unfold {
     struct list_node waiting; /* reads */
     /* What is being looked through. */
     bool busy, dropped;
-    struct log_span span;
-    uint64_t end_hash; /* that its last batch must have */
-    struct unfolded found;
-    uint32_t room, at, end; /* `end`: behind it the segment may be written to */
+    struct log_span span;  /* as far as the index does not know it */
+    uint64_t end_hash;     /* that its last batch must have */
+    struct unfolded found; /* all of it, what the index knows included */
+    uint64_t got;          /* batches */
+    uint32_t at, end;      /* in the segment; behind `end` it may be written to */
+    uint32_t tries;
     uint8_t *buf;
     struct blkdev_req req;
 };
@@ -72,7 +80,7 @@ void log_unfold_drop(struct log_unfold *u, uint64_t first, uint64_t last)
         if (f->entries && f->first <= last && f->first + f->count > first)
             forget(f);
     }
-    if (u->busy && u->span.first <= last && u->span.last >= first)
+    if (u->busy && u->found.first <= last && u->found.first + u->found.count > first)
         u->dropped = true;
 }
 
@@ -82,13 +90,13 @@ static void read_window(struct log_unfold *u);
 
 static void keep(struct log_unfold *u)
 {
-    struct unfolded *oldest = &u->kept[0];
-    for (int i = 1; i < KEPT; i++)
-        if (u->kept[i].used < oldest->used)
-            oldest = &u->kept[i];
-    free(oldest->entries);
-    *oldest = u->found;
-    oldest->used = ++u->clock;
+    struct unfolded *to = &u->kept[0];
+    for (int i = 1; i < KEPT && to->first != u->found.first; i++)
+        if (u->kept[i].used < to->used || u->kept[i].first == u->found.first)
+            to = &u->kept[i];
+    free(to->entries);
+    *to = u->found;
+    to->used = ++u->clock;
     u->found = (struct unfolded){0};
 }
 
@@ -111,38 +119,24 @@ static void end(struct log_unfold *u, int status)
         log_read_again(container_of(n, struct pod_log_read, link), status == PS_EUNAVAILABLE ? status : 0);
 }
 
-static bool add(struct log_unfold *u, const struct batch_header *h)
-{
-    if (u->found.count == u->room) {
-        const uint32_t room = u->room ? 2 * u->room : 64;
-        struct log_entry *entries = realloc(u->found.entries, room * sizeof entries[0]);
-        if (!entries)
-            return false;
-        u->found.entries = entries;
-        u->room = room;
-    }
-    u->found.entries[u->found.count++] = (struct log_entry){
-        h->epoch, h->run, h->checksum, h->previous, u->span.segment, u->at, h->total_bytes};
-    return true;
-}
-
 /* False: it is no part of the log. */
 static bool take_window(struct log_unfold *u, uint32_t bytes)
 {
+    const uint64_t count = u->span.last - u->span.first + 1;
     uint32_t at = 0;
-    while (u->found.count <= u->span.last - u->span.first) {
+    while (u->got < count) {
         struct batch_header h;
-        const uint64_t previous =
-            u->found.count ? u->found.entries[u->found.count - 1].hash : u->span.previous;
+        const uint64_t previous = u->got ? u->found.entries[u->got - 1].hash : u->span.previous;
         if (at >= bytes || batch_parse_directory(u->buf + at, bytes - at, &h))
             return at > 0; /* cut off by the window, if it is not its first */
-        if (h.total_bytes == 0 || h.seq != u->span.first + u->found.count || h.previous != previous ||
-            !add(u, &h))
+        if (h.total_bytes == 0 || h.seq != u->span.first + u->got || h.previous != previous)
             return false;
+        u->found.entries[u->got++] =
+            (struct log_entry){h.epoch, h.run, h.checksum, h.previous, u->span.segment, u->at, h.total_bytes};
         at += h.total_bytes;
         u->at += h.total_bytes;
     }
-    return u->found.entries[u->found.count - 1].hash == u->end_hash;
+    return u->found.entries[count - 1].hash == u->end_hash;
 }
 
 static void window_read(struct blkdev_req *req, int status)
@@ -150,9 +144,16 @@ static void window_read(struct blkdev_req *req, int status)
     struct log_unfold *u = container_of(req, struct log_unfold, req);
     u->pod->log_reading--;
     segments_unpin(u->pod->segments, u->span.segment);
-    if (status || u->dropped || !take_window(u, req->length))
+    if (status && ++u->tries < TRIES) {
+        read_window(u);
+        return;
+    }
+    u->tries = 0;
+    if (u->dropped)
+        end(u, 0); /* who waits looks again */
+    else if (status || !take_window(u, req->length))
         end(u, PS_EDATALOSS);
-    else if (u->found.count > u->span.last - u->span.first)
+    else if (u->got > u->span.last - u->span.first)
         end(u, 0);
     else
         read_window(u);
@@ -166,6 +167,10 @@ static void read_window(struct log_unfold *u)
                                  .offset = segment_addr(pod, u->span.segment) + u->at,
                                  .length = left < WINDOW_BYTES ? left : WINDOW_BYTES,
                                  .buf = u->buf};
+    if (pod->state != POD_SERVING) { /* its end does not wait for a whole segment */
+        end(u, PS_EUNAVAILABLE);
+        return;
+    }
     if (left == 0) {
         end(u, PS_EDATALOSS);
         return;
@@ -179,7 +184,7 @@ static void read_window(struct log_unfold *u)
     }
 }
 
-/* The part of a span that the index does not know, and what must come out at its end. */
+/* Flash is asked for the part of a span that the index does not know. What must come out at its end? */
 static void start(struct log_unfold *u, const struct log_span *span)
 {
     const struct pod *pod = u->pod;
@@ -188,27 +193,33 @@ static void start(struct log_unfold *u, const struct log_span *span)
     u->span = *span;
     u->end = pod->segment_bytes;
     if (known && known <= span->last) {
-        const struct log_entry *next = log_index_get(pod->log_index, known);
+        const struct log_entry *e = log_index_get(pod->log_index, known);
+        assert(known > span->first && e->segment == span->segment);
         u->span.last = known - 1;
-        u->end_hash = next->previous;
-        u->end = next->offset;
+        u->end_hash = e->previous;
+        u->end = e->offset;
     } else if (after) {
         u->end_hash = after->previous;
     } else { /* nothing came since the start */
         assert(span->last == pod->applied_seq);
         u->end_hash = pod->applied_hash;
     }
-    if (!u->buf)
-        u->buf = aligned_alloc(BLKDEV_ALIGN, WINDOW_BYTES);
     u->busy = true;
     u->dropped = false;
     u->at = span->offset;
-    u->room = 0;
-    u->found = (struct unfolded){.first = span->first};
-    if (u->buf)
-        read_window(u);
-    else
+    u->got = 0;
+    u->tries = 0;
+    u->found = (struct unfolded){.first = span->first, .count = span->last - span->first + 1};
+    u->found.entries = calloc(u->found.count, sizeof u->found.entries[0]);
+    if (!u->buf)
+        u->buf = aligned_alloc(BLKDEV_ALIGN, WINDOW_BYTES);
+    if (!u->buf || !u->found.entries) {
         end(u, PS_EUNAVAILABLE);
+        return;
+    }
+    for (uint64_t seq = u->span.last + 1; seq <= span->last; seq++)
+        u->found.entries[seq - span->first] = *log_index_get(pod->log_index, seq);
+    read_window(u);
 }
 
 const struct log_entry *log_unfold_get(struct log_unfold *u, uint64_t seq)

@@ -650,6 +650,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
     out->dedup_index_entries = dedup.entries;
     out->dedup_index_capacity = dedup.capacity;
     out->dedup_index_loading = index_load_busy(pod);
+    out->collecting = collect_is_asked(pod);
     struct meta_stats meta;
     meta_stats(pod->meta, &meta);
     out->memory_bytes = meta.memory_bytes + cache.memory_bytes + dedup.memory_bytes + deep_memory(pod);

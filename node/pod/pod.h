@@ -229,6 +229,10 @@ enum pod_role {
     POD_LEADING, /* replicated; plans batches and takes requests */
 };
 
+/* Collects all garbage that there is now, whatever the room, where a sixteenth of a segment is dead at least;
+ * in the background. Nothing happens while the pod serves nobody. */
+void pod_collect(struct pod *pod);
+
 struct pod_scrub_info {
     bool running;
     uint64_t passes;                  /* ended since the pod was opened */
@@ -294,11 +298,14 @@ struct pod_stats {
     uint64_t reads, writes, flushes, trims;
     uint64_t cache_hits, cache_misses;
     uint64_t batches, checkpoints;
-    uint64_t collected;      /* segments taken apart by garbage collection */
-    uint64_t levelled;       /* of these, because they wore too little */
-    uint64_t collect_moved;  /* bytes of records that it moved */
-    uint64_t collect_read;   /* and bytes that it read for that */
-    uint64_t collect_waits;  /* times that writes had to wait for it */
+    bool collecting;        /* as pod_collect asked, and not through yet */
+    uint64_t collected;     /* segments taken apart by garbage collection */
+    uint64_t levelled;      /* of these, because they wore too little */
+    uint64_t collect_moved; /* bytes of records that it moved */
+    uint64_t collect_read;  /* and bytes that it read for that */
+    uint64_t collect_waits; /* times that writes had to wait for it */
+    uint64_t cold_in;  /* bytes of moved records that were compressed anew because they are cold, before */
+    uint64_t cold_out; /* and after */
     uint64_t dedup_compares; /* byte comparisons made */
     uint64_t dedup_index_entries, dedup_index_capacity;
     bool dedup_index_loading;
@@ -357,6 +364,8 @@ struct pod_config {
     bool check_only;             /* nothing is written: the log is replayed in memory, then check.h has it */
     uint32_t wear_threshold;     /* spread of P/E cycles at which cold data is moved; 0: 1,000 */
     uint32_t gc_threshold;       /* percent of segments in use at which garbage collection starts; 0: 75 */
+    uint64_t cold_compress_rate; /* bytes a second of LZ4's that are compressed anew with zstd when they are
+                                    moved again; 0: none */
     uint64_t segment_bytes;      /* when formatting; 0: 8 MiB, or a zone that is larger */
     uint64_t seed[2];            /* randomness for identities (UUIDs) when formatting */
     uint8_t pod_id[16];          /* the pod's UUID when formatting; all zero: made from the seed */

@@ -7,7 +7,8 @@
  *   fetch.c       records and metadata pages from flash
  *   manage.c      volumes, snapshots, clones
  *   background.c  release of deleted images, reloading of the dedup index
- *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment; collect_read.c: read ahead
+ *   collect.c     garbage collection: when, how fast; collect_move.c: of one segment
+ *   collect_read.c what it reads, ahead
  *   checkpoint.c  runs, base pages, anchors
  *   open.c        format and recovery
  *   restore.c     what a checkpoint's runs say
@@ -760,6 +761,7 @@ bool collect_helps(const struct pod *pod);
 bool collect_may_help(const struct pod *pod);
 /* Little is free: metadata's space counts, too. */
 bool collect_is_pressed(const struct pod *pod);
+bool collect_is_asked(const struct pod *pod); /* by pod_collect, and not through yet */
 /* Free segments that it leaves to others. */
 uint32_t collect_floor(const struct pod *pod);
 /* What lies in segments of fewer P/E cycles is to be moved. */

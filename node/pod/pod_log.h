@@ -132,8 +132,8 @@ int pod_log_read(struct pod *pod, struct pod_log_read *read);
 /* The oldest batch that can be read; its successors up to the durable end can be read too. 0 while there is
  * none. After a start it goes back further when the search for older ones is through. */
 uint64_t pod_log_first(struct pod *pod);
-/* Of the batches behind `seq`, as far as the index of the log knows them: what a member that stands there
- * lacks, at least. */
+/* Of the batches behind `seq`, as far as the log knows them: what a member that stands there lacks. Of older
+ * ones the whole segment is counted. */
 uint64_t pod_log_bytes_after(const struct pod *pod, uint64_t seq);
 /* A start looks through the log in flash for batches before those that it replayed: what is not retained now
  * may be found yet. */

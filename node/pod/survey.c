@@ -188,7 +188,7 @@ static void begin_pass(struct survey *s)
     if (s->end > s->number_count)
         s->end = s->number_count;
     s->ref_loading = 0;
-    s->slab_last = 0;
+    s->slab_last = s->summed = 0;
     maps_begin(s);
 }
 
@@ -259,9 +259,6 @@ static void compare_totals(struct survey *s)
 
 static void end_pass(struct survey *s)
 {
-    if (survey_is_first(s))
-        maps_orphans(s);
-    slabs_sum(s);
     if (s->end < s->number_count) {
         begin_pass(s);
         return;
@@ -286,7 +283,13 @@ enum survey_state survey_step(struct survey *s)
         state = maps_step(s);
         if (state != SURVEY_DONE)
             return state;
-        end_pass(s);
+        if (survey_is_first(s))
+            maps_orphans(s);
+        s->phase = PHASE_SUM;
+        return SURVEY_MORE;
+    case PHASE_SUM:
+        if (!slabs_sum(s))
+            end_pass(s);
         return SURVEY_MORE;
     case PHASE_LOCATE:
         state = locate_step(s);
@@ -329,9 +332,9 @@ unsigned survey_permille(const struct survey *s)
         return s->config.locate_only ? (unsigned)(1000 * s->image_next / (s->image_count + 1)) : 950;
     const size_t all = s->number_count ? s->number_count : 1;
     const size_t of_pass = s->end - s->first;
-    unsigned part = s->phase == PHASE_MAPS
-                        ? 200 + (unsigned)(800 * s->image_next / (s->image_count + 1))
-                        : (unsigned)(200 * (s->loading - s->first) / (of_pass ? of_pass : 1));
+    const unsigned part = s->phase != PHASE_SLABS
+                              ? 200 + (unsigned)(800 * s->image_next / (s->image_count + 1))
+                              : (unsigned)(200 * (s->loading - s->first) / (of_pass ? of_pass : 1));
     return (unsigned)((s->first * 1000 + of_pass * part) * 95 / 100 / all);
 }
 

@@ -13,7 +13,8 @@
  *
  * Memory is bounded. Blocks are counted for as many L2P pages at a time as `memory_bytes` has room for; each
  * such pass goes through the maps once. A page that many images share is gone through at most three times a
- * pass, however many they are: what it holds is remembered (80 bytes a map page that exists).
+ * pass, however many they are: what it holds is remembered (64 bytes, in a table that is three eighths to
+ * three quarters full).
  *
  * Pure, one owner. It sees a state that stands still: a pod that is opened to be checked, one that is quiet,
  * or what a checkpoint says (deep.c). */

@@ -364,14 +364,15 @@ static void sum_group(struct survey *s, uint64_t v, const uint32_t *tags)
     }
 }
 
-void slabs_sum(struct survey *s)
+bool slabs_sum(struct survey *s)
 {
-    for (size_t i = 0; i < s->end - s->first; i++) {
-        const struct slab *slab = &s->slabs[i];
-        for (unsigned at = 0; at < SLAB_BLOCKS && !slab->lost; at++)
-            compare_counts(s, slab, at);
-        for (unsigned g = 0; g < META_SLOTS && !slab->lost; g++)
-            if (l2p_live(slab->l2p[g]))
-                sum_group(s, slab->l2p[g], &slab->tags[g * GROUP_BLOCKS]);
-    }
+    if (s->summed == s->end - s->first)
+        return false;
+    const struct slab *slab = &s->slabs[s->summed++];
+    for (unsigned at = 0; at < SLAB_BLOCKS && !slab->lost; at++)
+        compare_counts(s, slab, at);
+    for (unsigned g = 0; g < META_SLOTS && !slab->lost; g++)
+        if (l2p_live(slab->l2p[g]))
+            sum_group(s, slab->l2p[g], &slab->tags[g * GROUP_BLOCKS]);
+    return true;
 }

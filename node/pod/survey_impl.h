@@ -76,6 +76,7 @@ struct wanted_list {
 enum survey_phase {
     PHASE_SLABS, /* L2P and counts of the pass come in */
     PHASE_MAPS,
+    PHASE_SUM, /* what the maps refer to is compared with what L2P and the counts say */
     PHASE_LOCATE,
     PHASE_DONE,
 };
@@ -98,7 +99,7 @@ struct survey {
     size_t first, end, loading; /* of the pass; the one that comes in */
     unsigned ref_loading;       /* 0: its L2P page, then its counts */
     struct slab *slabs;
-    size_t slab_capacity, slab_last;
+    size_t slab_capacity, slab_last, summed;
     struct meta_key wants; /* in PHASE_SLABS: what is missing */
     uint64_t *segment_live;
     uint64_t live_blocks;
@@ -137,8 +138,9 @@ uint32_t tags_join(const struct survey *s, uint32_t a, uint32_t b);
 /* The entries of a leaf of the image under way. `count`: what they own is counted. */
 void slabs_leaf(struct survey *s, const struct map_walk_page *page, const uint64_t *slots, bool counting,
                 struct sums *sums);
-/* All maps were gone through: compares, and shares the space out. */
-void slabs_sum(struct survey *s);
+/* All maps were gone through: compares the next L2P page's blocks, and shares their space out. False: all
+ * are. */
+bool slabs_sum(struct survey *s);
 
 /* survey_maps.c */
 enum survey_state maps_step(struct survey *s); /* SURVEY_DONE: all of this pass */

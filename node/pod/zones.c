@@ -128,7 +128,9 @@ void zones_seal(struct pod *pod, uint32_t segment, uint32_t end, uint64_t last_s
 void zones_abandon(struct pod *pod, uint32_t segment, uint32_t end)
 {
     const uint32_t zone = pod->dev->geometry.erase_bytes;
-    for (uint32_t at = 0; pod->dev->geometry.zoned && at < end; at += zone)
+    if (!pod->dev->geometry.zoned || pod->config.check_only)
+        return;
+    for (uint32_t at = 0; at < end; at += zone)
         blkdev_finish(pod->dev, segment_addr(pod, segment) + at, 0);
 }
 

@@ -198,8 +198,9 @@ static size_t encode_raw(uint64_t group, const void *const blocks[], unsigned n,
 
 /* 0 when nothing shrank. */
 static size_t encode_separate(struct record_codec *codec, enum record_algorithm algorithm, uint64_t group,
-                              const void *const blocks[], unsigned n, uint8_t *record)
+                              const void *const blocks[], unsigned slots, uint8_t *record)
 {
+    const unsigned n = (unsigned)__builtin_popcount(slots);
     uint8_t *const payload = record + RECORD_HEADER_BYTES + table_bytes(RECORD_SEPARATE, n);
     size_t total = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -214,7 +215,7 @@ static size_t encode_separate(struct record_codec *codec, enum record_algorithm 
     }
     if (total == (size_t)n * RECORD_BLOCK_BYTES)
         return 0;
-    return seal(record, group, n, RECORD_SEPARATE, algorithm, total);
+    return seal_slots(record, group, slots, RECORD_SEPARATE, algorithm, total);
 }
 
 size_t record_encode(struct record_codec *codec, enum record_algorithm algorithm, uint64_t group,
@@ -230,7 +231,7 @@ size_t record_encode(struct record_codec *codec, enum record_algorithm algorithm
         if (payload > 0)
             length = seal(record, group, n, RECORD_JOINT, algorithm, payload);
     } else if (algorithm != RECORD_PLAIN) {
-        length = encode_separate(codec, algorithm, group, blocks, n, record);
+        length = encode_separate(codec, algorithm, group, blocks, all_slots(n), record);
     }
     return length > 0 ? length : encode_raw(group, blocks, n, record);
 }
@@ -548,4 +549,31 @@ int record_survivors(struct record_codec *codec, enum record_algorithm algorithm
     else
         status = survivors_apart(&info, buf, keep, out, &length, err);
     return status ? status : open_record(out, length, written, err);
+}
+
+size_t record_denser(struct record_codec *codec, const void *buf, size_t len, void *work, void *out)
+{
+    struct record_info info;
+    void *by_slot[RECORD_MAX_BLOCKS] = {0};
+    const void *blocks[RECORD_MAX_BLOCKS];
+    uint8_t *const to = out;
+    size_t bytes = 0, length = 0;
+    if (open_record(buf, len, &info, NULL) || info.algorithm == RECORD_ZSTD)
+        return 0;
+    for (unsigned slot = 0, n = 0; slot < RECORD_MAX_BLOCKS; slot++)
+        if (info.slots >> slot & 1) {
+            blocks[n++] = by_slot[slot] = (uint8_t *)work + bytes;
+            bytes += RECORD_BLOCK_BYTES;
+        }
+    if (record_decode_all(codec, buf, len, by_slot, NULL))
+        return 0;
+    if (info.mode == RECORD_SEPARATE) {
+        length = encode_separate(codec, RECORD_ZSTD, info.group, blocks, info.slots, to);
+    } else {
+        const size_t payload =
+            compress(codec, RECORD_ZSTD, work, bytes, to + RECORD_HEADER_BYTES, worthwhile(bytes));
+        if (payload)
+            length = seal_slots(to, info.group, info.slots, RECORD_JOINT, RECORD_ZSTD, payload);
+    }
+    return length <= worthwhile(len) ? length : 0;
 }

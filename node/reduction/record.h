@@ -119,6 +119,11 @@ int record_decode_all(struct record_codec *codec, const void *buf, size_t len,
 int record_survivors(struct record_codec *codec, enum record_algorithm algorithm, const void *buf, size_t len,
                      unsigned keep, void *work, void *out, struct record_info *written, struct ps_error *err);
 
+/* The same blocks compressed with zstd, as one where they are one or kept raw, apart where they are apart.
+ * Returns the record's length; 0: it is zstd's already, does not shrink by a sixteenth, or does not decode.
+ * `work` and `out` as above. */
+size_t record_denser(struct record_codec *codec, const void *buf, size_t len, void *work, void *out);
+
 /* A block's share of its record for space accounts: units of 64 bytes, rounded up, 1 to 64. */
 unsigned record_stored_share(size_t record_length, unsigned blocks);
 

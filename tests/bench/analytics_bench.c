@@ -117,7 +117,7 @@ static void forecast(struct analytics *a)
 
 static void count(void)
 {
-    struct image_uses *uses = image_uses_create(NULL);
+    struct image_uses *uses = image_uses_create(cpu_ns);
     struct image_use *use = uses ? image_uses_open(uses, 1, 1ull << 38) : NULL;
     struct image_use_stamp stamps[32];
     if (!use)
@@ -127,7 +127,8 @@ static void count(void)
         for (uint64_t k = 0; k < 32; k++)
             image_use_begin(use, &stamps[k], IMAGE_USE_WRITE,
                             (i + k) * 2654435761u % (1ull << 38) / 4096 * 4096, 4096);
-        image_uses_turn(uses, i * 1000);
+        image_uses_turn(uses, begun);
+        image_uses_ending(uses);
         for (size_t k = 0; k < 32; k++)
             image_use_end(&stamps[k], true);
         image_uses_turned(uses);

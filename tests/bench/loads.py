@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import statistics
 import subprocess
@@ -68,6 +69,31 @@ def longest_wait(server, uri, span, seconds, act):
     act()
     out, err = load.communicate()
     return fio_side(server.name, "randwrite", load.returncode, out, err)["clat_ns"]["max"] / 1e9
+
+
+class Gets:
+    """What wrk says of a node's REST API: answers, errors, seconds, and the node's CPU a request."""
+
+    def __init__(self, server, path, seconds, connections=16, delay_ms=None):
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", server.api + path]
+        script = None
+        if delay_ms is not None:
+            script = os.path.join(server.directory, "delay.lua")
+            with open(script, "w", encoding="ascii") as file:
+                file.write(f"function delay() return {delay_ms} end\n")
+            command[1:1] = ["-s", script]
+        before = server.cpu_seconds()
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        cpu = server.cpu_seconds() - before
+        said = re.search(r"(\d+) requests in ([\d.]+)s", result.stdout)
+        if not said:
+            raise RuntimeError(f"wrk: {result.stdout} {result.stderr}")
+        if trouble := re.search(r"(Socket errors|Non-2xx).*", result.stdout):
+            raise RuntimeError(f"wrk on {path}: {trouble[0]}")
+        self.count, self.seconds = int(said[1]), float(said[2])
+        self.rate = self.count / self.seconds
+        self.cpu_us = cpu / self.count * 1e6
+        self.per_core = self.count / cpu if cpu else float("inf")
 
 
 # Half of each 4 KiB is fresh random bytes: unique, and 2:1 compressible.

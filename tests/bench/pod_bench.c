@@ -160,8 +160,8 @@ int main(int argc, char **argv)
 {
     static struct bench b;
     if (argc < 3) {
-        (void)fprintf(stderr,
-                      "usage: pod_bench FILE write|read|seqwrite|seqread [DEPTH [SECONDS [VOLUME_MIB]]]\n");
+        (void)fprintf(stderr, "usage: pod_bench FILE write|read|seqwrite|seqread [DEPTH [SECONDS [VOLUME_MIB "
+                              "[uncounted]]]]\n");
         return 2;
     }
     const double seconds = argc > 4 ? strtod(argv[4], NULL) : 5;
@@ -180,8 +180,11 @@ int main(int argc, char **argv)
     int rc = blkdev_uring_open(&b.loop, &spec, NULL, &b.dev, &err);
     if (rc)
         die(argv[1], rc, err.detail);
+    /* As in the daemon, unless it is to be seen what counting costs. */
+    struct image_uses *uses = argc > 6 ? NULL : image_uses_create(now_ns);
     const struct pod_config config = {
         .name = "default",
+        .uses = uses,
         .memory_budget = 1ull << 30,
         .dedupe = true,
         .compression = true,

@@ -155,6 +155,7 @@ class PStorage(Server):
             "PSTORAGE_API_PORT": str(free_port()),
             **(settings or {}),
         }
+        self.api = f"http://127.0.0.1:{self.settings['PSTORAGE_API_PORT']}"
         shutil.rmtree(self.data, ignore_errors=True)
 
     def command(self):

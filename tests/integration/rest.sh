@@ -43,3 +43,26 @@ problem()
 }
 got() { field "$1" <answer; }
 header() { sed -n "s/^$1: //Ip" headers | tr -d '\r'; }
+
+# client_make URL: a client made of the document of the node at URL, type-checked; leaves the program in $CLIENT. Needs npm and what
+# it fetches, once for each lock file. Debian's and others' node serve.
+client_make()
+{
+    local packages
+    command -v npm >/dev/null && command -v node >/dev/null || skip "no npm to make a client with"
+    packages=$BUILD/rest-client-$(sha256sum "$HERE/client/package-lock.json" | cut -c1-12)
+    if [ ! -e "$packages/complete" ]; then
+        mkdir -p "$packages"
+        cp "$HERE"/client/package.json "$HERE"/client/package-lock.json "$packages"
+        (cd "$packages" && timeout 300 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1) >npm.log 2>&1 ||
+            skip "npm could not fetch its packages: $(tail -n 1 npm.log)"
+        : >"$packages/complete"
+    fi
+    mkdir client
+    ln -s "$packages/node_modules" client/node_modules
+    cp "$HERE"/client/client.ts "$HERE"/client/tsconfig.json client
+    cp "$packages/package.json" client
+    curl -sS "$1/openapi.json" >client/openapi.json
+    (cd client && node_modules/.bin/openapi-typescript openapi.json -o api.ts && node_modules/.bin/tsc -p .) || fail "no client can be made of the document"
+    CLIENT=$TMP/client/client.js
+}

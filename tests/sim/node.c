@@ -204,6 +204,8 @@ void node_start(struct node *n)
                 .log_index_batches = w->scenario->seed % 2 ? 64 : 0,
                 .dedupe = true,
                 .compression = true,
+                /* Members differ in how what they moved is compressed. */
+                .cold_compress_rate = n->index % 2 ? 1ull << 30 : 0,
                 .segment_bytes = SEGMENT_BYTES,
                 /* Collection goes on all the time, but for some. */
                 .gc_threshold = w->scenario->seed % 4 ? 1 : 0,

@@ -34,6 +34,7 @@ struct pod {
     uint32_t in_flight, manage_in_flight;
     uint64_t next_id, log_seq, random, capacity;
     uint64_t counts[POD_PREFETCH + 1], read_bytes, written_bytes, scrubs, deeps;
+    bool collecting;
     struct remembered remembered[REMEMBERED];
     unsigned next_remembered;
     int fail_next;
@@ -703,6 +704,11 @@ void pod_scrub(struct pod *pod)
     pod->scrubs++;
 }
 
+void pod_collect(struct pod *pod)
+{
+    pod->collecting = true;
+}
+
 void pod_scrub_look(const struct pod *pod, struct pod_scrub_info *out)
 {
     *out = (struct pod_scrub_info){.passes = pod->scrubs};
@@ -747,6 +753,7 @@ int pod_loss(const struct pod *pod, uint32_t index, struct pod_finding *out)
 void pod_stats(struct pod *pod, struct pod_stats *out)
 {
     *out = (struct pod_stats){
+        .collecting = pod->collecting,
         .capacity = pod->capacity == UINT64_MAX ? 1ull << 40 : pod->capacity,
         .host_read = pod->read_bytes,
         .host_written = pod->written_bytes,

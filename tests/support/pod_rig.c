@@ -23,6 +23,7 @@ static void rig_init(struct rig *rig, uint64_t seed)
         .memory_budget = POD_MEMORY_MIN,
         .dedupe = true,
         .compression = true,
+        .cold_compress_rate = 1ull << 40,
         .segment_bytes = 2 << 20,
         .scrub_interval_ns = UINT64_MAX,
         .seed = {seed + 1, 2},

@@ -51,7 +51,6 @@ struct rest_exchange {
         struct pstorage_list list;
         struct pstorage_report report;
         struct pstorage_why why;
-        struct pstorage_nodes nodes;
         struct pstorage_events events;
         struct pstorage_open open;
         struct pstorage_io io;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/container.h"
 #include "node/host/rest/rest_exchange.h"
 
 enum {
@@ -81,7 +82,7 @@ void rest_why_of_pod(struct rest_exchange *x)
 static void on_nodes(struct pstorage_request *q, int status)
 {
     struct rest_exchange *x = q->user;
-    const struct pstorage_nodes *nodes = &x->q.nodes;
+    const struct pstorage_nodes *nodes = container_of(q, struct pstorage_nodes, request);
     if (status) {
         rest_refuse_request(x, q, status);
         return;
@@ -102,10 +103,18 @@ static void on_nodes(struct pstorage_request *q, int status)
 
 void rest_show_nodes(struct rest_exchange *x)
 {
-    x->q.nodes = (struct pstorage_nodes){.request.user = x};
-    const int rc = pstorage_nodes_submit(x->client, &x->q.nodes, on_nodes);
+    /* Not in the exchange, which every request would have to zero. */
+    struct pstorage_nodes *nodes = calloc(1, sizeof *nodes);
+    if (!nodes) {
+        (void)rest_fail(&x->problem, PS_ENOMEM, NULL, "out of memory");
+        rest_refuse(x);
+        return;
+    }
+    x->buffer = (uint8_t *)nodes;
+    nodes->request.user = x;
+    const int rc = pstorage_nodes_submit(x->client, nodes, on_nodes);
     if (rc)
-        rest_refuse_request(x, &x->q.nodes.request, rc);
+        rest_refuse_request(x, &nodes->request, rc);
 }
 
 /* ---- figures */

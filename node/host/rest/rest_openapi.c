@@ -57,15 +57,19 @@ static void argument_schema(struct json_out *out, const char *key, const struct 
                       info == &rest_args[REST_sort]
                           ? "^-?(name|size_bytes|created|logical_bytes|stored_bytes)$"
                       : info == &rest_args[REST_step] ? "^(minute|hour|day)$"
-                                                      : NULL);
+                                                      : "^[ -~]*$");
         break;
     case REST_ARG_UINT:
         json_string(out, "type", "integer");
         json_u64(out, "minimum", info->min);
         json_u64(out, "maximum", info->max);
+        if (info == &rest_args[REST_size_bytes])
+            json_u64(out, "multipleOf", 4096);
         break;
     case REST_ARG_FLAG:
         json_string(out, "type", "boolean");
+        if (info == &rest_args[REST_accept_data_loss])
+            json_bool(out, "const", true);
         break;
     case REST_ARG_DATA:
         json_string(out, "type", "string");

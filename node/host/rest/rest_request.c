@@ -37,7 +37,7 @@ static bool is_name(const char *text, bool with_at)
 static bool is_printable(const char *text)
 {
     for (const char *c = text; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+        if (*c < ' ' || *c > '~')
             return false;
     return true;
 }
@@ -62,7 +62,8 @@ static int set_text(struct rest_request *r, enum rest_arg arg, const char *text,
     if (info->kind == REST_ARG_ID && !is_name(text, true))
         return rest_fail(p, PS_ENOTFOUND, info->name, "nothing is named \"%s\"", text);
     if (info->kind == REST_ARG_TEXT && !is_printable(text))
-        return rest_fail(p, PS_EINVAL, info->name, "%s holds a control character", info->name);
+        return rest_fail(p, PS_EINVAL, info->name, "%s holds something else than printable ASCII",
+                         info->name);
     *(const char **)field(r, arg) = text;
     r->is.given |= 1ull << arg;
     return 0;
@@ -435,6 +436,10 @@ static bool is_number(const char *text, size_t digits)
 /* What no single value shows. */
 static int check_together(const struct rest_request *r, struct rest_problem *p)
 {
+    const bool of_pod =
+        strncmp(r->route->path, REST_PREFIX "/pods/{id}", strlen(REST_PREFIX "/pods/{id}")) == 0;
+    if (of_pod && strlen(r->is.id) > REST_NAME_MAX)
+        return rest_fail(p, PS_ENOTFOUND, "id", "no pod has a name longer than %d characters", REST_NAME_MAX);
     switch (r->route->op) {
     case REST_CREATE_VOLUME:
         return check_sizes(r, true, p);

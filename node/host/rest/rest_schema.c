@@ -1,7 +1,5 @@
 #include "node/host/rest/rest_schema_impl.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* clang-format off */
@@ -23,13 +21,22 @@ INNER(image_activity, "Activity", "Requests of hosts since the node that leads t
     U64(trims, "Requests, to write zeroes included"), U64(flushes, "Requests"));
 #undef THIS
 
+#define THIS struct pstorage_held
+INNER(image_held, "Held", "Whose space it is, as a walk of all maps found it; null: not known yet. Blocks of 4 KiB, and bytes of the answering node's flash.",
+    TIME("computed", computed_unix_ns, "The state that it is of"),
+    KNOWN(referenced_blocks, "All that it refers to, patterns too"), KNOWN(referenced_bytes, "Flash that this takes"),
+    KNOWN(exclusive_blocks, "Stored, and no other image holds them"), KNOWN(exclusive_bytes, "Flash that they take"),
+    KNOWN(reclaimable_blocks, "Of a snapshot: what deleting it gives back"), KNOWN(reclaimable_bytes, "Flash that comes back"));
+#undef THIS
+
 #define THIS struct pstorage_info
 #define IMAGE_ID      U64(id, "Never used again within the pod")
 #define IMAGE_SIZE    U64(size_bytes, "Size"), {.name = "size_gb", .type = REST_GIB, .offset = AT(size_bytes), .doc = "Size in GiB (2^30 bytes)"}
 #define IMAGE_CREATED TIME("created", created_unix_ns, "When it was made")
 #define IMAGE_ETAG    {.name = "etag", .type = REST_TAG, .offset = AT(tag), .doc = "As in the header ETag: for If-Match. Another one after each change of name, size, write cache or number of snapshots"}
 #define IMAGE_SPACE   {.name = "space", .type = REST_OBJECT, .offset = AT(space), .of = &image_space, .doc = "What it takes"}, \
-    {.name = "activity", .type = REST_OBJECT, .offset = AT(activity), .of = &image_activity, .doc = "What hosts do with it"}
+    {.name = "activity", .type = REST_OBJECT, .offset = AT(activity), .of = &image_activity, .doc = "What hosts do with it"}, \
+    {.name = "held", .type = REST_OBJECT, .offset = AT(held), .of = &image_held, .doc = "Whose space it is"}
 SCHEMA(rest_volume, "Volume", "A thin block device.",
     IMAGE_ID, TEXT(name, "Unique within the array"), TEXT(pod, "The pod that it belongs to"), IMAGE_SIZE, IMAGE_CREATED,
     U64_OR_NULL(origin_id, "Of a clone: the snapshot that it started from"),
@@ -233,7 +240,7 @@ SCHEMA(rest_ready_schema, "Readiness", "Whether this node serves.",
 #undef THIS
 
 const struct rest_schema *const rest_schemas[] = {
-    &rest_volume, &image_space, &image_activity, &rest_volume_page, &rest_snapshot, &rest_snapshot_page, &rest_write_result, &rest_read_result,
+    &rest_volume, &image_space, &image_activity, &image_held, &rest_volume_page, &rest_snapshot, &rest_snapshot_page, &rest_write_result, &rest_read_result,
     &rest_snapshot_all, &rest_pod, &pod_member, &rest_pod_page, &replication, &rest_replication_page, &rest_why, &decision,
     &rest_node, &rest_node_page, &rest_metrics, &node_status, &pod_metrics, &pod_space, &pod_reduction, &pod_activity, &device,
     &reduction_metrics, &rest_reduction_page, &flash_collection, &flash_scrub, &flash_pod, &flash_device, &rest_flash_metrics, &rest_event, &rest_event_page,
@@ -243,7 +250,10 @@ const struct rest_schema *const rest_schemas[] = {
 
 const char *rest_etag(uint64_t tag, char out[REST_ETAG_MAX])
 {
-    (void)snprintf(out, REST_ETAG_MAX, "\"%016" PRIx64 "\"", tag);
+    out[0] = out[17] = '"';
+    for (unsigned i = 0; i < 16; i++)
+        out[1 + i] = "0123456789abcdef"[tag >> (60 - 4 * i) & 15];
+    out[18] = '\0';
     return out;
 }
 

@@ -65,6 +65,7 @@ struct rest_server {
     char *certificate, *key;
     pthread_t thread;
     int wake_fd;
+    atomic_bool woken; /* wake_fd is written to, or about to be, and the thread has not looked yet */
     atomic_bool stop;
     char why[160]; /* libmicrohttpd's last word while it starts */
     bool started;
@@ -335,9 +336,10 @@ static int use_key(struct http *h)
  */
 static void wake(void *user)
 {
-    const struct rest_server *s = user;
+    struct rest_server *s = user;
     const uint64_t one = 1;
-    (void)!write(s->wake_fd, &one, sizeof one);
+    if (!atomic_exchange(&s->woken, true))
+        (void)!write(s->wake_fd, &one, sizeof one);
 }
 
 static void finished(struct rest_exchange *x)
@@ -623,6 +625,7 @@ static void *thread_main(void *user)
         uint64_t ignored;
         (void)poll(fds, 2, wait_ms(s, next));
         (void)!read(s->wake_fd, &ignored, sizeof ignored);
+        atomic_store(&s->woken, false); /* before it looks: who comes later writes again */
         (void)MHD_run(s->daemon);
         next = sweep(s, now_ms());
     }

@@ -110,6 +110,46 @@ static void take_measure(struct answered *a, uint32_t blocks)
                    m.results[i].stored_bytes <= PSTORAGE_MEASURE_BLOCK_BYTES);
 }
 
+static void take_analysis(struct answered *a, unsigned which)
+{
+    struct pstorage_forecast forecast = {0};
+    struct pstorage_health *health = calloc(1, sizeof *health);
+    struct pstorage_tiering tiering = {0};
+    struct pstorage_temperature temperature = {.volume = "v"};
+    struct pstorage_account account = {.volume = "v"};
+    assert(health);
+    switch (which) {
+    case 0:
+        if (take(a, &forecast.request, &kind_forecast, NULL, &pstorage__v1__forecast_response__descriptor) ==
+            PS_OK)
+            assert(ended(forecast.method, sizeof forecast.method) && forecast.npredictions <= 8);
+        break;
+    case 1:
+        if (take(a, &health->request, &kind_health, NULL, &pstorage__v1__health_response__descriptor) ==
+            PS_OK)
+            for (size_t i = 0; i < health->count; i++)
+                assert(health->items[i].score <= 100 &&
+                       ended(health->items[i].node, sizeof health->items[i].node));
+        break;
+    case 2:
+        (void)take(a, &tiering.request, &kind_tiering, NULL, &pstorage__v1__tiering_response__descriptor);
+        pstorage_tiering_clear(&tiering);
+        break;
+    case 3:
+        if (take(a, &temperature.request, &kind_temperature, NULL,
+                 &pstorage__v1__temperature_response__descriptor) == PS_OK)
+            assert(temperature.nregions <= 256);
+        break;
+    default:
+        if (take(a, &account.request, &kind_account, NULL,
+                 &pstorage__v1__volume_account_response__descriptor) == PS_OK)
+            assert(account.npoints <= CLIENT_PAGE && account.now.nregions == 0);
+        pstorage_account_clear(&account);
+        break;
+    }
+    free(health);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 1 || size - 1 > RPC_BODY_MAX)
@@ -141,6 +181,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         take_open(a);
         break;
     case 5:
+        if (data[0] & 8) {
+            take_analysis(a, data[0] >> 4);
+            break;
+        }
         take_extents(a);
         break;
     case 6:

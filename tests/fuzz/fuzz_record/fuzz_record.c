@@ -80,6 +80,17 @@ static void survive(struct record_codec *codec, const uint8_t *record, const str
             const int rc = record_decode_block(codec, out, moved.length, slot, block, NULL);
             assert(rc == 0 && memcmp(block, whole + (size_t)slot * BLOCK, BLOCK) == 0);
         }
+    if (status == 0) {
+        uint8_t *denser = malloc(RECORD_MAX_BYTES);
+        const size_t length = record_denser(codec, out, moved.length, work, denser);
+        assert(length == 0 || record_verify(denser, length, info->group, NULL) == 0);
+        for (unsigned slot = 0; slot < MAX && length && comparable; slot++)
+            if (keep >> slot & 1) {
+                const int rc = record_decode_block(codec, denser, length, slot, block, NULL);
+                assert(rc == 0 && memcmp(block, whole + (size_t)slot * BLOCK, BLOCK) == 0);
+            }
+        free(denser);
+    }
     free(out);
 }
 

@@ -78,3 +78,9 @@ PYTHON
 for _ in 1 2 3 4; do fill_rest || break; done
 pstorage volume delete vol
 until_true 60 writes_again other || fail "writes fail 60 s after the big volume was deleted"
+
+say "== all garbage is collected when somebody asks for it"
+pstorage gc | grep 'default: .* of garbage' || fail "gc says: $(pstorage gc --status)"
+collected() { [ "$(pstorage --json gc --status | field collecting)" = false ]; }
+until_true 60 collected || fail "collection does not end: $(pstorage gc --status)"
+pstorage events | grep -q 'gc.done' || fail "no event tells the end"

@@ -58,12 +58,12 @@ cat fs.img random.img fs.img >twice.img
 pstorage --json analytics predict-reduction twice.img --sample 16M >predicted
 same "$(p exact)" false
 [ "$(p sampled_bytes)" -le $((16 << 20)) ] || fail "more was looked at than was asked for"
+pstorage analytics predict-reduction twice.img --sample 16M >shown
+grep -Eq '^Would occupy +[0-9.]+ [MG]iB .*; between .* and .* in 95 of 100 cases$' shown || fail "$(cat shown)"
 check twice.img --sample "$(($(stat -c %b twice.img) / 2 / 1024 / 3))M"
 [ "$(p duplicate_bytes)" -gt $(($(p data_bytes) / 5)) ] || fail "the second copy is not seen: $(cat predicted)"
 
 say "== to people, and what is wrong"
-pstorage analytics predict-reduction twice.img --sample 16M >shown
-grep -Eq '^Would occupy +[0-9.]+ [MG]iB .*; between .* and .* in 95 of 100 cases$' shown || fail "$(cat shown)"
 pstorage analytics predict-reduction random.img >shown
 grep -q 'all looked at' shown || fail "$(cat shown)"
 truncate -s 1G hole.img

@@ -62,6 +62,11 @@ static void on_log_read(struct pod_log_read *read, int status)
     *(int *)read->user = status;
 }
 
+static void on_ended(void *user)
+{
+    *(bool *)user = true;
+}
+
 static int read_batch(struct member *m, uint64_t seq)
 {
     uint8_t *buf = aligned_alloc(BLKDEV_ALIGN, BATCH_MAX_BYTES);
@@ -329,6 +334,139 @@ static void who_waits_for_old_log_is_told_when_the_pod_ends(void **state)
     free(buf);
 }
 
+/* Somebody reads on while batches get too old for memory: what was looked through once is known as far as the
+ * log went then. */
+static void who_comes_near_the_oldest_batch_in_memory_gets_past_it(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 1);
+    struct log_id id;
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    write_blocks(a, 200, 0);
+    const uint64_t edge = log_index_first(a->rig.pod->log_index);
+    const struct log_span *span = log_spans_find(a->rig.pod->log_spans, edge);
+    assert_true(span && span->first < edge && span->last > edge + 8);
+    assert_int_equal(read_batch(a, edge - 1), 0);
+    write_blocks(a, 30, 500);
+    assert_null(log_index_get(a->rig.pod->log_index, edge + 8));
+    for (uint64_t seq = edge - 8; seq < edge + 8; seq++) {
+        assert_int_equal(pod_log_id_at(a->rig.pod, seq, &id), 0);
+        assert_true(log_id_equal(&id, &g->log.at[seq].id));
+        assert_int_equal(read_batch(a, seq), 0);
+    }
+    /* Looked through again and again, it takes the place of no other segment. */
+    write_blocks(a, 1200, 1000);
+    assert_int_equal(read_batch(a, 20), 0);
+    for (int again = 0; again < 20; again++) {
+        write_blocks(a, 65, 5000);
+        assert_int_equal(read_batch(a, log_index_first(a->rig.pod->log_index) - 1), 0);
+    }
+    write_blocks(a, 1, 9000);
+    assert_int_equal(pod_log_id_at(a->rig.pod, 20, &id), 0);
+    group_check(g);
+}
+
+/* Steps until a read is pending, which fails. */
+static void fail_a_read(struct member *m)
+{
+    for (int n = 0;; n++) {
+        assert_true(n < 100000);
+        (void)pod_turn(m->rig.pod, m->rig.now_ns += 1000);
+        for (size_t i = 0; i < blkdev_mem_pending(m->rig.mem); i++)
+            if (blkdev_mem_pending_at(m->rig.mem, i)->op == BLKDEV_READ) {
+                assert_true(blkdev_mem_fail_at(m->rig.mem, i, PS_EIO));
+                return;
+            }
+        (void)rig_step(&m->rig);
+    }
+}
+
+static void a_read_that_fails_once_costs_nobody_the_log(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 1);
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    write_blocks(a, 1500, 0);
+    uint8_t *buf = aligned_alloc(BLKDEV_ALIGN, BATCH_MAX_BYTES);
+    int status = 1;
+    struct pod_log_read read = {.seq = 600, .buf = buf, .cb = on_log_read, .user = &status};
+    assert_int_equal(pod_log_read(a->rig.pod, &read), 0);
+    fail_a_read(a);
+    while (status == 1)
+        (void)rig_step(&a->rig);
+    assert_int_equal(status, 0);
+    assert_int_equal(pod_log_first(a->rig.pod), 1);
+    /* One that fails always ends it. */
+    status = 1;
+    read = (struct pod_log_read){.seq = 20, .buf = buf, .cb = on_log_read, .user = &status};
+    const uint64_t last = log_spans_find(a->rig.pod->log_spans, 20)->last;
+    assert_int_equal(pod_log_read(a->rig.pod, &read), 0);
+    while (pod_log_first(a->rig.pod) == 1)
+        fail_a_read(a);
+    while (status == 1)
+        (void)rig_step(&a->rig);
+    assert_int_equal(status, PS_ENOTFOUND);
+    assert_int_equal(pod_log_first(a->rig.pod), last + 1);
+    free(buf);
+    group_check(g);
+}
+
+static void a_read_that_fails_once_at_a_start_costs_nobody_the_log(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 1);
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    write_blocks(a, 1500, 0);
+    rig_close(&a->rig);
+    g->leader = NULL;
+    a->rig.beside = NULL;
+    assert_int_equal(member_open(a), 0);
+    for (int i = 0; i < 40 && index_load_busy(a->rig.pod); i += 2) {
+        (void)rig_step(&a->rig);
+        fail_a_read(a);
+    }
+    for (int n = 0; index_load_busy(a->rig.pod); n++) {
+        assert_true(n < 100000);
+        (void)rig_step(&a->rig);
+    }
+    assert_false(pod_log_searching(a->rig.pod));
+    assert_int_equal(pod_log_first(a->rig.pod), 1);
+    /* Nothing was replayed and nothing came: what a member lacks is known all the same. */
+    assert_null(log_index_get(a->rig.pod->log_index, a->durable.seq));
+    assert_true(pod_log_bytes_after(a->rig.pod, 1400) >= 100 * BLOCK);
+    assert_true(pod_log_bytes_after(a->rig.pod, 10) >= 1490 * BLOCK);
+    assert_int_equal(pod_log_bytes_after(a->rig.pod, a->durable.seq), 0);
+    assert_known_from(a, 1);
+    group_lead(g, a);
+    group_check(g);
+}
+
+static void a_pod_that_ends_does_not_look_through_old_log_first(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g, 1);
+    bool closed = false;
+    struct blkdev_health before, after;
+    struct log_id id;
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    write_blocks(a, 1500, 0);
+    assert_int_equal(pod_log_id_at(a->rig.pod, 20, &id), PS_EUNAVAILABLE);
+    (void)rig_step(&a->rig);
+    blkdev_health(a->rig.mem, &before);
+    g->leader = NULL;
+    a->rig.beside = NULL;
+    pod_abandon(a->rig.pod, on_ended, &closed);
+    while (!closed)
+        (void)rig_step(&a->rig);
+    blkdev_health(a->rig.mem, &after);
+    assert_true(after.read_ops <= before.read_ops + 1);
+    /* Nobody waits for the device any more. */
+    assert_int_equal(pod_log_id_at(a->rig.pod, 20, &id), PS_EUNAVAILABLE);
+    assert_int_equal(rig_pending(&a->rig), 0);
+    pod_destroy(a->rig.pod);
+    a->rig.pod = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +483,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_segment_that_does_not_hold_its_part_of_the_log_ends_what_is_known,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(who_waits_for_old_log_is_told_when_the_pod_ends, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_comes_near_the_oldest_batch_in_memory_gets_past_it, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_read_that_fails_once_costs_nobody_the_log, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_read_that_fails_once_at_a_start_costs_nobody_the_log, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_pod_that_ends_does_not_look_through_old_log_first, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

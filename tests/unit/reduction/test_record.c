@@ -496,6 +496,53 @@ static void a_joint_record_is_copied_whole_while_seven_eighths_live(void **state
     assert_int_equal(info.slots, 0x3f);
 }
 
+static void what_is_made_denser_holds_the_same(void **state)
+{
+    uint64_t rng = test_seed(__func__, 24);
+    static uint8_t data[MAX * BLOCK], record[ROOM], work[MAX * BLOCK], block[BLOCK];
+    unsigned denser = 0;
+    for (int kind = 0; kind < DATA_KINDS; kind++)
+        for (unsigned n = 1; n <= MAX; n++)
+            for (unsigned a = 0; a < 3; a++)
+                for (int joint = 0; joint < 2; joint++) {
+                    uint8_t *out = malloc(RECORD_MAX_BYTES);
+                    make_data((enum data_kind)kind, &rng, data, sizeof data);
+                    const size_t length = encode(*state, algorithms[a], data, n, joint, record);
+                    const struct record_info was = peek(record);
+                    const size_t now = record_denser(*state, record, length, work, out);
+                    assert_true(now <= length - length / 16);
+                    assert_true(now == 0 || was.algorithm != RECORD_ZSTD);
+                    denser += now > 0;
+                    if (now) {
+                        assert_int_equal(record_verify(out, now, GROUP, NULL), 0);
+                        const struct record_info is = peek(out);
+                        assert_int_equal(is.slots, was.slots);
+                        assert_int_equal(is.algorithm, RECORD_ZSTD);
+                        assert_int_equal(is.mode, was.mode == RECORD_RAW ? RECORD_JOINT : was.mode);
+                    }
+                    for (unsigned slot = 0; now && slot < n; slot++) {
+                        assert_int_equal(record_decode_block(*state, out, now, slot, block, NULL), 0);
+                        assert_memory_equal(block, data + (size_t)slot * BLOCK, BLOCK);
+                    }
+                    free(out);
+                }
+    assert_true(denser > 0);
+    /* Holes among the slots stay. */
+    struct record_info some;
+    static uint8_t moved[ROOM], out[ROOM];
+    make_data(DATA_TEXT, &rng, data, sizeof data);
+    const size_t length = encode(*state, RECORD_LZ4, data, MAX, true, record);
+    assert_int_equal(record_survivors(*state, RECORD_LZ4, record, length, 0xa1, work, moved, &some, NULL), 0);
+    const size_t now = record_denser(*state, moved, some.length, work, out);
+    assert_true(now > 0);
+    assert_int_equal(peek(out).slots, 0xa1);
+    assert_int_equal(record_decode_block(*state, out, now, 7, block, NULL), 0);
+    assert_memory_equal(block, data + (size_t)7 * BLOCK, BLOCK);
+    /* One that does not decode stays as it is. */
+    record[40] ^= 0x55;
+    (void)record_denser(*state, record, length, work, out);
+}
+
 static void slots_that_cannot_be_are_refused(void **state)
 {
     uint64_t rng = 23;
@@ -560,6 +607,7 @@ int main(void)
         WITH_CODEC(survivors_come_back_at_their_slots),
         WITH_CODEC(survivors_compressed_apart_take_no_more_than_their_streams),
         WITH_CODEC(a_joint_record_is_copied_whole_while_seven_eighths_live),
+        WITH_CODEC(what_is_made_denser_holds_the_same),
         WITH_CODEC(slots_that_cannot_be_are_refused),
         cmocka_unit_test(shares_are_rounded_up_and_bounded),
         cmocka_unit_test(ids_name_group_and_slot),

@@ -186,6 +186,16 @@ static void go_on_after_a_cut(struct nand_rig *unused)
     (void)drive_rig_write(&rig, info.sectors, 1, 1);
 }
 
+static void write_behind_an_end(struct nand_rig *unused)
+{
+    (void)unused;
+    struct drive_rig rig = a_drive();
+    (void)drive_rig_write(&rig, 0, 1, 1);
+    blkdev_finish(rig.dev, 0, 2 * NAND_SECTOR_BYTES);
+    (void)drive_rig_write(&rig, 1, 1, 1);
+    (void)drive_rig_write(&rig, 2, 1, 1);
+}
+
 static void erase_half_a_zone(struct nand_rig *unused)
 {
     (void)unused;
@@ -202,6 +212,7 @@ static void the_rules_of_zones_are_checked(void **state)
     nand_rig_expect_rule(reach_into_a_written_zone, "a zone is erased before it is written again");
     nand_rig_expect_rule(write_under_an_erase, "no zone is written while it is erased");
     nand_rig_expect_rule(go_on_after_a_cut, "a zone that was cut off is erased");
+    nand_rig_expect_rule(write_behind_an_end, "nothing is written behind where a zone was to end");
     nand_rig_expect_rule(erase_half_a_zone, "erase_bytes");
 }
 

@@ -122,7 +122,7 @@ static void a_query_is_checked(void **state)
     refused(400, "nothing is sorted by", "GET", "/api/v1/volumes?sort=colour", NULL);
     refused(400, "true or false", "GET", "/api/v1/events?follow=maybe", NULL);
     refused(400, "no cursor of an event", "GET", "/api/v1/events?cursor=abc", NULL);
-    refused(400, "control character", "GET", "/api/v1/events?kind=%0a", NULL);
+    refused(400, "printable ASCII", "GET", "/api/v1/events?kind=%0a", NULL);
     refused(400, "no parameter", "DELETE", "/api/v1/snapshots/s?with_snapshots=true", NULL);
 }
 
