@@ -12,6 +12,7 @@
 
 #include "node/pod/pod_impl.h"
 #include "tests/support/pod_check.h"
+#include "tests/support/rig_array.h"
 
 static void rig_init(struct rig *rig, uint64_t seed)
 {
@@ -70,18 +71,27 @@ void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed)
         return;
     }
     rig_init(rig, seed);
+    if (device && strcmp(device, "array") == 0) {
+        rig->several = rig_array_create(device_bytes, (uint32_t)rig->config.segment_bytes);
+        rig->mem = rig->dev = rig_array_open(rig->several, &rig->prng);
+        return;
+    }
     rig->mem = rig->dev = blkdev_mem_create(&options);
     assert_non_null(rig->mem);
 }
 
 size_t rig_pending(const struct rig *rig)
 {
+    if (rig->several)
+        return rig_array_pending(rig->several);
     return rig->area ? nand_drive_pending(rig->mem) : blkdev_mem_pending(rig->mem);
 }
 
 static void complete_one(struct rig *rig)
 {
-    if (rig->area)
+    if (rig->several)
+        rig_array_step(rig->several, &rig->prng, rig->random);
+    else if (rig->area)
         (void)nand_drive_step(rig->mem);
     else if (rig->random)
         (void)blkdev_mem_step_random(rig->mem, &rig->prng);
@@ -95,7 +105,10 @@ void rig_destroy(struct rig *rig)
         pod_destroy(rig->pod);
     if (rig->dev != rig->mem)
         blkdev_destroy(rig->dev);
-    blkdev_destroy(rig->mem);
+    if (rig->several)
+        rig_array_destroy(rig->several);
+    else
+        blkdev_destroy(rig->mem);
     if (rig->area)
         (void)munmap(rig->area, rig->area_bytes);
 }
@@ -170,7 +183,9 @@ void rig_crash(struct rig *rig, enum blkdev_mem_cut mode)
     /* On flash another mode is another moment. */
     for (int i = 0; rig->area && i < (int)mode; i++)
         (void)prng_next(&rig->prng);
-    if (rig->area)
+    if (rig->several)
+        rig_array_cut(rig->several, &rig->prng, mode);
+    else if (rig->area)
         nand_drive_power_cut(rig->mem, &rig->prng);
     else
         blkdev_mem_power_cut(rig->mem, &rig->prng, mode);
@@ -178,6 +193,10 @@ void rig_crash(struct rig *rig, enum blkdev_mem_cut mode)
         pod_destroy(rig->pod);
     rig->pod = NULL;
     rig->dead = false;
+    if (!rig->several)
+        return;
+    rig_array_drop(rig->several);
+    rig->mem = rig->dev = rig_array_open(rig->several, &rig->prng);
 }
 
 static void on_flag(void *user)

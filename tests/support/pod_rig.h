@@ -14,6 +14,7 @@ struct rig {
     struct blkdev *mem; /* the device; outlives the pod */
     void *area;         /* of simulated flash; NULL: mem is a blkdev_mem */
     size_t area_bytes;
+    struct rig_array *several; /* devices that make mem; NULL: it is one */
     struct blkdev *dev; /* what the pod sees: mem, or a layer on it */
     struct pod_config config;
     struct pod *pod;
@@ -33,8 +34,8 @@ struct rig {
     void *beside_user;
 };
 
-/* On a device in memory; on simulated flash if the environment has PS_RIG_DEVICE=flash: CTest runs some tests
- * on both. */
+/* On a device in memory; on simulated flash if the environment has PS_RIG_DEVICE=flash, on six devices
+ * with parity if it has PS_RIG_DEVICE=array: CTest runs some tests on all. */
 void rig_create(struct rig *rig, uint64_t device_bytes, uint64_t seed);
 /* The same on a drive of simulated flash, whose segments are its zones; `flash` NULL: without failures. A
  * crash then tears what is under way, whatever the mode, and requests complete in the flash's order. */
