@@ -10,7 +10,11 @@ trap 'stop_quickstart || true; cleanup' EXIT
 grep -q 'of [0-9]* acknowledged writes all there' first.log || fail "the run proved nothing"
 PSTORAGE_ENDPOINT=tcp://127.0.0.1:$rpc pstorage volume show vm1 >/dev/null || fail "the node does not go on running"
 
-say "== again, over the running one"
+say "== again, over the running one, whose programs were built anew meanwhile"
+for program in pstoraged pstorage-mediator; do
+    cp "$BUILD/bin/$program" "$BUILD/bin/$program.new"
+    mv "$BUILD/bin/$program.new" "$BUILD/bin/$program"
+done
 "$ROOT/deploy/quickstart" "${ports[@]}" >second.log 2>&1 || fail "the second run failed: $(tail -n 20 second.log)"
 
 say "== a directory that is not its own stays untouched"
