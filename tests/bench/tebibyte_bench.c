@@ -332,6 +332,10 @@ int main(int argc, char **argv)
                  (unsigned long long)numbers[1]);
     const struct outcome aged = run(&large, POD_READ, numbers[3]);
     print("random reads, after that", &aged);
+    struct pod_stats stats;
+    pod_stats(large.pod, &stats);
+    (void)printf("  resident %.0f MiB, of which the pod counts %.0f into its budget\n", memory_mib("VmRSS"),
+                 (double)stats.memory_bytes / (1 << 20));
     stop(&large);
     cpu = cpu_s();
     const uint64_t began = large.now_ns;
