@@ -70,7 +70,8 @@ static void member_done(struct blkdev_req *req, int status)
     if (status) {
         m->errors++;
         m->read_errors += req->op == BLKDEV_READ;
-        io->failed |= 1u << mr->member;
+        if (req->buf != io->a->block) /* array_tick asks for nothing */
+            io->failed |= 1u << mr->member;
     } else if (req->op == BLKDEV_READ) {
         m->read_errors = 0;
     } else if (req->op == BLKDEV_WRITE && !(req->flags & BLKDEV_FUA)) {
@@ -353,8 +354,14 @@ static void coded_destroy(struct blkdev *dev)
     free(a);
 }
 
+static void coded_finish(struct blkdev *dev, uint64_t offset, uint32_t length)
+{
+    struct array *a = array_of(dev);
+    append_seal(a, (uint32_t)(offset / a->segment_bytes), length);
+}
+
 static const struct blkdev_ops coded_ops = {
-    .submit = coded_submit, .health = coded_health, .destroy = coded_destroy};
+    .submit = coded_submit, .health = coded_health, .destroy = coded_destroy, .finish = coded_finish};
 
 void array_destroy(struct array *a)
 {

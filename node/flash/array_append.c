@@ -22,8 +22,13 @@ struct segment *segment_find(struct array *a, uint32_t index)
 
 /* ---- slots */
 
-int slot_take(struct array *a)
+int slot_take(struct array *a, unsigned left)
 {
+    unsigned others = 0;
+    for (unsigned i = 0; i < ARRAY_STAGE_SLOTS; i++)
+        others += a->slot[i] == SLOT_FREE;
+    if (others <= left)
+        return NO_SLOT;
     for (int slot = 0; slot < ARRAY_STAGE_SLOTS; slot++)
         if (a->slot[slot] == SLOT_FREE) {
             a->slot[slot] = SLOT_USED;
@@ -220,7 +225,7 @@ static struct segment *segment_begin(struct array *a, uint32_t index)
             const struct unsettled *u = unsettled_find(a, index);
             assert(u && u->open && "a segment is erased before it is written");
             s->used = true;
-            s->held = s->wanted = s->restage = s->unflushed = s->covering = s->flushing = false;
+            s->sealed = s->held = s->wanted = s->restage = s->unflushed = s->covering = s->flushing = false;
             s->index = index;
             s->life = u->life;
             s->fill = s->done = s->staged = 0;
@@ -248,7 +253,8 @@ static bool append_start(struct array *a, struct blkdev_req *req)
         return true;
     }
     const bool fua = req->flags & BLKDEV_FUA;
-    const int slot = fua && end % a->row_bytes && end != a->segment_bytes ? slot_take(a) : NO_SLOT;
+    const int slot =
+        fua && end % a->row_bytes && end != a->segment_bytes ? slot_take(a, ARRAY_OPEN_SEGMENTS) : NO_SLOT;
     if (slot == NO_SLOT && fua && end % a->row_bytes && end != a->segment_bytes) {
         a->flush_wanted = true;
         return false;
@@ -298,6 +304,36 @@ bool segment_finish(struct segment *s)
     send_parity(op, (uint32_t)(s->fill / a->row_bytes), 1);
     end_sending(op);
     return true;
+}
+
+/* ---- segments whose end is known */
+
+static bool waits_for(const struct array *a, uint32_t index)
+{
+    for (const struct blkdev_req *r = a->waiting.head; r; r = r->next)
+        if (r->offset / a->segment_bytes == index)
+            return true;
+    return false;
+}
+
+static void finish_sealed(struct array *a)
+{
+    for (unsigned i = 0; i < ARRAY_OPEN_SEGMENTS; i++) {
+        struct segment *s = &a->segment[i];
+        if (s->used && s->sealed && s->fill >= s->seal && !s->held && !s->wanted && list_empty(&s->appends) &&
+            !waits_for(a, s->index))
+            (void)segment_finish(s);
+    }
+}
+
+void append_seal(struct array *a, uint32_t index, uint32_t length)
+{
+    struct segment *s = segment_find(a, index);
+    if (!s || a->failed)
+        return;
+    s->sealed = true;
+    s->seal = length;
+    finish_sealed(a);
 }
 
 /* ---- completing */
@@ -434,6 +470,8 @@ void array_wake(struct array *a)
         }
     }
     a->waking = false;
+    if (!a->failed)
+        finish_sealed(a);
     if (a->flush_wanted)
         flush_turn(a);
     close_turn(a);

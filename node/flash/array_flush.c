@@ -47,8 +47,8 @@ static void flush_send(struct array *a)
         s->unflushed = false;
         if (!s->flushing || s->fill % a->row_bytes == 0)
             continue;
-        s->next_slot = slot_take(a);
-        assert(s->next_slot != NO_SLOT && "two for each open segment, and some for those on their way");
+        s->next_slot = slot_take(a, 0);
+        assert(s->next_slot != NO_SLOT && "appends leave one for each open segment");
         stage_send(a, &a->flush_io, s, s->next_slot, a->stage_blocks + i * stage);
     }
     for (unsigned i = 0; i < a->unsettled_count; i++) {
@@ -264,6 +264,7 @@ void list_done(struct array_io *io)
     }
     list_write(a);
     list_turn(a);
+    rebuild_kick(a);
     close_turn(a);
 }
 

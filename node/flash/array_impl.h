@@ -77,14 +77,16 @@ struct segment {
     bool restage;    /* its slot lacks a member */
     bool unflushed;  /* something completed without FUA since the last flush began */
     bool covering;   /* the flush under way is about such */
+    bool sealed;     /* nothing more comes behind `seal` */
     bool flushing;   /* it waits for what is on its way here, and stages the row */
     uint32_t index;
     uint64_t life;
     uint64_t fill, done; /* submitted, completed */
-    uint64_t staged;     /* what the slot covers, from its row's start on */
-    int slot;            /* NO_SLOT: none */
-    int next_slot;       /* of a flush under way */
-    uint8_t *row;        /* the data of the row at `fill`, zeroes behind it */
+    uint64_t seal;
+    uint64_t staged; /* what the slot covers, from its row's start on */
+    int slot;        /* NO_SLOT: none */
+    int next_slot;   /* of a flush under way */
+    uint8_t *row;    /* the data of the row at `fill`, zeroes behind it */
     uint64_t used_at;
     struct list_node appends;
 };
@@ -244,10 +246,14 @@ static inline uint64_t slot_at(const struct array *a, int slot)
 
 /* ---- array_append.c */
 int append_submit(struct array *a, struct blkdev_req *req);
+/* Nothing is written to the segment beyond `length`, or what was submitted: its place in memory is for
+ * another one. */
+void append_seal(struct array *a, uint32_t index, uint32_t length);
 /* Whatever waits is tried again. */
 void array_wake(struct array *a);
 struct segment *segment_find(struct array *a, uint32_t index);
-int slot_take(struct array *a);
+/* NO_SLOT: no more than `left` are free. */
+int slot_take(struct array *a, unsigned left);
 void slot_free(struct array *a, int slot);
 /* Sends the parity of the segment's open row to the slot; `blocks` has room for m stages. */
 void stage_send(struct array *a, struct array_io *io, const struct segment *s, int slot, uint8_t *blocks);
