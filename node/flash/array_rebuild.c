@@ -30,8 +30,10 @@ struct array_rebuild {
     struct array *a;
     enum rebuild_phase phase;
     unsigned member;
+    uint8_t id[16]; /* of the device there: another one may take its place, and begins at the start */
     uint32_t segment, row, rows;
     uint64_t end_row; /* rows to copy of this segment */
+    uint64_t fine;    /* below this row one at a time: some of them can't be read */
     struct segment *held;
     uint32_t bad, sent; /* members, units */
     uint32_t noted;
@@ -134,6 +136,12 @@ bool rebuild_holds(const struct array *a, uint32_t segment)
 
 static void rebuild_step(struct array_rebuild *r);
 
+static bool is_still_there(const struct array_rebuild *r)
+{
+    const struct array_member_label *l = &r->a->label.member[r->member];
+    return l->state == ARRAY_REBUILDING && memcmp(l->id, r->id, sizeof r->id) == 0;
+}
+
 static void let_go(struct array_rebuild *r)
 {
     struct array *a = r->a;
@@ -154,6 +162,15 @@ static void segment_copied(struct array_rebuild *r)
     let_go(r);
 }
 
+/* The device is gone, or another one is in its place: nothing waits for it any more. */
+static void give_up(struct array_rebuild *r)
+{
+    r->member = ARRAY_MEMBERS_MAX;
+    for (unsigned i = 0; i < ARRAY_OPEN_SEGMENTS; i++)
+        r->a->segment[i].wanted = false;
+    let_go(r);
+}
+
 static uint64_t rate_of(const struct array *a)
 {
     return a->config.rebuild_rate ? a->config.rebuild_rate : RATE_DEFAULT;
@@ -168,7 +185,7 @@ static void rows_written(struct array_io *io)
     r->due_ns = (r->due_ns > floor ? r->due_ns : floor) + bytes * 1000000000ull / rate_of(a);
     array_lose_list(a, io, "a write failed while it was rebuilt");
     r->row += r->rows;
-    if (a->label.member[r->member].state != ARRAY_REBUILDING || a->failed)
+    if (!is_still_there(r) || a->failed)
         let_go(r);
     else if (r->row >= r->end_row)
         segment_copied(r);
@@ -206,7 +223,7 @@ static void rows_read(struct array_io *io)
     }
     parity_restore(&a->parity, (size_t)r->rows * a->unit, from, source, 1, &wanted, &r->made);
     io_begin(&r->io);
-    if (member_lives(a, r->member))
+    if (is_still_there(r))
         io_send(&r->io, r->member, BLKDEV_WRITE, 0, part_at(a, r->segment) + (uint64_t)r->row * a->unit,
                 r->rows * a->unit, r->made);
     else
@@ -232,6 +249,22 @@ static void write_open_row(struct array_rebuild *r)
     (void)io_end(&r->io);
 }
 
+/* The units to make the rows from; false: too few are left. */
+static bool choose_sources(struct array_rebuild *r)
+{
+    const struct array *a = r->a;
+    unsigned n = 0;
+    r->sent = 0;
+    for (unsigned u = 0; u < a->n && n < a->k; u++) {
+        const unsigned member = unit_member(a, r->segment, u);
+        if (member == r->member || !member_has(a, member, r->segment) || (r->bad >> member & 1))
+            continue;
+        r->sent |= 1u << u;
+        n++;
+    }
+    return n == a->k;
+}
+
 static void copy_rows(struct array_rebuild *r)
 {
     struct array *a = r->a;
@@ -242,25 +275,26 @@ static void copy_rows(struct array_rebuild *r)
         return;
     }
     r->rows = full - r->row < STEP_ROWS ? (uint32_t)(full - r->row) : STEP_ROWS;
-    r->sent = 0;
-    unsigned n = 0;
-    r->io.done = rows_read;
-    io_begin(&r->io);
-    for (unsigned u = 0; u < a->n && n < a->k; u++) {
-        const unsigned member = unit_member(a, r->segment, u);
-        if (member == r->member || !member_has(a, member, r->segment) || (r->bad >> member & 1))
-            continue;
-        r->sent |= 1u << u;
-        n++;
-        io_send(&r->io, member, BLKDEV_READ, 0, part_at(a, r->segment) + (uint64_t)r->row * a->unit,
-                r->rows * a->unit, r->units[u]);
+    if (r->row < r->fine)
+        r->rows = 1;
+    bool enough = choose_sources(r);
+    if (!enough && r->bad && r->rows > 1) {
+        r->fine = r->row + r->rows;
+        r->rows = 1;
+        r->bad = 0;
+        enough = choose_sources(r);
     }
-    if (n < a->k) {
+    r->io.done = enough ? rows_read : rows_written;
+    io_begin(&r->io);
+    if (!enough) {
         /* What these rows hold of the member's part is lost; what they hold of others' is not. */
         r->damaged += r->rows;
         r->bad = 0;
-        r->io.done = rows_written;
     }
+    for (unsigned u = 0; u < a->n && enough; u++)
+        if (r->sent >> u & 1)
+            io_send(&r->io, unit_member(a, r->segment, u), BLKDEV_READ, 0,
+                    part_at(a, r->segment) + (uint64_t)r->row * a->unit, r->rows * a->unit, r->units[u]);
     (void)io_end(&r->io);
 }
 
@@ -289,6 +323,7 @@ static bool begin_segment(struct array_rebuild *r)
     }
     r->held = s;
     r->row = 0;
+    r->fine = 0;
     r->bad = 0;
     r->end_row = s ? (s->fill + a->row_bytes - 1) / a->row_bytes : a->rows;
     r->phase = REBUILD_COPYING;
@@ -316,11 +351,13 @@ static void note(struct array_rebuild *r)
 {
     struct array *a = r->a;
     struct array_member_label *l = &a->label.member[r->member];
-    if (a->label_busy || a->label_done)
+    const bool in = r->segment == a->segments;
+    /* One that is in stands for the others, the list of unsettled segments included. */
+    if (a->label_busy || a->label_done || (in && (a->list_busy || a->list_wanted)))
         return; /* rebuild_kick comes again */
     r->phase = REBUILD_NOTING;
     l->rebuilt = r->segment;
-    if (r->segment == a->segments)
+    if (in)
         l->state = ARRAY_IN;
     a->label_done = noted;
     array_write_labels(a);
@@ -329,12 +366,12 @@ static void note(struct array_rebuild *r)
 static void choose(struct array_rebuild *r)
 {
     struct array *a = r->a;
-    if (r->member < a->n && a->label.member[r->member].state == ARRAY_REBUILDING)
+    if (r->member < a->n)
         return;
-    r->member = ARRAY_MEMBERS_MAX;
     for (unsigned i = 0; i < a->n; i++)
         if (a->label.member[i].state == ARRAY_REBUILDING && a->member[i].synced) {
             r->member = i;
+            memcpy(r->id, a->label.member[i].id, sizeof r->id);
             r->segment = a->label.member[i].rebuilt;
             r->damaged = 0;
             r->noted = r->segment;
@@ -357,14 +394,13 @@ static void rebuild_step(struct array_rebuild *r)
         return;
     r->stepping = true;
     while (!a->failed && !a->closing && !r->writing && r->phase != REBUILD_NOTING) {
+        if (r->member < a->n && !is_still_there(r))
+            give_up(r);
         const enum rebuild_phase phase = r->phase;
         if (phase == REBUILD_FLUSHING) {
             if (a->flushes_ended < r->flush)
                 break;
-            if (r->member < a->n && a->label.member[r->member].state == ARRAY_REBUILDING)
-                note(r);
-            else
-                r->phase = REBUILD_IDLE;
+            note(r);
             if (r->phase == REBUILD_FLUSHING)
                 break;
             continue;
@@ -437,9 +473,12 @@ static void attached(struct array *a, int status)
     const bool taken = a->label.member[r->target].state == ARRAY_REBUILDING;
     if (status == 0 && !taken)
         status = ps_error_set(r->err, PS_EIO, "%s cannot be written", r->device.name);
-    if (status == 0)
+    if (status == 0) {
         array_event(a, "device.attached", "%.80s takes the place of device %u, and is being rebuilt",
                     r->device.name, r->target + 1);
+        a->list_wanted = true;
+        list_write(a);
+    }
     attach_end(r, status);
 }
 
