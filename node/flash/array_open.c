@@ -406,7 +406,8 @@ static int decide(struct array *a)
                 "%s holds something that is no part of %s; it is left alone (to use the device, "
                 "overwrite its first MiB with zeroes)",
                 c->as.name, newest ? "this array" : "an array");
-        if (c->found == FOUND_LABEL && memcmp(c->label.array, newest->label.array, 16))
+        if (c->found == FOUND_LABEL && newest->label.number > 1 &&
+            memcmp(c->label.array, newest->label.array, 16))
             return ps_error_set(&o->local, PS_EPRECONDITION, "%s and %s belong to different arrays",
                                 newest->as.name, c->as.name);
     }

@@ -45,13 +45,19 @@ void rig_blank(struct array_rig *rig, unsigned device)
 
 void rig_create(struct array_rig *rig, uint64_t seed, unsigned members, unsigned parity)
 {
+    rig_create_large(rig, seed, members, parity, RIG_SEGMENTS);
+}
+
+void rig_create_large(struct array_rig *rig, uint64_t seed, unsigned members, unsigned parity,
+                      unsigned segments)
+{
     memset(rig, 0, sizeof *rig);
     prng_seed(&rig->prng, seed);
     rig->members = members;
     rig->parity = parity;
     const uint32_t row = (members - parity) * UNIT;
     const uint64_t part = parity ? (uint64_t)(RIG_SEGMENT + row - 1) / row * UNIT : RIG_SEGMENT;
-    rig->device_bytes = ARRAY_HEADER_BYTES + RIG_SEGMENTS * part;
+    rig->device_bytes = ARRAY_HEADER_BYTES + segments * part;
     for (unsigned i = 0; i < RIG_DEVICES; i++)
         rig_blank(rig, i);
     for (unsigned i = 0; i < RIG_JOBS; i++) {
@@ -124,7 +130,7 @@ int rig_open(struct array_rig *rig, uint32_t devices, uint32_t gone)
                                         .unit_bytes = UNIT,
                                         .event = on_event,
                                         .user = rig,
-                                        .rebuild_rate = 1ull << 50};
+                                        .rebuild_rate = rig->rebuild_rate ? rig->rebuild_rate : 1ull << 50};
     rig->opened = 1;
     int rc = array_open(list, n, &config, on_opened, rig, &rig->error, &rig->array);
     if (rc)
@@ -153,7 +159,7 @@ void rig_close(struct array_rig *rig)
     rig_drain(rig);
     assert_int_not_equal(rig->answer, 1);
     forget_array(rig);
-    for (unsigned s = 0; s < RIG_SEGMENTS; s++) {
+    for (unsigned s = 0; s < RIG_SEGMENTS_MAX; s++) {
         /* What a clean end leaves is all there. */
         if (rig->answer == 0)
             memcpy(rig->segment[s].durable, rig->segment[s].completed, RIG_BLOCKS);
@@ -173,7 +179,7 @@ void rig_cut(struct array_rig *rig, int mode)
     forget_array(rig);
     for (unsigned i = 0; i < RIG_JOBS; i++)
         rig->job[i].busy = false;
-    for (unsigned s = 0; s < RIG_SEGMENTS; s++) {
+    for (unsigned s = 0; s < RIG_SEGMENTS_MAX; s++) {
         rig->segment[s].open = false;
         rig->segment[s].busy = 0;
         memcpy(rig->segment[s].completed, rig->segment[s].durable, RIG_BLOCKS);
@@ -221,7 +227,7 @@ static void on_done(struct blkdev_req *req, int status)
         return; /* the reader looks */
     j->busy = false;
     if (req->op == BLKDEV_FLUSH) {
-        for (unsigned i = 0; i < RIG_SEGMENTS && status == 0; i++)
+        for (unsigned i = 0; i < RIG_SEGMENTS_MAX && status == 0; i++)
             for (unsigned b = 0; b < RIG_BLOCKS; b++)
                 rig->segment[i].durable[b] |= j->covers[i][b] && rig->segment[i].completed[b];
         return;
@@ -304,7 +310,7 @@ bool rig_flush(struct array_rig *rig)
     struct rig_job *j = take(rig);
     if (!j)
         return false;
-    for (unsigned i = 0; i < RIG_SEGMENTS; i++)
+    for (unsigned i = 0; i < RIG_SEGMENTS_MAX; i++)
         memcpy(j->covers[i], rig->segment[i].completed, RIG_BLOCKS);
     j->segment = 0;
     j->req = (struct blkdev_req){.op = BLKDEV_FLUSH};
@@ -347,7 +353,7 @@ int rig_read_way(struct array_rig *rig, uint32_t segment, uint32_t block, uint32
 void rig_verify(struct array_rig *rig)
 {
     static uint8_t got[RIG_SEGMENT], want[RIG_BLOCK];
-    for (uint32_t s = 0; s < RIG_SEGMENTS; s++) {
+    for (uint32_t s = 0; s < RIG_SEGMENTS_MAX; s++) {
         const struct rig_segment *seg = &rig->segment[s];
         for (uint32_t from = 0, to; from < RIG_BLOCKS; from = to) {
             to = from;
@@ -374,7 +380,7 @@ uint64_t rig_digest(struct array_rig *rig)
 {
     static uint8_t got[RIG_SEGMENT];
     uint64_t digest = 0;
-    for (uint32_t s = 0; s < RIG_SEGMENTS; s++) {
+    for (uint32_t s = 0; s < RIG_SEGMENTS_MAX; s++) {
         const uint32_t fill = rig->segment[s].fill;
         if (!fill)
             continue;

@@ -10,6 +10,7 @@
 enum {
     RIG_DEVICES = 10, /* there are, in use or in the drawer */
     RIG_SEGMENTS = 8,
+    RIG_SEGMENTS_MAX = 40,
     RIG_SEGMENT = 1 << 20,
     RIG_BLOCK = 4096,
     RIG_BLOCKS = RIG_SEGMENT / RIG_BLOCK,
@@ -24,7 +25,7 @@ struct rig_job {
     uint32_t segment, from, to; /* blocks */
     uint64_t life;
     uint8_t *buf;
-    uint8_t covers[RIG_SEGMENTS][RIG_BLOCKS]; /* a flush: what had completed */
+    uint8_t covers[RIG_SEGMENTS_MAX][RIG_BLOCKS]; /* a flush: what had completed */
 };
 
 struct rig_segment {
@@ -40,10 +41,10 @@ struct array_rig {
     struct blkdev *mem[RIG_DEVICES], *dev[RIG_DEVICES];
     char name[RIG_DEVICES][16];
     unsigned members, parity;
-    uint64_t device_bytes;
+    uint64_t device_bytes, rebuild_rate; /* 0: as fast as it goes */
     struct array *array;
     struct blkdev *whole;
-    struct rig_segment segment[RIG_SEGMENTS];
+    struct rig_segment segment[RIG_SEGMENTS_MAX];
     struct rig_job job[RIG_JOBS];
     uint64_t lives, now_ns;
     int opened;
@@ -54,6 +55,9 @@ struct array_rig {
 };
 
 void rig_create(struct array_rig *rig, uint64_t seed, unsigned members, unsigned parity);
+/* With up to RIG_SEGMENTS_MAX segments. */
+void rig_create_large(struct array_rig *rig, uint64_t seed, unsigned members, unsigned parity,
+                      unsigned segments);
 void rig_destroy(struct array_rig *rig);
 /* A device as it comes out of the box. */
 void rig_blank(struct array_rig *rig, unsigned device);

@@ -285,6 +285,231 @@ static void a_device_is_taken_out_while_parity_makes_up_for_it(void **state)
     rig_destroy(rig);
 }
 
+/* A log seals one segment after the other, each with a row begun; others are written to now and then. */
+static void what_is_sealed_does_not_close_what_is_still_written_to(void **state)
+{
+    (void)state;
+    static struct array_rig rig;
+    rig_create_large(&rig, 7, 6, 2, RIG_SEGMENTS_MAX);
+    assert_int_equal(rig_open(&rig, SIX, 0), 0);
+    assert_true(rig_erase(&rig, 0));
+    rig_drain(&rig);
+    assert_true(rig_append(&rig, 0, 1, true));
+    for (uint32_t s = 1; s < RIG_SEGMENTS_MAX; s++) {
+        assert_true(rig_erase(&rig, s));
+        rig_drain(&rig);
+        assert_true(rig_append(&rig, s, 7, s % 2));
+        /* What is on its way still comes before the end that is said. */
+        blkdev_finish(rig.whole, (uint64_t)s * RIG_SEGMENT, 9 * RIG_BLOCK);
+        assert_true(rig_append(&rig, s, 2, true));
+        rig_drain(&rig);
+    }
+    assert_true(rig_append(&rig, 0, 1, true));
+    rig_drain(&rig);
+    assert_true(rig.segment[0].durable[1]);
+    assert_true(rig.segment[5].durable[8]);
+    rig_cut(&rig, BLKDEV_MEM_LOSE);
+    assert_int_equal(rig_open(&rig, 0x3c, 3), 0);
+    rig_verify(&rig);
+    rig_close(&rig);
+    rig_destroy(&rig);
+}
+
+/* Rows that were staged and then filled without being durable keep their slots until a flush. */
+static void a_flush_finds_slots_whatever_appends_took(void **state)
+{
+    (void)state;
+    struct array_rig *rig = create(6, 2);
+    for (uint32_t s = 0; s < 3; s++)
+        assert_true(rig_erase(rig, s));
+    rig_drain(rig);
+    assert_true(rig_append(rig, 2, 1, false));
+    for (uint32_t s = 0; s < 2; s++)
+        while (rig->segment[s].fill < RIG_BLOCKS) {
+            assert_true(rig_append(rig, s, 1, true));
+            assert_true(rig_append(rig, s, 3, false));
+            rig_drain(rig);
+        }
+    assert_true(rig_erase(rig, 3));
+    rig_drain(rig);
+    for (unsigned i = 0; i < 16; i++) {
+        assert_true(rig_append(rig, 3, 1, true));
+        assert_true(rig_append(rig, 3, 3, false));
+        rig_drain(rig);
+    }
+    assert_true(rig_flush(rig));
+    rig_drain(rig);
+    assert_true(rig->segment[2].durable[0]);
+    rig_cut(rig, BLKDEV_MEM_LOSE);
+    assert_int_equal(rig_open(rig, 0x3c, 3), 0);
+    rig_verify(rig);
+    rig_close(rig);
+    rig_destroy(rig);
+}
+
+/* Two of four are replaced, and the others lost with the power before any segment is erased again. */
+static void a_replacement_knows_what_is_unsettled(void **state)
+{
+    (void)state;
+    for (uint32_t s = 0; s < 4; s++) {
+        struct array_rig *rig = create(4, 2);
+        assert_true(rig_erase(rig, s));
+        rig_drain(rig);
+        for (unsigned i = 0; i < 2; i++)
+            assert_int_equal(rig_detach(rig, i), 0);
+        for (unsigned i = 0; i < 2; i++)
+            assert_int_equal(rig_attach(rig, 6 + i), 0);
+        rig_rebuild(rig);
+        assert_int_equal(rig_lost(rig), 0);
+        assert_true(rig_append(rig, s, 3, true));
+        rig_drain(rig);
+        rig_cut(rig, BLKDEV_MEM_LOSE);
+        assert_int_equal(rig_open(rig, 0xc0, 0xc), 0);
+        rig_verify(rig);
+        rig_close(rig);
+        rig_destroy(rig);
+    }
+}
+
+/* Slow as it is, half of it has been rebuilt when it is taken out and another one comes. */
+static void another_replacement_is_rebuilt_from_the_start(void **state)
+{
+    (void)state;
+    static struct array_rig rig;
+    rig_create(&rig, 7, 3, 1);
+    rig.rebuild_rate = 1 << 20;
+    assert_int_equal(rig_open(&rig, 7, 0), 0);
+    for (uint32_t s = 0; s < RIG_SEGMENTS; s++)
+        write_all(&rig, s, 50, true);
+    assert_int_equal(rig_detach(&rig, 0), 0);
+    assert_int_equal(rig_attach(&rig, 3), 0);
+    /* A step is 64 KiB, so a sixteenth of a second. */
+    for (unsigned i = 0; i < 20; i++) {
+        rig.now_ns += 100000000;
+        (void)array_turn(rig.array, rig.now_ns);
+        rig_drain(&rig);
+    }
+    assert_int_equal(rig_detach(&rig, 3), 0);
+    assert_int_equal(rig_attach(&rig, 4), 0);
+    rig_rebuild(&rig);
+    while (rig_lost(&rig)) {
+        rig.now_ns += 100000000;
+        (void)array_turn(rig.array, rig.now_ns);
+        rig_drain(&rig);
+    }
+    assert_int_equal(rig_detach(&rig, 1), 0);
+    rig_verify(&rig);
+    rig_close(&rig);
+    rig_destroy(&rig);
+}
+
+/* Nothing is stuck behind a rebuild that came to its end with its device. */
+static void writing_goes_on_when_the_replacement_is_lost(void **state)
+{
+    (void)state;
+    for (unsigned held = 0; held < 2; held++) {
+        static struct array_rig rig;
+        rig_create(&rig, 7, 3, 1);
+        rig.rebuild_rate = 1 << 20;
+        assert_int_equal(rig_open(&rig, 7, 0), 0);
+        assert_true(rig_erase(&rig, 0));
+        rig_drain(&rig);
+        assert_true(rig_append(&rig, 0, 99, true));
+        rig_drain(&rig);
+        assert_int_equal(rig_detach(&rig, 0), 0);
+        assert_int_equal(rig_attach(&rig, 3), 0);
+        rig.now_ns += 1000000000;
+        if (!held)
+            assert_true(rig_append(&rig, 0, 1, true)); /* the rebuild waits for this one */
+        (void)array_turn(rig.array, rig.now_ns);
+        if (held)
+            rig_drain(&rig); /* the first rows are copied, the next are not due */
+        assert_int_equal(rig_detach(&rig, 3), 0);
+        rig_drain(&rig);
+        assert_true(rig_append(&rig, 0, 2, true));
+        rig_drain(&rig);
+        assert_true(rig.segment[0].durable[rig.segment[0].fill - 1]);
+        rig_verify(&rig);
+        rig_close(&rig);
+        rig_destroy(&rig);
+    }
+}
+
+/* One row of the first segment can't be read on one of the two that are left, another one on the other. */
+static void what_can_be_read_is_rebuilt(void **state)
+{
+    (void)state;
+    struct array_rig *rig = create(3, 1);
+    static _Alignas(BLKDEV_ALIGN) uint8_t got[RIG_BLOCK];
+    uint8_t want[RIG_BLOCK];
+    write_all(rig, 1, 64, true);
+    assert_int_equal(rig_detach(rig, 0), 0);
+    for (unsigned i = 1; i < 3; i++) {
+        const uint64_t part = (RIG_BLOCKS + 1) / 2 * RIG_BLOCK;
+        const struct blkdev_fault_rule rule = {.ops = blkdev_fault_op(BLKDEV_READ),
+                                               .action = BLKDEV_FAULT_FAIL,
+                                               .offset = ARRAY_HEADER_BYTES + part + 5 * RIG_BLOCK,
+                                               .length = RIG_BLOCK};
+        (void)blkdev_fault_add(rig->dev[i], &rule);
+    }
+    assert_int_equal(rig_attach(rig, 3), 0);
+    rig_rebuild(rig);
+    assert_int_equal(rig_lost(rig), 0);
+    for (unsigned i = 1; i < 3; i++)
+        blkdev_fault_clear(rig->dev[i]);
+    assert_int_equal(rig_detach(rig, 1), 0);
+    for (uint32_t b = 0; b < RIG_BLOCKS; b++) {
+        if (b / 2 == 5)
+            continue;
+        rig_fill(rig, 1, rig->segment[1].life, b, want);
+        assert_int_equal(rig_read(rig, 1, b, b + 1, got), 0);
+        assert_memory_equal(got, want, sizeof want);
+    }
+    rig_close(rig);
+    rig_destroy(rig);
+}
+
+/* A flush that has nothing to do asks a member for something all the same. */
+static void what_nobody_wanted_may_be_unreadable(void **state)
+{
+    (void)state;
+    struct array_rig *rig = create(3, 1);
+    const struct blkdev_fault_rule rule = {
+        .ops = blkdev_fault_op(BLKDEV_READ), .action = BLKDEV_FAULT_FAIL, .length = ARRAY_HEADER_BYTES};
+    for (unsigned i = 0; i < 3; i++)
+        (void)blkdev_fault_add(rig->dev[i], &rule);
+    assert_true(rig_flush(rig));
+    rig_drain(rig);
+    assert_int_equal(rig_lost(rig), 0);
+    rig_close(rig);
+    rig_destroy(rig);
+}
+
+/* Power went twice while an array was made: no data is on any of them. */
+static void an_array_that_was_being_made_is_made_anew(void **state)
+{
+    (void)state;
+    static struct array_rig rig;
+    static uint8_t block[ARRAY_BLOCK_BYTES];
+    rig_create(&rig, 7, 3, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        struct array_label label = {.number = 1,
+                                    .array = {(uint8_t)(i + 1)},
+                                    .segment_bytes = RIG_SEGMENT,
+                                    .unit_bytes = RIG_BLOCK,
+                                    .members = 3,
+                                    .parity = 1,
+                                    .self = (uint8_t)i};
+        for (unsigned m = 0; m < 3; m++)
+            label.member[m].segments = RIG_SEGMENTS;
+        array_label_encode(&label, block);
+        blkdev_mem_poke(rig.mem[i], ARRAY_BLOCK_BYTES, block, sizeof block);
+    }
+    assert_int_equal(rig_open(&rig, 7, 0), 0);
+    rig_close(&rig);
+    rig_destroy(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +521,14 @@ int main(void)
         cmocka_unit_test(wrong_data_is_right_in_another_way),
         cmocka_unit_test(a_replacement_is_rebuilt_while_writing_goes_on),
         cmocka_unit_test(a_device_is_taken_out_while_parity_makes_up_for_it),
+        cmocka_unit_test(what_is_sealed_does_not_close_what_is_still_written_to),
+        cmocka_unit_test(a_flush_finds_slots_whatever_appends_took),
+        cmocka_unit_test(a_replacement_knows_what_is_unsettled),
+        cmocka_unit_test(another_replacement_is_rebuilt_from_the_start),
+        cmocka_unit_test(writing_goes_on_when_the_replacement_is_lost),
+        cmocka_unit_test(what_can_be_read_is_rebuilt),
+        cmocka_unit_test(what_nobody_wanted_may_be_unreadable),
+        cmocka_unit_test(an_array_that_was_being_made_is_made_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
