@@ -16,7 +16,10 @@ static void open_chunk(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
     if (pod->meta_segment == SEGMENT_NONE || pod->meta_offset + CHECKPOINT_CHUNK > pod->segment_bytes) {
-        if (pod->meta_segment != SEGMENT_NONE)
+        /* What this checkpoint puts there is not written yet, and maybe not even erased: end_segment. */
+        if (pod->meta_segment != SEGMENT_NONE && cp->chunk_count)
+            segments_seal(pod->segments, pod->meta_segment, 0);
+        else if (pod->meta_segment != SEGMENT_NONE)
             zones_seal(pod, pod->meta_segment, pod->meta_offset, 0);
         pod->meta_segment = segments_take(pod->segments, SEGMENT_META);
         assert(pod->meta_segment != SEGMENT_NONE && "checkpoints start only with segments to spare");
@@ -351,6 +354,17 @@ static void flush_done(struct blkdev_req *req, int status)
 
 static void write_chunks(struct pod *pod);
 
+/* After the last chunk in a segment. */
+static void end_segment(struct pod *pod, size_t chunk)
+{
+    const struct checkpoint *cp = &pod->checkpoint;
+    const struct chunk *c = &cp->chunks[chunk];
+    const uint64_t end = c->addr + c->used;
+    if (chunk + 1 < cp->chunk_count && cp->chunks[chunk + 1].addr != end)
+        zones_end(pod, (uint32_t)(c->addr / pod->segment_bytes),
+                  (uint32_t)(c->addr % pod->segment_bytes) + c->used);
+}
+
 static void chunk_done(struct blkdev_req *req, int status)
 {
     struct checkpoint_req *cr = container_of(req, struct checkpoint_req, req);
@@ -359,8 +373,10 @@ static void chunk_done(struct blkdev_req *req, int status)
     pod->checkpoint.chunk_done++;
     if (status || pod->failed)
         fail(pod, "a write", status);
-    else
+    else {
+        end_segment(pod, cr->chunk);
         write_chunks(pod);
+    }
 }
 
 /* At most two chunks are on their way: a checkpoint must not crowd out the log. */
@@ -371,7 +387,8 @@ static void write_chunks(struct pod *pod)
         struct checkpoint_req *cr = &cp->reqs[i];
         if (cr->busy)
             continue;
-        const struct chunk *c = &cp->chunks[cp->chunk_next++];
+        cr->chunk = cp->chunk_next++;
+        const struct chunk *c = &cp->chunks[cr->chunk];
         cr->busy = true;
         cr->req =
             (struct blkdev_req){.op = BLKDEV_WRITE, .offset = c->addr, .length = c->used, .buf = c->buf};

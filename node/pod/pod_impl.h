@@ -254,6 +254,7 @@ struct checkpoint {
     struct checkpoint_req {
         struct blkdev_req req;
         struct pod *pod;
+        size_t chunk;
         bool busy;
     } reqs[2];
     uint64_t last_ns;
@@ -645,8 +646,10 @@ bool zones_are_ready(struct pod *pod);
 bool zones_are_quiet(const struct pod *pod);
 /* The free segment is erased; else it is being, unless another one is: ask again. It may turn out retired. */
 bool zones_erase(struct pod *pod, uint32_t segment);
-/* segments_seal, of a segment that is written, or going to be, up to `end`: its zones need not be kept ready
+/* The segment, whose erase is done, is written, or going to be, up to `end`: its zones need not be kept ready
  * for more. */
+void zones_end(struct pod *pod, uint32_t segment, uint32_t end);
+/* The same with segments_seal. */
 void zones_seal(struct pod *pod, uint32_t segment, uint32_t end, uint64_t last_seq);
 /* What was submitted of the segment's first `end` bytes is all that will be. */
 void zones_abandon(struct pod *pod, uint32_t segment, uint32_t end);

@@ -117,12 +117,17 @@ static void let_go(struct pod *pod, uint32_t segment, int status)
 
 /* ---- ends */
 
-void zones_seal(struct pod *pod, uint32_t segment, uint32_t end, uint64_t last_seq)
+void zones_end(struct pod *pod, uint32_t segment, uint32_t end)
 {
-    segments_seal(pod->segments, segment, last_seq);
     const uint32_t zone = pod->dev->geometry.erase_bytes;
     if (pod->dev->geometry.zoned && end % zone)
         blkdev_finish(pod->dev, segment_addr(pod, segment) + end / zone * zone, end % zone);
+}
+
+void zones_seal(struct pod *pod, uint32_t segment, uint32_t end, uint64_t last_seq)
+{
+    segments_seal(pod->segments, segment, last_seq);
+    zones_end(pod, segment, end);
 }
 
 void zones_abandon(struct pod *pod, uint32_t segment, uint32_t end)

@@ -213,6 +213,57 @@ static void writes_hear_of_an_erase_that_is_refused_in_the_next_turn(void **stat
     destroy(rig);
 }
 
+static unsigned ends;
+
+static void count_end(struct blkdev *dev, uint64_t offset, uint32_t length)
+{
+    ends++;
+    sound->finish(dev, offset, length);
+}
+
+static void *(*lean)(struct meta_sink *sink, uint32_t bytes, struct place *place);
+
+/* Metadata that nothing refers to, in front of a checkpoint's own: more than is erased ahead. */
+static void *alloc_much(struct meta_sink *sink, uint32_t bytes, struct place *place)
+{
+    struct place unused;
+    sink->alloc = lean;
+    for (unsigned i = 0; i < 120; i++)
+        memset(lean(sink, 120 * KIB, &unused), 0x5a, 120 * KIB);
+    return lean(sink, bytes, place);
+}
+
+/* It is laid out before any of it is written: in segments that still hold what they held before. */
+static void a_checkpoint_goes_on_from_one_segment_that_is_not_erased_yet_to_the_next(void **state)
+{
+    (void)state;
+    struct rig *rig = create(64 * MIB, NULL);
+    for (uint64_t n = 0; n < 100; n++)
+        overwrite(rig, n);
+    rig_settle(rig);
+    sound = rig->dev->ops;
+    struct blkdev_ops ops = *sound;
+    ops.finish = count_end;
+    rig->dev->ops = &ops;
+    ends = 0;
+    const uint32_t first = rig->pod->meta_segment;
+    lean = rig->pod->checkpoint.sink.alloc;
+    rig->pod->checkpoint.sink.alloc = alloc_much;
+    overwrite(rig, 100);
+    checkpoint_want(rig->pod);
+    rig_settle(rig);
+    assert_ptr_equal(rig->pod->checkpoint.sink.alloc, lean);
+    assert_int_not_equal(rig->pod->meta_segment, first);
+    assert_false(rig->pod->failed);
+    assert_true(ends >= 3);
+    rig->dev->ops = sound;
+    reopen(rig);
+    assert_holds(rig, 100);
+    rig_check(rig);
+    rig_close(rig);
+    destroy(rig);
+}
+
 /* The segments that an opening would begin its log in. */
 static void an_opening_finds_segments_that_can_be_erased(void **state)
 {
@@ -429,6 +480,7 @@ int main(void)
         cmocka_unit_test(an_anchor_that_a_cut_has_torn_is_not_written_over),
         cmocka_unit_test(a_pool_ends_when_its_erases_have_ended),
         cmocka_unit_test(writes_hear_of_an_erase_that_is_refused_in_the_next_turn),
+        cmocka_unit_test(a_checkpoint_goes_on_from_one_segment_that_is_not_erased_yet_to_the_next),
         cmocka_unit_test(an_opening_finds_segments_that_can_be_erased),
         cmocka_unit_test(programs_that_fail_are_nothing_that_a_host_sees),
         cmocka_unit_test(a_pool_wears_out_segment_by_segment_and_loses_nothing),
