@@ -421,11 +421,23 @@ static void watch_peer(struct rpc_channel *ch, uint64_t now_ns)
         }
     }
     if (ch->sending) {
-        if (now_ns >= ch->sent_ns + RPC_SEND_STALL_NS) {
+        /* Who holds back others may be held back itself, and says so. A server need not be as patient. */
+        const bool told = !ch->events->admit && ch->heard_ns > ch->sent_ns;
+        const uint64_t stalled = (told ? ch->heard_ns : ch->sent_ns) + RPC_SEND_STALL_NS;
+        if (now_ns >= stalled) {
             rpc_channel_close(ch, PS_EDEADLINE, "the peer takes no data");
             return;
         }
-        next = ch->sent_ns + RPC_SEND_STALL_NS < next ? ch->sent_ns + RPC_SEND_STALL_NS : next;
+        next = stalled < next ? stalled : next;
+    }
+    if (ch->state == RPC_CHANNEL_OPEN && ch->greeted && ch->held_back) {
+        if (now_ns >= ch->told_ns + ch->keepalive_ns / 2) {
+            struct rpc_frame pong = {.kind = RPC_PONG};
+            if (!rpc_channel_send(ch, &pong, NULL, 0, NULL, NULL))
+                return;
+            ch->told_ns = now_ns;
+        }
+        next = ch->told_ns + ch->keepalive_ns / 2 < next ? ch->told_ns + ch->keepalive_ns / 2 : next;
     }
     /* While we don't read, silence says nothing about the peer. */
     if (ch->state == RPC_CHANNEL_OPEN && ch->greeted && ch->receiving) {

@@ -46,6 +46,7 @@ struct rpc_channel {
     struct rpc_task task;
     uint64_t heard_ns, sent_ns; /* last byte received; last progress of the send in flight */
     uint64_t ping_ns;           /* a ping is unanswered since then; 0: none is */
+    uint64_t told_ns;           /* when the peer was told last that it is held back, and not forgotten */
     uint64_t keepalive_ns;      /* silence after which the peer is pinged; twice: it is gone */
     bool greeted;               /* set by the owner: from now on silence is answered by pings */
 

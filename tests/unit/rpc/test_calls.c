@@ -629,6 +629,51 @@ static void a_silent_peer_is_pinged_and_then_given_up_by_both(void **state)
     rpc_mem_cut(w->net, "node", "host", false);
 }
 
+/* It is held up itself, by its device perhaps, and reads nothing meanwhile: not even pings. */
+static void a_server_that_is_full_for_long_keeps_its_clients(void **state)
+{
+    (void)state;
+    struct rpc_world w;
+    static struct outcome held[2], write;
+    static uint8_t data[RPC_PAYLOAD_MAX];
+    static char large[8000];
+    const struct rpc_metadata entry = {"trace", large, sizeof large};
+    const struct rpc_server_config config = {.bytes_max = 10000};
+    memset(held, 0, sizeof held);
+    memset(&write, 0, sizeof write);
+    world_open(&w, NULL, &config);
+    world_run(&w, 100 * MS);
+    for (size_t i = 0; i < 2; i++) {
+        held[i].request.metadata = &entry;
+        held[i].request.nmetadata = 1;
+        held[i].request.timeout_ns = RPC_TIMEOUT_NONE;
+        call_get(&w, &held[i]);
+    }
+    write.request.timeout_ns = RPC_TIMEOUT_NONE;
+    call_write(&w, &write, data, sizeof data);
+    world_run(&w, 60 * SECOND);
+    assert_int_equal(w.service.nheld, 2);
+    assert_true(held[0].answers == 0 && held[1].answers == 0 && write.answers == 0);
+    test_service_answer(&w.service, 0);
+    test_service_answer(&w.service, 1);
+    world_run(&w, 1 * SECOND);
+    assert_true(held[0].status == PS_OK && held[1].status == PS_OK);
+    assert_int_equal(write.answers, 1);
+    assert_int_equal(write.status, PS_OK);
+    assert_int_equal(w.service.written_bytes, sizeof data);
+    /* One that is gone is given up all the same. */
+    memset(&held[0], 0, sizeof held[0]);
+    memset(&write, 0, sizeof write);
+    write.request.timeout_ns = RPC_TIMEOUT_NONE;
+    rpc_mem_cut(w.net, "node", "host", true);
+    call_write(&w, &write, data, sizeof data);
+    world_run(&w, 11 * SECOND);
+    assert_int_equal(write.answers, 1);
+    assert_int_equal(write.status, PS_EUNAVAILABLE);
+    rpc_mem_cut(w.net, "node", "host", false);
+    world_close(&w);
+}
+
 /* Calls time out on it, one after the other, until there is another connection. */
 static void an_impatient_client_replaces_a_connection_without_answers(void **state)
 {
@@ -795,6 +840,7 @@ int main(void)
         IN_WORLD(a_patient_call_still_has_its_deadline),
         IN_WORLD(a_server_that_never_greets_is_given_up),
         IN_WORLD(a_silent_peer_is_pinged_and_then_given_up_by_both),
+        cmocka_unit_test(a_server_that_is_full_for_long_keeps_its_clients),
         IN_WORLD(an_impatient_client_replaces_a_connection_without_answers),
         IN_WORLD(a_payload_under_way_delays_the_end_of_its_call),
         IN_WORLD(another_cluster_is_refused_and_told_why),
