@@ -7,12 +7,11 @@
 #include "node/pod/image_use.h"
 #include "pstorage/v1/status.pb-c.h"
 
-/* A volume's latencies with everything they point to: it points into itself. */
+/* A volume's latencies with everything they point to but the name: it points into itself. */
 struct row {
     Pstorage__V1__VolumeLatency volume;
     Pstorage__V1__OperationLatency operations[IMAGE_USE_OPS], *pointers[IMAGE_USE_OPS];
     struct image_use_latencies latencies;
-    char name[POD_FULL_NAME_MAX + 1];
 };
 
 static const Pstorage__V1__Operation operation_numbers[IMAGE_USE_OPS] = {
@@ -23,14 +22,13 @@ static const Pstorage__V1__Operation operation_numbers[IMAGE_USE_OPS] = {
 };
 
 /* False: the volume is not counted here. */
-static bool fill(struct row *row, const struct services *s, const struct pod_image_info *info)
+static bool fill(struct row *row, const struct services *s, uint64_t id, char *name)
 {
-    if (!s->config.uses || !image_uses_latencies(s->config.uses, info->id, &row->latencies))
+    if (!s->config.uses || !image_uses_latencies(s->config.uses, id, &row->latencies))
         return false;
     pstorage__v1__volume_latency__init(&row->volume);
-    memcpy(row->name, info->name, sizeof row->name);
-    row->volume.id = info->id;
-    row->volume.name = row->name;
+    row->volume.id = id;
+    row->volume.name = name;
     row->volume.pod = (char *)(uintptr_t)s->config.pod_name;
     row->volume.operations = row->pointers;
     for (unsigned op = 0; op < IMAGE_USE_OPS; op++) {
@@ -67,30 +65,56 @@ static void get_one(const struct services *s, struct rpc_call *call, const char 
         return;
     }
     response.volumes = volumes;
-    response.n_volumes = fill(&row, s, &info);
+    response.n_volumes = fill(&row, s, info.id, info.name);
     rpc_call_reply(call, &response.base);
+}
+
+struct counted {
+    uint64_t id;
+    char name[POD_FULL_NAME_MAX + 1];
+};
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct counted *)a)->name, ((const struct counted *)b)->name);
+}
+
+/* Of all volumes only those that are counted are looked at: there may be many more. */
+static size_t find_counted(const struct services *s, const char *after, struct counted out[IMAGE_USES_MAX])
+{
+    struct pod_image_info info;
+    size_t count = 0;
+    for (uint64_t id = 0; s->config.uses && image_uses_next(s->config.uses, id, &id);) {
+        if (pod_image_by_id(s->config.pod, id, &info) != PS_OK || strcmp(info.name, after) <= 0)
+            continue;
+        out[count].id = id;
+        memcpy(out[count++].name, info.name, sizeof info.name);
+    }
+    qsort(out, count, sizeof *out, by_name);
+    return count;
 }
 
 static void get_page(const struct services *s, struct rpc_call *call, const char *token, size_t page)
 {
+    struct counted *counted = calloc(IMAGE_USES_MAX, sizeof *counted);
     struct row *rows = calloc(page, sizeof *rows);
     Pstorage__V1__VolumeLatency **volumes = calloc(page, sizeof *volumes);
     Pstorage__V1__GetLatencyResponse response = PSTORAGE__V1__GET_LATENCY_RESPONSE__INIT;
-    struct pod_image_info info;
-    char cursor[POD_FULL_NAME_MAX + 1];
-    if (rows && volumes) {
-        memcpy(cursor, token, strlen(token) + 1);
+    if (counted && rows && volumes) {
+        const size_t count = find_counted(s, token, counted);
         response.volumes = volumes;
-        while (response.n_volumes < page && next_volume(s, cursor, &info)) {
-            volumes[response.n_volumes] = &rows[response.n_volumes].volume;
-            response.n_volumes += fill(&rows[response.n_volumes], s, &info);
+        response.n_volumes = count < page ? count : page;
+        for (size_t i = 0; i < response.n_volumes; i++) {
+            volumes[i] = &rows[i].volume;
+            (void)fill(&rows[i], s, counted[i].id, counted[i].name);
         }
-        if (response.n_volumes == page)
-            response.next_page_token = rows[page - 1].name;
+        if (count > page)
+            response.next_page_token = counted[page - 1].name;
         rpc_call_reply(call, &response.base);
     } else {
         rpc_call_fail(call, PS_ENOMEM, NULL);
     }
+    free(counted);
     free(rows);
     free(volumes);
 }

@@ -176,6 +176,8 @@ int apply_batch(struct pod *pod, const struct batch_header *h, const void *batch
     pod->applied_run = h->run;
     pod->log_bytes += h->total_bytes;
     pod->counters[COUNTER_DATA_PROGRAMMED] += h->total_bytes;
+    /* Here, for one that follows or replays need not come to an end of what waits. */
+    meta_shrink(pod->meta);
     return 0;
 }
 
@@ -243,9 +245,7 @@ void commit_turn(struct pod *pod)
     note_durable(pod);
     while (!list_empty(&pod->in_flight)) {
         struct batch *b = container_of(pod->in_flight.next, struct batch, link);
-        if (!b->done)
-            return;
-        if (!pod->failed && b->header.seq > pod->commit_seq)
+        if (!b->done || (!pod->failed && b->header.seq > pod->commit_seq))
             break;
         list_remove(&b->link);
         pod->in_flight_count--;

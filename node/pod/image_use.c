@@ -183,6 +183,15 @@ static void add_latencies(struct image_use_latencies *to, const struct image_use
     }
 }
 
+bool image_uses_next(const struct image_uses *uses, uint64_t after, uint64_t *id)
+{
+    const size_t at = after < UINT64_MAX ? find(uses, after + 1) : uses->count;
+    if (at == uses->count)
+        return false;
+    *id = uses->images[at]->id;
+    return true;
+}
+
 bool image_uses_latencies(const struct image_uses *uses, uint64_t id, struct image_use_latencies *out)
 {
     const size_t at = find(uses, id);

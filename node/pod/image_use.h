@@ -81,6 +81,8 @@ void image_uses_turned(struct image_uses *uses);
  * false: there is none. `id` is set. */
 bool image_uses_take(struct image_uses *uses, uint64_t after, uint64_t *id, struct image_use_counts *out);
 
+/* The first that is counted with an id above `after`. False: there is none. */
+bool image_uses_next(const struct image_uses *uses, uint64_t after, uint64_t *id);
 /* False: this image is not counted. */
 bool image_uses_latencies(const struct image_uses *uses, uint64_t id, struct image_use_latencies *out);
 

@@ -178,6 +178,12 @@ static void used_images_come_in_the_order_of_their_ids(void **state)
     assert_true(image_uses_take(*state, 10, &id, &taken));
     assert_int_equal(id, 30);
     assert_false(image_uses_take(*state, 30, &id, &taken));
+    /* Counted are those, too, that did nothing. */
+    id = 0;
+    for (uint64_t next = 10; image_uses_next(*state, id, &id); next += 10)
+        assert_int_equal(id, next);
+    assert_int_equal(id, 30);
+    assert_false(image_uses_next(*state, UINT64_MAX, &id));
     for (size_t i = 0; i < 3; i++)
         image_use_close(use[i]);
 }

@@ -351,6 +351,88 @@ static void a_change_can_depend_on_what_its_sender_saw(void **state)
     assert_int_equal(change(rig, POD_VOLUME_DELETE, 0, seen.id, tag_of(rig, "v")), 0);
 }
 
+struct memory_use {
+    const struct rig *rig;
+    uint64_t most;
+};
+
+struct writer {
+    struct pod_io io;
+    bool busy;
+};
+
+static void on_written(struct pod_io *io, int status)
+{
+    assert_int_equal(status, 0);
+    *(bool *)io->user = false;
+}
+
+static void write_sparsely(struct rig *rig, struct writer *w, struct pod_image *image, uint64_t offset,
+                           void *data)
+{
+    w->io = (struct pod_io){
+        .op = POD_WRITE, .image = image, .offset = offset, .length = 4096, .buf = data, .user = &w->busy};
+    w->busy = true;
+    assert_int_equal(pod_submit(rig->pod, &w->io, on_written), 0);
+}
+
+static void note_memory(void *user)
+{
+    struct memory_use *use = user;
+    struct pod_stats now;
+    if (!use->rig->pod)
+        return;
+    pod_stats(use->rig->pod, &now);
+    if (now.memory_bytes > use->most)
+        use->most = now.memory_bytes;
+}
+
+/* There is always a batch on its way to the device; each write changes a page of the map. */
+static void metadata_keeps_within_its_part_however_full_the_queue_is(void **state)
+{
+    enum {
+        WRITERS = 16,
+        PAGES = 2500
+    };
+    struct rig *rig = *state;
+    static uint8_t data[4096];
+    static struct writer writers[WRITERS];
+    struct pod_image *image;
+    struct pod_stats before;
+    static struct memory_use use; /* the rig's end looks at it, too */
+    use = (struct memory_use){.rig = rig};
+    rig_close(rig);
+    rig->config.metadata_cache_bytes = MIB;
+    assert_int_equal(rig_open(rig), 0);
+    assert_int_equal(rig_create_volume(rig, "v", (PAGES + WRITERS) * 2ull * MIB), 0);
+    assert_int_equal(pod_image_open(rig->pod, "v", &image, NULL), 0);
+    pod_stats(rig->pod, &before);
+    fill(data, sizeof data, 1);
+    rig->beside = note_memory;
+    rig->beside_user = &use;
+    const uint64_t most = 2 * MIB; /* beside whole pages, what was changed in all of them */
+    for (uint64_t page = 0; page < PAGES;) {
+        int written = 0;
+        (void)pod_turn(rig->pod, rig->now_ns);
+        for (int i = 0; i < WRITERS && written < WRITERS / 2; i++)
+            if (!writers[i].busy) {
+                write_sparsely(rig, &writers[i], image, page++ * 2 * MIB, data);
+                written++;
+            }
+        (void)pod_turn(rig->pod, rig->now_ns);
+        if (page > WRITERS / 2) /* two are under way before the device ends one */
+            (void)rig_step(rig);
+    }
+    while (rig_pending(rig))
+        (void)rig_step(rig);
+    assert_true(use.most - before.memory_bytes < most);
+    pod_image_close(image);
+    rig_crash(rig, BLKDEV_MEM_LOSE); /* and all of it is replayed */
+    assert_int_equal(rig_open(rig), 0);
+    assert_true(use.most - before.memory_bytes < most);
+    rig_check(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -366,6 +448,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_large_trim_does_not_hold_up_others, setup, teardown),
         cmocka_unit_test_setup_teardown(an_orderly_restart_replays_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_change_can_depend_on_what_its_sender_saw, setup, teardown),
+        cmocka_unit_test_setup_teardown(metadata_keeps_within_its_part_however_full_the_queue_is, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests_name("pod", tests, NULL, NULL);
 }
