@@ -14,12 +14,14 @@ enum {
 enum {
     CHECKSUM_AT = ANCHOR_BYTES - 8,
     BODY = 16,
+    RUNS_AT = 136,
+    COPIES_AT = RUNS_AT + ANCHOR_RUNS_MAX * 24, /* the runs' second segments */
     PROTOCOL_AT = 2048
 };
 
 _Static_assert(BODY + 16 * 2 + 8 * 4 + LABEL_PODS_MAX * (16 + LABEL_NAME_BYTES + 8) <= CHECKSUM_AT,
                "a label fits");
-_Static_assert(BODY + 16 + 15 * 8 + ANCHOR_RUNS_MAX * 24 <= PROTOCOL_AT, "an anchor fits");
+_Static_assert(COPIES_AT + ANCHOR_RUNS_MAX * 4 <= PROTOCOL_AT, "an anchor fits");
 _Static_assert(PROTOCOL_AT + ANCHOR_PROTOCOL_MAX <= CHECKSUM_AT, "and the protocol's state behind it");
 
 struct cursor {
@@ -159,10 +161,12 @@ void anchor_encode(const struct pod_anchor *a, void *out)
     w32(&c, a->protocol_bytes);
     w64(&c, a->log_epoch);
     w64(&c, a->log_run);
+    assert(c.p == (uint8_t *)out + RUNS_AT);
     for (uint32_t i = 0; i < a->run_count; i++) {
         w64(&c, a->runs[i].seq);
         w64(&c, a->runs[i].first.v);
         w64(&c, a->runs[i].bytes);
+        put_le32((uint8_t *)out + COPIES_AT + 4ul * i, a->runs[i].copy_segment);
     }
     memcpy((uint8_t *)out + PROTOCOL_AT, a->protocol, a->protocol_bytes);
     end(out);
@@ -202,6 +206,7 @@ int anchor_decode(const void *block, struct pod_anchor *out, struct ps_error *er
         a.runs[i].seq = r64(&c);
         a.runs[i].first.v = r64(&c);
         a.runs[i].bytes = r64(&c);
+        a.runs[i].copy_segment = get_le32((const uint8_t *)block + COPIES_AT + 4ul * i);
         if (place_len(a.runs[i].first) == 0)
             return ps_error_set(err, PS_EDAMAGED, "the pod anchor lists a run that is nowhere");
     }

@@ -55,7 +55,8 @@ struct pod_anchor {
         uint64_t seq;
         struct place first;
         uint64_t bytes;
-    } runs[ANCHOR_RUNS_MAX]; /* the full one first */
+        uint32_t copy_segment; /* has the first chunk once more, at the same offset; 0: none */
+    } runs[ANCHOR_RUNS_MAX];   /* the full one first */
     uint32_t protocol_bytes;
     uint8_t protocol[ANCHOR_PROTOCOL_MAX]; /* opaque here */
 };

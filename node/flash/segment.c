@@ -15,16 +15,20 @@ struct segment {
     bool limbo;   /* free, but a read is still pinned */
     bool erased;
     uint32_t wear; /* P/E cycles */
+    uint32_t twin; /* holds the same; 0: none, for that is the system's */
     bool held;
     bool stuck;
     bool leaving;
 };
 
-/* A persistent value: state 4 bits, stamp 28, live 32. */
+/* A persistent value: state 4 bits, stamp 28 (of metadata: its twin), live 32. */
 enum {
     STATE_SHIFT = 60,
     STAMP_SHIFT = 32,
     STAMP_MASK = (1 << 28) - 1,
+};
+enum {
+    TWIN_AWAY = 61, /* segments; not a multiple of the members of any array */
 };
 
 struct segments {
@@ -56,6 +60,20 @@ void segments_destroy(struct segments *s)
     free(s);
 }
 
+/* NULL: it has none. Twins are taken, filled, sealed, read and freed as one: all but their wear is alike. */
+static struct segment *twin_of(struct segments *s, struct segment *seg)
+{
+    return seg->twin ? &s->s[seg->twin] : NULL;
+}
+
+static void part(struct segments *s, struct segment *seg)
+{
+    struct segment *twin = twin_of(s, seg);
+    if (twin)
+        twin->twin = 0;
+    seg->twin = 0;
+}
+
 static bool available(const struct segment *seg)
 {
     return seg->state == SEGMENT_FREE && !seg->taken && !seg->limbo;
@@ -84,12 +102,12 @@ static bool is_better(const struct segment *a, const struct segment *b, bool wor
     return a->erased != b->erased ? a->erased : a->wear < b->wear;
 }
 
-/* The best one from the cursor on: equal ones take turns, and writes are sequential. */
-static uint32_t choose(const struct segments *s, bool worn)
+/* The best one from `from` on. */
+static uint32_t choose(const struct segments *s, uint32_t from, bool worn)
 {
     uint32_t best = SEGMENT_NONE;
     for (uint32_t n = 0; n < s->count && s->free; n++) {
-        const uint32_t i = (s->cursor + n) % s->count;
+        const uint32_t i = (from + n) % s->count;
         if (available(&s->s[i]) && (best == SEGMENT_NONE || is_better(&s->s[i], &s->s[best], worn)))
             best = i;
         if (best != SEGMENT_NONE && !s->told)
@@ -98,23 +116,56 @@ static uint32_t choose(const struct segments *s, bool worn)
     return best;
 }
 
-/* Dynamic wear levelling. */
+/* Dynamic wear levelling. From the cursor on: equal ones take turns, and writes are sequential. */
 uint32_t segments_take(struct segments *s, enum segment_state state)
 {
-    return take(s, choose(s, false), state);
+    return take(s, choose(s, s->cursor, false), state);
+}
+
+uint32_t segments_take_twin(struct segments *s, uint32_t index)
+{
+    const uint32_t part = s->count / 4 | 1, away = part < TWIN_AWAY ? part : TWIN_AWAY;
+    const uint32_t cursor = s->cursor;
+    struct segment *seg = &s->s[index];
+    assert(seg->state == SEGMENT_META && seg->open && seg->live == 0 && !seg->twin);
+    const uint32_t i = take(s, choose(s, index + away, false), SEGMENT_META);
+    s->cursor = cursor; /* the others go on in turn */
+    if (i == SEGMENT_NONE)
+        return SEGMENT_NONE;
+    assert(s->s[i].pins == 0 && seg->pins == 0);
+    s->s[i].twin = index;
+    s->s[i].taken = seg->taken;
+    seg->twin = i;
+    return i;
+}
+
+uint32_t segments_twin(const struct segments *s, uint32_t index)
+{
+    return s->s[index].twin;
 }
 
 void segments_use(struct segments *s, uint32_t index)
 {
-    assert(s->s[index].open);
-    s->s[index].taken = false;
+    struct segment *seg = &s->s[index], *twin = twin_of(s, seg);
+    assert(seg->open);
+    seg->taken = false;
+    if (twin)
+        twin->taken = false;
+}
+
+static void seal(struct segments *s, struct segment *seg, uint64_t last_seq)
+{
+    seg->open = false;
+    seg->stamp = s->clock;
+    seg->last_seq = last_seq;
 }
 
 void segments_seal(struct segments *s, uint32_t index, uint64_t last_seq)
 {
-    s->s[index].open = false;
-    s->s[index].stamp = s->clock;
-    s->s[index].last_seq = last_seq;
+    struct segment *seg = &s->s[index], *twin = twin_of(s, seg);
+    seal(s, seg, last_seq);
+    if (twin)
+        seal(s, twin, last_seq);
 }
 
 void segments_untake(struct segments *s, uint32_t index)
@@ -130,23 +181,37 @@ void segments_untake(struct segments *s, uint32_t index)
 void segments_add_live(struct segments *s, uint32_t index, int64_t bytes)
 {
     struct segment *seg = &s->s[index];
+    struct segment *twin = twin_of(s, seg);
     assert((int64_t)seg->live + bytes >= 0);
     seg->live = (uint32_t)((int64_t)seg->live + bytes);
+    if (twin)
+        twin->live = seg->live;
 }
 
 void segments_pin(struct segments *s, uint32_t index)
 {
-    s->s[index].pins++;
+    struct segment *seg = &s->s[index], *twin = twin_of(s, seg);
+    seg->pins++;
+    if (twin)
+        twin->pins++;
+}
+
+static void unpin(struct segments *s, struct segment *seg)
+{
+    assert(seg->pins);
+    if (--seg->pins == 0 && seg->limbo) {
+        seg->limbo = false;
+        part(s, seg);
+        s->free++;
+    }
 }
 
 void segments_unpin(struct segments *s, uint32_t index)
 {
-    struct segment *seg = &s->s[index];
-    assert(seg->pins);
-    if (--seg->pins == 0 && seg->limbo) {
-        seg->limbo = false;
-        s->free++;
-    }
+    struct segment *seg = &s->s[index], *twin = twin_of(s, seg);
+    unpin(s, seg);
+    if (twin)
+        unpin(s, twin);
 }
 
 void segments_hold(struct segments *s, uint32_t index)
@@ -239,8 +304,8 @@ static uint64_t value_of(const struct segment *seg)
 {
     if (seg->taken || seg->freeing || seg->state == SEGMENT_FREE || seg->state == SEGMENT_RETIRED)
         return 0;
-    /* Metadata's age matters to nobody: what does not change need not be said again. */
-    const uint64_t stamp = seg->state == SEGMENT_META ? 0 : seg->stamp;
+    /* Metadata's age matters to nobody. */
+    const uint64_t stamp = seg->state == SEGMENT_META ? seg->twin : seg->stamp;
     return (uint64_t)seg->state << STATE_SHIFT | stamp << STAMP_SHIFT | seg->live;
 }
 
@@ -273,6 +338,8 @@ void segments_cut_done(struct segments *s)
         seg->state = SEGMENT_FREE;
         seg->last_seq = 0;
         seg->limbo = seg->pins > 0;
+        if (!seg->limbo)
+            part(s, seg);
         s->free += !seg->limbo;
     }
 }
@@ -350,10 +417,13 @@ void segments_restore(struct segments *s, uint32_t index, uint64_t value)
     s->free -= (seg->state == SEGMENT_FREE) && value != 0;
     seg->persisted = value;
     seg->state = (uint8_t)(value >> STATE_SHIFT);
-    seg->stamp = (uint32_t)(value >> STAMP_SHIFT) & STAMP_MASK;
     seg->live = (uint32_t)value;
+    const uint32_t stamp = (uint32_t)(value >> STAMP_SHIFT) & STAMP_MASK;
+    const bool meta = seg->state == SEGMENT_META;
+    seg->twin = meta ? stamp : 0;
+    seg->stamp = meta ? 0 : stamp;
     /* The clock goes on from the youngest; one of metadata may have been younger. */
-    if (((seg->stamp - s->clock) & STAMP_MASK) <= STAMP_MASK / 2)
+    if (!meta && ((stamp - s->clock) & STAMP_MASK) <= STAMP_MASK / 2)
         s->clock = seg->stamp;
 }
 
@@ -367,11 +437,29 @@ bool segments_adopt(struct segments *s, uint32_t index, enum segment_state state
     return seg->state == (uint8_t)state;
 }
 
-void segments_restore_clear_meta(struct segments *s)
+bool segments_adopt_twins(struct segments *s, uint32_t index, uint32_t twin)
 {
-    for (uint32_t i = 0; i < s->count; i++)
-        if (s->s[i].state == SEGMENT_META)
-            s->s[i].live = 0;
+    struct segment *a = &s->s[index], *b = &s->s[twin];
+    if (index == twin || a->state != SEGMENT_FREE || b->state != SEGMENT_FREE)
+        return false;
+    (void)segments_adopt(s, index, SEGMENT_META);
+    (void)segments_adopt(s, twin, SEGMENT_META);
+    a->twin = twin;
+    b->twin = index;
+    return true;
+}
+
+void segments_restore_meta(struct segments *s)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        struct segment *seg = &s->s[i];
+        if (seg->state != SEGMENT_META)
+            continue;
+        seg->live = 0;
+        if (seg->twin >= s->count || seg->twin == i || s->s[seg->twin].state != SEGMENT_META ||
+            s->s[seg->twin].twin != i)
+            seg->twin = 0;
+    }
 }
 
 bool segments_anchored(const struct segments *s, uint32_t index, bool *lives)
@@ -503,7 +591,7 @@ uint32_t segments_wear_floor(const struct segments *s, uint32_t threshold)
 
 uint32_t segments_most_worn(const struct segments *s)
 {
-    return choose(s, true);
+    return choose(s, s->cursor, true);
 }
 
 void segments_take_this(struct segments *s, uint32_t index, enum segment_state state)
@@ -533,6 +621,8 @@ void segments_stats(const struct segments *s, struct segments_stats *out)
             /* A record that pages share counts for each of them. */
             out->live_meta += seg->live < s->bytes ? seg->live : s->bytes;
             out->used_meta += s->bytes;
+            if (!seg->twin)
+                out->single_meta += seg->live < s->bytes ? seg->live : s->bytes;
         } else if (is_data(seg)) {
             out->moved++;
             out->live_moved += seg->live;

@@ -34,6 +34,13 @@ void segments_destroy(struct segments *s);
  * of equal ones the next in turn. SEGMENT_NONE if there is none. It counts as free in checkpoints until
  * segments_use. */
 uint32_t segments_take(struct segments *s, enum segment_state state);
+/* Metadata is kept twice: a free segment, far from `index` (open, SEGMENT_META, empty) but for that chosen as
+ * by segments_take, becomes its twin. What is appended to the one is appended to the other, at the same
+ * offset; from here on they are used, sealed, pinned and freed as one, by the name of either, and have the
+ * same live bytes. SEGMENT_NONE: none is free. */
+uint32_t segments_take_twin(struct segments *s, uint32_t index);
+/* 0: it has none. */
+uint32_t segments_twin(const struct segments *s, uint32_t index);
 /* Counts segments that are taken; how often since it stood so. */
 uint32_t segments_clock(const struct segments *s);
 uint32_t segments_clock_since(const struct segments *s, uint32_t clock);
@@ -96,8 +103,11 @@ void segments_stuck(struct segments *s, uint32_t index);
  * something refers to and that were free then. False: it is in other use. */
 void segments_restore(struct segments *s, uint32_t index, uint64_t value);
 bool segments_adopt(struct segments *s, uint32_t index, enum segment_state state);
-/* Metadata's live bytes are counted anew from what refers to it. */
-void segments_restore_clear_meta(struct segments *s);
+/* Two that were free then, and hold metadata. False: they are in other use. */
+bool segments_adopt_twins(struct segments *s, uint32_t index, uint32_t twin);
+/* All values are in: metadata's live bytes are counted anew from what refers to it; twins are those that name
+ * each other. */
+void segments_restore_meta(struct segments *s);
 
 /* While no cut is under way: the last one says that the segment is not free; *lives: and it refers to
  * something in it. */
@@ -141,6 +151,7 @@ struct segments_stats {
     uint32_t limbo;                           /* free as soon as a read ends; counted nowhere else */
     uint64_t live_log, live_meta, live_moved; /* bytes */
     uint64_t used_log, used_meta, used_moved; /* segments' bytes, dead ones included */
+    uint64_t single_meta;                     /* of live_meta: in segments that have no twin */
     uint32_t wear_lowest, wear_highest;       /* P/E cycles of all that are not retired or the system's */
 };
 void segments_stats(const struct segments *s, struct segments_stats *out);

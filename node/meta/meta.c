@@ -19,6 +19,7 @@ enum {
     CHANGED = 1u << 1,      /* listed in meta->changed */
     BASE_CHANGED = 1u << 2, /* the next cut must name the base */
     MERGING = 1u << 3,      /* the base is on its way to flash: pinned, its copies too */
+    ROTTEN = 1u << 4,       /* the base is to be written anew; counted in meta->rotten */
 };
 
 /* A page in memory. `dirty` slots differ from the base, `since` ones changed after the last cut. */
@@ -58,7 +59,7 @@ struct meta {
     struct meta_page **buckets;
     size_t bucket_count, page_count, hot_count, spare_count;
     uint64_t lent_bytes;
-    uint64_t delta_slots, delta_bytes, changed_slots;
+    uint64_t delta_slots, delta_bytes, changed_slots, rotten;
     struct list_node lru; /* least recently used first */
     struct list_node free_hot;
     struct key_list changed, dropped, merging;
@@ -376,6 +377,26 @@ void meta_set(struct meta *meta, struct meta_key key, uint64_t value)
     (void)bit_set(page->hot->since, slot);
 }
 
+static void set_rotten(struct meta *meta, struct meta_page *page, bool rotten)
+{
+    const bool was = page->flags & ROTTEN;
+    meta->rotten += (uint64_t)rotten - was;
+    page->flags = (page->flags & ~(uint32_t)ROTTEN) | (rotten ? ROTTEN : 0);
+}
+
+void meta_set_rotten(struct meta *meta, struct meta_key key, struct place base, bool rotten)
+{
+    struct meta_page *page = find(meta, key);
+    if (page && page->base.v == base.v)
+        set_rotten(meta, page, rotten);
+}
+
+struct place meta_base(struct meta *meta, struct meta_key key)
+{
+    const struct meta_page *page = find(meta, key);
+    return page ? page->base : PLACE_NONE;
+}
+
 static void hold_until_written(struct meta *meta, struct meta_page *page)
 {
     page->flags |= MERGING;
@@ -394,6 +415,7 @@ void meta_copy(struct meta *meta, struct meta_key to_key, struct meta_key from_k
     to->flags = CLEAR_OWN | BASE_CHANGED;
     ref(meta, to->base, +1);
     mark_changed(meta, to);
+    set_rotten(meta, to, from->flags & ROTTEN);
     if (from->flags & MERGING)
         hold_until_written(meta, to);
     if (from->hot) {
@@ -428,6 +450,7 @@ static void drop(struct meta *meta, struct meta_page *page)
         hot_release(meta, page);
     }
     delta_release(meta, page);
+    set_rotten(meta, page, false);
     ref(meta, page->base, -1);
     meta->page_count--;
     free(page);
@@ -471,6 +494,35 @@ void meta_each_page(struct meta *meta, enum meta_kind kind, void (*visit)(void *
             if (meta_kind_of(p->key) == kind)
                 visit(user, p->key);
         }
+}
+
+size_t meta_walk(struct meta *meta, uint64_t *cursor, struct meta_key *pages, size_t max)
+{
+    size_t count = 0;
+    /* When the table grows, what was behind the cursor stays behind it. */
+    while (*cursor < meta->bucket_count) {
+        size_t chain = 0;
+        for (const struct meta_page *p = meta->buckets[*cursor]; p; p = p->next)
+            chain++;
+        if (count && count + chain > max)
+            break;
+        for (const struct meta_page *p = meta->buckets[*cursor]; p && count < max; p = p->next)
+            pages[count++] = p->key;
+        ++*cursor;
+    }
+    return count;
+}
+
+bool meta_is_in_memory(struct meta *meta, struct meta_key key)
+{
+    const struct meta_page *page = find(meta, key);
+    return page && page->hot;
+}
+
+bool meta_is_being_written(struct meta *meta, struct meta_key key)
+{
+    const struct meta_page *page = find(meta, key);
+    return page && page->flags & MERGING;
 }
 
 /* ---- loading */
@@ -533,7 +585,8 @@ size_t meta_merge_candidates(struct meta *meta, bool (*sparse)(void *, struct pl
     size_t count = 0;
     for (size_t i = 0; i < meta->bucket_count && count < max; i++)
         for (struct meta_page *p = meta->buckets[i]; p && count < max; p = p->next)
-            if (dirty_count(p) >= threshold || (sparse && !place_is_none(p->base) && sparse(user, p->base)))
+            if (dirty_count(p) >= threshold || p->flags & ROTTEN ||
+                (sparse && !place_is_none(p->base) && sparse(user, p->base)))
                 keys[count++] = p->key;
     return count;
 }
@@ -552,6 +605,7 @@ static void merge(struct meta *meta, struct meta_page *page, struct run_writer *
     memset(page->hot->since, 0, sizeof page->hot->since);
     page->base = place;
     page->flags &= ~(uint32_t)(CLEAR_OWN | BASE_CHANGED);
+    set_rotten(meta, page, false);
     hold_until_written(meta, page);
     run_put_base(run, page->key, place, false);
 }
@@ -641,6 +695,7 @@ void meta_restore_base(struct meta *meta, struct meta_key key, struct place base
     assert(!page->hot);
     delta_release(meta, page);
     page->base = base;
+    set_rotten(meta, page, false);
     page->flags = clear_own ? CLEAR_OWN : 0;
 }
 
@@ -678,5 +733,6 @@ void meta_stats(const struct meta *meta, struct meta_stats *out)
                         meta->bucket_count * sizeof(struct meta_page *) + meta->delta_bytes +
                         (meta->hot_count + meta->spare_count) * sizeof(struct hot),
         .changed_slots = meta->changed_slots,
+        .rotten = meta->rotten,
     };
 }

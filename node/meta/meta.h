@@ -95,6 +95,13 @@ void meta_unpin(struct meta *meta, struct meta_key page);
 void meta_each_page(struct meta *meta, enum meta_kind kind, void (*visit)(void *user, struct meta_key page),
                     void *user);
 
+/* Pages of all kinds, at most `max`, which *cursor (0 at first) goes on behind; 0: there are no more. Every
+ * one that exists all the while comes at least once. */
+size_t meta_walk(struct meta *meta, uint64_t *cursor, struct meta_key *pages, size_t max);
+bool meta_is_in_memory(struct meta *meta, struct meta_key page);
+/* Its record is one of the cut that is on its way to flash. */
+bool meta_is_being_written(struct meta *meta, struct meta_key page);
+
 /* ---- loading */
 
 /* The record to read for a page that meta_slots did not have. */
@@ -103,6 +110,11 @@ struct place meta_load_place(struct meta *meta, struct meta_key page);
  * page was changed, moved or dropped meanwhile, nothing happens: ask again. */
 int meta_load(struct meta *meta, struct meta_key page, struct place from, const void *record, size_t bytes,
               struct ps_error *err);
+/* The record at `base`, if it is the page's, is not to be relied on: the page is a candidate for the next
+ * merge, or not any more. */
+void meta_set_rotten(struct meta *meta, struct meta_key page, struct place base, bool rotten);
+/* PLACE_NONE: it has no record. */
+struct place meta_base(struct meta *meta, struct meta_key page);
 /* Forgets pages until the cache is within its budget. Call between plans. */
 void meta_shrink(struct meta *meta);
 /* So much of the budget is used by somebody else for a while: up to half of it. */
@@ -114,9 +126,11 @@ void meta_lend(struct meta *meta, uint64_t bytes);
 struct meta_sink {
     /* Room for `bytes` (a multiple of PLACE_UNIT); the memory is written to `*place` later. Never fails. */
     void *(*alloc)(struct meta_sink *sink, uint32_t bytes, struct place *place);
+    /* Where the same is written a second time; PLACE_NONE: nowhere. May be NULL. */
+    struct place (*copy)(struct meta_sink *sink, struct place place);
 };
 
-/* Pages whose base should be written anew at the next cut, at most `max`: the
+/* Pages whose base should be written anew at the next cut, at most `max`: rotten ones, the
  * ones with the most deltas, as many as bring the deltas below their limit, and
  * those that `sparse` (may be NULL) says lie in segments worth emptying. Those not in memory must be
  * loaded (and pinned) by the caller before the cut. */
@@ -141,6 +155,7 @@ void meta_restore_done(struct meta *meta);
 struct meta_stats {
     uint64_t pages, resident, delta_slots, memory_bytes;
     uint64_t changed_slots; /* since the last cut */
+    uint64_t rotten;        /* pages that wait to be written anew */
 };
 void meta_stats(const struct meta *meta, struct meta_stats *out);
 
@@ -155,5 +170,7 @@ uint32_t page_encode(struct meta_key page, uint64_t seq, const uint64_t *slots, 
 /* PS_EDAMAGED with a detail if the record is not a sound image of `page`. */
 int page_decode(struct meta_key page, const void *record, size_t bytes, uint64_t *slots,
                 struct ps_error *err);
+/* As page_decode, of a record of any page of the kind. */
+int page_verify(enum meta_kind kind, const void *record, size_t bytes, struct ps_error *err);
 
 #endif

@@ -97,3 +97,15 @@ int page_decode(struct meta_key page, const void *buf, size_t bytes, uint64_t *s
                             (unsigned long long)page.v);
     return 0;
 }
+
+int page_verify(enum meta_kind kind, const void *record, size_t bytes, struct ps_error *err)
+{
+    uint64_t slots[META_SLOTS];
+    struct meta_key page = meta_key(kind, 0, 0);
+    if (bytes >= HEADER) {
+        const struct meta_key written_as = {get_le64((const uint8_t *)record + PAGE_KEY_AT)};
+        if (meta_kind_of(written_as) == kind)
+            page = written_as;
+    }
+    return page_decode(page, record, bytes, slots, err);
+}

@@ -1,7 +1,7 @@
 /* Chunk: header, then entries. Header, 48 bytes: 0 magic u32, 4 version u8, 5
  * zero u8[3], 8 bytes of entries u32, 12 index in the run u32, 16 sequence of the cut u64,
- * 24 place of the next chunk u64 (0: last), 32 zero u64, 40 XXH3-64 of the chunk
- * with this field 0; the rest up to a multiple of 64 is zero.
+ * 24 place of the next chunk u64 (0: last), 32 place of its second copy u64 (0: none), 40 XXH3-64 of the
+ * chunk with this field 0; the rest up to a multiple of 64 is zero.
  *
  * An entry is a type byte, then numbers (LEB128): BASE page place clear_own,
  * SLOT page slot value, MORE slot value (of the page named last in this chunk),
@@ -46,6 +46,8 @@ static void finish_previous(struct run_writer *run, struct place next)
     const uint32_t entries = get_le32(run->previous + 8);
     const size_t padded = (HEADER + entries + PLACE_UNIT - 1) / PLACE_UNIT * PLACE_UNIT;
     put_le64(run->previous + 24, next.v);
+    if (run->sink->copy && !place_is_none(next))
+        put_le64(run->previous + 32, run->sink->copy(run->sink, next).v);
     put_le64(run->previous + 40, checksum_record(run->previous, padded, 40));
 }
 
@@ -196,8 +198,7 @@ static int visit_entry(struct reader *r, uint64_t *page, const struct run_visito
     }
 }
 
-int run_visit(const void *buf, size_t bytes, uint64_t seq, uint32_t index, const struct run_visitor *visitor,
-              struct place *next, struct ps_error *err)
+int run_verify(const void *buf, size_t bytes, uint64_t seq, uint32_t index, struct ps_error *err)
 {
     const uint8_t *chunk = buf;
     if (bytes < HEADER || get_le32(chunk) != MAGIC)
@@ -211,6 +212,17 @@ int run_visit(const void *buf, size_t bytes, uint64_t seq, uint32_t index, const
         get_le64(chunk + 40) != checksum_record(chunk, bytes, 40))
         return ps_error_set(err, PS_EDAMAGED, "checkpoint run %llu: chunk %u has a wrong checksum or number",
                             (unsigned long long)seq, index);
+    return 0;
+}
+
+int run_visit(const void *buf, size_t bytes, uint64_t seq, uint32_t index, const struct run_visitor *visitor,
+              struct place *next, struct ps_error *err)
+{
+    const uint8_t *chunk = buf;
+    const int bad = run_verify(buf, bytes, seq, index, err);
+    if (bad)
+        return bad;
+    const uint32_t entries = get_le32(chunk + 8);
     struct reader r = {chunk + HEADER, chunk + HEADER + entries, false};
     uint64_t page = 0;
     while (!r.bad && r.pos < r.end) {
@@ -223,4 +235,9 @@ int run_visit(const void *buf, size_t bytes, uint64_t seq, uint32_t index, const
                             (unsigned long long)seq, index);
     next->v = get_le64(chunk + 24);
     return 0;
+}
+
+struct place run_next_copy(const void *chunk)
+{
+    return (struct place){get_le64((const uint8_t *)chunk + 32)};
 }

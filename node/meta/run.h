@@ -50,5 +50,9 @@ struct run_visitor {
  * whose checksum is wrong. */
 int run_visit(const void *chunk, size_t bytes, uint64_t seq, uint32_t index,
               const struct run_visitor *visitor, struct place *next, struct ps_error *err);
+/* As run_visit, of header and checksum alone. */
+int run_verify(const void *chunk, size_t bytes, uint64_t seq, uint32_t index, struct ps_error *err);
+/* Of a chunk that was visited: where its successor lies once more; none if it lies once. */
+struct place run_next_copy(const void *chunk);
 
 #endif

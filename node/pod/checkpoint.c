@@ -23,6 +23,8 @@ static void open_chunk(struct pod *pod)
             zones_seal(pod, pod->meta_segment, pod->meta_offset, 0);
         pod->meta_segment = segments_take(pod->segments, SEGMENT_META);
         assert(pod->meta_segment != SEGMENT_NONE && "checkpoints start only with segments to spare");
+        if (twin_fits(pod, cp->needed))
+            (void)segments_take_twin(pod->segments, pod->meta_segment);
         segments_use(pod->segments, pod->meta_segment);
         pod->meta_offset = 0;
     }
@@ -35,6 +37,7 @@ static void open_chunk(struct pod *pod)
     c->buf = aligned_alloc(BLKDEV_ALIGN, CHECKPOINT_CHUNK);
     assert(c->buf);
     c->addr = segment_addr(pod, pod->meta_segment) + pod->meta_offset;
+    c->twin = segments_twin(pod->segments, pod->meta_segment);
     c->used = 0;
 }
 
@@ -48,7 +51,7 @@ static void close_chunk(struct pod *pod)
     memset(c->buf + c->used, 0, padded - c->used);
     c->used = padded;
     pod->meta_offset += padded;
-    pod->metadata_programmed += padded;
+    pod->metadata_programmed += padded * (c->twin ? 2ull : 1ull);
 }
 
 static void *sink_alloc(struct meta_sink *sink, uint32_t bytes, struct place *place)
@@ -65,6 +68,16 @@ static void *sink_alloc(struct meta_sink *sink, uint32_t bytes, struct place *pl
     void *p = c->buf + c->used;
     c->used += bytes;
     return p;
+}
+
+static struct place sink_copy(struct meta_sink *sink, struct place place)
+{
+    const struct checkpoint *cp = container_of(sink, struct checkpoint, sink);
+    const struct pod *pod = container_of(cp, struct pod, checkpoint);
+    const uint32_t twin = segments_twin(pod->segments, place_segment(pod, place));
+    return twin ? place_make(segment_addr(pod, twin) + place_addr(place) % pod->segment_bytes,
+                             place_len(place))
+                : PLACE_NONE;
 }
 
 /* ---- runs */
@@ -107,7 +120,8 @@ static bool full_is_due(const struct pod *pod)
     if (pod->state == POD_OPENING &&
         (pod->run_count >= OPENING_RUNS || segments_free(pod->segments) <= pod->reserve_segments))
         return true;
-    return pod->run_count == 0 || pod->run_count >= ANCHOR_RUNS_MAX || later > (1 << 20) + pod->runs[0].bytes;
+    return pod->run_count == 0 || pod->rotten_run || pod->run_count >= ANCHOR_RUNS_MAX ||
+           later > (1 << 20) + pod->runs[0].bytes;
 }
 
 /* ---- the cut */
@@ -196,7 +210,23 @@ static void make_anchor(struct pod *pod)
         a->runs[i].seq = pod->runs[i].seq;
         a->runs[i].first = pod->runs[i].chunks[0];
         a->runs[i].bytes = pod->runs[i].bytes;
+        a->runs[i].copy_segment = segments_twin(pod->segments, place_segment(pod, a->runs[i].first));
     }
+}
+
+/* Segments that hold it, at most: an entry of a run has three numbers, and what is said of images is little.
+ */
+static uint32_t most_segments(const struct pod *pod, bool full)
+{
+    enum {
+        ENTRY = 32,
+        REST = 1 << 20
+    };
+    struct meta_stats meta;
+    meta_stats(pod->meta, &meta);
+    const uint64_t entries = full ? meta.pages + meta.delta_slots : meta.changed_slots;
+    const uint64_t bytes = pod->checkpoint.merge_count * (uint64_t)PAGE_RECORD_MAX + entries * ENTRY + REST;
+    return (uint32_t)(bytes / (pod->segment_bytes - CHECKPOINT_CHUNK / 2));
 }
 
 static void cut(struct pod *pod)
@@ -204,9 +234,12 @@ static void cut(struct pod *pod)
     struct checkpoint *cp = &pod->checkpoint;
     const bool full = full_is_due(pod);
     struct cutting cutting = {pod, full};
-    cp->chunk_count = cp->chunk_next = cp->chunk_done = 0;
-    if (full)
+    cp->chunk_count = cp->write_next = cp->write_done = 0;
+    cp->needed = most_segments(pod, full);
+    if (full) {
         runs_release(pod);
+        pod->rotten_run = false;
+    }
     pod->runs[pod->run_count++] = (struct run_places){.seq = pod->anchor.number + 1};
     /* A run's number is its anchor's: two cuts may stand at the same batch. */
     run_begin(&cp->run, &cp->sink, pod->anchor.number + 1);
@@ -231,14 +264,27 @@ static void cut(struct pod *pod)
 
 /* ---- the steps */
 
+struct picking {
+    const struct pod *pod;
+    uint32_t singles; /* pages that lie once, to be merged for that alone */
+};
+
 static bool is_sparse(void *user, struct place base)
 {
-    const struct pod *pod = user;
-    const uint32_t segment = place_segment(pod, base);
-    const uint32_t live = pod->segment_bytes / (collect_is_pressed(pod) ? 2 : 4);
-    return !segments_open(pod->segments, segment) &&
-           (segments_live(pod->segments, segment) < live ||
-            segments_wear(pod->segments, segment) < collect_wear_floor(pod));
+    struct picking *p = user;
+    const struct segments *s = p->pod->segments;
+    const uint32_t segment = place_segment(p->pod, base), twin = segments_twin(s, segment);
+    const uint32_t live = p->pod->segment_bytes / (collect_is_pressed(p->pod) ? 2 : 4);
+    const uint32_t floor = collect_wear_floor(p->pod);
+    if (segments_open(s, segment))
+        return false;
+    if (segments_live(s, segment) < live || segments_wear(s, segment) < floor ||
+        (twin && segments_wear(s, twin) < floor))
+        return true;
+    if (twin || !p->singles)
+        return false;
+    p->singles--;
+    return true;
 }
 
 static void pick(struct pod *pod)
@@ -249,7 +295,9 @@ static void pick(struct pod *pod)
         (uint64_t)(segments_free(pod->segments) - 1) * (pod->segment_bytes - CHECKPOINT_CHUNK);
     const size_t most =
         room / PAGE_RECORD_MAX < CHECKPOINT_MERGES ? room / PAGE_RECORD_MAX : CHECKPOINT_MERGES;
-    cp->merge_count = meta_merge_candidates(pod->meta, is_sparse, pod, cp->merge, most);
+    const bool roomy = segments_free(pod->segments) > pod->reserve_segments && !collect_is_pressed(pod);
+    struct picking picking = {pod, roomy ? CHECKPOINT_SINGLES : 0};
+    cp->merge_count = meta_merge_candidates(pod->meta, is_sparse, &picking, cp->merge, most);
     for (size_t i = 0; i < cp->merge_count; i++)
         meta_pin(pod->meta, cp->merge[i]);
     cp->state = CHECKPOINT_LOADING;
@@ -267,6 +315,7 @@ static bool all_loaded(struct pod *pod)
             continue;
         if (page_is_bad(pod, cp->merge[i])) {
             meta_unpin(pod->meta, cp->merge[i]);
+            meta_set_rotten(pod->meta, cp->merge[i], meta_base(pod->meta, cp->merge[i]), false);
             cp->merge[i--] = cp->merge[--cp->merge_count];
             continue;
         }
@@ -354,15 +403,22 @@ static void flush_done(struct blkdev_req *req, int status)
 
 static void write_chunks(struct pod *pod);
 
-/* After the last chunk in a segment. */
-static void end_segment(struct pod *pod, size_t chunk)
+/* Where the write goes. */
+static uint64_t write_addr(const struct pod *pod, size_t write)
+{
+    const struct chunk *c = &pod->checkpoint.chunks[write / 2];
+    return write % 2 ? segment_addr(pod, c->twin) + c->addr % pod->segment_bytes : c->addr;
+}
+
+/* After the last write to a segment. */
+static void end_segment(struct pod *pod, size_t write)
 {
     const struct checkpoint *cp = &pod->checkpoint;
+    const size_t chunk = write / 2;
     const struct chunk *c = &cp->chunks[chunk];
-    const uint64_t end = c->addr + c->used;
+    const uint64_t end = c->addr + c->used, at = write_addr(pod, write);
     if (chunk + 1 < cp->chunk_count && cp->chunks[chunk + 1].addr != end)
-        zones_end(pod, (uint32_t)(c->addr / pod->segment_bytes),
-                  (uint32_t)(c->addr % pod->segment_bytes) + c->used);
+        zones_end(pod, (uint32_t)(at / pod->segment_bytes), (uint32_t)(at % pod->segment_bytes) + c->used);
 }
 
 static void chunk_done(struct blkdev_req *req, int status)
@@ -370,28 +426,38 @@ static void chunk_done(struct blkdev_req *req, int status)
     struct checkpoint_req *cr = container_of(req, struct checkpoint_req, req);
     struct pod *pod = cr->pod;
     cr->busy = false;
-    pod->checkpoint.chunk_done++;
+    pod->checkpoint.write_done++;
     if (status || pod->failed)
         fail(pod, "a write", status);
     else {
-        end_segment(pod, cr->chunk);
+        end_segment(pod, cr->write);
         write_chunks(pod);
     }
 }
 
-/* At most two chunks are on their way: a checkpoint must not crowd out the log. */
+/* A chunk that lies once needs no second write. */
+static bool next_write(struct checkpoint *cp, size_t *write)
+{
+    for (; cp->write_next < 2 * cp->chunk_count; cp->write_next++, cp->write_done++)
+        if (cp->write_next % 2 == 0 || cp->chunks[cp->write_next / 2].twin) {
+            *write = cp->write_next++;
+            return true;
+        }
+    return false;
+}
+
+/* At most two are on their way: a checkpoint must not crowd out the log. */
 static void write_chunks(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
-    for (unsigned i = 0; i < 2 && cp->chunk_next < cp->chunk_count; i++) {
+    for (unsigned i = 0; i < 2; i++) {
         struct checkpoint_req *cr = &cp->reqs[i];
-        if (cr->busy)
+        if (cr->busy || !next_write(cp, &cr->write))
             continue;
-        cr->chunk = cp->chunk_next++;
-        const struct chunk *c = &cp->chunks[cr->chunk];
+        const struct chunk *c = &cp->chunks[cr->write / 2];
         cr->busy = true;
-        cr->req =
-            (struct blkdev_req){.op = BLKDEV_WRITE, .offset = c->addr, .length = c->used, .buf = c->buf};
+        cr->req = (struct blkdev_req){
+            .op = BLKDEV_WRITE, .offset = write_addr(pod, cr->write), .length = c->used, .buf = c->buf};
         const int rc = zones_write(pod, &cr->req, chunk_done);
         if (rc) {
             cr->busy = false;
@@ -399,7 +465,7 @@ static void write_chunks(struct pod *pod)
             return;
         }
     }
-    if (cp->chunk_done < cp->chunk_count)
+    if (cp->write_done < 2 * cp->chunk_count)
         return;
     free_chunks(cp);
     cp->state = CHECKPOINT_FLUSHING;
@@ -421,6 +487,13 @@ void checkpoint_want(struct pod *pod)
         pod->checkpoint.wanted = true;
 }
 
+bool checkpoint_has_work(const struct pod *pod)
+{
+    struct meta_stats meta;
+    meta_stats(pod->meta, &meta);
+    return pod->log_bytes || pod->rotten_run || meta.rotten;
+}
+
 static bool is_due(const struct pod *pod)
 {
     const struct checkpoint *cp = &pod->checkpoint;
@@ -429,7 +502,8 @@ static bool is_due(const struct pod *pod)
     const uint64_t log_bytes =
         pod->config.checkpoint_log_bytes ? pod->config.checkpoint_log_bytes : CHECKPOINT_LOG_BYTES;
     return cp->wanted || pod->log_bytes >= log_bytes || meta.changed_slots >= CHECKPOINT_CHANGES ||
-           (pod->log_bytes && pod->now_ns - cp->last_ns >= CHECKPOINT_IDLE_NS && pod->in_flight_count == 0);
+           (checkpoint_has_work(pod) && pod->now_ns - cp->last_ns >= CHECKPOINT_IDLE_NS &&
+            pod->in_flight_count == 0);
 }
 
 void checkpoint_turn(struct pod *pod)
@@ -459,6 +533,7 @@ void checkpoint_init(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
     cp->sink.alloc = sink_alloc;
+    cp->sink.copy = sink_copy;
     cp->reqs[0].pod = cp->reqs[1].pod = pod;
     cp->anchor_buf = aligned_alloc(BLKDEV_ALIGN, ANCHOR_BYTES);
     assert(cp->anchor_buf);

@@ -24,6 +24,8 @@ struct copy_out {
     void (*cb)(void *user, int status);
     void *user;
     struct pod_copy_read *read;
+    uint32_t segment; /* that it is of */
+    uint16_t way;     /* of reading it that is tried: twin_try */
     struct blkdev_req req;
     struct pod *pod;
 };
@@ -58,7 +60,8 @@ static uint32_t bytes_of(const struct pod *pod, uint32_t segment)
     uint32_t bytes = pod->segment_bytes;
     if (segment == a->log_segment)
         bytes = a->log_offset;
-    else if (segment == pod->meta_segment)
+    else if (segment == pod->meta_segment || (pod->meta_segment != SEGMENT_NONE &&
+                                              segment == segments_twin(pod->segments, pod->meta_segment)))
         bytes = pod->meta_offset;
     else
         bytes = collect_written(pod, segment);
@@ -159,10 +162,14 @@ static void read_done(struct blkdev_req *req, int status)
     struct copy_out *c = container_of(req, struct copy_out, req);
     struct pod *pod = c->pod;
     struct pod_copy_read *read = c->read;
+    /* Metadata is read from its second copy; what is not told of the first goes along, and is found there. */
+    if (status && !c->ended &&
+        twin_try(pod, req, c->segment, segments_twin(pod->segments, c->segment), &c->way, read_done))
+        return;
     c->read = NULL;
     pod->again = true;
     if (status == 0) {
-        const struct copy_piece piece = {read->number, (uint32_t)(req->offset / pod->segment_bytes),
+        const struct copy_piece piece = {read->number, c->segment,
                                          (uint32_t)(req->offset % pod->segment_bytes), req->length};
         read->message = read->buf + BLKDEV_ALIGN - COPY_HEADER_BYTES;
         read->bytes = COPY_HEADER_BYTES + req->length;
@@ -197,6 +204,8 @@ int pod_copy_read(struct pod *pod, struct pod_copy_read *read)
                                  .length = left < COPY_PIECE_BYTES ? left : COPY_PIECE_BYTES,
                                  .buf = read->buf + BLKDEV_ALIGN};
     c->read = read;
+    c->segment = s->index;
+    c->way = 0;
     const int rc = blkdev_submit(pod->dev, &c->req, read_done);
     if (rc)
         c->read = NULL;

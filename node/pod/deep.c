@@ -273,9 +273,11 @@ static void take_cut(struct deep *d)
                                   .user = d};
     d->run_count = pod->anchor.run_count;
     for (uint32_t i = 0; i < d->run_count; i++)
-        d->runs[i] = (struct anchor_run){pod->anchor.runs[i].seq, pod->anchor.runs[i].first};
+        d->runs[i] = (struct anchor_run){pod->anchor.runs[i].seq, pod->anchor.runs[i].first,
+                                         pod->anchor.runs[i].copy_segment};
     d->run = d->chunk = 0;
     d->next_chunk = d->run_count ? d->runs[0].first : PLACE_NONE;
+    d->copy_segment = d->run_count ? d->runs[0].copy_segment : 0;
     d->chunk_read = false;
     d->seq = pod->anchor.seq;
     d->cut_ns = pod->now_ns;

@@ -38,6 +38,8 @@ struct deep_read {
     uint64_t group; /* not 0: a record */
     struct place place;
     uint32_t skip;
+    uint16_t way;      /* of reading metadata that is tried: twin_try */
+    char trouble[128]; /* that the first way met */
     uint8_t *buf;
     struct blkdev_req req;
 };
@@ -64,12 +66,15 @@ struct deep {
     struct anchor_run {
         uint64_t seq;
         struct place first;
+        uint32_t copy_segment;
     } runs[ANCHOR_RUNS_MAX];
     uint32_t run_count, run, chunk;
     struct place next_chunk;
+    uint32_t copy_segment; /* has it as well; 0: none */
     struct restore restore;
     uint8_t *chunk_buf;
-    bool chunk_read; /* it is there */
+    bool chunk_read; /* it is there, or is not to be had: chunk_status */
+    int chunk_status;
 
     struct deep_read reads[DEEP_READS];
     uint32_t reading;

@@ -52,6 +52,7 @@ static int submit(struct deep_read *r, uint8_t *buf, blkdev_cb cb)
                                  .offset = from,
                                  .length = (uint32_t)((end + unit - 1) / unit * unit - from),
                                  .buf = buf};
+    r->way = 0;
     r->busy = true;
     d->reading++;
     const int rc = blkdev_submit(d->pod->dev, &r->req, cb);
@@ -67,6 +68,19 @@ static void arrived(struct deep_read *r)
     r->busy = false;
     r->deep->reading--;
     r->deep->pod->again = true;
+}
+
+/* What was read of metadata is bad: reads it in another way, if there is one left. */
+static bool otherwise(struct deep_read *r, uint32_t twin, const char *trouble, blkdev_cb cb)
+{
+    struct pod *pod = r->deep->pod;
+    if (!r->way)
+        (void)snprintf(r->trouble, sizeof r->trouble, "%.*s", (int)sizeof r->trouble - 1, trouble);
+    if (!twin_try(pod, &r->req, place_segment(pod, r->place), twin, &r->way, cb))
+        return false;
+    r->busy = true;
+    r->deep->reading++;
+    return true;
 }
 
 /* ---- pages */
@@ -98,8 +112,13 @@ static void page_done(struct blkdev_req *req, int status)
         (void)ps_error_set(&err, status, "reading it failed: %s", ps_status_text(status));
     else
         status = meta_load(d->meta, r->page, r->place, r->buf + r->skip, place_len(r->place), &err);
+    const uint32_t twin = segments_twin(d->pod->segments, place_segment(d->pod, r->place));
+    if (status && otherwise(r, twin, err.detail, page_done))
+        return;
     if (status)
-        add_bad(d, r->page, err.detail);
+        add_bad(d, r->page, r->trouble);
+    else if (r->way)
+        twin_helped_page(d->pod, r->page, r->place, &r->req, r->trouble);
 }
 
 static bool is_under_way(const struct deep *d, struct meta_key page)
@@ -145,8 +164,7 @@ static void chunk_done(struct blkdev_req *req, int status)
     arrived(r);
     if (r->deep->state == DEEP_ENDING)
         return;
-    if (status)
-        deep_fail(r->deep, "reading a run failed: %s", ps_status_text(status));
+    r->deep->chunk_status = status;
     r->deep->chunk_read = true;
 }
 
@@ -171,16 +189,24 @@ bool deep_runs_step(struct deep *d)
     /* As an opening does: what the cut's own metadata went into may be missing in what it says of segments.
      */
     (void)segments_adopt(d->segments, place_segment(d->pod, d->next_chunk), SEGMENT_META);
-    const int rc = restore_chunk(&d->restore, d->chunk_buf + r->skip, place_len(d->next_chunk),
-                                 d->runs[d->run].seq, d->chunk, &d->next_chunk, &err);
+    const int rc = d->chunk_status ? ps_error_set(&err, d->chunk_status, "reading a run failed: %s",
+                                                  ps_status_text(d->chunk_status))
+                                   : restore_chunk(&d->restore, d->chunk_buf + r->skip, place_len(r->place),
+                                                   d->runs[d->run].seq, d->chunk, &d->next_chunk, &err);
+    if (rc && !d->restore.impossible && otherwise(r, d->copy_segment, err.detail, chunk_done))
+        return false;
     if (rc) {
         deep_fail(d, "%s", err.detail);
         return false;
     }
+    if (r->way)
+        twin_helped_chunk(d->pod, d->runs[d->run].seq, d->chunk, r->place, &r->req, r->trouble);
     d->chunk++;
+    d->copy_segment = restore_next_copy(d->pod, d->chunk_buf + r->skip, d->next_chunk);
     if (place_is_none(d->next_chunk) && ++d->run < d->run_count) {
         d->chunk = 0;
         d->next_chunk = d->runs[d->run].first;
+        d->copy_segment = d->runs[d->run].copy_segment;
     }
     return true;
 }

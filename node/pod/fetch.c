@@ -280,15 +280,22 @@ static void load_done(struct blkdev_req *req, int status)
         (void)ps_error_set(&err, rc, "reading it failed: %s", ps_status_text(rc));
     else
         rc = meta_load(pod->meta, l->page, l->place, l->buf + l->skip, place_len(l->place), &err);
-    if (rc && try_otherwise(pod, req, &l->way, load_done))
+    const uint32_t segment = place_segment(pod, l->place);
+    if (rc && !l->way)
+        (void)snprintf(l->trouble, sizeof l->trouble, "%.*s", (int)sizeof l->trouble - 1, err.detail);
+    if (rc && twin_try(pod, req, segment, segments_twin(pod->segments, segment), &l->way, load_done))
         return;
     list_remove(&l->link);
-    segments_unpin(pod->segments, place_segment(pod, l->place));
+    segments_unpin(pod->segments, segment);
+    if (!rc && l->way) {
+        pod->stats.checksum_errors++;
+        twin_helped_page(pod, l->page, l->place, req, l->trouble);
+    }
     if (rc) {
         pod->stats.checksum_errors++;
         pod->bad_pages[pod->bad_page_count++ % BAD_PAGES] = l->page;
         pod_event(pod, "pod.data_loss", 0, "metadata page %#llx at %llu: %s", (unsigned long long)l->page.v,
-                  (unsigned long long)place_addr(l->place), err.detail);
+                  (unsigned long long)place_addr(l->place), l->trouble);
     }
     list_push_back(&pod->free_loads, &l->link);
     pod->events++;

@@ -7,6 +7,7 @@
  * Ends with a checkpoint under a new run and log generation, so that an
  * uncommitted tail can never be taken for part of the log that follows. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,7 +55,10 @@ struct open_state {
     struct ps_error label_error;
     uint32_t run, chunk;
     struct place next_chunk;
-    struct position at; /* where the next batch is looked for */
+    uint32_t copy_segment; /* has it as well; 0: none */
+    uint16_t way;          /* of reading it that is tried: twin_try */
+    char trouble[128];     /* that the first way met */
+    struct position at;    /* where the next batch is looked for */
     bool tried_next;
     uint64_t window_at; /* device address of the window, and bytes in it */
     uint32_t window_bytes;
@@ -101,11 +105,15 @@ static void step_failed(struct pod *pod)
         tell(pod);
 }
 
+static bool run_otherwise(struct open_state *o, const char *trouble);
+
 static void read_done(struct blkdev_req *req, int status)
 {
     struct open_state *o = container_of(req, struct open_state, req);
     o->busy = false;
     o->pod->again = true;
+    if (status && o->step == OPEN_RUN && run_otherwise(o, "reading it failed"))
+        return;
     if (status) {
         (void)ps_error_set(&o->local, status, "%s: %s at byte %" PRIu64 " failed", o->pod->dev->name,
                            req->op == BLKDEV_READ ? "reading" : "writing", req->offset);
@@ -363,6 +371,24 @@ static bool log_place_is_sound(const struct pod *pod, uint32_t segment, uint32_t
                                        offset <= pod->segment_bytes && offset % BATCH_ALIGN == 0);
 }
 
+static void next_chunk(struct open_state *o, struct place place, uint32_t copy_segment)
+{
+    o->next_chunk = place;
+    o->copy_segment = copy_segment;
+    o->way = 0;
+}
+
+static void begin_run(struct pod *pod, uint32_t run)
+{
+    struct open_state *o = pod->opening;
+    const struct pod_anchor *a = &pod->anchor;
+    o->run = run;
+    o->chunk = 0;
+    if (run < a->run_count)
+        next_chunk(o, a->runs[run].first,
+                   restore_copy_segment(pod, a->runs[run].first, a->runs[run].copy_segment));
+}
+
 static void step_anchor(struct pod *pod)
 {
     struct open_state *o = pod->opening;
@@ -420,8 +446,7 @@ static void step_anchor(struct pod *pod)
     pod->applied_run = a->log_run;
     pod->log_next = (struct log_ids){a->next_group, a->next_page, a->next_image};
     plan_from(pod, &pod->log_next);
-    o->run = o->chunk = 0;
-    o->next_chunk = a->run_count ? a->runs[0].first : PLACE_NONE;
+    begin_run(pod, 0);
     o->step = OPEN_RUN;
 }
 
@@ -475,7 +500,7 @@ static void walk_log(struct pod *pod, bool applying)
 static void runs_are_in(struct pod *pod)
 {
     struct open_state *o = pod->opening;
-    segments_restore_clear_meta(pod->segments);
+    segments_restore_meta(pod->segments);
     zones_look(pod);
     for (size_t i = 0; i < pod->run_count; i++)
         for (size_t c = 0; c < pod->runs[i].count; c++)
@@ -487,6 +512,18 @@ static void runs_are_in(struct pod *pod)
     pod->log_bytes = 0;
     o->committed = pod->applied_seq;
     walk_log(pod, !may_end_uncommitted(pod));
+}
+
+/* The chunk was bad: reads it in another way, if there is one left. */
+static bool run_otherwise(struct open_state *o, const char *trouble)
+{
+    struct pod *pod = o->pod;
+    if (!o->way)
+        (void)snprintf(o->trouble, sizeof o->trouble, "%.*s", (int)sizeof o->trouble - 1, trouble);
+    o->have = false;
+    o->busy = twin_try(pod, &o->req, place_segment(pod, o->next_chunk), o->copy_segment, &o->way, read_done);
+    o->read_at = place_addr(o->next_chunk);
+    return o->busy;
 }
 
 static void step_run(struct pod *pod)
@@ -505,30 +542,36 @@ static void step_run(struct pod *pod)
     }
     if (!want(o, place_addr(o->next_chunk), place_len(o->next_chunk)))
         return;
-    if (o->chunk == 0)
-        pod->runs[pod->run_count++] =
-            (struct run_places){.seq = a->runs[o->run].seq, .bytes = a->runs[o->run].bytes};
-    run_places_add(&pod->runs[pod->run_count - 1], o->next_chunk);
     struct restore to = {.pod = pod,
                          .meta = pod->meta,
                          .images = pod->images,
                          .segments = pod->segments,
                          .blob = restore_blob,
                          .user = pod};
+    const struct place place = o->next_chunk;
+    const uint64_t seq = a->runs[o->run].seq;
     struct place next = PLACE_NONE;
-    const int rc = restore_chunk(&to, o->window + o->skip, place_len(o->next_chunk), a->runs[o->run].seq,
-                                 o->chunk, &next, &o->local);
+    const int rc = restore_chunk(&to, o->window + o->skip, place_len(place), seq, o->chunk, &next, &o->local);
+    if (rc == PS_EDAMAGED && !to.impossible && run_otherwise(o, o->local.detail))
+        return;
     if (rc) {
         finish(pod, rc);
         return;
     }
-    o->next_chunk = next;
-    o->chunk++;
+    o->local = (struct ps_error){0};
+    if (o->way)
+        twin_helped_chunk(pod, seq, o->chunk, place, &o->req, o->trouble);
+    if (o->chunk == 0)
+        pod->runs[pod->run_count++] = (struct run_places){.seq = seq, .bytes = a->runs[o->run].bytes};
+    run_places_add(&pod->runs[pod->run_count - 1], place);
+    /* What the last cut's own metadata went into may be missing in what it says of segments. */
+    if (o->run + 1 == a->run_count && o->copy_segment)
+        (void)segments_adopt_twins(pod->segments, place_segment(pod, place), o->copy_segment);
     if (place_is_none(next)) {
-        o->run++;
-        o->chunk = 0;
-        if (o->run < a->run_count)
-            o->next_chunk = a->runs[o->run].first;
+        begin_run(pod, o->run + 1);
+    } else {
+        next_chunk(o, next, restore_next_copy(pod, o->window + o->skip, next));
+        o->chunk++;
     }
     pod->again = true;
 }

@@ -182,6 +182,7 @@ void pod_close(struct pod *pod, void (*cb)(void *user), void *user)
 static void free_parts(struct pod *pod)
 {
     index_load_drop(pod);
+    scrub_meta_free(pod);
     deep_free(pod); /* before what it looks at */
     copy_out_free(pod);
     copy_in_free(pod);
@@ -492,7 +493,8 @@ static bool is_drained(const struct pod *pod)
            list_empty(&pod->parked) && follow_is_quiet(pod) && !restart_holds_log(pod) &&
            anchor_writer_is_idle(pod) && pod->log_reading == 0 && list_empty(&pod->log_reads) &&
            list_empty(&pod->record_reads) && list_empty(&pod->records_read) && copy_out_is_quiet(pod) &&
-           copy_in_is_quiet(pod) && zones_are_quiet(pod) && collect_is_quiet(pod) && deep_is_quiet(pod);
+           copy_in_is_quiet(pod) && zones_are_quiet(pod) && collect_is_quiet(pod) && deep_is_quiet(pod) &&
+           scrub_meta_is_quiet(pod);
 }
 
 static void abandon_turn(struct pod *pod)
@@ -585,7 +587,7 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
     const uint64_t deep = deep_next_ns(pod);
     if (deep < ask)
         ask = deep;
-    if (pod->state != POD_SERVING || pod->failed || pod->log_bytes == 0)
+    if (pod->state != POD_SERVING || pod->failed || !checkpoint_has_work(pod))
         return ask;
     /* The idle checkpoint; one that is due but held up is looked at again, not waited for in a loop. */
     const uint64_t due = pod->checkpoint.last_ns + CHECKPOINT_IDLE_NS;
@@ -601,10 +603,15 @@ static uint64_t left_of(const struct pod *pod, uint32_t segment, uint32_t offset
     return segment == SEGMENT_NONE || offset == 0 ? 0 : pod->segment_bytes - offset;
 }
 
+static unsigned meta_copies(const struct pod *pod)
+{
+    return pod->meta_segment != SEGMENT_NONE && segments_twin(pod->segments, pod->meta_segment) ? 2 : 1;
+}
+
 static uint64_t open_bytes(const struct pod *pod, const struct segments_stats *s)
 {
     return (uint64_t)s->taken * pod->segment_bytes + left_of(pod, pod->tail.segment, pod->tail.offset) +
-           left_of(pod, pod->meta_segment, pod->meta_offset) + collect_open_bytes(pod);
+           left_of(pod, pod->meta_segment, pod->meta_offset) * meta_copies(pod) + collect_open_bytes(pod);
 }
 
 void pod_stats(struct pod *pod, struct pod_stats *out)
@@ -626,6 +633,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
         out->reserve_bytes = (uint64_t)pod->reserve_segments * pod->segment_bytes;
         out->stored_bytes = s.live_log + s.live_moved;
         out->metadata_bytes = s.live_meta;
+        out->metadata_single_bytes = s.single_meta;
         out->open_bytes = open_bytes(pod, &s);
         out->garbage_bytes =
             (s.used_log + s.used_moved + s.used_meta + (uint64_t)(s.taken + s.limbo) * pod->segment_bytes) -
@@ -666,7 +674,8 @@ bool pod_uses_flash(const struct pod *pod, uint64_t offset, uint64_t length)
     if (!pod->segments || pod->state == POD_OPENING || pod->state == POD_FILLING)
         return true;
     const uint64_t end = offset + length;
-    for (uint64_t i = offset / pod->segment_bytes; i * pod->segment_bytes < end && i < pod->segment_count; i++)
+    for (uint64_t i = offset / pod->segment_bytes; i * pod->segment_bytes < end && i < pod->segment_count;
+         i++)
         if (segments_state(pod->segments, (uint32_t)i) != SEGMENT_FREE)
             return true;
     return false;

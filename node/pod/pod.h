@@ -283,7 +283,8 @@ struct pod_stats {
     uint64_t mapped;                        /* of logical: blocks that refer to stored ones, not patterns */
     uint64_t unique_blocks;                 /* blocks stored */
     uint64_t stored_bytes;                  /* records that hold them */
-    uint64_t metadata_bytes;                /* pages and runs */
+    uint64_t metadata_bytes;                /* pages and runs, second copies included */
+    uint64_t metadata_single_bytes;         /* of these: what has no second copy */
     uint64_t garbage_bytes;                 /* dead bytes in segments not yet reused */
     uint64_t open_bytes;                    /* not written yet, in segments that are being filled */
     uint64_t volumes, snapshots, releasing; /* images by state */
@@ -311,8 +312,9 @@ struct pod_stats {
     bool dedup_index_loading;
     uint64_t memory_bytes, memory_budget;
     uint64_t checksum_errors;
-    uint64_t repaired_reads; /* since start: served with another member's record */
-    uint64_t log_seq;        /* last applied batch */
+    uint64_t repaired_reads;    /* since start: served with another member's record */
+    uint64_t repaired_metadata; /* since start: pages and runs that were read from their second copies */
+    uint64_t log_seq;           /* last applied batch */
     enum pod_role role;
     bool opening; /* or being filled with a copy: the rest is not all there yet */
     bool failed;  /* a device failed: reads only */

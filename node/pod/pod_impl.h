@@ -12,6 +12,7 @@
  *   checkpoint.c  runs, base pages, anchors
  *   open.c        format and recovery
  *   restore.c     what a checkpoint's runs say
+ *   twin.c        second copies of metadata
  *   log_restart.c the log goes on in a new segment under a new generation: at each opening, and to truncate
  *   log_read.c    where the batches of the log lie, for members that lag
  *   follow.c      batches made elsewhere: appended, applied when committed
@@ -19,7 +20,7 @@
  *   role.c        standby, leading, abandoned
  *   deep.c        a survey of all maps in the background, or offline; deep_read.c: what it reads
  *   survey.h      what it is made of
- *   scrub.c       reading all that lives, to verify it
+ *   scrub.c       reading all that lives, to verify it; scrub_meta.c: metadata
  *   repair.c      records that flash has lost, from other members and for them
  *   copy_out.c    a full copy for another member
  *   copy_in.c     a full copy taken in
@@ -65,6 +66,7 @@ enum {
     CHECKPOINT_LOG_BYTES = 64 << 20,
     CHECKPOINT_CHANGES = 64 * 1024,
     CHECKPOINT_MERGES = 1024,
+    CHECKPOINT_SINGLES = 64, /* of these, so that what lies once is written twice */
     CHECKPOINT_CHUNK = 256 * 1024,
     CHECKPOINT_SEGMENTS = 3,
     RESTART_SEGMENTS = 2,        /* more of them in a replicated pod: the uncommitted end is written anew */
@@ -206,7 +208,8 @@ struct load {
     struct place place;
     uint8_t *buf;
     uint32_t skip;
-    uint8_t way; /* as of struct fetch */
+    uint16_t way; /* of reading it that is tried: twin_try */
+    char trouble[128];
     struct blkdev_req req;
 };
 
@@ -221,6 +224,7 @@ struct operation {
 struct chunk {
     uint8_t *buf;
     uint64_t addr;
+    uint32_t twin; /* segment to which it goes as well; 0: none */
     uint32_t used;
 };
 
@@ -248,13 +252,15 @@ struct checkpoint {
     struct meta_key merge[CHECKPOINT_MERGES];
     size_t merge_count;
     struct chunk *chunks;
-    size_t chunk_count, chunk_capacity, chunk_next, chunk_done;
+    size_t chunk_count, chunk_capacity;
+    size_t write_next, write_done; /* two for each chunk: to its segment, and to that one's twin */
+    uint32_t needed;               /* segments that the cut may need if it lies there once */
     struct pod_anchor anchor;
     uint8_t *anchor_buf;
     struct checkpoint_req {
         struct blkdev_req req;
         struct pod *pod;
-        size_t chunk;
+        size_t write;
         bool busy;
     } reqs[2];
     uint64_t last_ns;
@@ -387,6 +393,10 @@ bool restore_place_is_sound(const struct pod *pod, struct place place);
  * a detail. */
 int restore_chunk(struct restore *to, const void *chunk, size_t bytes, uint64_t run, uint32_t index,
                   struct place *next, struct ps_error *err);
+/* The segment that is said to hold the run's chunk at `place` as well, if that can be; 0: none. */
+uint32_t restore_copy_segment(const struct pod *pod, struct place place, uint32_t segment);
+/* The same of the successor of a chunk that was restored. */
+uint32_t restore_next_copy(const struct pod *pod, const void *chunk, struct place next);
 
 /* open.c */
 void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err);
@@ -406,6 +416,7 @@ struct scrub {
     int64_t credit; /* bytes that may be read now */
     uint64_t opened_ns, last_ns, ended_ns;
     uint64_t requests, busy_ns; /* of hosts: as last seen, when that changed */
+    struct scrub_meta *meta;    /* the pass goes through metadata, its last part */
 };
 
 /* The first ids that are not given out. */
@@ -539,7 +550,9 @@ struct pod {
     struct pod_stats stats; /* counters since start only */
     struct {
         uint64_t count, told_ns;
-    } otherwise; /* records that were read in another way */
+    } otherwise;                        /* records that were read in another way */
+    uint64_t twin_told_ns, twin_untold; /* metadata that was */
+    bool rotten_run; /* a chunk of a run is not to be relied on: the next checkpoint is a full one */
     uint64_t host_read;
 };
 
@@ -632,6 +645,24 @@ void anchor_writer_free(struct pod *pod);
 void anchor_writer_turn(struct pod *pod);
 bool anchor_writer_is_idle(const struct pod *pod);
 
+/* twin.c */
+/* A second copy may take a segment, though `needed` are for what lies once. */
+bool twin_fits(const struct pod *pod, uint32_t needed);
+/* Reads metadata once more that was bad: from the twin of its segment (0: it has none), and as the device
+ * reads otherwise. `*way` begins as 0. False: there is no way left. */
+bool twin_try(struct pod *pod, struct blkdev_req *req, uint32_t segment, uint32_t twin, uint16_t *way,
+              blkdev_cb cb);
+/* Counts and tells of metadata that was bad at one address and is written anew from what is at `good` (0: in
+ * memory). */
+void twin_tell(struct pod *pod, const char *what, uint64_t bad, uint64_t good, const char *trouble);
+/* What it is called: the page, or without one a chunk of a run. */
+void twin_name(char *out, size_t size, struct meta_key page, uint64_t run, uint32_t chunk);
+/* That was good: tells it, and has what lies at `place` written anew. */
+void twin_helped_page(struct pod *pod, struct meta_key page, struct place place, const struct blkdev_req *req,
+                      const char *trouble);
+void twin_helped_chunk(struct pod *pod, uint64_t run, uint32_t chunk, struct place place,
+                       const struct blkdev_req *req, const char *trouble);
+
 /* zones.c */
 void zones_init(struct pod *pod);
 /* Asks the device for the wear of each segment, and retires those that it has retired. */
@@ -693,6 +724,13 @@ void fetch_end(struct pod *pod, struct fetch *f, int status);
 bool load_missing(struct pod *pod);
 bool load_page(struct pod *pod, struct meta_key page);
 bool page_is_bad(const struct pod *pod, struct meta_key page);
+
+/* scrub_meta.c */
+void scrub_meta_begin(struct pod *pod);
+/* False: it is through. */
+bool scrub_meta_step(struct pod *pod);
+bool scrub_meta_is_quiet(const struct pod *pod);
+void scrub_meta_free(struct pod *pod);
 
 /* scrub.c */
 void scrub_turn(struct pod *pod);
@@ -785,6 +823,8 @@ void checkpoint_turn(struct pod *pod);
 void checkpoint_anchor_turn(struct pod *pod);
 void checkpoint_want(struct pod *pod);
 bool checkpoint_busy(const struct pod *pod);
+/* One is due when the pod is idle for long. */
+bool checkpoint_has_work(const struct pod *pod);
 enum {
     BLOB_IMAGE = 1,
     BLOB_IMAGE_GONE = 2,

@@ -9,6 +9,22 @@ bool restore_place_is_sound(const struct pod *pod, struct place place)
            end <= (uint64_t)pod->segment_count * pod->segment_bytes;
 }
 
+uint32_t restore_copy_segment(const struct pod *pod, struct place place, uint32_t segment)
+{
+    return segment >= SYSTEM_SEGMENTS && segment < pod->segment_count && segment != place_segment(pod, place)
+               ? segment
+               : 0;
+}
+
+uint32_t restore_next_copy(const struct pod *pod, const void *chunk, struct place next)
+{
+    const struct place copy = run_next_copy(chunk);
+    return place_len(copy) == place_len(next) &&
+                   place_addr(copy) % pod->segment_bytes == place_addr(next) % pod->segment_bytes
+               ? restore_copy_segment(pod, next, place_segment(pod, copy))
+               : 0;
+}
+
 static void base(void *user, struct meta_key page, struct place place, bool clear_own)
 {
     struct restore *to = user;

@@ -3,7 +3,7 @@
  *
  * A pass begins when a person wants one, or by itself when the last one was long ago. While hosts are served
  * it reads at the rate that was set; when none has come for a moment, without a pause. Segments that
- * are being written wait for the next pass, and so does metadata: it is verified when it is read. */
+ * are being written wait for the next pass. Metadata comes last (scrub_meta.c). */
 #include "node/pod/collect.h"
 
 enum {
@@ -122,12 +122,23 @@ static bool choose(struct collect *c)
         return false;
     const uint32_t segment = segments_with_data(pod->segments, pod->scrub.next, pod->applied_seq);
     if (segment == SEGMENT_NONE) {
-        end_pass(pod);
+        scrub_meta_begin(pod);
         return false;
     }
     victim_begin(c, segment);
     c->scrubbing = true;
     return true;
+}
+
+static void metadata(struct pod *pod)
+{
+    struct scrub *s = &pod->scrub;
+    if (s->credit <= 0 || scrub_meta_step(pod)) {
+        pod->again |= s->credit > 0 && scrub_meta_is_quiet(pod);
+        return;
+    }
+    scrub_meta_free(pod);
+    end_pass(pod);
 }
 
 void scrub_turn(struct pod *pod)
@@ -139,6 +150,10 @@ void scrub_turn(struct pod *pod)
     if (!s->running)
         return;
     pass_time(pod);
+    if (s->meta) {
+        metadata(pod);
+        return;
+    }
     /* Room for hosts comes first. */
     if (c->scrubbing && c->room <= c->levels.low && !c->reading)
         victim_drop(c);
@@ -146,6 +161,7 @@ void scrub_turn(struct pod *pod)
     while (s->running && s->credit > 0 && before - s->credit < AHEAD_BYTES && choose(c))
         if (!victim_step(c) && c->scrubbing)
             return;
+    pod->again |= s->meta != NULL;
     if (s->running && s->credit > 0 && !c->reading &&
         (c->scrubbing || (c->victim == SEGMENT_NONE && chunks_are_empty(c) && c->room > c->levels.low)))
         pod->again = true;

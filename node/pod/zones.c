@@ -9,7 +9,7 @@
 #include "node/pod/pod_impl.h"
 
 enum {
-    ERASED_AHEAD = 4, /* free segments: the log's next one, a checkpoint's, and one each to spare */
+    ERASED_AHEAD = 6, /* free segments: the log's next one, a checkpoint's two, and as many to spare */
 };
 
 static uint32_t segment_of(const struct pod *pod, const struct blkdev_req *req)
@@ -126,8 +126,11 @@ void zones_end(struct pod *pod, uint32_t segment, uint32_t end)
 
 void zones_seal(struct pod *pod, uint32_t segment, uint32_t end, uint64_t last_seq)
 {
+    const uint32_t twin = segments_twin(pod->segments, segment);
     segments_seal(pod->segments, segment, last_seq);
     zones_end(pod, segment, end);
+    if (twin)
+        zones_end(pod, twin, end);
 }
 
 void zones_abandon(struct pod *pod, uint32_t segment, uint32_t end)

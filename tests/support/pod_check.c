@@ -74,6 +74,44 @@ static void check_space(struct checking *c)
         wrong(c, "garbage is below nothing");
 }
 
+struct counting {
+    const struct pod *pod;
+    uint64_t *live; /* by segment */
+};
+
+static void count_base(void *user, struct meta_key page)
+{
+    struct counting *n = user;
+    const struct place base = meta_base(n->pod->meta, page);
+    if (!place_is_none(base))
+        n->live[place_segment(n->pod, base)] += place_len(base);
+}
+
+/* Segments of metadata know what lives in them, and twins are alike. */
+static void check_metadata(struct checking *c)
+{
+    const struct pod *pod = c->pod;
+    struct counting n = {pod, calloc(pod->segment_count, sizeof n.live[0])};
+    for (enum meta_kind kind = META_MAP; kind <= META_REF; kind++)
+        meta_each_page(pod->meta, kind, count_base, &n);
+    for (size_t i = 0; i < pod->run_count; i++)
+        for (size_t k = 0; k < pod->runs[i].count; k++)
+            n.live[place_segment(pod, pod->runs[i].chunks[k])] += place_len(pod->runs[i].chunks[k]);
+    for (uint32_t i = SYSTEM_SEGMENTS; i < pod->segment_count; i++) {
+        const uint32_t twin = segments_twin(pod->segments, i);
+        const uint64_t live = n.live[i] + (twin ? n.live[twin] : 0);
+        if (segments_state(pod->segments, i) != SEGMENT_META ? live > 0
+                                                             : live != segments_live(pod->segments, i))
+            wrong(c, "segment %u has %u bytes of metadata, %llu are referred to", i,
+                  segments_live(pod->segments, i), (unsigned long long)live);
+        if (twin && (segments_twin(pod->segments, twin) != i ||
+                     segments_state(pod->segments, i) != segments_state(pod->segments, twin) ||
+                     segments_open(pod->segments, i) != segments_open(pod->segments, twin)))
+            wrong(c, "segments %u and %u are no twins", i, twin);
+    }
+    free(n.live);
+}
+
 /* False: a step said that it can't go on. */
 static bool load(struct survey *survey, struct pod *pod, bool (*step)(void *user), void *user)
 {
@@ -121,6 +159,7 @@ bool pod_check_counts(struct pod *pod, bool (*step)(void *user), void *user, cha
     struct survey *survey = pod_check_survey(pod, &config, step, user);
     if (survey) {
         check_space(&c);
+        check_metadata(&c);
         check_shares(&c, survey);
         survey_destroy(survey);
     }

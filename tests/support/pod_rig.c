@@ -123,7 +123,7 @@ static void squeeze(struct rig *rig)
         segments_untake(s, rig->squeezed[--rig->squeezed_count]);
     while (segments_free(s) > leave) {
         assert_true(rig->squeezed_count < sizeof rig->squeezed / sizeof rig->squeezed[0]);
-        rig->squeezed[rig->squeezed_count++] = segments_take(s, SEGMENT_META);
+        rig->squeezed[rig->squeezed_count++] = segments_take(s, SEGMENT_COLD);
     }
 }
 
@@ -303,6 +303,22 @@ void rig_settle(struct rig *rig)
 static bool step_for_check(void *user)
 {
     return rig_step(user);
+}
+
+void rig_rot(struct rig *rig, struct place place, unsigned copies)
+{
+    const uint64_t in = place_addr(place) % rig->pod->segment_bytes + place_len(place) / 2;
+    const uint32_t segments[] = {place_segment(rig->pod, place),
+                                 segments_twin(rig->pod->segments, place_segment(rig->pod, place))};
+    for (unsigned i = 0; i < 2; i++) {
+        const uint64_t addr = segment_addr(rig->pod, segments[i]) + in;
+        uint8_t byte;
+        if (!(copies >> i & 1) || !segments[i])
+            continue;
+        blkdev_mem_peek(rig->mem, addr, &byte, 1, false);
+        byte ^= 0x40;
+        blkdev_mem_poke(rig->mem, addr, &byte, 1);
+    }
 }
 
 void rig_check(struct rig *rig)

@@ -8,6 +8,7 @@
 #include "common/blkdev_mem.h"
 #include "common/nand/nand_drive.h"
 #include "common/prng.h"
+#include "node/meta/place.h"
 #include "node/pod/pod.h"
 
 struct rig {
@@ -15,7 +16,7 @@ struct rig {
     void *area;         /* of simulated flash; NULL: mem is a blkdev_mem */
     size_t area_bytes;
     struct rig_array *several; /* devices that make mem; NULL: it is one */
-    struct blkdev *dev; /* what the pod sees: mem, or a layer on it */
+    struct blkdev *dev;        /* what the pod sees: mem, or a layer on it */
     struct pod_config config;
     struct pod *pod;
     struct prng prng;
@@ -24,11 +25,11 @@ struct rig {
     int open_status;
     bool opened;
     struct ps_error error;
-    uint64_t cut_after;         /* device completions until the power fails; 0: never */
-    bool dead;                  /* it has failed: nothing completes any more */
-    uint64_t steps;             /* device completions so far */
-    uint32_t leave_segments;    /* so many are kept free, so that the pod collects; 0: as it is */
-    uint32_t squeezed[512];     /* the others */
+    uint64_t cut_after;      /* device completions until the power fails; 0: never */
+    bool dead;               /* it has failed: nothing completes any more */
+    uint64_t steps;          /* device completions so far */
+    uint32_t leave_segments; /* so many are kept free, so that the pod collects; 0: as it is */
+    uint32_t squeezed[512];  /* the others */
     uint32_t squeezed_count;
     void (*beside)(void *user); /* what else goes on at each step; NULL: nothing */
     void *beside_user;
@@ -62,6 +63,8 @@ int rig_named(struct rig *rig, enum pod_manage_op op, const char *name, const ch
 int rig_write(struct rig *rig, const char *name, uint64_t offset, const void *data, uint64_t length);
 int rig_read(struct rig *rig, const char *name, uint64_t offset, void *data, uint64_t length);
 int rig_range(struct rig *rig, enum pod_io_op op, const char *name, uint64_t offset, uint64_t length);
+/* Flips a bit of the record, on a device in memory: of its first copy (1), its second (2), or both (3). */
+void rig_rot(struct rig *rig, struct place place, unsigned copies);
 /* Until nothing is left to do: deleted images released, checkpoint written. */
 void rig_settle(struct rig *rig);
 

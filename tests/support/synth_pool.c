@@ -9,7 +9,7 @@
 #include "tests/support/blkdev_synth.h"
 
 enum {
-    FIRST_SEGMENT = 64, /* those before are the pod's own: label, anchors, its first log and metadata */
+    FIRST_SEGMENT = 128, /* those before are the pod's own: label, anchors, its first log and metadata */
     RECORD_BYTES = GROUP_BLOCKS * POD_BLOCK_BYTES + RECORD_UNIT_BYTES,
     CHUNK_RECORDS = 7, /* all that fit in a chunk */
     RECORDS_CACHED = 16,

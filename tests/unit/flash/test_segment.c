@@ -312,7 +312,7 @@ static void what_the_log_refers_to_is_adopted_unless_it_is_in_other_use(void **s
     assert_false(segments_adopt(rig->s, 5, SEGMENT_LOG));
     assert_false(segments_adopt(rig->s, 0, SEGMENT_LOG)); /* the label's */
     assert_int_equal(segments_free(rig->s), free - 2);
-    segments_restore_clear_meta(rig->s);
+    segments_restore_meta(rig->s);
     assert_int_equal(segments_live(rig->s, 5), 0);
     segments_add_live(rig->s, 5, 30);
     assert_int_equal(segments_live(rig->s, 5), 30);

@@ -180,7 +180,7 @@ static void a_rotten_page_is_found_though_it_is_in_memory(void **state)
     const struct place place = meta_load_place(rig.pod->meta, entry_page_key(leaf));
     assert_false(place_is_none(place));
     assert_int_equal(rig_read(&rig, "v", 0, block, sizeof block), 0);
-    flip(place_addr(place) + 60);
+    rig_rot(&rig, place, 3);
     assert_int_equal(rig_read(&rig, "v", 0, block, sizeof block), 0);
     assert_true(deep().damage > 0);
     assert_true(is_told("deep.damage", "v: LBA 0 to 511 can't be found"));

@@ -315,11 +315,8 @@ static void fill_metadata(struct rig *rig)
 static void damage(struct rig *rig, struct meta_key page)
 {
     const struct place place = meta_load_place(rig->pod->meta, page);
-    uint8_t byte;
     assert_false(place_is_none(place));
-    blkdev_mem_peek(rig->mem, place_addr(place) + 60, &byte, 1, false);
-    byte ^= 0x40;
-    blkdev_mem_poke(rig->mem, place_addr(place) + 60, &byte, 1);
+    rig_rot(rig, place, 3);
 }
 
 /* Two volumes of a page each, and everything that follows on other pages of the tables. */

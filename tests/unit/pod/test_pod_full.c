@@ -296,7 +296,7 @@ static void overprovisioned_space_is_not_for_hosts(void **state)
     const uint64_t taken = write_until_full(f, 0);
     pod_stats(f->rig.pod, &stats);
     assert_int_equal(stats.reserve_bytes, f->rig.pod->segment_count / 2 * segment);
-    assert_true(taken > stats.capacity / 4 && taken < stats.capacity / 2);
+    assert_true(taken > stats.capacity / 6 && taken < stats.capacity / 2);
     f->rig.config.overprovision_percent = 0;
     reopen(f, false);
     pod_stats(f->rig.pod, &stats);

@@ -127,6 +127,22 @@ static bool play_op(struct play *p)
     return !p->rig.dead;
 }
 
+/* A write of zeroes is no single write: of the last one that is there the first blocks may be. */
+static bool is_begun(const struct op *op, const uint8_t *back, uint8_t *prefix)
+{
+    struct op part = *op;
+    if (op->io.op != POD_WRITE_ZERO)
+        return false;
+    for (uint64_t end = op->io.offset / BLOCK * BLOCK + BLOCK; end < op->io.offset + op->io.length;
+         end += BLOCK) {
+        part.io.length = end - op->io.offset;
+        apply(&part, prefix);
+        if (memcmp(back, prefix, VOLUME) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void check_prefix(struct play *p)
 {
     uint8_t *back = malloc(VOLUME), *prefix = calloc(1, VOLUME);
@@ -135,6 +151,8 @@ static void check_prefix(struct play *p)
     uint64_t found = UINT64_MAX;
     for (uint64_t k = 0; k <= p->count; k++) {
         if (memcmp(back, prefix, VOLUME) == 0)
+            found = k;
+        if (k < p->count && k >= p->durable && found == UINT64_MAX && is_begun(&p->ops[k], back, prefix))
             found = k;
         if (k < p->count)
             apply(&p->ops[k], prefix);

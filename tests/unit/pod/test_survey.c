@@ -273,10 +273,7 @@ static void rot(struct meta_key page)
     read_far_and_wide();
     const struct place place = meta_load_place(rig.pod->meta, page);
     assert_false(place_is_none(place));
-    uint8_t byte;
-    blkdev_mem_peek(rig.mem, place_addr(place) + 60, &byte, 1, false);
-    byte ^= 8;
-    blkdev_mem_poke(rig.mem, place_addr(place) + 60, &byte, 1);
+    rig_rot(&rig, place, 3);
 }
 
 static void write_all_pages(void)
