@@ -15,7 +15,9 @@
     X(logical_bytes)                                                                                         \
     X(mapped_bytes)                                                                                          \
     X(unique_blocks)                                                                                         \
-    X(stored_bytes) X(metadata_bytes) X(garbage_bytes) X(open_bytes) X(volumes) X(snapshots) X(releasing)
+    X(stored_bytes)                                                                                          \
+    X(metadata_bytes) X(metadata_single_bytes) X(garbage_bytes) X(open_bytes) X(volumes) X(snapshots)        \
+        X(releasing)
 #define POD_REDUCTION(X)                                                                                     \
     X(host_read_bytes)                                                                                       \
     X(host_written_bytes)                                                                                    \
@@ -36,8 +38,9 @@
     X(collected_segments)                                                                                    \
     X(collect_moved_bytes)                                                                                   \
     X(collect_read_bytes)                                                                                    \
-    X(collect_waits) X(cold_in_bytes) X(cold_out_bytes) X(dedup_compares) X(dedup_index_entries)             \
-        X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(repaired_reads)  \
+    X(collect_waits)                                                                                         \
+    X(cold_in_bytes) X(cold_out_bytes) X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity)      \
+        X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(repaired_reads) X(repaired_metadata)     \
             X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
@@ -174,7 +177,8 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
           "in %" PRIu64 " volume%s and %" PRIu64 " snapshot%s, as each sees itself", p->volumes,
           p->volumes == 1 ? "" : "s", p->snapshots, p->snapshots == 1 ? "" : "s");
     BYTES("  stored", p->stored_bytes, "%s", show_ratio(p->logical_bytes, p->stored_bytes, text));
-    BYTES("  metadata", p->metadata_bytes, "%s", "");
+    BYTES("  metadata", p->metadata_bytes, "%s%s", p->metadata_single_bytes ? "without a second copy: " : "",
+          p->metadata_single_bytes ? size_format_human(p->metadata_single_bytes, more) : "");
     BYTES("  garbage", p->garbage_bytes, "%s", releasing);
     BYTES("Written by hosts", p->host_written_bytes, "%s", "since the pod was made");
     BYTES("  patterns", p->pattern_removed_bytes, "%s",
@@ -197,6 +201,9 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
     (void)snprintf(more, sizeof more, "%" PRIu64, p->repaired_reads);
     if (p->repaired_reads)
         ROW("Read elsewhere", more, "%s", "records, since the start: lost here, another member has them");
+    (void)snprintf(more, sizeof more, "%" PRIu64, p->repaired_metadata);
+    if (p->repaired_metadata)
+        ROW("Metadata mended", more, "%s", "records, since the start: one copy was bad, the other is good");
 #undef BYTES
 #undef ROW
     (void)fprintf(cli->out, "\nPod %s is %s%s%s\n", p->name, state_name(p), *p->failure ? ": " : "",

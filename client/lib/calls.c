@@ -584,6 +584,7 @@ static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
             SAME(space, logical_bytes);
         SAME(space, unique_blocks), SAME(space, stored_bytes), SAME(space, metadata_bytes),
             SAME(space, garbage_bytes), SAME(space, open_bytes), SAME(space, mapped_bytes);
+        SAME(space, metadata_single_bytes);
         SAME(space, volumes), SAME(space, snapshots), SAME(space, releasing);
     }
     if (m->reduction) {
@@ -600,7 +601,7 @@ static bool take_pod(const Pstorage__V1__PodStatus *m, struct pstorage_pod *p)
         SAME(activity, dedup_compares), SAME(activity, checksum_errors), SAME(activity, dedup_index_entries);
         SAME(activity, dedup_index_capacity), SAME(activity, memory_bytes),
             SAME(activity, memory_budget_bytes);
-        SAME(activity, log_seq), SAME(activity, repaired_reads);
+        SAME(activity, log_seq), SAME(activity, repaired_reads), SAME(activity, repaired_metadata);
         SAME(activity, collected_segments), SAME(activity, collect_moved_bytes);
         SAME(activity, collect_read_bytes), SAME(activity, collect_waits);
         SAME(activity, cold_in_bytes), SAME(activity, cold_out_bytes);

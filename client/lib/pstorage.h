@@ -419,6 +419,7 @@ struct pstorage_pod {
     uint64_t mapped_bytes;                              /* of logical: not patterns */
     /* capacity = free + stored + metadata + garbage + open (not written yet, in segments being filled) */
     uint64_t stored_bytes, metadata_bytes, garbage_bytes, open_bytes;
+    uint64_t metadata_single_bytes;         /* of metadata: what has no second copy */
     uint64_t volumes, snapshots, releasing; /* counts */
     /* Since the pod was made. */
     uint64_t host_read_bytes, host_written_bytes;
@@ -432,7 +433,8 @@ struct pstorage_pod {
     bool scrub_running;
     uint32_t scrub_permille;
     uint64_t scrub_passes, scrub_read_bytes, scrub_damaged, scrub_ended_ms_ago;
-    uint64_t repaired_reads; /* records that flash had lost, read from another member */
+    uint64_t repaired_reads;    /* records that flash had lost, read from another member */
+    uint64_t repaired_metadata; /* pages and runs, written anew from their other copies */
     /* Garbage collection: segments, bytes, times that writes waited for it. */
     bool collecting; /* now: as a person asked */
     uint64_t collected_segments, collect_moved_bytes, collect_read_bytes, collect_waits;

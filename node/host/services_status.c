@@ -41,6 +41,7 @@ static void fill_space(Pstorage__V1__PodSpace *out, const struct pod_stats *stat
     out->unique_blocks = stats->unique_blocks;
     out->stored_bytes = stats->stored_bytes;
     out->metadata_bytes = stats->metadata_bytes;
+    out->metadata_single_bytes = stats->metadata_single_bytes;
     out->garbage_bytes = stats->garbage_bytes;
     out->volumes = stats->volumes;
     out->snapshots = stats->snapshots;
@@ -83,6 +84,7 @@ static void fill_activity(Pstorage__V1__PodActivity *out, const struct pod_stats
     out->checksum_errors = stats->checksum_errors;
     out->log_seq = stats->log_seq;
     out->repaired_reads = stats->repaired_reads;
+    out->repaired_metadata = stats->repaired_metadata;
     out->collecting = stats->collecting;
     out->collected_segments = stats->collected;
     out->collect_moved_bytes = stats->collect_moved;

@@ -137,6 +137,9 @@ static void do_to_node(struct world *w, struct node *n, const struct step *s)
     case ACTION_ROT:
         node_rot(n, s->amount);
         break;
+    case ACTION_ROT_METADATA:
+        node_rot_metadata(n);
+        break;
     case ACTION_CORRUPT:
         n->corrupt_writes = s->amount;
         break;

@@ -58,6 +58,7 @@ static const char help[] =
     "  slow WHO [for TIME]                             its disk\n"
     "  fail-disk WHO [full] [for TIME]                 writes fail; for want of space\n"
     "  rot WHO N, corrupt WHO N                        bits flip at rest; next writes are stored wrongly\n"
+    "  rot-metadata WHO                                one copy of each record of its maps, while it is up\n"
     "  replace WHO                                     its disk by an empty one, as soon as nothing is lost\n"
     "  clog [for TIME]                                 the network: a third of all messages is late\n"
     "  switch-over WHO\n"

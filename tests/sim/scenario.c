@@ -32,6 +32,7 @@ const struct scenario_action scenario_actions[ACTIONS] = {
     [ACTION_REPLACE] = {"replace", FORM_WHO_ONLY, "replace WHO"},
     [ACTION_FAIL_DISK] = {"fail-disk", FORM_DISK, "fail-disk WHO [full] [for TIME]"},
     [ACTION_ROT] = {"rot", FORM_BITS, "rot WHO N"},
+    [ACTION_ROT_METADATA] = {"rot-metadata", FORM_WHO_ONLY, "rot-metadata WHO"},
     [ACTION_CORRUPT] = {"corrupt", FORM_BITS, "corrupt WHO N"},
     [ACTION_FILL] = {"fill", FORM_SIZE, "fill SIZE"},
     [ACTION_LOAD] = {"load", FORM_SWITCH, "load on|off"},

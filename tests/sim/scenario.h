@@ -52,29 +52,30 @@ enum condition_kind {
 };
 
 enum action {
-    ACTION_NONE,        /* only waits or expects */
-    ACTION_CRASH,       /* who, cut; for: until it starts again */
-    ACTION_RESTART,     /* who */
-    ACTION_PAUSE,       /* who; for */
-    ACTION_STALL,       /* who's reactor has no turn, heartbeats go on; for */
-    ACTION_RESUME,      /* who */
-    ACTION_CUT,         /* who to peer, or both; for */
-    ACTION_ISOLATE,     /* who, from all; for */
-    ACTION_PART,        /* who, from the other members; for */
-    ACTION_HEAL,        /* all links; with who: its links */
-    ACTION_STOP,        /* the mediator; for */
-    ACTION_START,       /* the mediator; both: without its records, where the members can do without them */
-    ACTION_SLOW,        /* who's disk; for */
-    ACTION_CLOG,        /* the network; for */
-    ACTION_SWITCH_OVER, /* to who */
-    ACTION_LOSE_ANSWER, /* of the mediator to the next ask: the asker is cut off; for; both: and crashes */
-    ACTION_REPLACE,     /* who: starts again on an empty disk; the cluster is told */
-    ACTION_FAIL_DISK,   /* who: writes fail; both: for want of space; for */
-    ACTION_ROT,         /* who: amount bits flip in what it has written */
-    ACTION_CORRUPT,     /* who: the next amount writes of batches are stored with a flipped bit */
-    ACTION_FILL,        /* amount bytes more that do not compress are written to another volume */
-    ACTION_LOAD,        /* both: on, else off: the hosts */
-    ACTION_PROMOTE,     /* who, if it is bound to one that is gone and lacks nothing; both: that one is off */
+    ACTION_NONE,         /* only waits or expects */
+    ACTION_CRASH,        /* who, cut; for: until it starts again */
+    ACTION_RESTART,      /* who */
+    ACTION_PAUSE,        /* who; for */
+    ACTION_STALL,        /* who's reactor has no turn, heartbeats go on; for */
+    ACTION_RESUME,       /* who */
+    ACTION_CUT,          /* who to peer, or both; for */
+    ACTION_ISOLATE,      /* who, from all; for */
+    ACTION_PART,         /* who, from the other members; for */
+    ACTION_HEAL,         /* all links; with who: its links */
+    ACTION_STOP,         /* the mediator; for */
+    ACTION_START,        /* the mediator; both: without its records, where the members can do without them */
+    ACTION_SLOW,         /* who's disk; for */
+    ACTION_CLOG,         /* the network; for */
+    ACTION_SWITCH_OVER,  /* to who */
+    ACTION_LOSE_ANSWER,  /* of the mediator to the next ask: the asker is cut off; for; both: and crashes */
+    ACTION_REPLACE,      /* who: starts again on an empty disk; the cluster is told */
+    ACTION_FAIL_DISK,    /* who: writes fail; both: for want of space; for */
+    ACTION_ROT,          /* who: amount bits flip in what it has written */
+    ACTION_ROT_METADATA, /* who: a bit flips in one copy of each record of metadata that it has */
+    ACTION_CORRUPT,      /* who: the next amount writes of batches are stored with a flipped bit */
+    ACTION_FILL,         /* amount bytes more that do not compress are written to another volume */
+    ACTION_LOAD,         /* both: on, else off: the hosts */
+    ACTION_PROMOTE, /* who, if it is bound to one that is gone and lacks nothing; both: that one is off */
     ACTIONS,
 };
 

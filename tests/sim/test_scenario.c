@@ -43,13 +43,14 @@ static void a_scenario_is_read_as_it_is_written(void **state)
                                "lose-answer crash for 5ms\n"
                                "fill 16M\n"
                                "rot a 7\n"
+                               "rot-metadata b\n"
                                "load off\n"
                                "heal b\n"
                                "heal\n";
     struct scenario s;
     struct ps_error err = {0};
     assert_int_equal(scenario_parse(&s, text, strlen(text), &err), 0);
-    assert_int_equal(s.step_count, 14);
+    assert_int_equal(s.step_count, 15);
     assert_int_equal(s.steps[0].who, WHO_PRIMARY);
     assert_int_equal(s.steps[0].for_ns, 20000);
     assert_int_equal(s.steps[0].line, 9);

@@ -234,6 +234,7 @@ void node_destroy(struct node *n);
 void node_turn(struct node *n);
 void node_new_disk(struct node *n);
 void node_rot(struct node *n, uint64_t bits);
+void node_rot_metadata(struct node *n);
 void disk_done(struct node *n, struct blkdev_req *req);
 void wake(struct node *n);
 /* Its reactor does nothing now: it is paused, or in the middle of something. */

@@ -137,7 +137,7 @@ static const char *const pod_states[] = {NULL, "online", "read-only", NULL};
 INNER(pod_space, "PodSpace", "Space now.",
     U64(capacity_bytes, "Usable flash"), U64(free_bytes, "Free segments, the reserve included"), U64(reserve_bytes, "Only deleting may use it"),
     U64(logical_bytes, "Over all images, as each sees itself"), U64(unique_blocks, "Blocks stored, a count"),
-    U64(stored_bytes, "Flash that holds them"), U64(metadata_bytes, "Flash that holds the maps"), U64(garbage_bytes, "Dead bytes not yet used again"),
+    U64(stored_bytes, "Flash that holds them"), U64(metadata_bytes, "Flash that holds the maps"), U64(metadata_single_bytes, "Of these, what has no second copy"), U64(garbage_bytes, "Dead bytes not yet used again"),
     U64(open_bytes, "Not written yet, in segments that are being filled"), U64(mapped_bytes, "Of logical_bytes: not patterns"),
     U64(volumes, "A count"), U64(snapshots, "A count"), U64(releasing, "Deleted images whose space is on its way back"));
 INNER(pod_reduction, "PodReduction", "Since the pod was made.",
@@ -149,6 +149,7 @@ INNER(pod_activity, "PodActivity", "Since the node started, unless it says now."
     U64(reads, "Requests"), U64(writes, "Requests"), U64(flushes, "Requests"), U64(trims, "Requests"), U64(cache_hits, "Blocks"),
     U64(cache_misses, "Blocks"), U64(batches, "Of the log"), U64(checkpoints, "Written"), U64(dedup_compares, "Blocks compared byte by byte"),
     U64(checksum_errors, "Blocks that were read and not good"), U64(repaired_reads, "Records that flash had lost, read from another member"),
+    U64(repaired_metadata, "Metadata that flash had lost, written anew from its other copy"),
     U64(dedup_index_entries, "Now"), U64(dedup_index_capacity, "Now"),
     BOOL(dedup_index_loading, "Now"), U64(memory_bytes, "Now"), U64(memory_budget_bytes, "PSTORAGE_MEMORY_BUDGET"), U64(log_seq, "Last applied batch"));
 INNER(pod_metrics, "PodMetrics", "A pod's figures on the answering node.",

@@ -318,6 +318,76 @@ static void what_the_log_refers_to_is_adopted_unless_it_is_in_other_use(void **s
     assert_int_equal(segments_live(rig->s, 5), 30);
 }
 
+/* ---- twins */
+
+/* Taken, filled, read and freed as one; a checkpoint says of each which the other is. */
+static void twins_live_and_die_together(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t free = segments_free(rig->s);
+    const uint32_t a = segments_take(rig->s, SEGMENT_META), b = segments_take_twin(rig->s, a);
+    assert_true(b != a && b != SEGMENT_NONE && b >= SYSTEM);
+    assert_true(segments_twin(rig->s, a) == b && segments_twin(rig->s, b) == a);
+    assert_int_equal(segments_free(rig->s), free - 2);
+    segments_use(rig->s, a);
+    segments_add_live(rig->s, a, 500);
+    assert_int_equal(segments_live(rig->s, b), 500);
+    cut(rig, 0, false);
+    segments_cut_done(rig->s);
+    assert_int_equal(rig->put[a], (uint64_t)SEGMENT_META << 60 | (uint64_t)b << 32 | 500);
+    assert_int_equal(rig->put[b], (uint64_t)SEGMENT_META << 60 | (uint64_t)a << 32 | 500);
+    segments_seal(rig->s, a, 0);
+    assert_false(segments_open(rig->s, b));
+    struct segments_stats stats;
+    segments_stats(rig->s, &stats);
+    assert_true(stats.live_meta == 1000 && stats.single_meta == 0 && stats.meta == 2);
+    /* What is read from the one is not given out again with the other. */
+    segments_pin(rig->s, a);
+    segments_add_live(rig->s, b, -500);
+    cut(rig, 0, false);
+    segments_cut_done(rig->s);
+    assert_true(rig->put[a] == 0 && rig->put[b] == 0);
+    assert_int_equal(segments_free(rig->s), free - 2);
+    segments_unpin(rig->s, a);
+    assert_int_equal(segments_free(rig->s), free);
+    assert_true(segments_twin(rig->s, a) == 0 && segments_twin(rig->s, b) == 0);
+}
+
+static void the_next_in_turn_is_not_behind_a_twin(void **state)
+{
+    struct rig *rig = *state;
+    const uint32_t a = segments_take(rig->s, SEGMENT_META), b = segments_take_twin(rig->s, a);
+    assert_true(b > a + 1);
+    assert_int_equal(segments_take(rig->s, SEGMENT_LOG), a + 1);
+}
+
+static void twins_are_those_that_name_each_other(void **state)
+{
+    struct rig *rig = *state;
+    const uint64_t meta = (uint64_t)SEGMENT_META << 60;
+    segments_restore(rig->s, 5, meta | 8ull << 32 | 7);
+    segments_restore(rig->s, 8, meta | 5ull << 32 | 7);
+    segments_restore(rig->s, 6, meta | 9ull << 32);
+    segments_restore(rig->s, 9, meta | 5ull << 32);
+    segments_restore(rig->s, 7, meta | 7ull << 32);
+    segments_restore(rig->s, 10, meta | 1000ull << 32);
+    segments_restore(rig->s, 11, meta); /* as programs wrote it that knew of none */
+    segments_restore_meta(rig->s);
+    assert_true(segments_twin(rig->s, 5) == 8 && segments_twin(rig->s, 8) == 5);
+    for (uint32_t i = SYSTEM; i < COUNT; i++)
+        if (i != 5 && i != 8)
+            assert_int_equal(segments_twin(rig->s, i), 0);
+    segments_add_live(rig->s, 5, 9);
+    segments_add_live(rig->s, 11, 3);
+    assert_int_equal(segments_live(rig->s, 8), 9);
+    struct segments_stats stats;
+    segments_stats(rig->s, &stats);
+    assert_true(stats.live_meta == 21 && stats.single_meta == 3);
+    assert_int_equal(segments_clock(rig->s), 0); /* a twin's number is no time */
+    assert_false(segments_adopt_twins(rig->s, 4, 5));
+    assert_int_equal(segments_state(rig->s, 4), SEGMENT_FREE);
+}
+
 /* ---- collection */
 
 static double emptiest(void *user, uint32_t bytes, uint32_t live, uint32_t age)
@@ -679,6 +749,9 @@ int main(void)
         TEST(room_is_what_is_free_or_comes_free),
         TEST(age_outlives_a_restart),
         TEST(statistics_add_up),
+        TEST(twins_live_and_die_together),
+        TEST(the_next_in_turn_is_not_behind_a_twin),
+        TEST(twins_are_those_that_name_each_other),
         cmocka_unit_test(a_slot_says_place_blocks_and_which_live),
         cmocka_unit_test(live_bytes_of_a_group_end_at_zero_in_any_order_of_dying),
         cmocka_unit_test_setup_teardown(the_least_worn_free_segment_is_taken, setup, teardown),

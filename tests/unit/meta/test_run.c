@@ -180,6 +180,37 @@ static uint32_t visit_all(struct script *s)
     return index;
 }
 
+static struct place shadow_of(struct meta_sink *sink, struct place place)
+{
+    (void)sink;
+    return place_make(place_addr(place) + (1 << 20), place_len(place));
+}
+
+/* Where each chunk but the last says that its successor lies once more. */
+static void chunks_name_the_second_copies_of_those_behind_them(void **state)
+{
+    struct script *s = *state;
+    s->flash.sink.copy = shadow_of;
+    s->count = 40000;
+    s->entries = calloc(s->count, sizeof s->entries[0]);
+    for (size_t i = 0; i < s->count; i++) {
+        s->entries[i] =
+            (struct entry){.kind = SLOT, .key = meta_key(META_MAP, i, (unsigned)(i % 512)).v, .value = i};
+        write_entry(&s->run, &s->entries[i]);
+    }
+    run_end(&s->run);
+    memory_flash_flush(&s->flash);
+    const uint32_t chunks = visit_all(s);
+    assert_true(chunks > 2);
+    for (uint32_t i = 0; i < chunks; i++) {
+        const struct place copy = run_next_copy(memory_flash_read(&s->flash, s->placed[i]));
+        if (i + 1 < chunks)
+            assert_int_equal(copy.v, shadow_of(NULL, s->placed[i + 1]).v);
+        else
+            assert_true(place_is_none(copy));
+    }
+}
+
 static void any_entries_come_back_in_order_over_many_chunks(void **state)
 {
     struct script *s = *state;
@@ -406,6 +437,7 @@ int main(void)
         TEST(every_changed_byte_is_noticed_and_nothing_visited),
         TEST(a_chunk_of_another_run_or_number_is_refused),
         TEST(the_owner_of_a_blob_can_refuse_it),
+        TEST(chunks_name_the_second_copies_of_those_behind_them),
         cmocka_unit_test(malformed_entries_are_refused),
         cmocka_unit_test(more_entries_than_the_chunk_holds_are_refused),
         TEST(a_chunk_is_written_as_first_written),

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/pod/pod_impl.h"
 #include "tests/support/pod_rig.h"
 
 enum {
@@ -48,6 +49,7 @@ struct model {
     struct shadow images[IMAGES];
     struct op ops[AT_ONCE];
     unsigned names;
+    unsigned rotten_copy; /* as of rig_rot */
     uint64_t crashes, writes, managed, moved, logged;
 };
 
@@ -236,8 +238,50 @@ static void adopt_all(struct model *m, unsigned nops)
             adopt(m, &m->images[i], nops);
 }
 
+struct places {
+    struct place p[4096];
+    uint64_t count;
+};
+
+static void add_place(struct model *m, struct places *all, struct place place)
+{
+    if (!place_is_none(place) && all->count < sizeof all->p / sizeof all->p[0] &&
+        segments_twin(m->rig.pod->segments, place_segment(m->rig.pod, place)))
+        all->p[all->count++] = place;
+}
+
+struct rotting {
+    struct model *m;
+    struct places all;
+};
+
+static void add_page(void *user, struct meta_key page)
+{
+    struct rotting *r = user;
+    add_place(r->m, &r->all, meta_base(r->m->rig.pod->meta, page));
+}
+
+/* One copy of some metadata, always the same one: nothing is lost by that. */
+static void rot(struct model *m)
+{
+    static struct rotting r;
+    const struct pod *pod = m->rig.pod;
+    if (m->rig.area || m->rig.several || !pod->segments)
+        return;
+    r.m = m;
+    r.all.count = 0;
+    for (enum meta_kind kind = META_MAP; kind <= META_REF; kind++)
+        meta_each_page(pod->meta, kind, add_page, &r);
+    for (size_t i = 0; i < pod->run_count; i++)
+        for (size_t c = 0; c < pod->runs[i].count; c++)
+            add_place(m, &r.all, pod->runs[i].chunks[c]);
+    for (uint64_t n = pick(m, 3); n > 0 && r.all.count; n--)
+        rig_rot(&m->rig, r.all.p[pick(m, r.all.count)], m->rotten_copy);
+}
+
 static void crash(struct model *m)
 {
+    rot(m);
     rig_crash(&m->rig, (enum blkdev_mem_cut)pick(m, BLKDEV_MEM_CUTS));
     m->crashes++;
     /* The power may fail again while the pool is being opened. */
@@ -503,6 +547,7 @@ static void run_seed(uint64_t seed)
 {
     struct model *m = calloc(1, sizeof *m);
     rig_create(&m->rig, 768ull * MIB, seed);
+    m->rotten_copy = 1 + seed % 2;
     m->rig.random = seed % 4 != 0;
     m->rig.config.dedupe = seed % 5 != 1;
     m->rig.config.compression = seed % 7 != 2;
