@@ -24,8 +24,8 @@
 enum {
     BLKDEV_ZONE_MIN = 1 << 20,
     BLKDEV_ZONE_MAX = 1 << 30,
-    BLKDEV_ZONES_ACTIVE_MIN = 12, /* a pod's: two halves of anchors, log, metadata, three streams of moved
-                                     data, and ends that are being finished */
+    BLKDEV_ZONES_ACTIVE_MIN = 12, /* a pod's: two halves of anchors, log, metadata twice, three streams of
+                                     moved data, and ends that are being finished */
 };
 
 enum zone_condition {

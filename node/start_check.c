@@ -35,6 +35,19 @@ static void done(void *user, struct pod_check_request *request)
     node_arrived(user, request->status);
 }
 
+/* Of what was read: second copies are read where the first is bad. */
+static bool tell_bad_copies(struct pod *pod)
+{
+    struct pod_stats stats;
+    pod_stats(pod, &stats);
+    if (stats.repaired_metadata)
+        (void)printf("%" PRIu64
+                     " records of metadata are bad in one of their two copies: a node that serves the "
+                     "pool writes them anew\n",
+                     stats.repaired_metadata);
+    return stats.repaired_metadata > 0;
+}
+
 static void summarize(const struct pod_check_request *r)
 {
     const struct survey_totals *t = &r->totals;
@@ -69,7 +82,7 @@ static int check(struct node *node, struct pod *pod, struct ps_error *err)
     if (rc)
         return end.done ? ps_error_set(err, rc, "%s", request.why) : rc;
     summarize(&request);
-    node->damaged = request.totals.damage > 0;
+    node->damaged = tell_bad_copies(pod) || request.totals.damage > 0;
     return 0;
 }
 
