@@ -105,3 +105,19 @@ say "== put back: all is there"
 put_back
 node_start
 durability check --uri "$NBD/vol" --journal journal --durable --atomic
+node_stop
+
+say "== the flash is gone, the catalog knows of volumes: no empty pool is served in its place"
+rm "$DATA/flash0"
+node_refuses 'blank.*rebuild-catalog'
+node_refuses 'blank.*rebuild-catalog'
+cp --sparse=always "$TMP/kept/flash0" "$DATA/flash0"
+node_start
+durability check --uri "$NBD/vol" --journal journal --durable --atomic
+node_stop
+say "== unless somebody wants one"
+rm "$DATA/flash0"
+node_command -- --rebuild-catalog
+"${COMMAND[@]}"
+node_start
+same "$(pstorage volume list --quiet)" "" volumes
