@@ -29,6 +29,10 @@ if [ "$(id -u)" -eq 0 ]; then
     refused - 'writable|permission' "${COMMAND_AS_NOBODY[@]}" "${COMMAND[@]}"
 fi
 
+say "== a flash file larger than the process may write"
+node_command PSTORAGE_DATA_DIR="$TMP/limited" "PSTORAGE_FLASH_DEVICES=file:$TMP/limited/f,size=256M"
+refused - 'limited/f.*large' bash -c 'ulimit -f 65536 && exec "$@"' limited "${COMMAND[@]}"
+
 say "== a flash file that is something else, and one cut short"
 head -c 300M /dev/urandom >"$TMP/foreign"
 cksum <"$TMP/foreign" >before
