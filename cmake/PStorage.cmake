@@ -52,6 +52,7 @@ function(ps_library kind name)
       COMMAND ${CMAKE_SOURCE_DIR}/tools/check-core ${CMAKE_NM} $<TARGET_FILE:${name}> VERBATIM)
   endif()
 endfunction()
+
 # A core links cores and libraries that compute. Called when all targets are known.
 set(PS_COMPUTE m PkgConfig::XXHASH PkgConfig::LZ4 PkgConfig::ZSTD PkgConfig::CRYPTO PkgConfig::PROTOBUFC PkgConfig::ISAL)
 function(ps_check_layers)
