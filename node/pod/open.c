@@ -316,11 +316,13 @@ static void step_blank(struct pod *pod)
     }
     if (!want(o, 0, BLANK_BYTES))
         return;
-    if (o->format != POD_FORMAT_BLANK || !all_zero(o->window, BLANK_BYTES)) {
+    const bool blank = all_zero(o->window, BLANK_BYTES);
+    if (!blank || o->format != POD_FORMAT_BLANK) {
         (void)ps_error_set(
             &o->local, PS_ENOTFOUND,
-            "%s holds something that is not a PStorage pool; it is left alone (to use the device, "
-            "overwrite its first MiB with zeroes)",
+            blank ? "%s is blank: no PStorage pool is on it"
+                  : "%s holds something that is not a PStorage pool; it is left alone (to use the device, "
+                    "overwrite its first MiB with zeroes)",
             pod->dev->name);
         finish(pod, PS_ENOTFOUND);
         return;
