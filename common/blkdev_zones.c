@@ -650,6 +650,7 @@ int blkdev_zones_create(const struct blkdev_zones_config *config, struct blkdev 
         .erase_bytes = usable,
         .max_io_bytes = MAX_IO,
         .zoned = true,
+        .tells_blank = true,
     };
     memcpy(d->base.name, name, sizeof d->base.name);
     requests_init(&d->waiting);
