@@ -152,11 +152,13 @@ static inline bool blkdev_wear(const struct blkdev *dev, uint64_t offset, struct
     return dev->ops->wear != NULL;
 }
 
-/* Of a zoned device: the zone that begins at `offset` is not written to beyond `length` bytes (0: beyond what was submitted) before it is
- * erased, so that the device need not keep it ready. Returns at once; completes by itself. */
+/* Of a zoned device: the zone that begins at `offset` is not written to beyond `length` bytes (0: beyond what
+ * was submitted) before it is erased, so that the device need not keep it ready. Returns at once; completes
+ * by itself. */
 static inline void blkdev_finish(struct blkdev *dev, uint64_t offset, uint32_t length)
 {
-    assert(dev->geometry.zoned && offset % dev->geometry.erase_bytes == 0 && length <= dev->geometry.erase_bytes);
+    assert(dev->geometry.zoned && offset % dev->geometry.erase_bytes == 0 &&
+           length <= dev->geometry.erase_bytes);
     if (dev->ops->finish)
         dev->ops->finish(dev, offset, length);
 }

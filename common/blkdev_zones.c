@@ -543,6 +543,7 @@ static void zoned_health(const struct blkdev *dev, struct blkdev_health *out)
     blkdev_health(zoned_of(dev)->raw, &raw);
     *out = zoned_of(dev)->health;
     out->failed = raw.failed;
+    out->smart = raw.smart;
 }
 
 static void zoned_wear(const struct blkdev *dev, uint64_t offset, struct blkdev_wear *out)
