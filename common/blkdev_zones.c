@@ -321,8 +321,9 @@ static void command_done(struct zone_command *command, int status)
         z->active = status != 0;
     } else {
         struct blkdev_req *req = d->erases.head;
-        d->active -= z->active;
-        z->active = false;
+        const bool stays = status != 0 && z->active && command->condition == ZONE_BEGUN;
+        d->active -= z->active && !stays;
+        z->active = stays;
         z->next = z->written = 0;
         z->finish_at = NOT_SAID;
         z->broken = z->finished = false;
