@@ -2,17 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/lib/client.h"
+#include "client/lib/answer.h"
 #include "common/latency.h"
 #include "pstorage/v1/status.pb-c.h"
 
 _Static_assert((int)PSTORAGE_LATENCY_BUCKETS == (int)LATENCY_BUCKETS, "the library's users see the same");
-
-static int nonsense(struct call *call, const char *what)
-{
-    return ps_error_set((struct ps_error *)(void *)&call->request->error, PS_EPROTOCOL,
-                        "the node's answer makes no sense: %s", what);
-}
 
 static int send_latency(struct call *call)
 {
