@@ -18,7 +18,7 @@
  * zone for good: it reads as zeroes, and takes no write.
  *
  * Implementations: blkdev_uring (files, block devices), blkdev_zones (zoned namespaces), blkdev_mem (tests,
- * simulation), nand_drive (simulated flash, zoned); blkdev_fault wraps any of them. */
+ * simulation), nand_drive (simulated flash, zoned); blkdev_fault and blkdev_scratch wrap any of them. */
 #ifndef PS_COMMON_BLKDEV_H
 #define PS_COMMON_BLKDEV_H
 

@@ -1,11 +1,10 @@
-/* Requests that wait in a device, first in, first out, linked by their own `next`. */
+/* Requests of a device that wait their turn: first in, first out, linked through `next`. */
 #ifndef PS_COMMON_BLKDEV_QUEUE_H
 #define PS_COMMON_BLKDEV_QUEUE_H
 
-#include <stddef.h>
-
 #include "common/blkdev.h"
 
+/* It may not be moved while it is empty. */
 struct blkdev_queue {
     struct blkdev_req *head, **tail;
 };
@@ -23,7 +22,7 @@ static inline void blkdev_queue_push(struct blkdev_queue *q, struct blkdev_req *
     q->tail = &req->next;
 }
 
-/* NULL: none waits. */
+/* NULL: there is none. */
 static inline struct blkdev_req *blkdev_queue_pop(struct blkdev_queue *q)
 {
     struct blkdev_req *req = q->head;

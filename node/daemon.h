@@ -33,6 +33,7 @@ struct node {
     char catalog_path[1100];
     struct catalog *catalog; /* until the service takes it */
     struct catalog_service *catalog_service;
+    bool knows_images; /* the catalog had some at the start */
     struct image_uses *uses; /* counted by the pod */
     struct analytics_service *analytics;
     struct flash_devices *devices;

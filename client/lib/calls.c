@@ -6,18 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/lib/answer.h"
+#include "client/lib/answers.h"
 #include "pstorage/v1/block_io.pb-c.h"
 #include "pstorage/v1/clones.pb-c.h"
 #include "pstorage/v1/events.pb-c.h"
 #include "pstorage/v1/snapshots.pb-c.h"
 #include "pstorage/v1/status.pb-c.h"
 #include "pstorage/v1/volumes.pb-c.h"
-
-static int no_memory(struct call *call)
-{
-    return ps_error_set(error_of(call), PS_ENOMEM, "out of memory");
-}
 
 /* ---- images */
 
@@ -89,6 +84,7 @@ static int send_change(struct call *call, const ProtobufCServiceDescriptor *serv
     return call_send(call, service, method, message);
 }
 
+/* All of a manage request's strings are checked to be there when it is submitted. */
 /* `room` lives as long as the message. */
 static Pstorage__V1__Expectation *expect(const struct call *call, Pstorage__V1__Expectation *room)
 {

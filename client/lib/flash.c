@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/lib/answer.h"
+#include "client/lib/answers.h"
 #include "pstorage/v1/flash.pb-c.h"
 
 enum {
@@ -71,7 +71,7 @@ static int take_list(struct call *call, const struct rpc_reply *reply)
         return nonsense(call, "too many devices");
     list->items = calloc(m->n_devices + 1, sizeof *list->items);
     if (!list->items)
-        return ps_error_set(error_of(call), PS_ENOMEM, "out of memory");
+        return no_memory(call);
     for (; list->count < m->n_devices; list->count++)
         if (!take_device(m->devices[list->count], &list->items[list->count]))
             return nonsense(call, "a device of an unknown kind, or a text that is too long");

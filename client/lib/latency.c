@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/lib/answer.h"
+#include "client/lib/answers.h"
 #include "common/latency.h"
 #include "pstorage/v1/status.pb-c.h"
 
@@ -54,7 +54,7 @@ static int take_latency(struct call *call, const struct rpc_reply *reply)
         return nonsense(call, "too many volumes, or none");
     struct pstorage_volume_latency *items = realloc(l->items, (l->count + m->n_volumes + 1) * sizeof *items);
     if (!items)
-        return ps_error_set((struct ps_error *)(void *)&l->request.error, PS_ENOMEM, "out of memory");
+        return no_memory(call);
     l->items = items;
     for (size_t i = 0; i < m->n_volumes; i++, l->count++)
         if (!take_volume(m->volumes[i], &items[l->count]) ||

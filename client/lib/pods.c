@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/lib/answer.h"
+#include "client/lib/answers.h"
 #include "pstorage/v1/pods.pb-c.h"
 
 /* ---- a pod */
@@ -153,7 +153,7 @@ static int take_why(struct call *call, const struct rpc_reply *reply)
         return nonsense(call, "too many decisions, or no node");
     why->items = calloc(m->n_decisions + 1, sizeof *why->items);
     if (!why->items)
-        return ps_error_set((struct ps_error *)(void *)&why->request.error, PS_ENOMEM, "out of memory");
+        return no_memory(call);
     for (; why->count < m->n_decisions; why->count++) {
         const Pstorage__V1__PodDecision *d = m->decisions[why->count];
         struct pstorage_decision *out = &why->items[why->count];

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/blkdev_scratch.h"
 #include "common/blkdev_uring.h"
 #include "common/container.h"
 #include "common/log.h"
@@ -14,10 +15,12 @@
 enum {
     TICK_MS = 5, /* while a device is rebuilt, and only then */
     HEAD_BYTES = 64 << 10,
+    SCRATCH_BYTES = 256 << 20, /* of a device: what an opening that is not to write makes right in memory */
 };
 
 struct device {
-    struct blkdev *dev; /* NULL: it could not be opened */
+    struct blkdev *dev;   /* NULL: it could not be opened */
+    struct blkdev *below; /* of one that forgets what is written to it */
     struct blkdev_spec spec;
     bool used; /* the entry */
 };
@@ -84,7 +87,22 @@ static void close_device(struct device *d)
 {
     if (d->dev)
         blkdev_destroy(d->dev);
+    if (d->below)
+        blkdev_destroy(d->below);
     *d = (struct device){0};
+}
+
+/* What opening an array makes right, after a power cut or with a device missing, is made right in memory. */
+static bool forget_writes(struct device *d)
+{
+    struct blkdev *scratch = d->dev ? blkdev_scratch_create(d->dev, SCRATCH_BYTES) : NULL;
+    if (!d->dev)
+        return true;
+    if (!scratch)
+        return false;
+    d->below = d->dev;
+    d->dev = scratch;
+    return true;
 }
 
 static struct device *free_entry(struct flash_devices *f)
@@ -126,7 +144,7 @@ static void on_tick(uv_timer_t *timer)
         close_unused(f);
     array_look(f->array, &info);
     for (unsigned i = 0; i < info.members; i++)
-        if ((info.member[i].state == ARRAY_REBUILDING && !info.failed) ||
+        if ((info.member[i].state == ARRAY_REBUILDING && !info.failed && !f->config.read_only) ||
             (info.member[i].present && !holds(f, i)))
             return;
     (void)uv_timer_stop(timer);
@@ -189,11 +207,9 @@ static unsigned parity_of(const struct flash_devices *f, unsigned count)
 
 static int open_array(struct flash_devices *f, unsigned count)
 {
-    if (f->config.read_only)
-        return ps_error_set(
-            f->err, PS_EUNIMPLEMENTED,
-            "several devices are not opened without a write; a node that serves them checks its pool "
-            "with `pstorage scrub --deep`");
+    for (unsigned i = 0; i < count && f->config.read_only; i++)
+        if (!forget_writes(&f->device[i]))
+            return ps_error_set(f->err, PS_ENOMEM, "out of memory");
     struct array_device list[ARRAY_MEMBERS_MAX];
     for (unsigned i = 0; i < count; i++)
         list[i] = (struct array_device){f->device[i].dev, f->device[i].spec.path};
@@ -202,6 +218,7 @@ static int open_array(struct flash_devices *f, unsigned count)
         .parity = parity_of(f, count),
         .parity_asked = f->config.parity != FLASH_PARITY_AUTO,
         .rebuild_rate = f->config.rebuild_rate,
+        .look_only = f->config.read_only,
         .event = on_event,
         .in_use = is_in_use,
         .user = f,

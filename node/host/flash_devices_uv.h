@@ -23,7 +23,7 @@ struct flash_devices_config {
     uv_loop_t *loop;
     int parity; /* FLASH_PARITY_AUTO, or how many devices' worth */
     uint64_t rebuild_rate;
-    bool read_only; /* one device, that is no member of an array: opening those makes right what a crash left
+    bool read_only; /* nothing is written to any device; what an array's opening makes right it does in memory
                      */
     uint64_t seed[2];
     void (*event)(void *user, const char *kind, const char *text);

@@ -329,8 +329,14 @@ static void step_blank(struct pod *pod)
     }
     if (!want(o, 0, BLANK_BYTES))
         return;
-    if (o->format != POD_FORMAT_BLANK || !all_zero(o->window, BLANK_BYTES)) {
+    if (!all_zero(o->window, BLANK_BYTES)) {
         not_blank(pod);
+        return;
+    }
+    if (o->format != POD_FORMAT_BLANK) {
+        (void)ps_error_set(&o->local, PS_ENOTFOUND, "%.120s is blank: no PStorage pool is on it",
+                           pod->dev->name);
+        finish(pod, PS_ENOTFOUND);
         return;
     }
     o->step = OPEN_BLANK_ZONES;

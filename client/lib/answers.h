@@ -1,7 +1,7 @@
-/* What all that turn messages into results do (calls.c and its neighbours): nothing that a node sends is
- * believed before it fits. */
-#ifndef PS_CLIENT_LIB_ANSWER_H
-#define PS_CLIENT_LIB_ANSWER_H
+/* What the files share that turn requests into messages and answers into results. Nothing that a node sends
+ * is believed before it fits. */
+#ifndef PS_CLIENT_ANSWERS_H
+#define PS_CLIENT_ANSWERS_H
 
 #include <string.h>
 
@@ -17,6 +17,11 @@ static inline int nonsense(struct call *call, const char *what)
     return ps_error_set(error_of(call), PS_EPROTOCOL, "the node's answer makes no sense: %s", what);
 }
 
+static inline int no_memory(struct call *call)
+{
+    return ps_error_set(error_of(call), PS_ENOMEM, "out of memory");
+}
+
 /* Copies text that must fit whole. */
 static inline bool copy(char *to, size_t size, const char *from)
 {
@@ -28,7 +33,7 @@ static inline bool copy(char *to, size_t size, const char *from)
 }
 #define COPY(to, from) copy(to, sizeof(to), from)
 
-/* Text for a message, which does not change it. */
+/* For a message, which does not change it. */
 static inline char *text(const char *s)
 {
     return (char *)(uintptr_t)(s ? s : "");
