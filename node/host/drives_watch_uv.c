@@ -60,7 +60,7 @@ static void tell_warnings(struct drives_watch *w, const char *name, uint8_t warn
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         char text[256];
-        const unsigned bits = i < 6 ? 1u << i : 0xc0u;
+        const unsigned bits = i < 6 ? 1u << i : 0xc0;
         if (!(warnings & bits))
             continue;
         (void)snprintf(text, sizeof text, "%.120s warns: %s", name, texts[i]);
