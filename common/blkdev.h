@@ -18,7 +18,7 @@
  * zone for good: it reads as zeroes, and takes no write.
  *
  * Implementations: blkdev_uring (files, block devices), blkdev_zones (zoned namespaces), blkdev_mem (tests,
- * simulation), nand_drive (simulated flash, zoned); blkdev_fault wraps any of them. */
+ * simulation), nand_drive (simulated flash, zoned); blkdev_fault and blkdev_scratch wrap any of them. */
 #ifndef PS_COMMON_BLKDEV_H
 #define PS_COMMON_BLKDEV_H
 
@@ -140,11 +140,13 @@ static inline bool blkdev_wear(const struct blkdev *dev, uint64_t offset, struct
     return dev->ops->wear != NULL;
 }
 
-/* Of a zoned device: the zone that begins at `offset` is not written to beyond `length` bytes (0: beyond what was submitted) before it is
- * erased, so that the device need not keep it ready. Returns at once; completes by itself. */
+/* Of a zoned device: the zone that begins at `offset` is not written to beyond `length` bytes (0: beyond what
+ * was submitted) before it is erased, so that the device need not keep it ready. Returns at once; completes
+ * by itself. */
 static inline void blkdev_finish(struct blkdev *dev, uint64_t offset, uint32_t length)
 {
-    assert(dev->geometry.zoned && offset % dev->geometry.erase_bytes == 0 && length <= dev->geometry.erase_bytes);
+    assert(dev->geometry.zoned && offset % dev->geometry.erase_bytes == 0 &&
+           length <= dev->geometry.erase_bytes);
     if (dev->ops->finish)
         dev->ops->finish(dev, offset, length);
 }

@@ -30,7 +30,7 @@ struct file_dev {
     unsigned outstanding;        /* submitted by the owner, not yet answered */
     struct blkdev_queue waiting; /* for room in the engine */
     struct blkdev_queue behind;  /* for the piece that is being filled */
-    bool punch, closing;
+    bool punch, closing, threads;
     struct blkdev_health health;
 
     /* Initialising ahead of use: reads a piece, and if it is all zeroes writes it. */
@@ -261,15 +261,15 @@ static int create_engine(uv_loop_t *loop, int fd, bool threads, struct io_engine
     return io_engine_threads_create(loop, fd, out);
 }
 
-int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
-                      const struct blkdev_uring_options *options, struct blkdev **out, struct ps_error *err)
+int blkdev_uring_prepare(const struct blkdev_spec *spec, const struct blkdev_uring_options *options,
+                         struct blkdev **out, struct ps_error *err)
 {
     static const struct blkdev_uring_options none = {0};
     options = options ? options : &none;
     struct file_dev *d = calloc(1, sizeof *d);
     if (!d)
         return ps_error_set(err, PS_ENOMEM, "out of memory");
-    int rc = blkdev_file_open(spec, &d->file, err);
+    const int rc = blkdev_file_open(spec, &d->file, err);
     if (rc) {
         free(d);
         return rc;
@@ -280,31 +280,53 @@ int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
     const size_t length = strlen(spec->path), room = sizeof d->base.name - 1;
     strcpy(d->base.name, spec->path + (length > room ? length - room : 0));
     d->punch = d->file.is_block || spec->punch;
+    d->threads = options->threads;
     blkdev_queue_init(&d->waiting);
     blkdev_queue_init(&d->behind);
     d->fill = !d->file.is_block && !options->fill_nothing && !spec->read_only;
     if (d->fill) {
         d->fill_buf = aligned_alloc(BLKDEV_ALIGN, AHEAD_PIECE_BYTES);
-        if (!d->fill_buf || !ahead_init(&d->ahead, d->file.geometry.size_bytes))
-            rc = PS_ENOMEM;
-        else
-            blkdev_file_find_blank(&d->file, &d->ahead);
+        if (!d->fill_buf || !ahead_init(&d->ahead, d->file.geometry.size_bytes)) {
+            device_closed(d);
+            return ps_error_set(err, PS_ENOMEM, "%s: out of memory", spec->path);
+        }
+        blkdev_file_find_blank(&d->file, &d->ahead);
     }
-    if (rc == 0 && create_engine(loop, d->file.fd, options->threads, &d->engine))
-        rc = PS_ENOMEM;
-    if (rc) {
+    *out = &d->base;
+    return 0;
+}
+
+int blkdev_uring_start(uv_loop_t *loop, struct blkdev *prepared, struct blkdev **out, struct ps_error *err)
+{
+    struct file_dev *d = file_of(prepared);
+    if (create_engine(loop, d->file.fd, d->threads, &d->engine)) {
+        (void)ps_error_set(err, PS_ENOMEM, "%.120s: out of memory", prepared->name);
         device_closed(d);
-        return ps_error_set(err, rc, "%s: out of memory", spec->path);
+        return PS_ENOMEM;
     }
     d->engine->done = engine_done;
     d->engine->user = d;
-    *out = &d->base;
-    if (!d->file.is_block || !blkdev_is_zoned(d->file.fd))
+    if (!d->file.is_block || !blkdev_is_zoned(d->file.fd)) {
+        *out = prepared;
         return 0;
-    rc = blkdev_zones_open(loop, d->file.fd, &d->base, out, err);
+    }
+    const int rc = blkdev_zones_open(loop, d->file.fd, prepared, out, err);
     if (rc)
-        file_destroy(&d->base);
+        file_destroy(prepared);
     return rc;
+}
+
+void blkdev_uring_discard(struct blkdev *prepared)
+{
+    device_closed(file_of(prepared));
+}
+
+int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
+                      const struct blkdev_uring_options *options, struct blkdev **out, struct ps_error *err)
+{
+    struct blkdev *prepared;
+    const int rc = blkdev_uring_prepare(spec, options, &prepared, err);
+    return rc ? rc : blkdev_uring_start(loop, prepared, out, err);
 }
 
 const char *blkdev_uring_engine(const struct blkdev *dev)

@@ -130,6 +130,13 @@ static void tell_early(struct node *node)
     node->early = NULL;
 }
 
+/* Of a check: what is told of devices belongs to what it found. */
+static void print_event(void *user, const char *kind, const char *text)
+{
+    (void)user;
+    (void)printf("%s: %s\n", kind, text);
+}
+
 static void device_event(void *user, const char *kind, const char *text)
 {
     struct node *node = user;
@@ -180,7 +187,7 @@ static int open_devices(struct node *node, bool read_only, struct ps_error *err)
         .parity = parities[node->as.erasure_coding],
         .rebuild_rate = node->as.rebuild_rate,
         .read_only = read_only,
-        .event = device_event,
+        .event = read_only ? print_event : device_event,
         .in_use = is_in_use,
         .user = node,
     };

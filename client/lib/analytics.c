@@ -297,9 +297,10 @@ static int take_account(struct call *call, const struct rpc_reply *reply)
 {
     const Pstorage__V1__VolumeAccountResponse *m = (const void *)reply->message;
     struct pstorage_account *a = (void *)call->request;
+    const size_t most = a->max_points && a->max_points < CLIENT_PAGE ? a->max_points : CLIENT_PAGE;
     if (!m->temperature || m->temperature->n_regions || !fill_temperature(m->temperature, &a->now) ||
         !take_latency(m->read_latency, &a->read_latency) ||
-        !take_latency(m->write_latency, &a->write_latency) || m->n_points > CLIENT_PAGE)
+        !take_latency(m->write_latency, &a->write_latency) || m->n_points > most)
         return nonsense(call, "a part is missing, or too many points");
     a->stored_bytes = m->stored_bytes;
     a->growth_known = m->growth_known != 0;

@@ -184,7 +184,9 @@ struct array {
     struct read read[ARRAY_READS];
     struct list_node free_reads, later_reads;
     struct waiting reads;
-    uint64_t restored_reads, resynced_rows, health_errors;
+    uint64_t restored_reads, resynced_rows;
+    uint64_t righted_units;   /* of data, by the opening */
+    unsigned unsettled_found; /* likewise */
     struct blkdev_health health;
 
     /* Spread. */

@@ -390,7 +390,7 @@ static void want_flush(struct array_rebuild *r)
 static void rebuild_step(struct array_rebuild *r)
 {
     struct array *a = r->a;
-    if (r->stepping)
+    if (r->stepping || a->config.look_only)
         return;
     r->stepping = true;
     while (!a->failed && !a->closing && !r->writing && r->phase != REBUILD_NOTING) {

@@ -14,9 +14,15 @@ static void family(struct json_out *out, const char *name, const char *type, con
 /* A label's value: \, " and line breaks escaped. */
 static void label_value(struct json_out *out, const char *value)
 {
-    for (; *value; value++) {
-        const char escaped[] = {'\\', *value == '\n' ? 'n' : *value, '\0'}, plain[] = {*value, '\0'};
-        text_put(out, *value == '\\' || *value == '"' || *value == '\n' ? escaped : plain);
+    for (;;) {
+        const size_t run = strcspn(value, "\\\"\n"); /* almost always all there is */
+        text_put_n(out, value, run);
+        value += run;
+        if (!*value)
+            return;
+        const char escaped[] = {'\\', *value == '\n' ? 'n' : *value};
+        text_put_n(out, escaped, sizeof escaped);
+        value++;
     }
 }
 
@@ -25,9 +31,11 @@ static void series(struct json_out *out, const char *name, const char *const *la
 {
     text_put(out, name);
     for (size_t i = 0; labels[i]; i += 2) {
-        text_printf(out, "%s%s=\"", i ? "," : "{", labels[i]);
+        text_put_n(out, i ? "," : "{", 1);
+        text_put(out, labels[i]);
+        text_put_n(out, "=\"", 2);
         label_value(out, labels[i + 1]);
-        text_put(out, "\"");
+        text_put_n(out, "\"", 1);
     }
     text_put(out, labels[0] ? "} " : " ");
 }
@@ -35,7 +43,8 @@ static void series(struct json_out *out, const char *name, const char *const *la
 static void sample(struct json_out *out, const char *name, const char *const *labels, uint64_t value)
 {
     series(out, name, labels);
-    text_printf(out, "%" PRIu64 "\n", value);
+    text_u64(out, value);
+    text_put_n(out, "\n", 1);
 }
 
 static void sample_ms(struct json_out *out, const char *name, const char *const *labels, uint64_t ms)
