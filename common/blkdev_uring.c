@@ -329,6 +329,11 @@ int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
     return rc ? rc : blkdev_uring_start(loop, prepared, out, err);
 }
 
+void blkdev_uring_set_smart(struct blkdev *dev, const struct blkdev_smart *smart)
+{
+    file_of(blkdev_zones_raw(dev))->health.smart = *smart;
+}
+
 const char *blkdev_uring_engine(const struct blkdev *dev)
 {
     return file_of(blkdev_zones_raw((struct blkdev *)(uintptr_t)dev))->engine->name;

@@ -294,8 +294,9 @@ static void command_done(struct zone_command *command, int status)
         z->active = status != 0;
     } else {
         struct blkdev_req *req = d->erases.head;
-        d->active -= z->active;
-        z->active = false;
+        const bool stays = status != 0 && z->active && command->condition == ZONE_BEGUN;
+        d->active -= z->active && !stays;
+        z->active = stays;
         z->next = z->written = 0;
         z->finish_at = NOT_SAID;
         z->broken = z->finished = false;
@@ -516,6 +517,7 @@ static void zoned_health(const struct blkdev *dev, struct blkdev_health *out)
     blkdev_health(zoned_of(dev)->raw, &raw);
     *out = zoned_of(dev)->health;
     out->failed = raw.failed;
+    out->smart = raw.smart;
 }
 
 static void zoned_wear(const struct blkdev *dev, uint64_t offset, struct blkdev_wear *out)
@@ -623,6 +625,7 @@ int blkdev_zones_create(const struct blkdev_zones_config *config, struct blkdev 
         .erase_bytes = usable,
         .max_io_bytes = MAX_IO,
         .zoned = true,
+        .tells_blank = true,
     };
     memcpy(d->base.name, name, sizeof d->base.name);
     blkdev_queue_init(&d->waiting);

@@ -40,6 +40,7 @@ struct node {
     struct blkdev *flash;    /* the one that they make */
     struct node_news *early; /* events from before there was who keeps them */
     struct drives *drives;   /* of this machine, in the pool or not */
+    struct drives_watch *drives_watch;
     struct reactor *reactor;
     struct pod *pod;
     struct cluster *cluster; /* NULL: the node stands alone, as is the member's pod then */

@@ -395,6 +395,7 @@ int nand_drive_create(struct nand *flash, const char *name, struct blkdev **out,
         .erase_bytes = d->zone_sectors * NAND_SECTOR_BYTES,
         .max_io_bytes = MAX_IO,
         .zoned = true,
+        .tells_blank = true,
     };
     (void)snprintf(d->base.name, sizeof d->base.name, "%s", name);
     *out = &d->base;
