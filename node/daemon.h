@@ -38,6 +38,7 @@ struct node {
     struct flash_devices *devices;
     struct blkdev *flash;    /* the one that they make */
     struct node_news *early; /* events from before there was who keeps them */
+    struct drive_smart *smart;
     struct drives *drives;   /* of this machine, in the pool or not */
     struct reactor *reactor;
     struct pod *pod;

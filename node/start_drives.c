@@ -4,6 +4,7 @@
 
 #include "common/blkdev.h"
 #include "node/daemon.h"
+#include "node/host/drive_smart.h"
 #include "node/host/drives_uv.h"
 #include "node/host/flash_devices_uv.h"
 
@@ -52,13 +53,22 @@ int start_drives(struct node *node, struct ps_error *err)
         }
         p += length;
     }
-    return drives_uv_create(&node->loop, &config, &node->drives)
-               ? ps_error_set(err, PS_ENOMEM, "out of memory")
-               : 0;
+    if (drives_uv_create(&node->loop, &config, &node->drives))
+        return ps_error_set(err, PS_ENOMEM, "out of memory");
+    node->smart = drive_smart_create(node->drives);
+    if (node->smart)
+        return 0;
+    drives_uv_destroy(node->drives);
+    return ps_error_set(err, PS_ENOMEM, "out of memory");
 }
 
 void stop_drives(struct node *node)
 {
+    struct awaited end = {.node = node};
+    drive_smart_stop(node->smart, node_arrived_cb, &end);
+    node_wait(&end);
+    drive_smart_destroy(node->smart);
     drives_uv_destroy(node->drives);
+    node->smart = NULL;
     node->drives = NULL;
 }

@@ -190,6 +190,16 @@ static void sample_wear(const struct blkdev *dev, uint64_t *figures)
     figures[ANALYTICS_DEVICE_wear_mean_milli] = looked ? cycles * 1000 / looked : 0;
 }
 
+static void sample_smart(const struct nvme_smart *smart, uint64_t *figures)
+{
+    figures[ANALYTICS_DEVICE_smart] = 1;
+    figures[ANALYTICS_DEVICE_used_percent] = smart->used_percent;
+    figures[ANALYTICS_DEVICE_spare_percent] = smart->spare_percent;
+    figures[ANALYTICS_DEVICE_kelvin] = smart->kelvin;
+    figures[ANALYTICS_DEVICE_media_errors] = smart->media_errors;
+    figures[ANALYTICS_DEVICE_warnings] = smart->critical_warning;
+}
+
 static void sample_device(const struct blkdev *dev, struct analytics_device_sample *d)
 {
     struct blkdev_health h;
@@ -215,6 +225,8 @@ static void sample_devices(struct analytics_service *s, struct analytics_sample 
         if (drives[i].device)
             sample_device(drives[i].device, d);
         d->out = drives[i].out;
+        if (drives[i].smart)
+            sample_smart(drives[i].smart, d->figures);
     }
 }
 
