@@ -7,7 +7,6 @@
 #include "node/host/analytics_uv.h"
 #include "node/host/catalog_uv.h"
 #include "node/host/cluster.h"
-#include "node/host/drive_smart.h"
 #include "node/host/flash_devices_uv.h"
 #include "node/pod/image_use.h"
 #include "node/pod/pod_log.h"
@@ -42,30 +41,22 @@ static void lag(void *user, uint64_t *ms, uint64_t *bytes)
     }
 }
 
-static void put_drive(const struct node *node, struct analytics_drive *out, const char *name,
-                      const struct blkdev *device)
-{
-    *out = (struct analytics_drive){.device = device};
-    (void)snprintf(out->name, sizeof out->name, "%.127s", name);
-    if (device)
-        out->smart = drive_smart_look(node->smart, device->name);
-}
-
-/* What drives say of themselves is asked for now, and is in the next sample. */
 static size_t drives(void *user, struct analytics_drive out[ANALYTICS_DEVICES_MAX])
 {
     const struct node *node = user;
     const struct array *array = flash_devices_array(node->devices);
-    struct array_info info = {.members = 1};
-    if (array)
-        array_look(array, &info);
-    else
-        put_drive(node, &out[0], node->flash->name, node->flash);
-    for (unsigned i = 0; array && i < info.members; i++) {
-        put_drive(node, &out[i], info.member[i].name, array_member(array, i));
-        out[i].out = info.member[i].state == ARRAY_OUT;
+    struct array_info info;
+    if (!array) {
+        out[0] = (struct analytics_drive){.device = node->flash};
+        (void)snprintf(out[0].name, sizeof out[0].name, "%.127s", node->flash->name);
+        return 1;
     }
-    drive_smart_ask(node->smart);
+    array_look(array, &info);
+    for (unsigned i = 0; i < info.members; i++) {
+        out[i] = (struct analytics_drive){.device = array_member(array, i),
+                                          .out = info.member[i].state == ARRAY_OUT};
+        (void)snprintf(out[i].name, sizeof out[i].name, "%s", info.member[i].name);
+    }
     return info.members;
 }
 _Static_assert((int)ARRAY_MEMBERS_MAX <= (int)ANALYTICS_DEVICES_MAX, "each has its place");

@@ -506,6 +506,7 @@ void array_look(const struct array *a, struct array_info *out)
         .lost = array_lost(a),
         .failed = a->failed,
         .restored_reads = a->restored_reads,
+        .unsettled = a->unsettled_found,
         .resynced_rows = a->resynced_rows,
     };
     memcpy(out->array, a->label.array, sizeof out->array);

@@ -190,9 +190,9 @@ static void sample_wear(const struct blkdev *dev, uint64_t *figures)
     figures[ANALYTICS_DEVICE_wear_mean_milli] = looked ? cycles * 1000 / looked : 0;
 }
 
-static void sample_smart(const struct nvme_smart *smart, uint64_t *figures)
+static void sample_smart(const struct blkdev_smart *smart, uint64_t *figures)
 {
-    figures[ANALYTICS_DEVICE_smart] = 1;
+    figures[ANALYTICS_DEVICE_smart] = smart->known;
     figures[ANALYTICS_DEVICE_used_percent] = smart->used_percent;
     figures[ANALYTICS_DEVICE_spare_percent] = smart->spare_percent;
     figures[ANALYTICS_DEVICE_kelvin] = smart->kelvin;
@@ -212,6 +212,7 @@ static void sample_device(const struct blkdev *dev, struct analytics_device_samp
     d->figures[ANALYTICS_DEVICE_flush_ops] = h.flush_ops;
     d->figures[ANALYTICS_DEVICE_erase_ops] = h.erase_ops;
     d->figures[ANALYTICS_DEVICE_errors] = h.errors;
+    sample_smart(&h.smart, d->figures);
     sample_wear(dev, d->figures);
 }
 
@@ -225,8 +226,6 @@ static void sample_devices(struct analytics_service *s, struct analytics_sample 
         if (drives[i].device)
             sample_device(drives[i].device, d);
         d->out = drives[i].out;
-        if (drives[i].smart)
-            sample_smart(drives[i].smart, d->figures);
     }
 }
 

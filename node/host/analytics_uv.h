@@ -9,16 +9,14 @@
 #include <uv.h>
 
 #include "common/loop_uv.h"
-#include "common/nvme.h"
 #include "node/host/analytics_source.h"
 #include "node/pod/pod.h"
 
 /* A drive that the pod's data lies on; its name is for people. */
 struct analytics_drive {
     char name[ANALYTICS_NAME_MAX + 1];
-    const struct blkdev *device;    /* NULL: it is not there */
-    bool out;                       /* the others do without it */
-    const struct nvme_smart *smart; /* what it says of itself; NULL: nothing */
+    const struct blkdev *device; /* NULL: it is not there */
+    bool out;                    /* the others do without it */
 };
 
 struct analytics_service_config {

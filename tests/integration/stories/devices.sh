@@ -24,6 +24,20 @@ event()
     grep -q " $1 " events.txt
 }
 
+# check PATTERN DEVICE...: nothing is wrong on them, the pattern is said, and no file was written to.
+check()
+{
+    local pattern=$1 before after
+    shift
+    before=$(stat -c '%n %y %z' "$DATA"/disk*)
+    node_command PSTORAGE_MEMORY_BUDGET=128M PSTORAGE_FLASH_DEVICES="$(disks "$@")" -- --check-records
+    timeout 120 "${COMMAND[@]}" >checked.txt 2>checked.log || fail "found wrong: $(cat checked.txt checked.log)"
+    after=$(stat -c '%n %y %z' "$DATA"/disk*)
+    [ "$before" = "$after" ] || fail "a check has written to the devices: $before; $after"
+    grep -q 'nothing is wrong' checked.txt || fail "not said that nothing is wrong: $(cat checked.txt)"
+    grep -Eq -- "$pattern" checked.txt || fail "not said: $pattern; but $(cat checked.txt)"
+}
+
 mkdir -p "$DATA"
 start 0 1 2 3 4 5
 pstorage volume create vol --size 160M
@@ -72,8 +86,16 @@ reap "$busy" || fail "fio found damage on the busy volume: $(cat busy.log)"
 "${fio_job[@]}" --verify_only=1 >fio-verify.log 2>&1 || fail "fio found damage after the rebuild"
 event device.rebuilt || fail "nobody was told of the rebuild"
 
-say "== killed; the devices are named in another order"
+say "== killed, and checked without a write: all devices, without two, with one that was taken out before"
 node_kill
+check '6 devices, 2 of parity, 0 lost; it was not closed: .* not settled' 4 0 1 5 6 7
+mv "$(disk 1)" "$(disk 5)" "$TMP"
+check '2 lost; it was not closed' 0 1 6 7 4 5
+grep -q "device.lost: $(disk 1) is missing" checked.txt || fail "not said what is missing: $(cat checked.txt)"
+mv "$TMP/disk1" "$TMP/disk5" "$DATA"
+check "device.unused: $(disk 2) was taken out of the array" 0 1 6 7 4 5 2
+
+say "== the devices are named in another order"
 refuses "missing.*name them all" "$(disks 0 1 6 7 4)"
 head -c 200M /dev/urandom >"$(disk 9)"
 refuses "no part of this array" "$(disks 0 1 6 7 4 5 9)"

@@ -18,7 +18,7 @@ LD_LIBRARY_PATH=$(pc --variable=libdir)
 export LD_LIBRARY_PATH
 for example in "$ROOT"/client/lib/example*.c; do
     # shellcheck disable=SC2046
-    cc -std=c17 -D_GNU_SOURCE -Wall -Werror "$example" $(pc --cflags) $(pc --libs) -o "$(basename "$example" .c)"
+    cc -std=c17 -pedantic -Wall -Werror "$example" $(pc --cflags) $(pc --libs) -o "$(basename "$example" .c)"
 done
 
 say "== the installed programs run without the build tree"
