@@ -7,6 +7,7 @@
 
 #include "common/blkdev_ahead.h"
 #include "common/blkdev_file_open.h"
+#include "common/blkdev_queue.h"
 #include "common/blkdev_zones.h"
 #include "common/blkdev_zones_uv.h"
 #include "common/container.h"
@@ -21,18 +22,14 @@ enum {
     PRIV_STATUS
 };
 
-struct queue {
-    struct blkdev_req *head, **tail;
-};
-
 struct file_dev {
     struct blkdev base;
     struct blkdev_file file;
     struct io_engine *engine;
-    unsigned started;     /* in the engine */
-    unsigned outstanding; /* submitted by the owner, not yet answered */
-    struct queue waiting; /* for room in the engine */
-    struct queue behind;  /* for the piece that is being filled */
+    unsigned started;            /* in the engine */
+    unsigned outstanding;        /* submitted by the owner, not yet answered */
+    struct blkdev_queue waiting; /* for room in the engine */
+    struct blkdev_queue behind;  /* for the piece that is being filled */
     bool punch, closing, threads;
     struct blkdev_health health;
 
@@ -47,30 +44,6 @@ struct file_dev {
 static struct file_dev *file_of(const struct blkdev *dev)
 {
     return container_of((struct blkdev *)dev, struct file_dev, base);
-}
-
-static void queue_init(struct queue *q)
-{
-    q->head = NULL;
-    q->tail = &q->head;
-}
-
-static void queue_push(struct queue *q, struct blkdev_req *req)
-{
-    req->next = NULL;
-    *q->tail = req;
-    q->tail = &req->next;
-}
-
-static struct blkdev_req *queue_pop(struct queue *q)
-{
-    struct blkdev_req *req = q->head;
-    if (req) {
-        q->head = req->next;
-        if (!q->head)
-            q->tail = &q->head;
-    }
-    return req;
 }
 
 static enum io_kind kind_of(const struct file_dev *d, const struct blkdev_req *req)
@@ -94,7 +67,7 @@ static enum io_kind kind_of(const struct file_dev *d, const struct blkdev_req *r
 static void start(struct file_dev *d, struct blkdev_req *req)
 {
     if (d->started == d->engine->depth) {
-        queue_push(&d->waiting, req);
+        blkdev_queue_push(&d->waiting, req);
         return;
     }
     d->started++;
@@ -146,7 +119,7 @@ static void fill_step(struct file_dev *d, int status)
     const bool filled = status == 0 && blank;
     d->filled_bytes += filled ? req->length : 0;
     ahead_piece_done(&d->ahead, filled);
-    for (struct blkdev_req *held; (held = queue_pop(&d->behind));)
+    for (struct blkdev_req *held; (held = blkdev_queue_pop(&d->behind));)
         start(d, held);
     fill_next(d);
 }
@@ -231,7 +204,7 @@ static void engine_done(void *user, struct blkdev_req *req, int result)
     if (again)
         start(d, req);
     while (d->waiting.head && d->started < d->engine->depth)
-        start(d, queue_pop(&d->waiting));
+        start(d, blkdev_queue_pop(&d->waiting));
     if (!again)
         finish(d, req, status);
 }
@@ -248,7 +221,7 @@ static int file_submit(struct blkdev *dev, struct blkdev_req *req)
     const bool changes = req->op == BLKDEV_WRITE || (req->op == BLKDEV_ERASE && d->punch);
     if (d->fill && changes) {
         if (ahead_touch(&d->ahead, req->offset, req->length))
-            queue_push(&d->behind, req);
+            blkdev_queue_push(&d->behind, req);
         else
             start(d, req);
         fill_next(d);
@@ -308,8 +281,8 @@ int blkdev_uring_prepare(const struct blkdev_spec *spec, const struct blkdev_uri
     strcpy(d->base.name, spec->path + (length > room ? length - room : 0));
     d->punch = d->file.is_block || spec->punch;
     d->threads = options->threads;
-    queue_init(&d->waiting);
-    queue_init(&d->behind);
+    blkdev_queue_init(&d->waiting);
+    blkdev_queue_init(&d->behind);
     d->fill = !d->file.is_block && !options->fill_nothing && !spec->read_only;
     if (d->fill) {
         d->fill_buf = aligned_alloc(BLKDEV_ALIGN, AHEAD_PIECE_BYTES);
@@ -354,6 +327,11 @@ int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
     struct blkdev *prepared;
     const int rc = blkdev_uring_prepare(spec, options, &prepared, err);
     return rc ? rc : blkdev_uring_start(loop, prepared, out, err);
+}
+
+void blkdev_uring_set_smart(struct blkdev *dev, const struct blkdev_smart *smart)
+{
+    file_of(blkdev_zones_raw(dev))->health.smart = *smart;
 }
 
 const char *blkdev_uring_engine(const struct blkdev *dev)

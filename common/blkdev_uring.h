@@ -34,6 +34,8 @@ int blkdev_uring_prepare(const struct blkdev_spec *spec, const struct blkdev_uri
 int blkdev_uring_start(uv_loop_t *loop, struct blkdev *prepared, struct blkdev **out, struct ps_error *err);
 void blkdev_uring_discard(struct blkdev *prepared);
 
+/* What it was heard to say of itself: from then on its health has it. */
+void blkdev_uring_set_smart(struct blkdev *dev, const struct blkdev_smart *smart);
 /* "io_uring" or "threads". */
 const char *blkdev_uring_engine(const struct blkdev *dev);
 /* Bytes initialised ahead of use since the open. */

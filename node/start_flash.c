@@ -63,6 +63,8 @@ int start_catalog(struct node *node, struct ps_error *err)
         rc = catalog_open(node->catalog_path, &node->catalog, err);
     if (rc)
         return rc;
+    struct pod_image_info first;
+    node->knows_images = catalog_image_after(node->catalog, node_pod_name, "", &first) == 0;
     rc = tokens_create(&node->tokens);
     if (rc == 0)
         rc = catalog_load_tokens(node->catalog, node->tokens);
@@ -275,11 +277,14 @@ static void pod_opened(void *user, int status, struct pod *pod)
     node_arrived(open, status);
 }
 
+/* Where the catalog knows images, blank flash is not what they were on: a file system that is not mounted, a
+ * file that was removed. An empty pool there would be served as if nothing had been lost. */
 static int open_alone(struct node *node, const struct pod_config *config, struct ps_error *err)
 {
     struct awaited open = {.node = node};
     struct pod *opening = NULL;
-    int rc = pod_open(node->flash, config, POD_FORMAT_BLANK, pod_opened, &open, err, &opening);
+    int rc = pod_open(node->flash, config, node->knows_images ? POD_OPEN_ONLY : POD_FORMAT_BLANK, pod_opened,
+                      &open, err, &opening);
     if (rc == 0) {
         reactor_set_turn(node->reactor, turn_pod, opening);
         node_wait(&open);
@@ -321,6 +326,11 @@ int start_pod(struct node *node, struct ps_error *err)
     if (node->as.cluster_enabled)
         return start_member(node, &config, err);
     const int rc = open_alone(node, &config, &reason);
+    if (rc == PS_ENOTFOUND && node->knows_images)
+        return ps_error_set(err, rc,
+                            "%.120s; but the catalog knows volumes: is its file system mounted? "
+                            "pstoraged --rebuild-catalog begins without them",
+                            reason.detail);
     if (rc)
         return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err,
                                   reason.detail[0] ? reason.detail : ps_status_text(rc));

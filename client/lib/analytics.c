@@ -3,25 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/lib/client.h"
+#include "client/lib/answers.h"
 #include "common/clock.h"
 #include "pstorage/v1/analytics.pb-c.h"
-
-static int nonsense(struct call *call, const char *what)
-{
-    return ps_error_set((struct ps_error *)(void *)&call->request->error, PS_EPROTOCOL,
-                        "the node's answer makes no sense: %s", what);
-}
-
-static bool copy(char *to, size_t size, const char *from)
-{
-    const size_t length = strlen(from);
-    if (length >= size)
-        return false;
-    memcpy(to, from, length + 1);
-    return true;
-}
-#define COPY(to, from) copy(to, sizeof(to), from)
 
 /* ---- forecast */
 
@@ -192,7 +176,7 @@ static int take_tiering(struct call *call, const struct rpc_reply *reply)
         return nonsense(call, "too many volumes, or none");
     struct pstorage_tier_advice *items = realloc(t->items, (t->count + m->n_volumes + 1) * sizeof *items);
     if (!items)
-        return ps_error_set((struct ps_error *)(void *)&t->request.error, PS_ENOMEM, "out of memory");
+        return no_memory(call);
     t->items = items;
     for (size_t i = 0; i < m->n_volumes; i++, t->count++)
         if (!take_advice(m->volumes[i], &items[t->count]) ||
@@ -326,7 +310,7 @@ static int take_account(struct call *call, const struct rpc_reply *reply)
     a->earlier = m->earlier != 0;
     a->points = calloc(m->n_points + 1, sizeof *a->points);
     if (!a->points)
-        return ps_error_set((struct ps_error *)(void *)&a->request.error, PS_ENOMEM, "out of memory");
+        return no_memory(call);
     for (; a->npoints < m->n_points; a->npoints++)
         if (!take_point(m->points[a->npoints], &a->points[a->npoints]))
             return nonsense(call, "a point is none");

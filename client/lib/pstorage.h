@@ -878,7 +878,7 @@ struct pstorage_health {
     struct pstorage_request request;
     bool all_nodes; /* also what the other nodes of the cluster say */
     /* Results. */
-    struct pstorage_drive items[40];
+    struct pstorage_drive items[80];
     size_t count;
     char unreachable[16][PSTORAGE_NAME_MAX + 1]; /* nodes that did not answer */
     size_t nunreachable;

@@ -15,7 +15,7 @@
 enum {
     ANALYTICS_NAME_MAX = 127,
     ANALYTICS_VOLUMES_MAX = 512, /* by name; others are in the pod's figures alone */
-    ANALYTICS_DEVICES_MAX = 8,
+    ANALYTICS_DEVICES_MAX = 16,
     ANALYTICS_LATENCIES = LATENCY_BUCKETS,
 };
 
@@ -115,7 +115,7 @@ enum analytics_volume_metric {
 
 struct analytics_device_sample {
     char name[ANALYTICS_NAME_MAX + 1];
-    bool failed;
+    bool failed, out;
     uint64_t figures[ANALYTICS_DEVICE_METRICS];
 };
 

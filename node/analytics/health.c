@@ -88,4 +88,8 @@ void health_report(const struct health_ask *ask, struct health_report *out)
         say(out, "it failed: a flush did not reach the medium");
         out->score = 0;
     }
+    if (ask->out) {
+        say(out, "it is out of its array, which does without it");
+        out->score = 0;
+    }
 }

@@ -1,11 +1,10 @@
 /* How well a drive is, 0 to 100, why, and how long it will last. Pure.
  *
- *   score = 100 - wear - blocks - errors - variance, at least 1; 0 for a drive that failed
- *     wear      0 up to half of the rated cycles, then rising evenly to 60 at all of them
- *     blocks    40 * retired / spare, at most 60; spare: 2 % of all blocks
- *     errors    5 * log2(1 + errors of the last 30 days), at most 40; twice that, when
- *               the last 7 days had more than twice the rate of the 30
- *     variance  10 when it is worn more than its peers' median by over 20 % of the rated cycles
+ *   score = 100 - wear - blocks - errors - variance, at least 1; 0 for a drive that failed or is out of its
+ * array wear      0 up to half of the rated cycles, then rising evenly to 60 at all of them blocks    40 *
+ * retired / spare, at most 60; spare: 2 % of all blocks errors    5 * log2(1 + errors of the last 30 days),
+ * at most 40; twice that, when the last 7 days had more than twice the rate of the 30 variance  10 when it is
+ * worn more than its peers' median by over 20 % of the rated cycles
  *
  * Days to the end of life: what is left of the rated cycles, at the pace of the history given. */
 #ifndef PS_NODE_ANALYTICS_HEALTH_H
@@ -21,7 +20,7 @@ enum {
 };
 
 struct health_ask {
-    bool failed;
+    bool failed, out; /* out: the others of its array do without it */
     bool wear_known;
     double wear_mean, wear_max; /* cycles of an erase block */
     double wear_rated;          /* cycles; 0: not known */

@@ -369,6 +369,15 @@ void flash_devices_each(const struct flash_devices *f,
             each(user, f->device[i].dev, f->device[i].spec.kind);
 }
 
+void flash_devices_set_smart(struct flash_devices *f, const char *name, const struct blkdev_smart *smart)
+{
+    for (size_t i = 0; i < sizeof f->device / sizeof f->device[0]; i++) {
+        struct device *d = &f->device[i];
+        if (d->dev && d->spec.kind != BLKDEV_KIND_SIM && strcmp(d->dev->name, name) == 0)
+            blkdev_uring_set_smart(d->dev, smart);
+    }
+}
+
 /* ---- coming and going */
 
 static int is_possible(const struct flash_devices *f, struct ps_error *err)

@@ -50,6 +50,9 @@ void flash_devices_each(const struct flash_devices *f,
                         void (*each)(void *user, const struct blkdev *dev, enum blkdev_kind kind),
                         void *user);
 
+/* Of the open device of this name: goes into its health (blkdev_uring_set_smart). */
+void flash_devices_set_smart(struct flash_devices *f, const char *name, const struct blkdev_smart *smart);
+
 /* Opens the device, beside the loop, and puts it in the place of one that is out (array_attach). Errors also
  * of opening it; those come by the callback, and `err` is borrowed until then. */
 int flash_devices_attach(struct flash_devices *f, const char *spec, flash_devices_cb cb, void *user,

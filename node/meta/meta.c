@@ -10,6 +10,7 @@
 enum {
     BITS_WORDS = META_SLOTS / 64,
     MERGE_AT = 128,
+    TABLE_PART = 8192, /* buckets that go back to the system at once */
     FIRST_BUCKETS = 1024,
     SPARES = 64
 };
@@ -291,7 +292,7 @@ struct meta *meta_create(const struct meta_config *config)
 
 bool meta_destroy_step(struct meta *meta, size_t buckets)
 {
-    for (; buckets > 0 && meta->bucket_count > 0; buckets--)
+    for (; buckets > 0 && meta->bucket_count > 0; buckets--) {
         for (struct meta_page *p = meta->buckets[--meta->bucket_count], *next; p; p = next) {
             next = p->next;
             if (p->hot) {
@@ -301,8 +302,16 @@ bool meta_destroy_step(struct meta *meta, size_t buckets)
             free(p->delta);
             free(p);
         }
-    if (meta->bucket_count > 0)
+        if (meta->bucket_count && meta->bucket_count % TABLE_PART == 0)
+            meta->buckets = must(realloc(meta->buckets, meta->bucket_count * sizeof(struct meta_page *)));
+    }
+    if (meta->bucket_count > 0) {
+        /* glibc joins small pieces that were freed when a larger one is asked for: not all of them at once.
+         */
+        void *volatile larger = malloc(sizeof(struct hot));
+        free(larger);
         return false;
+    }
     for (struct list_node *n; (n = list_pop_front(&meta->free_hot));)
         free(container_of(n, struct hot, lru));
     free(meta->buckets);

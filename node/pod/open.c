@@ -23,6 +23,7 @@ enum open_step {
     OPEN_LABEL,
     OPEN_LABEL_COPY,
     OPEN_BLANK,
+    OPEN_BLANK_ZONES,
     OPEN_FORMAT_ANCHOR,
     OPEN_FORMAT_LABEL,
     OPEN_ANCHOR_FIRST,
@@ -53,6 +54,7 @@ struct open_state {
     int label_status;
     struct ps_error label_error;
     uint32_t run, chunk;
+    uint32_t zone; /* the next that is looked at */
     struct place next_chunk;
     struct position at; /* where the next batch is looked for */
     bool tried_next;
@@ -303,6 +305,17 @@ static void make_pool(struct pod *pod)
     memcpy(pod->anchor.pod, l->pods[0].id, 16);
 }
 
+static void not_blank(struct pod *pod)
+{
+    (void)ps_error_set(&pod->opening->local, PS_ENOTFOUND,
+                       "%.120s holds something that is not a PStorage pool; it is left alone (to use the "
+                       "device, %s)",
+                       pod->dev->name,
+                       pod->dev->geometry.zoned ? "reset all of its zones"
+                                                : "overwrite its first MiB with zeroes");
+    finish(pod, PS_ENOTFOUND);
+}
+
 static void step_blank(struct pod *pod)
 {
     struct open_state *o = pod->opening;
@@ -316,15 +329,51 @@ static void step_blank(struct pod *pod)
     }
     if (!want(o, 0, BLANK_BYTES))
         return;
-    if (o->format != POD_FORMAT_BLANK || !all_zero(o->window, BLANK_BYTES)) {
-        (void)ps_error_set(
-            &o->local, PS_ENOTFOUND,
-            "%s holds something that is not a PStorage pool; it is left alone (to use the device, "
-            "overwrite its first MiB with zeroes)",
-            pod->dev->name);
+    if (!all_zero(o->window, BLANK_BYTES)) {
+        not_blank(pod);
+        return;
+    }
+    if (o->format != POD_FORMAT_BLANK) {
+        (void)ps_error_set(&o->local, PS_ENOTFOUND, "%.120s is blank: no PStorage pool is on it",
+                           pod->dev->name);
         finish(pod, PS_ENOTFOUND);
         return;
     }
+    o->step = OPEN_BLANK_ZONES;
+    pod->again = true;
+}
+
+/* An anchor that a format wrote before it was interrupted. */
+static bool is_left_by_format(const struct pod *pod, uint64_t at)
+{
+    struct pod_anchor anchor;
+    return at == (2ull + anchor_half(ANCHOR_SLOTS)) * wanted_segment_bytes(pod) &&
+           anchor_decode(pod->opening->window, &anchor, NULL) == 0;
+}
+
+/* Others begin to write in any zone: one that holds something is enough not to take the device. */
+static bool zones_are_blank(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    const struct blkdev_geometry *g = &pod->dev->geometry;
+    while (g->tells_blank && o->zone < g->size_bytes / g->erase_bytes) {
+        const uint64_t at = (uint64_t)o->zone * g->erase_bytes;
+        if (!want(o, at, ANCHOR_BYTES))
+            return false;
+        if (!all_zero(o->window, ANCHOR_BYTES) && !is_left_by_format(pod, at)) {
+            not_blank(pod);
+            return false;
+        }
+        o->zone++;
+    }
+    return true;
+}
+
+static void step_format_begins(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    if (!zones_are_blank(pod))
+        return;
     make_pool(pod);
     if (!use_label(pod))
         return;
@@ -753,6 +802,9 @@ void open_turn(struct pod *pod)
         break;
     case OPEN_BLANK:
         step_blank(pod);
+        break;
+    case OPEN_BLANK_ZONES:
+        step_format_begins(pod);
         break;
     case OPEN_FORMAT_ANCHOR:
     case OPEN_FORMAT_LABEL:

@@ -230,6 +230,16 @@ static void devices(struct json_out *out, const struct pstorage_report *r)
         const char *const labels[] = {"device", r->devices[k].name, NULL};
         sample(out, "pstorage_device_failed", labels, r->devices[k].failed);
     }
+    family(out, "pstorage_device_out", "gauge", "1: its array does without it, and lacks redundancy.");
+    for (size_t k = 0; k < r->ndevices; k++) {
+        const char *const labels[] = {"device", r->devices[k].name, NULL};
+        sample(out, "pstorage_device_out", labels, r->devices[k].state == PSTORAGE_DEVICE_OUT);
+    }
+    family(out, "pstorage_device_rebuilding", "gauge", "1: what it should hold is being written to it.");
+    for (size_t k = 0; k < r->ndevices; k++) {
+        const char *const labels[] = {"device", r->devices[k].name, NULL};
+        sample(out, "pstorage_device_rebuilding", labels, r->devices[k].state == PSTORAGE_DEVICE_REBUILDING);
+    }
 }
 
 static void volumes(struct json_out *out, const struct rest_figures *f)

@@ -8,7 +8,7 @@ disks()
     for i in "$@"; do list+="file:$(disk "$i"),size=200M "; done
     printf '%s' "$list"
 }
-start() { node_start PSTORAGE_MEMORY_BUDGET=128M PSTORAGE_REBUILD_RATE=1G PSTORAGE_FLASH_DEVICES="$(disks "$@")"; }
+start() { node_start PSTORAGE_ANALYTICS_INTERVAL=1 PSTORAGE_MEMORY_BUDGET=128M PSTORAGE_REBUILD_RATE=1G PSTORAGE_FLASH_DEVICES="$(disks "$@")"; }
 # refuses PATTERN DEVICES [NAME=VALUE...]
 refuses() { node_refuses "$1" PSTORAGE_MEMORY_BUDGET=128M PSTORAGE_FLASH_DEVICES="$2" "${@:3}"; }
 state_of()
@@ -64,6 +64,19 @@ busy=$PID
 for old in 2 3; do
     [ "$(state_of "$old")" = out ] || pstorage flash detach "$(disk "$old")"
 done
+drive_is()
+{
+    pstorage --json analytics health | /usr/bin/python3 -c '
+import json, sys
+drives = {d["name"]: d for d in json.load(sys.stdin)["drives"]}
+sys.exit(len(drives) != 6 or drives[sys.argv[1]]["score"] != int(sys.argv[2]))' "$(disk "$1")" "$2"
+}
+for old in 2 3; do until_true 20 drive_is "$old" 0 || fail "health of disk$old, which is out: $(pstorage analytics health)"; done
+drive_is 1 100 || fail "health of disk1, which is in: $(pstorage analytics health)"
+curl -sS "http://127.0.0.1:$API_PORT/metrics" >metrics.txt
+grep -qF "pstorage_device_out{device=\"$(disk 2)\"} 1" metrics.txt || fail "Prometheus is not told that disk2 is out"
+grep -qF "pstorage_device_out{device=\"$(disk 1)\"} 0" metrics.txt || fail "Prometheus is told that disk1 is out"
+curl -sS "http://127.0.0.1:$API_PORT/api/v1/metrics/flash" | grep -q '"state":"out"' || fail "REST does not tell that a device is out"
 for new in 6 7; do
     pstorage flash attach "file:$(disk "$new"),size=200M"
     until_true 300 is_in "$new" || fail "disk$new is not rebuilt: $(state_of "$new")"

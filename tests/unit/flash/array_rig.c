@@ -36,8 +36,10 @@ void rig_blank(struct array_rig *rig, unsigned device)
     if (rig->mem[device])
         blkdev_destroy(rig->mem[device]);
     (void)snprintf(rig->name[device], sizeof rig->name[device], "disk%u", device);
+    /* As they come: with something on them, or with zeroes, which agree with their parity. */
+    const uint64_t noise = prng_next(&rig->prng);
     const struct blkdev_mem_options o = {
-        .size_bytes = rig->device_bytes, .noise_seed = prng_next(&rig->prng) | 1, .name = rig->name[device]};
+        .size_bytes = rig->device_bytes, .noise_seed = noise & 2 ? 0 : noise | 1, .name = rig->name[device]};
     rig->mem[device] = blkdev_mem_create(&o);
     rig->dev[device] = blkdev_fault_create(rig->mem[device]);
     assert_non_null(rig->dev[device]);

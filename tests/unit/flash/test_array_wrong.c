@@ -164,7 +164,9 @@ static void what_is_wrong_in_unsettled_rows_is_made_right_where_that_can_be_know
     for (unsigned parity = 1; parity <= 2; parity++) {
         struct array_rig *rig = create(4 + parity, parity);
         struct array_info info;
-        write_some(rig, 3, 41, 1, true); /* ten rows, and one begun */
+        write_some(rig, 3, 40, 8, true); /* ten rows, and one begun */
+        assert_true(rig_append(rig, 3, 1, true));
+        rig_drain(rig);
         rig_cut(rig, BLKDEV_MEM_LOSE);
         (void)rot(rig, 3, 40); /* in a slot */
         if (parity == 2)
