@@ -1,6 +1,6 @@
 # How this project's targets are made.
 #
-#   ps_core(NAME SOURCES... [DEPS lib...])   a pure library: no I/O, no clock, no threads; checked after each build
+#   ps_core(NAME SOURCES... [DEPS lib...])   a pure library: no I/O, no clock, no threads; what it links and what it refers to is checked
 #   ps_edge(NAME SOURCES... [DEPS lib...])   a library that may name libuv, NNG, SQLite, sockets
 #   ps_test(NAME SOURCES... [DEPS lib...])   a cmocka program, registered with CTest
 #   ps_fuzz(NAME SOURCES... [DEPS lib...])   a libFuzzer target (preset `fuzz`); a corpus replay test elsewhere
@@ -44,11 +44,29 @@ function(ps_library kind name)
   cmake_parse_arguments(A "" "" "DEPS" ${ARGN})
   add_library(${name} STATIC ${A_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PUBLIC ${A_DEPS})
+  if(kind STREQUAL core)
+    set_property(GLOBAL APPEND PROPERTY PS_CORES ${name})
+  endif()
   if(kind STREQUAL core AND NOT PS_SANITIZE)
     add_custom_command(TARGET ${name} POST_BUILD
       COMMAND ${CMAKE_SOURCE_DIR}/tools/check-core ${CMAKE_NM} $<TARGET_FILE:${name}> VERBATIM)
   endif()
 endfunction()
+
+# A core links cores and libraries that compute. Called when all targets are known.
+set(PS_COMPUTE m PkgConfig::XXHASH PkgConfig::LZ4 PkgConfig::ZSTD PkgConfig::CRYPTO PkgConfig::PROTOBUFC PkgConfig::ISAL)
+function(ps_check_layers)
+  get_property(cores GLOBAL PROPERTY PS_CORES)
+  foreach(core ${cores})
+    get_target_property(deps ${core} LINK_LIBRARIES)
+    foreach(dep ${deps})
+      if(dep AND NOT dep IN_LIST cores AND NOT dep IN_LIST PS_COMPUTE)
+        message(FATAL_ERROR "${core} is a pure core, yet it links ${dep}")
+      endif()
+    endforeach()
+  endforeach()
+endfunction()
+
 macro(ps_core)
   ps_library(core ${ARGV})
 endmacro()

@@ -18,7 +18,7 @@
  * zone for good: it reads as zeroes, and takes no write.
  *
  * Implementations: blkdev_uring (files, block devices), blkdev_zones (zoned namespaces), blkdev_mem (tests,
- * simulation), nand_drive (simulated flash, zoned); blkdev_fault wraps any of them. */
+ * simulation), nand_drive (simulated flash, zoned); blkdev_fault and blkdev_scratch wrap any of them. */
 #ifndef PS_COMMON_BLKDEV_H
 #define PS_COMMON_BLKDEV_H
 
@@ -58,13 +58,25 @@ struct blkdev_geometry {
     uint32_t erase_bytes;  /* erase-block size; 0 if the device has no preference */
     uint32_t max_io_bytes; /* largest length of one request; at least 1 MiB */
     bool zoned;            /* erase_bytes is then a zone, and erases are whole zones */
+    bool tells_blank;      /* zoned: a zone that holds nothing reads as zeroes, whatever it held before */
     uint8_t ways;          /* to read data otherwise (blkdev_way); 0: none */
+};
+
+/* What a device says of itself, as of a while ago. */
+struct blkdev_smart {
+    bool known;
+    uint8_t critical_warning; /* as in struct nvme_smart */
+    uint8_t used_percent;     /* of the life that its maker expects; may exceed 100 */
+    uint8_t spare_percent;    /* of its spare blocks, what is left */
+    uint16_t kelvin;          /* 0: not told */
+    uint64_t media_errors;    /* data that was lost */
 };
 
 struct blkdev_health {
     uint64_t read_ops, read_bytes, write_ops, write_bytes, flush_ops, erase_ops;
     uint64_t errors; /* requests that completed with an error */
     bool failed;     /* a flush or FUA write failed: no further writes are taken */
+    struct blkdev_smart smart;
 };
 
 /* Of one erase block or zone. */
@@ -140,11 +152,13 @@ static inline bool blkdev_wear(const struct blkdev *dev, uint64_t offset, struct
     return dev->ops->wear != NULL;
 }
 
-/* Of a zoned device: the zone that begins at `offset` is not written to beyond `length` bytes (0: beyond what was submitted) before it is
- * erased, so that the device need not keep it ready. Returns at once; completes by itself. */
+/* Of a zoned device: the zone that begins at `offset` is not written to beyond `length` bytes (0: beyond what
+ * was submitted) before it is erased, so that the device need not keep it ready. Returns at once; completes
+ * by itself. */
 static inline void blkdev_finish(struct blkdev *dev, uint64_t offset, uint32_t length)
 {
-    assert(dev->geometry.zoned && offset % dev->geometry.erase_bytes == 0 && length <= dev->geometry.erase_bytes);
+    assert(dev->geometry.zoned && offset % dev->geometry.erase_bytes == 0 &&
+           length <= dev->geometry.erase_bytes);
     if (dev->ops->finish)
         dev->ops->finish(dev, offset, length);
 }

@@ -7,6 +7,7 @@
 
 #include "common/blkdev_ahead.h"
 #include "common/blkdev_file_open.h"
+#include "common/blkdev_queue.h"
 #include "common/blkdev_zones.h"
 #include "common/blkdev_zones_uv.h"
 #include "common/container.h"
@@ -21,19 +22,15 @@ enum {
     PRIV_STATUS
 };
 
-struct queue {
-    struct blkdev_req *head, **tail;
-};
-
 struct file_dev {
     struct blkdev base;
     struct blkdev_file file;
     struct io_engine *engine;
-    unsigned started;     /* in the engine */
-    unsigned outstanding; /* submitted by the owner, not yet answered */
-    struct queue waiting; /* for room in the engine */
-    struct queue behind;  /* for the piece that is being filled */
-    bool punch, closing;
+    unsigned started;            /* in the engine */
+    unsigned outstanding;        /* submitted by the owner, not yet answered */
+    struct blkdev_queue waiting; /* for room in the engine */
+    struct blkdev_queue behind;  /* for the piece that is being filled */
+    bool punch, closing, threads;
     struct blkdev_health health;
 
     /* Initialising ahead of use: reads a piece, and if it is all zeroes writes it. */
@@ -47,30 +44,6 @@ struct file_dev {
 static struct file_dev *file_of(const struct blkdev *dev)
 {
     return container_of((struct blkdev *)dev, struct file_dev, base);
-}
-
-static void queue_init(struct queue *q)
-{
-    q->head = NULL;
-    q->tail = &q->head;
-}
-
-static void queue_push(struct queue *q, struct blkdev_req *req)
-{
-    req->next = NULL;
-    *q->tail = req;
-    q->tail = &req->next;
-}
-
-static struct blkdev_req *queue_pop(struct queue *q)
-{
-    struct blkdev_req *req = q->head;
-    if (req) {
-        q->head = req->next;
-        if (!q->head)
-            q->tail = &q->head;
-    }
-    return req;
 }
 
 static enum io_kind kind_of(const struct file_dev *d, const struct blkdev_req *req)
@@ -94,7 +67,7 @@ static enum io_kind kind_of(const struct file_dev *d, const struct blkdev_req *r
 static void start(struct file_dev *d, struct blkdev_req *req)
 {
     if (d->started == d->engine->depth) {
-        queue_push(&d->waiting, req);
+        blkdev_queue_push(&d->waiting, req);
         return;
     }
     d->started++;
@@ -146,7 +119,7 @@ static void fill_step(struct file_dev *d, int status)
     const bool filled = status == 0 && blank;
     d->filled_bytes += filled ? req->length : 0;
     ahead_piece_done(&d->ahead, filled);
-    for (struct blkdev_req *held; (held = queue_pop(&d->behind));)
+    for (struct blkdev_req *held; (held = blkdev_queue_pop(&d->behind));)
         start(d, held);
     fill_next(d);
 }
@@ -231,7 +204,7 @@ static void engine_done(void *user, struct blkdev_req *req, int result)
     if (again)
         start(d, req);
     while (d->waiting.head && d->started < d->engine->depth)
-        start(d, queue_pop(&d->waiting));
+        start(d, blkdev_queue_pop(&d->waiting));
     if (!again)
         finish(d, req, status);
 }
@@ -248,7 +221,7 @@ static int file_submit(struct blkdev *dev, struct blkdev_req *req)
     const bool changes = req->op == BLKDEV_WRITE || (req->op == BLKDEV_ERASE && d->punch);
     if (d->fill && changes) {
         if (ahead_touch(&d->ahead, req->offset, req->length))
-            queue_push(&d->behind, req);
+            blkdev_queue_push(&d->behind, req);
         else
             start(d, req);
         fill_next(d);
@@ -288,15 +261,15 @@ static int create_engine(uv_loop_t *loop, int fd, bool threads, struct io_engine
     return io_engine_threads_create(loop, fd, out);
 }
 
-int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
-                      const struct blkdev_uring_options *options, struct blkdev **out, struct ps_error *err)
+int blkdev_uring_prepare(const struct blkdev_spec *spec, const struct blkdev_uring_options *options,
+                         struct blkdev **out, struct ps_error *err)
 {
     static const struct blkdev_uring_options none = {0};
     options = options ? options : &none;
     struct file_dev *d = calloc(1, sizeof *d);
     if (!d)
         return ps_error_set(err, PS_ENOMEM, "out of memory");
-    int rc = blkdev_file_open(spec, &d->file, err);
+    const int rc = blkdev_file_open(spec, &d->file, err);
     if (rc) {
         free(d);
         return rc;
@@ -307,31 +280,58 @@ int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
     const size_t length = strlen(spec->path), room = sizeof d->base.name - 1;
     strcpy(d->base.name, spec->path + (length > room ? length - room : 0));
     d->punch = d->file.is_block || spec->punch;
-    queue_init(&d->waiting);
-    queue_init(&d->behind);
+    d->threads = options->threads;
+    blkdev_queue_init(&d->waiting);
+    blkdev_queue_init(&d->behind);
     d->fill = !d->file.is_block && !options->fill_nothing && !spec->read_only;
     if (d->fill) {
         d->fill_buf = aligned_alloc(BLKDEV_ALIGN, AHEAD_PIECE_BYTES);
-        if (!d->fill_buf || !ahead_init(&d->ahead, d->file.geometry.size_bytes))
-            rc = PS_ENOMEM;
-        else
-            blkdev_file_find_blank(&d->file, &d->ahead);
+        if (!d->fill_buf || !ahead_init(&d->ahead, d->file.geometry.size_bytes)) {
+            device_closed(d);
+            return ps_error_set(err, PS_ENOMEM, "%s: out of memory", spec->path);
+        }
+        blkdev_file_find_blank(&d->file, &d->ahead);
     }
-    if (rc == 0 && create_engine(loop, d->file.fd, options->threads, &d->engine))
-        rc = PS_ENOMEM;
-    if (rc) {
+    *out = &d->base;
+    return 0;
+}
+
+int blkdev_uring_start(uv_loop_t *loop, struct blkdev *prepared, struct blkdev **out, struct ps_error *err)
+{
+    struct file_dev *d = file_of(prepared);
+    if (create_engine(loop, d->file.fd, d->threads, &d->engine)) {
+        (void)ps_error_set(err, PS_ENOMEM, "%.120s: out of memory", prepared->name);
         device_closed(d);
-        return ps_error_set(err, rc, "%s: out of memory", spec->path);
+        return PS_ENOMEM;
     }
     d->engine->done = engine_done;
     d->engine->user = d;
-    *out = &d->base;
-    if (!d->file.is_block || !blkdev_is_zoned(d->file.fd))
+    if (!d->file.is_block || !blkdev_is_zoned(d->file.fd)) {
+        *out = prepared;
         return 0;
-    rc = blkdev_zones_open(loop, d->file.fd, &d->base, out, err);
+    }
+    const int rc = blkdev_zones_open(loop, d->file.fd, prepared, out, err);
     if (rc)
-        file_destroy(&d->base);
+        file_destroy(prepared);
     return rc;
+}
+
+void blkdev_uring_discard(struct blkdev *prepared)
+{
+    device_closed(file_of(prepared));
+}
+
+int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
+                      const struct blkdev_uring_options *options, struct blkdev **out, struct ps_error *err)
+{
+    struct blkdev *prepared;
+    const int rc = blkdev_uring_prepare(spec, options, &prepared, err);
+    return rc ? rc : blkdev_uring_start(loop, prepared, out, err);
+}
+
+void blkdev_uring_set_smart(struct blkdev *dev, const struct blkdev_smart *smart)
+{
+    file_of(blkdev_zones_raw(dev))->health.smart = *smart;
 }
 
 const char *blkdev_uring_engine(const struct blkdev *dev)

@@ -26,6 +26,16 @@ struct blkdev_uring_options {
 int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
                       const struct blkdev_uring_options *options, struct blkdev **out, struct ps_error *err);
 
+/* The same in two steps. The first blocks, for as long as another one's lock is waited for and a file's space
+ * is allocated, and may run on any thread; the second is the loop's and takes what the first made, also when
+ * it fails. Until then nothing is submitted to it, and it is given up by blkdev_uring_discard. */
+int blkdev_uring_prepare(const struct blkdev_spec *spec, const struct blkdev_uring_options *options,
+                         struct blkdev **out, struct ps_error *err);
+int blkdev_uring_start(uv_loop_t *loop, struct blkdev *prepared, struct blkdev **out, struct ps_error *err);
+void blkdev_uring_discard(struct blkdev *prepared);
+
+/* What it was heard to say of itself: from then on its health has it. */
+void blkdev_uring_set_smart(struct blkdev *dev, const struct blkdev_smart *smart);
 /* "io_uring" or "threads". */
 const char *blkdev_uring_engine(const struct blkdev *dev);
 /* Bytes initialised ahead of use since the open. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/blkdev_queue.h"
 #include "common/container.h"
 
 enum {
@@ -45,10 +46,6 @@ struct zone {
     struct parts parts;
 };
 
-struct requests {
-    struct blkdev_req *head, **tail;
-};
-
 struct zoned {
     struct blkdev base;
     struct blkdev *raw;
@@ -59,9 +56,9 @@ struct zoned {
     struct part parts[PARTS], *free;
     uint32_t nfree;
     uint32_t outstanding;
-    struct requests waiting; /* for parts */
-    struct requests erases;  /* one after the other */
-    struct requests nothing; /* done, and to be answered in the loop's time */
+    struct blkdev_queue waiting; /* for parts */
+    struct blkdev_queue erases;  /* one after the other */
+    struct blkdev_queue nothing; /* done, and to be answered in the loop's time */
     struct zone_command command, answer;
     uint32_t command_zone, finish_from;
     uint32_t finishes; /* zones that are to be finished */
@@ -75,30 +72,6 @@ struct zoned {
 static struct zoned *zoned_of(const struct blkdev *dev)
 {
     return container_of((struct blkdev *)dev, struct zoned, base);
-}
-
-static void requests_init(struct requests *q)
-{
-    q->head = NULL;
-    q->tail = &q->head;
-}
-
-static void requests_push(struct requests *q, struct blkdev_req *req)
-{
-    req->next = NULL;
-    *q->tail = req;
-    q->tail = &req->next;
-}
-
-static struct blkdev_req *requests_pop(struct requests *q)
-{
-    struct blkdev_req *req = q->head;
-    if (req) {
-        q->head = req->next;
-        if (!q->head)
-            q->tail = &q->head;
-    }
-    return req;
 }
 
 static void parts_push(struct parts *q, struct part *p)
@@ -150,11 +123,11 @@ static void answer(struct zoned *d, struct blkdev_req *req)
 static void answered(struct zone_command *command, int status)
 {
     struct zoned *d = container_of(command, struct zoned, answer);
-    struct requests all = d->nothing;
+    struct blkdev_queue all = d->nothing;
     (void)status;
     d->answering = false;
     if (all.head)
-        requests_init(&d->nothing);
+        blkdev_queue_init(&d->nothing);
     for (struct blkdev_req *req = all.head, *next; req; req = next) {
         next = req->next;
         answer(d, req);
@@ -164,7 +137,7 @@ static void answered(struct zone_command *command, int status)
 /* Of a request that needs nothing of the device (any more). */
 static void answer_later(struct zoned *d, struct blkdev_req *req)
 {
-    requests_push(&d->nothing, req);
+    blkdev_queue_push(&d->nothing, req);
     if (d->answering)
         return;
     d->answering = true;
@@ -321,8 +294,9 @@ static void command_done(struct zone_command *command, int status)
         z->active = status != 0;
     } else {
         struct blkdev_req *req = d->erases.head;
-        d->active -= z->active;
-        z->active = false;
+        const bool stays = status != 0 && z->active && command->condition == ZONE_BEGUN;
+        d->active -= z->active && !stays;
+        z->active = stays;
         z->next = z->written = 0;
         z->finish_at = NOT_SAID;
         z->broken = z->finished = false;
@@ -370,7 +344,7 @@ static bool erase_next(struct zoned *d)
     while ((req = d->erases.head)) {
         const uint64_t at = req->offset + req->priv[PRIV_LEFT] * d->base.geometry.erase_bytes;
         if (at == req->offset + req->length) {
-            (void)requests_pop(&d->erases);
+            (void)blkdev_queue_pop(&d->erases);
             answer_later(d, req);
             continue;
         }
@@ -493,7 +467,7 @@ static void begin(struct zoned *d, struct blkdev_req *req)
 static void begin_waiting(struct zoned *d)
 {
     while (d->waiting.head && d->nfree >= 2)
-        begin(d, requests_pop(&d->waiting));
+        begin(d, blkdev_queue_pop(&d->waiting));
 }
 
 /* The first change since the opening. Zones that were found begun are not gone on with; before this, an owner
@@ -515,10 +489,10 @@ static int zoned_submit(struct blkdev *dev, struct blkdev_req *req)
     if (!d->touched && (req->op == BLKDEV_WRITE || req->op == BLKDEV_ERASE))
         touch(d);
     if (req->op == BLKDEV_ERASE) {
-        requests_push(&d->erases, req);
+        blkdev_queue_push(&d->erases, req);
         pump_control(d);
     } else {
-        requests_push(&d->waiting, req);
+        blkdev_queue_push(&d->waiting, req);
         begin_waiting(d);
     }
     return 0;
@@ -543,6 +517,7 @@ static void zoned_health(const struct blkdev *dev, struct blkdev_health *out)
     blkdev_health(zoned_of(dev)->raw, &raw);
     *out = zoned_of(dev)->health;
     out->failed = raw.failed;
+    out->smart = raw.smart;
 }
 
 static void zoned_wear(const struct blkdev *dev, uint64_t offset, struct blkdev_wear *out)
@@ -650,11 +625,12 @@ int blkdev_zones_create(const struct blkdev_zones_config *config, struct blkdev 
         .erase_bytes = usable,
         .max_io_bytes = MAX_IO,
         .zoned = true,
+        .tells_blank = true,
     };
     memcpy(d->base.name, name, sizeof d->base.name);
-    requests_init(&d->waiting);
-    requests_init(&d->erases);
-    requests_init(&d->nothing);
+    blkdev_queue_init(&d->waiting);
+    blkdev_queue_init(&d->erases);
+    blkdev_queue_init(&d->nothing);
     for (uint32_t i = 0; i < PARTS; i++)
         recycle(d, &d->parts[i]);
     for (uint32_t i = 0; i < d->count; i++)

@@ -15,7 +15,14 @@
  * fails.
  * - What lies behind the write pointer is not read from the device (it may be an error there): it reads as
  * zeroes.
- * - A zone that is empty is not reset again. One that is read-only or offline is retired. */
+ * - A zone that is empty is not reset again. One that is read-only or offline is retired, and so is one whose
+ * reset fails; as long as the device calls that one begun it counts as active.
+ *
+ * Zone append is not used. It lets several writes of one zone be under way, and says afterwards where each
+ * went; but owners (node/pod) decide where data goes before they write it: a batch of the log names the place
+ * of what follows, and maps are changed while the write is under way. Nor does the kernel offer it to
+ * programs on a block device: it would take passthrough commands. Several zones are written at once all the
+ * same: log, moved data and metadata each have theirs. */
 #ifndef PS_COMMON_BLKDEV_ZONES_H
 #define PS_COMMON_BLKDEV_ZONES_H
 
@@ -52,6 +59,8 @@ enum zone_op {
 struct zone_command {
     enum zone_op op;
     uint64_t start, length; /* of the whole zone, by the device's addresses */
+    /* After a failure, what the device says of the zone; ZONE_BEGUN if it does not say. */
+    enum zone_condition condition;
     /* 0 or PS_EIO; never before submit has returned. */
     void (*done)(struct zone_command *command, int status);
     void *priv;

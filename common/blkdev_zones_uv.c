@@ -28,6 +28,7 @@ struct command_work {
     struct ioctls *owner;
     struct zone_command *command;
     int error;
+    enum zone_condition condition; /* after an error */
 };
 
 struct ioctls {
@@ -38,6 +39,43 @@ struct ioctls {
     /* Of each kind one command is under way at most: a change, and what is only answered. */
     struct command_work change, nothing;
 };
+
+static void take_zone(const struct blk_zone *z, bool has_capacity, struct zone_report *out)
+{
+    const uint64_t capacity = has_capacity ? z->capacity : z->len;
+    *out = (struct zone_report){.start = z->start * SECTOR, .capacity = capacity * SECTOR};
+    switch (z->cond) {
+    case BLK_ZONE_COND_EMPTY:
+        out->condition = ZONE_EMPTY;
+        break;
+    case BLK_ZONE_COND_FULL:
+        out->condition = ZONE_FULL;
+        out->written = out->capacity;
+        break;
+    case BLK_ZONE_COND_READONLY:
+        out->condition = ZONE_READ_ONLY;
+        out->written = out->capacity; /* it has no write pointer */
+        break;
+    case BLK_ZONE_COND_OFFLINE:
+        out->condition = ZONE_OFFLINE;
+        break;
+    default:
+        out->condition = ZONE_BEGUN;
+        out->written = z->wp > z->start ? (z->wp - z->start) * SECTOR : 0;
+    }
+}
+
+static enum zone_condition condition_of(int fd, uint64_t sector)
+{
+    struct {
+        struct blk_zone_report head;
+        struct blk_zone zone;
+    } page = {.head = {.sector = sector, .nr_zones = 1}};
+    struct zone_report zone = {.condition = ZONE_BEGUN};
+    if (ioctl(fd, BLKREPORTZONE, &page) == 0 && page.head.nr_zones == 1)
+        take_zone(&page.zone, false, &zone);
+    return zone.condition;
+}
 
 static void run(uv_work_t *uv)
 {
@@ -50,6 +88,8 @@ static void run(uv_work_t *uv)
             rc = ioctl(w->owner->fd, c->op == ZONE_RESET ? BLKRESETZONE : BLKFINISHZONE, &range);
         while (rc && errno == EINTR);
     w->error = rc ? errno : 0;
+    if (rc)
+        w->condition = condition_of(w->owner->fd, range.sector);
 }
 
 static void after(uv_work_t *uv, int status)
@@ -62,6 +102,7 @@ static void after(uv_work_t *uv, int status)
         log_error("blkdev", c->op == ZONE_RESET ? "a zone can't be reset" : "a zone can't be finished",
                   LOG_S("device", w->owner->name), LOG_U("offset", c->start),
                   LOG_S("error", strerror(error)));
+    c->condition = status ? ZONE_BEGUN : w->condition;
     c->done(c, error ? PS_EIO : 0);
 }
 
@@ -107,31 +148,6 @@ static uint64_t queue_number(int fd, const char *attribute)
         value = 0;
     (void)fclose(f);
     return value;
-}
-
-static void take_zone(const struct blk_zone *z, bool has_capacity, struct zone_report *out)
-{
-    const uint64_t capacity = has_capacity ? z->capacity : z->len;
-    *out = (struct zone_report){.start = z->start * SECTOR, .capacity = capacity * SECTOR};
-    switch (z->cond) {
-    case BLK_ZONE_COND_EMPTY:
-        out->condition = ZONE_EMPTY;
-        break;
-    case BLK_ZONE_COND_FULL:
-        out->condition = ZONE_FULL;
-        out->written = out->capacity;
-        break;
-    case BLK_ZONE_COND_READONLY:
-        out->condition = ZONE_READ_ONLY;
-        out->written = out->capacity; /* it has no write pointer */
-        break;
-    case BLK_ZONE_COND_OFFLINE:
-        out->condition = ZONE_OFFLINE;
-        break;
-    default:
-        out->condition = ZONE_BEGUN;
-        out->written = z->wp > z->start ? (z->wp - z->start) * SECTOR : 0;
-    }
 }
 
 /* All zones but a smaller one at the end. */

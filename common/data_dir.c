@@ -63,7 +63,8 @@ static int take_lock(int dir, const char *path, const struct data_dir_kind *kind
                             pid[0] ? "process " : "another process", pid);
     }
     const int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)n, 0) != n) {
+    /* In place, then cut: what is there needs no room in a file system that is full. */
+    if (pwrite(fd, pid, (size_t)n, 0) != n || ftruncate(fd, n)) {
         const int error = errno;
         (void)close(fd);
         return fail(err, path, "write to it", error);

@@ -26,7 +26,7 @@ enum setting_type {
     SETTING_NAME,    /* 1 to 63 of A-Z a-z 0-9 . _ -, the first a letter or digit */
     SETTING_PATH,    /* not empty */
     SETTING_HOST,    /* name or address, without port */
-    SETTING_LISTEN,  /* host:port, [v6]:port or unix:PATH */
+    SETTING_LISTEN,  /* host:port, [v6]:port or unix:PATH, separated by spaces */
     SETTING_ADDRESS, /* host:port or [v6]:port */
     SETTING_URL,     /* tcp://host:port or ipc://PATH */
     SETTING_PEERS,   /* name=tcp://host:port, separated by spaces */

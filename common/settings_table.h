@@ -56,7 +56,7 @@ enum setting_replication {
     X(API_TLS_KEY_FILE, api_tls_key_file, PATH, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                \
       "Key of that certificate, in PEM, which others may not read")                                                  \
     X(NBD_LISTEN, nbd_listen, LISTEN, SETTING_MAY_BE_EMPTY, "127.0.0.1:10809", 0, 0, NULL,                           \
-      "Where NBD is served: host:port or unix:PATH; empty: off")                                                     \
+      "Where NBD is served: host:port or unix:PATH, several separated by spaces; empty: off")                                                     \
     X(NVME_LISTEN, nvme_listen, ADDRESS, SETTING_MAY_BE_EMPTY, "127.0.0.1:4420", 0, 0, NULL,                         \
       "Where NVMe/TCP is served: host:port; empty: off")                                                             \
     X(NVME_ADVERTISE, nvme_advertise, ADDRESS, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                                 \
@@ -101,7 +101,7 @@ enum setting_replication {
       "Hours from one verification of all that is stored to the next; 0: on demand alone")                           \
     X(OVERPROVISION, overprovision, UINT, 0, "3", 3, 50, NULL,                                                       \
       "Percent of the pool that hosts can't fill, for collection to work in; at least 8 segments are kept")         \
-    X(MEMORY_BUDGET, memory_budget, SIZE, 0, "1G", 128ull << 20, 1ull << 50, NULL,                                    \
+    X(MEMORY_BUDGET, memory_budget, SIZE, 0, "1G", 128ull << 20, 16ull << 40, NULL,                                    \
       "Memory of all caches, maps and the dedup index together")                                                     \
     X(ANALYTICS_INTERVAL, analytics_interval, UINT, 0, "60", 1, 3600, NULL,                                           \
       "Seconds between samples of the history that forecasts are made of")                                           \

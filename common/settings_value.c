@@ -105,17 +105,32 @@ static bool is_address(const char *text, size_t length)
 }
 
 /* A socket's path fits into sun_path. */
-static bool is_socket_path(const char *text)
+static bool is_socket_path_length(size_t length)
 {
-    const size_t length = strlen(text);
-    return length > 0 && length < 108;
+    return length > 0 && length <= 107;
+}
+
+static bool is_listen_list(const char *text)
+{
+    text += strspn(text, " ");
+    if (*text == '\0')
+        return false;
+    for (; *text; text += strspn(text, " ")) {
+        const size_t length = strcspn(text, " ");
+        const bool ok =
+            strncmp(text, "unix:", 5) == 0 ? is_socket_path_length(length - 5) : is_address(text, length);
+        if (!ok)
+            return false;
+        text += length;
+    }
+    return true;
 }
 
 static bool is_url(const char *text, size_t length)
 {
     if (length > 6 && memcmp(text, "tcp://", 6) == 0)
         return is_address(text + 6, length - 6);
-    return length > 6 && memcmp(text, "ipc://", 6) == 0 && length - 6 < 108;
+    return length > 6 && memcmp(text, "ipc://", 6) == 0 && is_socket_path_length(length - 6);
 }
 
 static bool is_peer_list(const char *text)
@@ -153,7 +168,7 @@ static bool value_ok(const struct setting *s, const char *text, uint64_t *number
     case SETTING_HOST:
         return is_host(text, length);
     case SETTING_LISTEN:
-        return strncmp(text, "unix:", 5) == 0 ? is_socket_path(text + 5) : is_address(text, length);
+        return is_listen_list(text);
     case SETTING_ADDRESS:
         return is_address(text, length);
     case SETTING_URL:
@@ -194,7 +209,8 @@ const char *setting_value_hint(const struct setting *s, char *out, size_t room)
         [SETTING_NAME] = "1 to 63 letters, digits, '.', '_' or '-', the first a letter or digit",
         [SETTING_PATH] = "a path",
         [SETTING_HOST] = "a host name or address without port",
-        [SETTING_LISTEN] = "host:port, [IPv6]:port or unix:PATH",
+        [SETTING_LISTEN] =
+            "host:port, [IPv6]:port or unix:PATH (at most 107 characters), separated by spaces",
         [SETTING_ADDRESS] = "host:port or [IPv6]:port",
         [SETTING_URL] = "tcp://host:port or ipc://PATH",
         [SETTING_PEERS] = "name=tcp://host:port, separated by spaces",

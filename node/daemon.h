@@ -33,12 +33,14 @@ struct node {
     char catalog_path[1100];
     struct catalog *catalog; /* until the service takes it */
     struct catalog_service *catalog_service;
+    bool knows_images; /* the catalog had some at the start */
     struct image_uses *uses; /* counted by the pod */
     struct analytics_service *analytics;
     struct flash_devices *devices;
     struct blkdev *flash;    /* the one that they make */
     struct node_news *early; /* events from before there was who keeps them */
     struct drives *drives;   /* of this machine, in the pool or not */
+    struct drives_watch *drives_watch;
     struct reactor *reactor;
     struct pod *pod;
     struct cluster *cluster; /* NULL: the node stands alone, as is the member's pod then */

@@ -93,6 +93,7 @@ static int start_loop(struct node *node, struct ps_error *err)
     if (uv_loop_init(&node->loop))
         return ps_error_set(err, PS_ENOMEM, "no event loop to be had");
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of the file size is an error of the disk like any other */
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         (void)uv_signal_init(&node->loop, &node->signals[i]);
         node->signals[i].data = node;

@@ -3,9 +3,11 @@
 
 #include "common/clock.h"
 #include "node/daemon.h"
+#include "node/flash/array.h"
 #include "node/host/analytics_uv.h"
 #include "node/host/catalog_uv.h"
 #include "node/host/cluster.h"
+#include "node/host/flash_devices_uv.h"
 #include "node/pod/image_use.h"
 #include "node/pod/pod_log.h"
 
@@ -39,6 +41,26 @@ static void lag(void *user, uint64_t *ms, uint64_t *bytes)
     }
 }
 
+static size_t drives(void *user, struct analytics_drive out[ANALYTICS_DEVICES_MAX])
+{
+    const struct node *node = user;
+    const struct array *array = flash_devices_array(node->devices);
+    struct array_info info;
+    if (!array) {
+        out[0] = (struct analytics_drive){.device = node->flash};
+        (void)snprintf(out[0].name, sizeof out[0].name, "%.127s", node->flash->name);
+        return 1;
+    }
+    array_look(array, &info);
+    for (unsigned i = 0; i < info.members; i++) {
+        out[i] = (struct analytics_drive){.device = array_member(array, i),
+                                          .out = info.member[i].state == ARRAY_OUT};
+        (void)snprintf(out[i].name, sizeof out[i].name, "%s", info.member[i].name);
+    }
+    return info.members;
+}
+_Static_assert((int)ARRAY_MEMBERS_MAX <= (int)ANALYTICS_DEVICES_MAX, "each has its place");
+
 int start_analytics(struct node *node, struct ps_error *err)
 {
     char path[1100];
@@ -64,8 +86,7 @@ int start_analytics(struct node *node, struct ps_error *err)
         .management = catalog_service_management(node->catalog_service),
         .pod = node->pod,
         .uses = node->uses,
-        .devices = &node->flash,
-        .ndevices = 1,
+        .drives = drives,
         .interval_ms = node->as.analytics_interval * 1000,
         .started_unix_ns = node->started_unix_ns,
         .lag = node->cluster ? lag : NULL,

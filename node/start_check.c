@@ -10,6 +10,8 @@
 #include "common/log.h"
 #include "common/sizes.h"
 #include "node/daemon.h"
+#include "node/flash/array.h"
+#include "node/host/flash_devices_uv.h"
 #include "node/host/reactor_uv.h"
 #include "node/pod/check.h"
 
@@ -93,8 +95,29 @@ static void wait_for_reads(struct node *node, struct pod *pod)
         (void)uv_run(&node->loop, UV_RUN_ONCE);
 }
 
+/* Of the devices, below the pool. That one is missing is no damage: what it held is made from the others. */
+static void say_array(const struct node *node)
+{
+    static const char *const states[] = {"in use", "lost, or taken out", "being rebuilt"};
+    const struct array *array = flash_devices_array(node->devices);
+    struct array_info info;
+    if (!array)
+        return;
+    array_look(array, &info);
+    (void)printf("array of %u devices, %u of parity, %u lost", info.members, info.parity, info.lost);
+    if (info.unsettled)
+        (void)printf("; it was not closed: %u segments are not settled, %" PRIu64
+                     " of their rows lack the right parity, and the next start writes that anew",
+                     info.unsettled, info.resynced_rows);
+    (void)printf("\n");
+    for (unsigned i = 0; i < info.members; i++)
+        if (info.member[i].state != ARRAY_IN)
+            (void)printf("  %s: %s\n", info.member[i].name, states[info.member[i].state]);
+}
+
 int check_pool(struct node *node, struct ps_error *err)
 {
+    say_array(node);
     const struct pod_config config = {
         .name = node_pod_name,
         .memory_budget = node->as.memory_budget,

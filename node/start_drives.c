@@ -3,8 +3,11 @@
 #include <string.h>
 
 #include "common/blkdev.h"
+#include "common/log.h"
 #include "node/daemon.h"
+#include "node/host/catalog_uv.h"
 #include "node/host/drives_uv.h"
+#include "node/host/drives_watch_uv.h"
 #include "node/host/flash_devices_uv.h"
 
 struct pooled {
@@ -36,6 +39,34 @@ static size_t pooled(void *user, struct drive_pooled *out, size_t max)
     return p.count;
 }
 
+static void told(void *user, const char *name, const struct blkdev_smart *smart)
+{
+    const struct node *node = user;
+    if (node->devices)
+        flash_devices_set_smart(node->devices, name, smart);
+}
+
+static void warned(void *user, const char *kind, const char *text)
+{
+    const struct node *node = user;
+    log_warn("flash", text, LOG_S("kind", kind));
+    catalog_service_node_event(node->catalog_service, kind, text);
+}
+
+static int start_watch(struct node *node)
+{
+    const struct drives_watch_config config = {
+        .loop = &node->loop,
+        .drives = node->drives,
+        .interval_ms = DRIVES_WATCH_MS,
+        .pooled = pooled,
+        .told = told,
+        .event = warned,
+        .user = node,
+    };
+    return drives_watch_start(&config, &node->drives_watch);
+}
+
 int start_drives(struct node *node, struct ps_error *err)
 {
     const struct drives_config config = {
@@ -52,13 +83,19 @@ int start_drives(struct node *node, struct ps_error *err)
         }
         p += length;
     }
-    return drives_uv_create(&node->loop, &config, &node->drives)
-               ? ps_error_set(err, PS_ENOMEM, "out of memory")
-               : 0;
+    int rc = drives_uv_create(&node->loop, &config, &node->drives);
+    if (rc == 0)
+        rc = start_watch(node);
+    if (rc && node->drives)
+        drives_uv_destroy(node->drives);
+    return rc ? ps_error_set(err, PS_ENOMEM, "out of memory") : 0;
 }
 
 void stop_drives(struct node *node)
 {
+    struct awaited end = {.node = node};
+    drives_watch_stop(node->drives_watch, node_arrived_cb, &end);
+    node_wait(&end);
     drives_uv_destroy(node->drives);
     node->drives = NULL;
 }

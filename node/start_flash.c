@@ -16,6 +16,23 @@ static void tell_early(struct node *node);
 
 /* ---- catalog */
 
+static int not_written(const struct node *node, int rc, struct ps_error *err)
+{
+    return ps_error_set(err, rc, "catalog %.100s can't be written: %s", node->catalog_path,
+                        rc == PS_EFULL ? "its file system is full" : ps_status_text(rc));
+}
+
+/* An outdated view is no reason not to serve: what is told of this node is told again at the next start. */
+static int outdated_or(const struct node *node, int rc, struct ps_error *err)
+{
+    if (rc == PS_EFULL && !node->as.rebuild_catalog) {
+        log_warn("catalog", "the file system of the data directory is full: the catalog is not up to date",
+                 LOG_S("catalog", node->catalog_path));
+        return 0;
+    }
+    return rc ? not_written(node, rc, err) : 0;
+}
+
 static int record_settings(struct node *node)
 {
     static const char *const sources[] = {"default", "file", "environment", "flag"};
@@ -46,17 +63,19 @@ int start_catalog(struct node *node, struct ps_error *err)
         rc = catalog_open(node->catalog_path, &node->catalog, err);
     if (rc)
         return rc;
+    struct pod_image_info first;
+    node->knows_images = catalog_image_after(node->catalog, node_pod_name, "", &first) == 0;
     rc = tokens_create(&node->tokens);
     if (rc == 0)
         rc = catalog_load_tokens(node->catalog, node->tokens);
-    if (rc == 0)
-        rc = record_settings(node);
-    if (rc) {
+    if (rc)
+        (void)ps_error_set(err, rc, "catalog %.100s can't be read: %s", node->catalog_path,
+                           ps_status_text(rc));
+    else
+        rc = outdated_or(node, record_settings(node), err);
+    if (rc)
         stop_catalog(node);
-        return ps_error_set(err, rc, "catalog %.100s can't be written: %s", node->catalog_path,
-                            ps_status_text(rc));
-    }
-    return 0;
+    return rc;
 }
 
 void stop_catalog(struct node *node)
@@ -111,6 +130,13 @@ static void tell_early(struct node *node)
     node->early = NULL;
 }
 
+/* Of a check: what is told of devices belongs to what it found. */
+static void print_event(void *user, const char *kind, const char *text)
+{
+    (void)user;
+    (void)printf("%s: %s\n", kind, text);
+}
+
 static void device_event(void *user, const char *kind, const char *text)
 {
     struct node *node = user;
@@ -161,7 +187,7 @@ static int open_devices(struct node *node, bool read_only, struct ps_error *err)
         .parity = parities[node->as.erasure_coding],
         .rebuild_rate = node->as.rebuild_rate,
         .read_only = read_only,
-        .event = device_event,
+        .event = read_only ? print_event : device_event,
         .in_use = is_in_use,
         .user = node,
     };
@@ -188,19 +214,15 @@ static int open_devices(struct node *node, bool read_only, struct ps_error *err)
 
 int start_flash(struct node *node, struct ps_error *err)
 {
-    const int rc = open_devices(node, false, err);
-    if (rc) {
-        stop_flash(node);
-        return rc;
+    int rc = open_devices(node, false, err);
+    if (rc == 0) {
+        struct put_device put = {.node = node};
+        flash_devices_each(node->devices, put_device, &put);
+        rc = outdated_or(node, put.rc, err);
     }
-    struct put_device put = {.node = node};
-    flash_devices_each(node->devices, put_device, &put);
-    if (put.rc) {
+    if (rc)
         stop_flash(node);
-        return ps_error_set(err, put.rc, "catalog %.100s can't be written: %s", node->catalog_path,
-                            ps_status_text(put.rc));
-    }
-    return 0;
+    return rc;
 }
 
 int start_checked_flash(struct node *node, struct ps_error *err)
@@ -255,11 +277,14 @@ static void pod_opened(void *user, int status, struct pod *pod)
     node_arrived(open, status);
 }
 
+/* Where the catalog knows images, blank flash is not what they were on: a file system that is not mounted, a
+ * file that was removed. An empty pool there would be served as if nothing had been lost. */
 static int open_alone(struct node *node, const struct pod_config *config, struct ps_error *err)
 {
     struct awaited open = {.node = node};
     struct pod *opening = NULL;
-    int rc = pod_open(node->flash, config, POD_FORMAT_BLANK, pod_opened, &open, err, &opening);
+    int rc = pod_open(node->flash, config, node->knows_images ? POD_OPEN_ONLY : POD_FORMAT_BLANK, pod_opened,
+                      &open, err, &opening);
     if (rc == 0) {
         reactor_set_turn(node->reactor, turn_pod, opening);
         node_wait(&open);
@@ -301,6 +326,11 @@ int start_pod(struct node *node, struct ps_error *err)
     if (node->as.cluster_enabled)
         return start_member(node, &config, err);
     const int rc = open_alone(node, &config, &reason);
+    if (rc == PS_ENOTFOUND && node->knows_images)
+        return ps_error_set(err, rc,
+                            "%.120s; but the catalog knows volumes: is its file system mounted? "
+                            "pstoraged --rebuild-catalog begins without them",
+                            reason.detail);
     if (rc)
         return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err,
                                   reason.detail[0] ? reason.detail : ps_status_text(rc));
@@ -335,8 +365,7 @@ int start_comparison(struct node *node, struct ps_error *err)
     if (end.status == 0 || !node->as.rebuild_catalog)
         return 0;
     stop_comparison(node);
-    return ps_error_set(err, end.status, "catalog %.100s can't be written: %s", node->catalog_path,
-                        ps_status_text(end.status));
+    return not_written(node, end.status, err);
 }
 
 void stop_comparison(struct node *node)

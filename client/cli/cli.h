@@ -57,6 +57,7 @@ int cmd_analytics_forecast(struct cli *cli);
 int cmd_analytics_health(struct cli *cli);
 int cmd_analytics_tiering(struct cli *cli);
 int cmd_analytics_temperature(struct cli *cli);
+int cmd_analytics_volume(struct cli *cli);
 int cmd_analytics_predict_reduction(struct cli *cli);
 int cmd_flash_list(struct cli *cli);
 int cmd_flash_identify(struct cli *cli);

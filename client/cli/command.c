@@ -476,6 +476,28 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .operands = {OPERAND("VOLUME", CLI_VOLUME, "Volume")},
     },
     {
+        .id = CLI_ANALYTICS_VOLUME,
+        .noun = "analytics",
+        .verb = "volume",
+        .summary = "Tell a volume's history, growth, reduction and latency",
+        .details =
+            "As the node that leads has sampled it. Kept are minutes of two days, hours of 90 days and days "
+            "of "
+            "five years, oldest first here. A stretch that is missing was idle, or nobody sampled; sizes are "
+            "means, the rest sums.",
+        .example =
+            "pstorage analytics volume db\npstorage analytics volume db --step day --points 365 --json",
+        .operands = {OPERAND("VOLUME", CLI_VOLUME, "Volume")},
+        .options = {{.name = "step",
+                     .kind = CLI_STEP,
+                     .metavar = "STEP",
+                     .help = "minute, hour or day; default hour"},
+                    {.name = "points",
+                     .kind = CLI_NUMBER,
+                     .metavar = "N",
+                     .help = "The newest N, 1 to 2880; default 24"}},
+    },
+    {
         .id = CLI_ANALYTICS_PREDICT_REDUCTION,
         .noun = "analytics",
         .verb = "predict-reduction",
@@ -732,7 +754,8 @@ const struct cli_noun cli_nouns[] = {
     {"token", "Tokens of the REST API"},
     {"status", "Health, space and what data reduction saves"},
     {"metrics", "All counters"},
-    {"analytics", "Forecast of space, health of drives, temperature of volumes, reduction of files"},
+    {"analytics",
+     "Forecast of space, health of drives, temperature and history of volumes, reduction of files"},
     {"flash", "Flash devices of a node: what they are, how they are, raw access"},
     {"scrub", "Verifying what is stored"},
     {"gc", "Collecting garbage"},

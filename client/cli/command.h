@@ -40,10 +40,12 @@
     X(KEY_CREATE)                                                                                            \
     X(TOKEN_CREATE)                                                                                          \
     X(TOKEN_LIST)                                                                                            \
-    X(TOKEN_DELETE) X(STATUS) X(METRICS) X(ANALYTICS_FORECAST) X(ANALYTICS_HEALTH) X(ANALYTICS_TIERING)      \
-        X(ANALYTICS_TEMPERATURE) X(ANALYTICS_PREDICT_REDUCTION) X(FLASH_LIST) X(FLASH_IDENTIFY)              \
-            X(FLASH_SMART) X(FLASH_READ) X(FLASH_WRITE) X(FLASH_DEALLOCATE) X(FLASH_FORMAT) X(FLASH_ATTACH)  \
-                X(FLASH_DETACH) X(SCRUB) X(GC) X(EVENTS) X(COMPLETION) X(HELP)
+    X(TOKEN_DELETE)                                                                                          \
+    X(STATUS) X(METRICS) X(ANALYTICS_FORECAST) X(ANALYTICS_HEALTH) X(ANALYTICS_TIERING)                      \
+        X(ANALYTICS_TEMPERATURE) X(ANALYTICS_VOLUME) X(ANALYTICS_PREDICT_REDUCTION) X(FLASH_LIST)            \
+            X(FLASH_IDENTIFY) X(FLASH_SMART) X(FLASH_READ) X(FLASH_WRITE) X(FLASH_DEALLOCATE)                \
+                X(FLASH_FORMAT) X(FLASH_ATTACH) X(FLASH_DETACH) X(SCRUB) X(GC) X(EVENTS) X(COMPLETION)       \
+                    X(HELP)
 
 enum cli_command_id {
 #define X(name) CLI_##name,
@@ -60,6 +62,7 @@ enum cli_kind {
     CLI_NUMBER,   /* 0 to 2^63 - 1 */
     CLI_SECONDS,  /* a number of seconds, fractions allowed; kept in ms */
     CLI_SWITCH,   /* on or off */
+    CLI_STEP,     /* minute, hour or day: enum pstorage_history_step */
     CLI_FILE,     /* a path; "-" is standard input or output */
     CLI_VOLUME,   /* the name of a volume */
     CLI_SNAPSHOT, /* VOLUME@SNAP */

@@ -19,6 +19,8 @@ static const char *filler(enum cli_kind kind)
         return "_pstorage_files";
     case CLI_SWITCH:
         return "_pstorage_words 'on off'";
+    case CLI_STEP:
+        return "_pstorage_words 'minute hour day'";
     case CLI_SHELL:
         return "_pstorage_words bash";
     case CLI_WORD:

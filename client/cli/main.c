@@ -47,6 +47,7 @@ static const cli_run commands[CLI_COMMAND_COUNT] = {
     [CLI_ANALYTICS_HEALTH] = cmd_analytics_health,
     [CLI_ANALYTICS_TIERING] = cmd_analytics_tiering,
     [CLI_ANALYTICS_TEMPERATURE] = cmd_analytics_temperature,
+    [CLI_ANALYTICS_VOLUME] = cmd_analytics_volume,
     [CLI_ANALYTICS_PREDICT_REDUCTION] = cmd_analytics_predict_reduction,
     [CLI_FLASH_LIST] = cmd_flash_list,
     [CLI_FLASH_IDENTIFY] = cmd_flash_identify,

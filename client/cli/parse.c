@@ -83,6 +83,11 @@ static int parse_value(struct parser *p, const struct cli_option *o, const char 
         rc = value->number || strcmp(text, "off") == 0 ? 0 : PS_EINVAL;
         wanted = "on or off";
         break;
+    case CLI_STEP:
+        value->number = strcmp(text, "minute") == 0 ? 0 : strcmp(text, "hour") == 0 ? 1 : 2;
+        rc = value->number < 2 || strcmp(text, "day") == 0 ? 0 : PS_EINVAL;
+        wanted = "minute, hour or day";
+        break;
     default:
         rc = *text ? 0 : PS_EINVAL;
         wanted = "a value";

@@ -3,25 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/lib/client.h"
+#include "client/lib/answers.h"
 #include "common/clock.h"
 #include "pstorage/v1/analytics.pb-c.h"
-
-static int nonsense(struct call *call, const char *what)
-{
-    return ps_error_set((struct ps_error *)(void *)&call->request->error, PS_EPROTOCOL,
-                        "the node's answer makes no sense: %s", what);
-}
-
-static bool copy(char *to, size_t size, const char *from)
-{
-    const size_t length = strlen(from);
-    if (length >= size)
-        return false;
-    memcpy(to, from, length + 1);
-    return true;
-}
-#define COPY(to, from) copy(to, sizeof(to), from)
 
 /* ---- forecast */
 
@@ -120,6 +104,11 @@ static bool take_drive(const Pstorage__V1__DriveHealth *m, struct pstorage_drive
         .retired_blocks = m->retired_blocks,
         .errors_30_days = m->errors_30_days,
         .written_30_days_bytes = m->written_30_days_bytes,
+        .smart_known = m->smart_known != 0,
+        .used_percent = m->used_percent,
+        .spare_percent = m->spare_percent,
+        .celsius = m->celsius,
+        .media_errors = m->media_errors,
     };
     if (m->score > 100 || m->n_reasons > sizeof out->reasons / sizeof out->reasons[0] ||
         !COPY(out->name, m->name) || !COPY(out->node, m->node))
@@ -192,7 +181,7 @@ static int take_tiering(struct call *call, const struct rpc_reply *reply)
         return nonsense(call, "too many volumes, or none");
     struct pstorage_tier_advice *items = realloc(t->items, (t->count + m->n_volumes + 1) * sizeof *items);
     if (!items)
-        return ps_error_set((struct ps_error *)(void *)&t->request.error, PS_ENOMEM, "out of memory");
+        return no_memory(call);
     t->items = items;
     for (size_t i = 0; i < m->n_volumes; i++, t->count++)
         if (!take_advice(m->volumes[i], &items[t->count]) ||
@@ -313,9 +302,10 @@ static int take_account(struct call *call, const struct rpc_reply *reply)
 {
     const Pstorage__V1__VolumeAccountResponse *m = (const void *)reply->message;
     struct pstorage_account *a = (void *)call->request;
+    const size_t most = a->max_points && a->max_points < CLIENT_PAGE ? a->max_points : CLIENT_PAGE;
     if (!m->temperature || m->temperature->n_regions || !fill_temperature(m->temperature, &a->now) ||
         !take_latency(m->read_latency, &a->read_latency) ||
-        !take_latency(m->write_latency, &a->write_latency) || m->n_points > CLIENT_PAGE)
+        !take_latency(m->write_latency, &a->write_latency) || m->n_points > most)
         return nonsense(call, "a part is missing, or too many points");
     a->stored_bytes = m->stored_bytes;
     a->growth_known = m->growth_known != 0;
@@ -325,7 +315,7 @@ static int take_account(struct call *call, const struct rpc_reply *reply)
     a->earlier = m->earlier != 0;
     a->points = calloc(m->n_points + 1, sizeof *a->points);
     if (!a->points)
-        return ps_error_set((struct ps_error *)(void *)&a->request.error, PS_ENOMEM, "out of memory");
+        return no_memory(call);
     for (; a->npoints < m->n_points; a->npoints++)
         if (!take_point(m->points[a->npoints], &a->points[a->npoints]))
             return nonsense(call, "a point is none");

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/lib/client.h"
+#include "client/lib/answers.h"
 #include "pstorage/v1/block_io.pb-c.h"
 #include "pstorage/v1/clones.pb-c.h"
 #include "pstorage/v1/events.pb-c.h"
@@ -14,32 +14,7 @@
 #include "pstorage/v1/status.pb-c.h"
 #include "pstorage/v1/volumes.pb-c.h"
 
-static struct ps_error *error_of(struct call *call)
-{
-    return (struct ps_error *)(void *)&call->request->error;
-}
-
-static int nonsense(struct call *call, const char *what)
-{
-    return ps_error_set(error_of(call), PS_EPROTOCOL, "the node's answer makes no sense: %s", what);
-}
-
-static int no_memory(struct call *call)
-{
-    return ps_error_set(error_of(call), PS_ENOMEM, "out of memory");
-}
-
 /* ---- images */
-
-/* Copies text that must fit whole. */
-static bool copy(char *to, size_t size, const char *from)
-{
-    const size_t length = strlen(from);
-    if (length >= size)
-        return false;
-    memcpy(to, from, length + 1);
-    return true;
-}
 
 static bool take_image(const Pstorage__V1__Image *m, struct pstorage_info *out)
 {
@@ -110,11 +85,6 @@ static int send_change(struct call *call, const ProtobufCServiceDescriptor *serv
 }
 
 /* All of a manage request's strings are checked to be there when it is submitted. */
-static char *text(const char *s)
-{
-    return (char *)(uintptr_t)(s ? s : "");
-}
-
 /* `room` lives as long as the message. */
 static Pstorage__V1__Expectation *expect(const struct call *call, Pstorage__V1__Expectation *room)
 {

@@ -5,8 +5,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <threads.h>
 #include <time.h>
-#include <unistd.h>
 
 enum {
     DEPTH = 32,
@@ -57,10 +57,10 @@ int main(int argc, char **argv)
         if (pstorage_io_submit(image, &ios[i], on_read))
             in_flight--;
     }
-    sleep(1);
+    thrd_sleep(&(struct timespec){.tv_sec = 1}, NULL);
     stop = true;
     while (in_flight)
-        usleep(1000);
+        thrd_sleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     printf("%lu reads a second\n", done);
     pstorage_image_close(image);
     pstorage_client_destroy(client);

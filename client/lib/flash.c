@@ -3,39 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/lib/client.h"
+#include "client/lib/answers.h"
 #include "pstorage/v1/flash.pb-c.h"
 
 enum {
     DEVICES_MAX = 1024,
     IO_MAX = 1 << 20,
 };
-
-static struct ps_error *error_of(struct call *call)
-{
-    return (struct ps_error *)(void *)&call->request->error;
-}
-
-static int nonsense(struct call *call, const char *what)
-{
-    return ps_error_set(error_of(call), PS_EPROTOCOL, "the node's answer makes no sense: %s", what);
-}
-
-/* Copies text that must fit whole. */
-static bool copy(char *to, size_t size, const char *from)
-{
-    const size_t length = strlen(from);
-    if (length >= size)
-        return false;
-    memcpy(to, from, length + 1);
-    return true;
-}
-#define COPY(to, from) copy(to, sizeof(to), from)
-
-static char *text(const char *s)
-{
-    return (char *)(uintptr_t)(s ? s : "");
-}
 
 static int call_flash(struct call *call, const char *method, const ProtobufCMessage *message)
 {
@@ -97,7 +71,7 @@ static int take_list(struct call *call, const struct rpc_reply *reply)
         return nonsense(call, "too many devices");
     list->items = calloc(m->n_devices + 1, sizeof *list->items);
     if (!list->items)
-        return ps_error_set(error_of(call), PS_ENOMEM, "out of memory");
+        return no_memory(call);
     for (; list->count < m->n_devices; list->count++)
         if (!take_device(m->devices[list->count], &list->items[list->count]))
             return nonsense(call, "a device of an unknown kind, or a text that is too long");

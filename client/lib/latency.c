@@ -2,17 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/lib/client.h"
+#include "client/lib/answers.h"
 #include "common/latency.h"
 #include "pstorage/v1/status.pb-c.h"
 
 _Static_assert((int)PSTORAGE_LATENCY_BUCKETS == (int)LATENCY_BUCKETS, "the library's users see the same");
-
-static int nonsense(struct call *call, const char *what)
-{
-    return ps_error_set((struct ps_error *)(void *)&call->request->error, PS_EPROTOCOL,
-                        "the node's answer makes no sense: %s", what);
-}
 
 static int send_latency(struct call *call)
 {
@@ -60,7 +54,7 @@ static int take_latency(struct call *call, const struct rpc_reply *reply)
         return nonsense(call, "too many volumes, or none");
     struct pstorage_volume_latency *items = realloc(l->items, (l->count + m->n_volumes + 1) * sizeof *items);
     if (!items)
-        return ps_error_set((struct ps_error *)(void *)&l->request.error, PS_ENOMEM, "out of memory");
+        return no_memory(call);
     l->items = items;
     for (size_t i = 0; i < m->n_volumes; i++, l->count++)
         if (!take_volume(m->volumes[i], &items[l->count]) ||

@@ -3,30 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/lib/client.h"
+#include "client/lib/answers.h"
 #include "pstorage/v1/pods.pb-c.h"
-
-static int nonsense(struct call *call, const char *what)
-{
-    return ps_error_set((struct ps_error *)(void *)&call->request->error, PS_EPROTOCOL,
-                        "the node's answer makes no sense: %s", what);
-}
-
-/* Copies text that must fit whole. */
-static bool copy(char *to, size_t size, const char *from)
-{
-    const size_t length = strlen(from);
-    if (length >= size)
-        return false;
-    memcpy(to, from, length + 1);
-    return true;
-}
-#define COPY(to, from) copy(to, sizeof(to), from)
-
-static char *text(const char *s)
-{
-    return (char *)(uintptr_t)(s ? s : "");
-}
 
 /* ---- a pod */
 
@@ -175,7 +153,7 @@ static int take_why(struct call *call, const struct rpc_reply *reply)
         return nonsense(call, "too many decisions, or no node");
     why->items = calloc(m->n_decisions + 1, sizeof *why->items);
     if (!why->items)
-        return ps_error_set((struct ps_error *)(void *)&why->request.error, PS_ENOMEM, "out of memory");
+        return no_memory(call);
     for (; why->count < m->n_decisions; why->count++) {
         const Pstorage__V1__PodDecision *d = m->decisions[why->count];
         struct pstorage_decision *out = &why->items[why->count];

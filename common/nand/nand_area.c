@@ -127,11 +127,13 @@ void nand_block_save(void *pair, struct nand_block_record *r)
 int nand_block_load(const void *pair, struct nand_block_record *out)
 {
     const uint8_t *p = newer(pair, NAND_BLOCK_BYTES);
-    if (!p || get_le32(p + 12) & ~(uint32_t)NAND_FLAGS)
+    const uint32_t flags = p ? get_le32(p + 12) : 0;
+    if (!p || flags & ~(uint32_t)NAND_FLAGS ||
+        (flags & NAND_FLAG_HALF_ERASED && !(flags & NAND_FLAG_INTERRUPTED)))
         return PS_EDAMAGED;
     *out = (struct nand_block_record){.number = get_le64(p),
                                       .pe_cycles = get_le32(p + 8),
-                                      .flags = get_le32(p + 12),
+                                      .flags = flags,
                                       .tag = get_le32(p + 16),
                                       .erases = get_le32(p + 20),
                                       .tagged = get_le64(p + 24),

@@ -18,30 +18,6 @@ enum {
     PRIV_STATUS,
 };
 
-static void queue_init(struct queue *q)
-{
-    q->head = NULL;
-    q->tail = &q->head;
-}
-
-static void queue_push(struct queue *q, struct blkdev_req *req)
-{
-    req->next = NULL;
-    *q->tail = req;
-    q->tail = &req->next;
-}
-
-static struct blkdev_req *queue_pop(struct queue *q)
-{
-    struct blkdev_req *req = q->head;
-    if (req) {
-        q->head = req->next;
-        if (!q->head)
-            q->tail = &q->head;
-    }
-    return req;
-}
-
 static void ops_init(struct drive *d)
 {
     d->free_ops = NULL;
@@ -51,8 +27,8 @@ static void ops_init(struct drive *d)
         d->ops[i].next_free = d->free_ops;
         d->free_ops = &d->ops[i];
     }
-    queue_init(&d->waiting);
-    queue_init(&d->done);
+    blkdev_queue_init(&d->waiting);
+    blkdev_queue_init(&d->done);
     d->pending = 0;
 }
 
@@ -127,7 +103,7 @@ static uint32_t ops_needed(const struct drive *d, const struct blkdev_req *req)
 static void release(struct drive *d, struct blkdev_req *req)
 {
     if (--req->priv[PRIV_OPS] == 0)
-        queue_push(&d->done, req);
+        blkdev_queue_push(&d->done, req);
 }
 
 static void begin(struct drive *d, struct blkdev_req *req)
@@ -143,7 +119,7 @@ static void begin(struct drive *d, struct blkdev_req *req)
 static void begin_waiting(struct drive *d)
 {
     while (d->waiting.head && ops_needed(d, d->waiting.head) <= d->free_count)
-        begin(d, queue_pop(&d->waiting));
+        begin(d, blkdev_queue_pop(&d->waiting));
 }
 
 /* The zones' rules, when the request is submitted: later it is carried out in this order. */
@@ -175,7 +151,7 @@ static int drive_submit(struct blkdev *dev, struct blkdev_req *req)
     if (req->op == BLKDEV_WRITE)
         check_write(d, req);
     d->pending++;
-    queue_push(&d->waiting, req);
+    blkdev_queue_push(&d->waiting, req);
     begin_waiting(d);
     return 0;
 }
@@ -289,7 +265,7 @@ static void count(struct drive *d, const struct blkdev_req *req, int status)
 static bool complete_one(struct drive *d, uint64_t now_ns)
 {
     struct blkdev_req *req;
-    while (!(req = queue_pop(&d->done))) {
+    while (!(req = blkdev_queue_pop(&d->done))) {
         struct nand_op *op = nand_complete(d->flash, now_ns);
         if (!op)
             return false;
@@ -419,6 +395,7 @@ int nand_drive_create(struct nand *flash, const char *name, struct blkdev **out,
         .erase_bytes = d->zone_sectors * NAND_SECTOR_BYTES,
         .max_io_bytes = MAX_IO,
         .zoned = true,
+        .tells_blank = true,
     };
     (void)snprintf(d->base.name, sizeof d->base.name, "%s", name);
     *out = &d->base;

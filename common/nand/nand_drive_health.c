@@ -2,7 +2,16 @@
 
 void drive_health(const struct blkdev *dev, struct blkdev_health *out)
 {
+    struct nand_health h;
+    nand_drive_health(dev, &h);
     *out = drive_of(dev)->health;
+    out->smart = (struct blkdev_smart){
+        .known = true,
+        .critical_warning = (uint8_t)(h.warnings & (NAND_WARN_SPARE | NAND_WARN_RELIABLE)),
+        .used_percent = (uint8_t)h.used_percent,
+        .spare_percent = (uint8_t)h.spare_percent,
+        .media_errors = h.media_errors,
+    };
 }
 
 void drive_wear(const struct blkdev *dev, uint64_t offset, struct blkdev_wear *out)

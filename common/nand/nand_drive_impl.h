@@ -3,6 +3,7 @@
 #ifndef PS_COMMON_NAND_NAND_DRIVE_IMPL_H
 #define PS_COMMON_NAND_NAND_DRIVE_IMPL_H
 
+#include "common/blkdev_queue.h"
 #include "common/nand/nand_drive.h"
 
 enum {
@@ -27,10 +28,6 @@ struct zone {
     bool retired;
 };
 
-struct queue {
-    struct blkdev_req *head, **tail;
-};
-
 struct drive {
     struct blkdev base;
     struct nand *flash;
@@ -42,7 +39,7 @@ struct drive {
     uint32_t first_spares;
     struct drive_op ops[NAND_DRIVE_OPS], *free_ops;
     uint32_t free_count;
-    struct queue waiting, done;
+    struct blkdev_queue waiting, done;
     size_t pending;
     uint64_t moved;
     struct blkdev_health health;

@@ -21,6 +21,8 @@ struct last {
     uint64_t pod[ANALYTICS_POD_METRICS];
     uint64_t devices[ANALYTICS_DEVICES_MAX][ANALYTICS_DEVICE_METRICS];
     char names[ANALYTICS_DEVICES_MAX][ANALYTICS_NAME_MAX + 1]; /* of devices: another one starts anew */
+    int64_t since_s[ANALYTICS_DEVICES_MAX]; /* that it is in the place of another one, whose points are not
+                                               its own */
     uint64_t ndevices;
 };
 
@@ -48,7 +50,7 @@ struct analytics {
     bool sampled;
     struct {
         char name[ANALYTICS_NAME_MAX + 1];
-        bool failed;
+        bool failed, out;
         uint64_t figures[ANALYTICS_DEVICE_METRICS];
     } devices[ANALYTICS_DEVICES_MAX];
     size_t ndevices;
@@ -56,7 +58,7 @@ struct analytics {
     size_t nvolumes;
 };
 
-static const char last_name[] = "last.1", heat_prefix[] = "heat.1.";
+static const char last_name[] = "last.2", heat_prefix[] = "heat.1.";
 static const struct history_subject pod_subject = {HISTORY_POD, 0};
 
 #define X(name, figure) ANALYTICS_##figure,
@@ -250,6 +252,18 @@ static void grow(uint64_t *out, const uint64_t *before, const uint64_t *now,
     }
 }
 
+static bool is_same_device(const struct last *last, const struct analytics_sample *s, size_t i)
+{
+    return i < last->ndevices && strcmp(last->names[i], s->devices[i].name) == 0;
+}
+
+static int64_t in_place_since(const struct last *last, const struct analytics_sample *s, size_t i)
+{
+    if (i >= last->ndevices)
+        return 0;
+    return is_same_device(last, s, i) ? last->since_s[i] : s->time_s;
+}
+
 static int add_devices(struct analytics *a, const struct analytics_sample *s, const struct last *last,
                        bool same_run)
 {
@@ -257,8 +271,7 @@ static int add_devices(struct analytics *a, const struct analytics_sample *s, co
     for (size_t i = 0; rc == 0 && i < s->ndevices; i++) {
         uint64_t values[ANALYTICS_DEVICE_METRICS];
         struct rollup_point point = {0};
-        const bool known =
-            a->has_last && i < last->ndevices && strcmp(last->names[i], s->devices[i].name) == 0;
+        const bool known = a->has_last && is_same_device(last, s, i);
         grow(values, last->devices[i], s->devices[i].figures, device_figures, ANALYTICS_DEVICE_METRICS, known,
              same_run);
         rollup_sample(&point, values, ANALYTICS_DEVICE_METRICS);
@@ -267,7 +280,8 @@ static int add_devices(struct analytics *a, const struct analytics_sample *s, co
     return rc;
 }
 
-static void make_last(struct last *out, const struct analytics_sample *s)
+/* `before`: NULL without one. */
+static void make_last(struct last *out, const struct analytics_sample *s, const struct last *before)
 {
     memset(out, 0, sizeof *out);
     out->run = s->run;
@@ -276,6 +290,7 @@ static void make_last(struct last *out, const struct analytics_sample *s)
     for (size_t i = 0; i < s->ndevices; i++) {
         memcpy(out->devices[i], s->devices[i].figures, sizeof out->devices[i]);
         (void)snprintf(out->names[i], sizeof out->names[i], "%s", s->devices[i].name);
+        out->since_s[i] = before ? in_place_since(before, s, i) : 0;
     }
 }
 
@@ -288,6 +303,7 @@ static void remember(struct analytics *a, const struct analytics_sample *s)
     for (size_t i = 0; i < s->ndevices; i++) {
         (void)snprintf(a->devices[i].name, sizeof a->devices[i].name, "%s", s->devices[i].name);
         a->devices[i].failed = s->devices[i].failed;
+        a->devices[i].out = s->devices[i].out;
         memcpy(a->devices[i].figures, s->devices[i].figures, sizeof a->devices[i].figures);
     }
 }
@@ -325,7 +341,7 @@ int analytics_add(struct analytics *a, const struct analytics_sample *s)
         rc = history_begin(a->history);
     if (rc)
         return rc;
-    make_last(&next, s);
+    make_last(&next, s, a->has_last ? &a->last : NULL);
     rc = history_end(a->history, add_all(a, s, &next));
     if (rc == 0) {
         a->last = next;
@@ -413,6 +429,9 @@ struct ageing {
     int64_t first_s, last_s;
     double first_wear, last_wear;
     size_t count;
+    /* Of the life that the drive itself counts, where it told it. */
+    int64_t used_first_s, used_last_s;
+    double used_first, used_last;
 };
 
 static bool age(void *user, int64_t time_s, const struct rollup_point *p)
@@ -425,6 +444,15 @@ static bool age(void *user, int64_t time_s, const struct rollup_point *p)
     if (time_s >= g->now_s - 30 * DAY_S) {
         g->errors_30 += errors;
         g->written_30 += p->metrics[ANALYTICS_DEVICE_write_bytes].sum;
+    }
+    const double used = (double)p->metrics[ANALYTICS_DEVICE_used_percent].max;
+    if (used > 0) {
+        if (g->used_first_s == 0) {
+            g->used_first_s = time_s;
+            g->used_first = used;
+        }
+        g->used_last_s = time_s;
+        g->used_last = used;
     }
     if (g->count++ == 0) {
         g->first_s = time_s;
@@ -440,9 +468,12 @@ static int judge(struct analytics *a, size_t i, int64_t now_s, const double *pee
 {
     const uint64_t *figures = a->devices[i].figures;
     struct ageing g = {.now_s = now_s};
-    const int rc = history_read(a->history, (struct history_subject){HISTORY_DEVICE, i}, ROLLUP_HOUR,
-                                now_s - 90 * DAY_S, now_s + 1, age, &g);
-    const double days = (double)(g.last_s - g.first_s) / DAY_S;
+    const int64_t since_s = a->has_last && i < a->last.ndevices ? a->last.since_s[i] : 0;
+    const int64_t from_s = now_s - 90 * DAY_S > since_s ? now_s - 90 * DAY_S : since_s;
+    const int rc = history_read(a->history, (struct history_subject){HISTORY_DEVICE, i}, ROLLUP_HOUR, from_s,
+                                now_s + 1, age, &g);
+    const double days = (double)(g.last_s - g.first_s) / DAY_S,
+                 used_days = (double)(g.used_last_s - g.used_first_s) / DAY_S;
     *out = (struct analytics_device){
         .wear_known = figures[ANALYTICS_DEVICE_blocks] > 0,
         .wear_mean = (double)figures[ANALYTICS_DEVICE_wear_mean_milli] / 1000,
@@ -451,10 +482,16 @@ static int judge(struct analytics *a, size_t i, int64_t now_s, const double *pee
         .retired = figures[ANALYTICS_DEVICE_retired],
         .errors_30_days = g.errors_30,
         .written_30_days = g.written_30,
+        .smart_known = figures[ANALYTICS_DEVICE_smart] > 0,
+        .used_percent = (unsigned)figures[ANALYTICS_DEVICE_used_percent],
+        .spare_percent = (unsigned)figures[ANALYTICS_DEVICE_spare_percent],
+        .kelvin = (unsigned)figures[ANALYTICS_DEVICE_kelvin],
+        .media_errors = figures[ANALYTICS_DEVICE_media_errors],
     };
     (void)snprintf(out->name, sizeof out->name, "%s", a->devices[i].name);
     const struct health_ask ask = {
         .failed = a->devices[i].failed,
+        .out = a->devices[i].out,
         .wear_known = out->wear_known,
         .wear_mean = out->wear_mean,
         .wear_max = out->wear_max,
@@ -466,6 +503,11 @@ static int judge(struct analytics *a, size_t i, int64_t now_s, const double *pee
         .retired = out->retired,
         .errors_7_days = g.errors_7,
         .errors_30_days = g.errors_30,
+        .smart_known = out->smart_known,
+        .used_percent = out->used_percent,
+        .used_per_day = used_days >= 1 ? (g.used_last - g.used_first) / used_days : 0,
+        .media_errors = out->media_errors,
+        .warnings = (unsigned)figures[ANALYTICS_DEVICE_warnings],
         .peers_wear = peers,
         .peers = npeers,
     };

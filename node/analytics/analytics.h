@@ -15,7 +15,7 @@
 enum {
     ANALYTICS_NAME_MAX = 127,
     ANALYTICS_VOLUMES_MAX = 512, /* by name; others are in the pod's figures alone */
-    ANALYTICS_DEVICES_MAX = 8,
+    ANALYTICS_DEVICES_MAX = 16,
     ANALYTICS_LATENCIES = LATENCY_BUCKETS,
 };
 
@@ -70,7 +70,14 @@ enum analytics_figure {
     X(wear_mean_milli, NOW) /* cycles * 1000 of an erase block */                                            \
     X(wear_max, NOW)                                                                                         \
     X(blocks, NOW) /* erase blocks whose wear is known; 0: the device doesn't tell */                        \
-    X(retired, NOW)
+    X(retired, NOW)                                                                                          \
+    /* What an NVMe device says of itself; all 0: nothing, just now. */                                      \
+    X(smart, NOW)                                                                                            \
+    X(used_percent, NOW)                                                                                     \
+    X(spare_percent, NOW)                                                                                    \
+    X(kelvin, NOW)                                                                                           \
+    X(media_errors, NOW)                                                                                     \
+    X(warnings, NOW) /* its critical warning: common/nvme.h */
 
 #define ANALYTICS_VOLUME_FIGURES(X)                                                                          \
     X(size, NOW)                                                                                             \
@@ -115,7 +122,7 @@ enum analytics_volume_metric {
 
 struct analytics_device_sample {
     char name[ANALYTICS_NAME_MAX + 1];
-    bool failed;
+    bool failed, out;
     uint64_t figures[ANALYTICS_DEVICE_METRICS];
 };
 
@@ -178,6 +185,9 @@ struct analytics_device {
     bool wear_known;
     double wear_mean, wear_max;
     uint64_t blocks, retired, errors_30_days, written_30_days;
+    bool smart_known;
+    unsigned used_percent, spare_percent, kelvin;
+    uint64_t media_errors;
     struct health_report health;
 };
 struct analytics_health {

@@ -37,6 +37,9 @@ struct array_config {
     bool (*in_use)(void *user, uint64_t offset, uint64_t length);
     void *user;
     uint64_t rebuild_rate; /* bytes of a member a second; 0: 64 MiB */
+    /* To be looked at, on devices that forget what is written (blkdev_scratch.h): none is made, or rebuilt.
+     */
+    bool look_only;
 };
 
 /* A device that a person named for the array. */
@@ -99,7 +102,8 @@ struct array_info {
     unsigned lost;                  /* members not IN */
     bool failed;                    /* more than parity makes up for */
     uint64_t restored_reads;        /* made from parity, since the opening */
-    uint64_t resynced_rows;         /* whose parity the opening wrote anew */
+    unsigned unsettled;             /* segments that the opening found so */
+    uint64_t resynced_rows;         /* whose parity it wrote anew */
     struct array_member_info member[ARRAY_MEMBERS_MAX];
 };
 void array_look(const struct array *a, struct array_info *out);

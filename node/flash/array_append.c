@@ -225,7 +225,8 @@ static struct segment *segment_begin(struct array *a, uint32_t index)
             const struct unsettled *u = unsettled_find(a, index);
             assert(u && u->open && "a segment is erased before it is written");
             s->used = true;
-            s->sealed = s->held = s->wanted = s->restage = s->unflushed = s->covering = s->flushing = false;
+            s->sealed = s->wanted = s->restage = s->unflushed = s->covering = s->flushing = false;
+            s->held = 0;
             s->index = index;
             s->life = u->life;
             s->fill = s->done = s->staged = 0;
@@ -294,7 +295,7 @@ bool segment_finish(struct segment *s)
     }
     if (list_empty(&a->free_appends))
         return false;
-    s->held = true;
+    s->held = HOLD_FINISH;
     struct append *op = take_append(a, s, NULL);
     op->begin = op->end = s->fill;
     op->fua = true;
@@ -355,7 +356,8 @@ void segment_gone(struct segment *s)
     u->open = false;
     u->unflushed = s->unflushed;
     u->covering = s->covering;
-    s->used = s->held = s->flushing = false;
+    s->used = s->flushing = false;
+    s->held = 0;
 }
 
 /* A write that is to be durable stands on what was written without that before it. */
@@ -412,9 +414,11 @@ void segment_deliver(struct segment *s)
         }
     }
     flush_turn(a);
-    array_wake(a);
     reads_turn(a);
-    rebuild_kick(a);
+    const bool closing = a->closing;
+    array_wake(a); /* the end of a close: its owner may have destroyed the array */
+    if (!closing)
+        rebuild_kick(a);
 }
 
 /* ---- what waits */

@@ -49,6 +49,7 @@ static void flush_send(struct array *a)
             continue;
         s->next_slot = slot_take(a, 0);
         assert(s->next_slot != NO_SLOT && "appends leave one for each open segment");
+        s->restage = false;
         stage_send(a, &a->flush_io, s, s->next_slot, a->stage_blocks + i * stage);
     }
     for (unsigned i = 0; i < a->unsettled_count; i++) {
@@ -82,7 +83,8 @@ static void flush_end(struct array *a)
             s->next_slot = NO_SLOT;
             s->staged = s->fill;
         }
-        s->flushing = s->held = s->restage = false;
+        s->flushing = false;
+        s->held &= (uint8_t)~HOLD_FLUSH;
     }
     for (unsigned i = 0; i < a->unsettled_count; i++)
         a->unsettled[i].covering = false;
@@ -103,8 +105,10 @@ void flush_done(struct array_io *io)
     a->flush_ended = true;
     array_lose_list(a, io, "a flush failed");
     flush_turn(a);
-    array_wake(a);
-    rebuild_kick(a);
+    const bool closing = a->closing;
+    array_wake(a); /* the end of a close: its owner may have destroyed the array */
+    if (!closing)
+        rebuild_kick(a);
 }
 
 void flush_turn(struct array *a)
@@ -120,8 +124,10 @@ void flush_turn(struct array *a)
         a->flush_outer = waiting_pop(&a->flushes);
         for (unsigned i = 0; i < ARRAY_OPEN_SEGMENTS; i++) {
             struct segment *s = &a->segment[i];
-            if (is_begun(a, s))
-                s->flushing = s->held = true;
+            if (is_begun(a, s)) {
+                s->flushing = true;
+                s->held |= HOLD_FLUSH;
+            }
         }
     }
     if (a->flush_busy && !a->flush_sent && all_quiet(a))

@@ -70,15 +70,23 @@ struct append {
     uint8_t *bounce;         /* a slice a member, then the stage blocks */
 };
 
+/* Who has a segment take no appends for now: each lets go of what is its own. */
+enum hold {
+    HOLD_FLUSH = 1,
+    HOLD_REBUILD = 2,
+    HOLD_FINISH = 4,
+};
+
 struct segment {
     struct array *a;
-    bool used, held; /* held: takes no appends for now */
-    bool wanted;     /* likewise, until somebody holds it */
-    bool restage;    /* its slot lacks a member */
-    bool unflushed;  /* something completed without FUA since the last flush began */
-    bool covering;   /* the flush under way is about such */
-    bool sealed;     /* nothing more comes behind `seal` */
-    bool flushing;   /* it waits for what is on its way here, and stages the row */
+    bool used;
+    uint8_t held;   /* enum hold, a bit each */
+    bool wanted;    /* likewise, until somebody holds it */
+    bool restage;   /* its slot lacks a member */
+    bool unflushed; /* something completed without FUA since the last flush began */
+    bool covering;  /* the flush under way is about such */
+    bool sealed;    /* nothing more comes behind `seal` */
+    bool flushing;  /* it waits for what is on its way here, and stages the row */
     uint32_t index;
     uint64_t life;
     uint64_t fill, done; /* submitted, completed */
@@ -184,7 +192,9 @@ struct array {
     struct read read[ARRAY_READS];
     struct list_node free_reads, later_reads;
     struct waiting reads;
-    uint64_t restored_reads, resynced_rows, health_errors;
+    uint64_t restored_reads, resynced_rows;
+    uint64_t righted_units;   /* of data, by the opening */
+    unsigned unsettled_found; /* likewise */
     struct blkdev_health health;
 
     /* Spread. */

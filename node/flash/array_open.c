@@ -261,9 +261,10 @@ static void resynced(struct array *a, int status)
         finish(a, status);
         return;
     }
-    if (a->resynced_rows)
-        array_event(a, "array.resynced", "after a power cut the parity of %llu rows was written anew",
-                    (unsigned long long)a->resynced_rows);
+    if (a->resynced_rows && !a->config.look_only)
+        array_event(a, "array.resynced",
+                    "after a power cut the parity of %llu rows was written anew, and %llu units of data",
+                    (unsigned long long)a->resynced_rows, (unsigned long long)a->righted_units);
     settle_list(a);
 }
 
@@ -278,6 +279,7 @@ static void labelled(struct array *a, int status)
         finish(a, 0);
         return;
     }
+    a->unsettled_found = o->list.count;
     if (o->list.count == 0) {
         settle_list(a);
         return;
@@ -413,6 +415,8 @@ static int decide(struct array *a)
     }
     if (newest && newest->label.number > 1)
         return open_labelled(a, newest);
+    if (a->config.look_only)
+        return ps_error_set(&o->local, PS_ENOTFOUND, "these devices are no array: none has its label");
     if (absent)
         return ps_error_set(
             &o->local, PS_EPRECONDITION,

@@ -149,7 +149,7 @@ static void let_go(struct array_rebuild *r)
     r->held = NULL;
     r->phase = REBUILD_IDLE;
     if (held) {
-        held->held = false;
+        held->held &= (uint8_t)~HOLD_REBUILD;
         /* What its open row has so far is to have all of its parity too. */
         held->restage = held->used && held->fill % a->row_bytes;
     }
@@ -319,7 +319,7 @@ static bool begin_segment(struct array_rebuild *r)
     }
     if (s) {
         s->wanted = false;
-        s->held = true;
+        s->held = HOLD_REBUILD;
     }
     r->held = s;
     r->row = 0;
@@ -390,7 +390,7 @@ static void want_flush(struct array_rebuild *r)
 static void rebuild_step(struct array_rebuild *r)
 {
     struct array *a = r->a;
-    if (r->stepping)
+    if (r->stepping || a->config.look_only)
         return;
     r->stepping = true;
     while (!a->failed && !a->closing && !r->writing && r->phase != REBUILD_NOTING) {
@@ -439,7 +439,7 @@ bool rebuild_rests(struct array *a)
     if (r->phase == REBUILD_COPYING && !r->writing && (a->closing || a->failed)) {
         r->phase = REBUILD_IDLE;
         if (r->held)
-            r->held->held = false;
+            r->held->held &= (uint8_t)~HOLD_REBUILD;
         r->held = NULL;
     }
     return !r->writing && !r->busy && r->phase != REBUILD_NOTING;

@@ -4,7 +4,10 @@
  * anew from the data. With one missing its data comes from where it was durable last: what a slot covers, if
  * the row's data agrees with that, and the rest from the row's parity; then parity is made anew from what it
  * was found to be, so that it stays that. Nothing that was answered is lost by this, whatever else was being
- * written (README.md). A cut in the middle of it changes nothing: all of it is done again. */
+ * written (README.md). A cut in the middle of it changes nothing: all of it is done again.
+ *
+ * A member may have lost what it said to be durable. Where that can be known, by a slot's hashes, or by two
+ * parity units that agree about who is wrong, the data is made right too. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +17,7 @@
 enum {
     STEP_ROWS = 16,
     PIECE_BYTES = 1 << 20,
+    SAMPLE_BYTES = 64,
 };
 
 struct record {
@@ -147,19 +151,84 @@ static bool unit_is_there(const struct resync *r, unsigned u)
     return member_has(r->a, member, segment) && !(r->bad >> member & 1);
 }
 
-/* Parity units that are not what they should be are put right in memory; returns them as a mask. */
+/* All members are there. What the newest slot that proves itself knows otherwise is put right in memory;
+ * returns those columns as a mask, and in `covered` all of which the slot knows something. */
+static uint32_t fix_by_slot(struct resync *r, uint32_t row, uint8_t *data[], uint32_t *covered)
+{
+    struct array *a = r->a;
+    const struct record *set[PARITY_MAX];
+    uint32_t fixed = 0;
+    for (uint64_t below = UINT64_MAX; newest(r, row, below, set);) {
+        const struct array_stage *s = set[0] ? &set[0]->as : &set[1]->as;
+        below = s->number;
+        if (!prove(r, set, (const uint8_t **)(uintptr_t)data, 0))
+            continue;
+        for (unsigned c = 0; c < a->k; c++) {
+            const uint32_t in = column_fill(a, s->fill, c);
+            const uint8_t *column = r->columns + (size_t)c * a->unit;
+            *covered |= in ? 1u << c : 0;
+            if (!in || memcmp(data[c], column, in) == 0)
+                continue;
+            memcpy(data[c], column, in);
+            fixed |= 1u << c;
+        }
+        break;
+    }
+    return fixed;
+}
+
+/* Whether the row agrees with both parity units when column `c` is made from the others and the first one. */
+static bool agrees_without(const struct resync *r, uint8_t *data[], uint8_t *const parity[], unsigned c,
+                           size_t bytes)
+{
+    const struct array *a = r->a;
+    uint8_t *source[ARRAY_MEMBERS_MAX], *second[1] = {r->made}, *column[1] = {r->columns};
+    uint8_t from[ARRAY_MEMBERS_MAX];
+    const uint8_t wanted = (uint8_t)c, last = (uint8_t)(a->k + 1);
+    unsigned n = 0;
+    for (unsigned u = 0; u <= a->k; u++)
+        if (u != c) {
+            source[n] = u < a->k ? data[u] : parity[0];
+            from[n++] = (uint8_t)u;
+        }
+    parity_restore(&a->parity, bytes, from, source, 1, &wanted, column);
+    parity_restore(&a->parity, bytes, from, source, 1, &last, second);
+    return memcmp(second[0], parity[1], bytes) == 0;
+}
+
+/* All members are there, and two of parity, both of which the data does not agree with: if without one of its
+ * columns it does, that one is wrong. A row that a cut left torn in more places is none of these. But what a
+ * slot covers is right, and the row's parity may be that of what lay there before: a row that is begun
+ * differs from that in as little as one column. */
+static uint32_t fix_by_parity(struct resync *r, uint8_t *data[], uint8_t *const parity[], uint32_t covered)
+{
+    const struct array *a = r->a;
+    for (unsigned c = 0; c < a->k; c++) {
+        if (covered >> c & 1 || !agrees_without(r, data, parity, c, SAMPLE_BYTES) ||
+            !agrees_without(r, data, parity, c, a->unit))
+            continue;
+        memcpy(data[c], r->columns, a->unit);
+        return 1u << c;
+    }
+    return 0;
+}
+
+/* Units that are not what they should be are put right in memory; returns them as a mask. */
 static uint32_t fix_row(struct resync *r, uint32_t nth)
 {
     struct array *a = r->a;
     uint8_t *data[ARRAY_MEMBERS_MAX], *parity[PARITY_MAX], *source[ARRAY_MEMBERS_MAX], *out[PARITY_MAX];
-    uint8_t from[ARRAY_MEMBERS_MAX], wanted[PARITY_MAX];
-    uint32_t missing = 0, wrong = 0;
+    uint8_t from[ARRAY_MEMBERS_MAX], wanted[PARITY_MAX], *on_flash[PARITY_MAX];
+    uint32_t missing = 0, wrong = 0, there = 0, covered = 0;
     unsigned n = 0, lost = 0;
     for (unsigned u = 0; u < a->n; u++) {
         uint8_t *unit = r->units[u] + (size_t)nth * a->unit;
         if (u < a->k)
             data[u] = unit;
+        else
+            on_flash[u - a->k] = unit;
         if (unit_is_there(r, u)) {
+            there++;
             if (n < a->k) {
                 source[n] = unit;
                 from[n++] = (uint8_t)u;
@@ -179,17 +248,25 @@ static uint32_t fix_row(struct resync *r, uint32_t nth)
         parity_restore(&a->parity, a->unit, from, source, lost, wanted, out);
         overlay(r, r->row + nth, data, missing);
     }
+    if (there == a->n)
+        wrong = fix_by_slot(r, r->row + nth, data, &covered);
     for (unsigned j = 0; j < a->m; j++)
         parity[j] = r->made + (size_t)j * a->unit;
     parity_encode(&a->parity, a->unit, data, parity);
-    for (unsigned j = 0; j < a->m; j++) {
-        uint8_t *unit = r->units[a->k + j] + (size_t)nth * a->unit;
-        if (!unit_is_there(r, a->k + j) || memcmp(unit, parity[j], a->unit) == 0)
-            continue;
-        memcpy(unit, parity[j], a->unit);
-        wrong |= 1u << j;
+    uint32_t differ = 0;
+    for (unsigned j = 0; j < a->m; j++)
+        if (unit_is_there(r, a->k + j) && memcmp(on_flash[j], parity[j], a->unit))
+            differ |= 1u << j;
+    if (there == a->n && differ == 3 && !wrong) {
+        wrong = fix_by_parity(r, data, on_flash, covered);
+        if (wrong)
+            return wrong;
+        parity_encode(&a->parity, a->unit, data, parity); /* the trials used the room */
     }
-    return wrong;
+    for (unsigned j = 0; j < a->m; j++)
+        if (differ >> j & 1)
+            memcpy(on_flash[j], parity[j], a->unit);
+    return wrong | differ << a->k;
 }
 
 static void step(struct resync *r);
@@ -221,11 +298,12 @@ static void was_read(struct array_io *io)
     for (uint32_t i = 0; i < r->rows; i++) {
         const uint32_t wrong = fix_row(r, i);
         a->resynced_rows += wrong != 0;
-        for (unsigned j = 0; j < a->m; j++)
-            if (wrong >> j & 1)
-                io_send(&r->io, unit_member(a, segment, a->k + j), BLKDEV_WRITE, BLKDEV_FUA,
+        for (unsigned u = 0; u < a->n; u++)
+            if (wrong >> u & 1)
+                io_send(&r->io, unit_member(a, segment, u), BLKDEV_WRITE, BLKDEV_FUA,
                         part_at(a, segment) + (uint64_t)(r->row + i) * a->unit, a->unit,
-                        r->units[a->k + j] + (size_t)i * a->unit);
+                        r->units[u] + (size_t)i * a->unit);
+        a->righted_units += (unsigned)__builtin_popcount(wrong & ((1u << a->k) - 1));
     }
     (void)io_end(&r->io);
 }
@@ -294,7 +372,7 @@ int resync_start(struct array *a, const struct array_unsettled *list,
     r->a = a;
     r->list = *list;
     r->done = done;
-    io_init(a, &r->io, ARRAY_MEMBERS_MAX * 8 + STEP_ROWS * PARITY_MAX, areas_read);
+    io_init(a, &r->io, ARRAY_MEMBERS_MAX * (8 + STEP_ROWS), areas_read);
     r->columns = aligned_alloc(BLKDEV_ALIGN, a->row_bytes);
     r->made = aligned_alloc(BLKDEV_ALIGN, (size_t)a->m * a->unit);
     r->records = calloc((size_t)a->n * ARRAY_STAGE_SLOTS, sizeof *r->records);

@@ -190,23 +190,42 @@ static void sample_wear(const struct blkdev *dev, uint64_t *figures)
     figures[ANALYTICS_DEVICE_wear_mean_milli] = looked ? cycles * 1000 / looked : 0;
 }
 
+static void sample_smart(const struct blkdev_smart *smart, uint64_t *figures)
+{
+    figures[ANALYTICS_DEVICE_smart] = smart->known;
+    figures[ANALYTICS_DEVICE_used_percent] = smart->used_percent;
+    figures[ANALYTICS_DEVICE_spare_percent] = smart->spare_percent;
+    figures[ANALYTICS_DEVICE_kelvin] = smart->kelvin;
+    figures[ANALYTICS_DEVICE_media_errors] = smart->media_errors;
+    figures[ANALYTICS_DEVICE_warnings] = smart->critical_warning;
+}
+
+static void sample_device(const struct blkdev *dev, struct analytics_device_sample *d)
+{
+    struct blkdev_health h;
+    blkdev_health(dev, &h);
+    d->failed = h.failed;
+    d->figures[ANALYTICS_DEVICE_read_ops] = h.read_ops;
+    d->figures[ANALYTICS_DEVICE_read_bytes] = h.read_bytes;
+    d->figures[ANALYTICS_DEVICE_write_ops] = h.write_ops;
+    d->figures[ANALYTICS_DEVICE_write_bytes] = h.write_bytes;
+    d->figures[ANALYTICS_DEVICE_flush_ops] = h.flush_ops;
+    d->figures[ANALYTICS_DEVICE_erase_ops] = h.erase_ops;
+    d->figures[ANALYTICS_DEVICE_errors] = h.errors;
+    sample_smart(&h.smart, d->figures);
+    sample_wear(dev, d->figures);
+}
+
 static void sample_devices(struct analytics_service *s, struct analytics_sample *out)
 {
-    for (size_t i = 0; i < s->config.ndevices && i < ANALYTICS_DEVICES_MAX; i++) {
-        const struct blkdev *dev = s->config.devices[i];
-        struct analytics_device_sample *d = &out->devices[out->ndevices++];
-        struct blkdev_health h;
-        blkdev_health(dev, &h);
-        (void)snprintf(d->name, sizeof d->name, "%.127s", dev->name);
-        d->failed = h.failed;
-        d->figures[ANALYTICS_DEVICE_read_ops] = h.read_ops;
-        d->figures[ANALYTICS_DEVICE_read_bytes] = h.read_bytes;
-        d->figures[ANALYTICS_DEVICE_write_ops] = h.write_ops;
-        d->figures[ANALYTICS_DEVICE_write_bytes] = h.write_bytes;
-        d->figures[ANALYTICS_DEVICE_flush_ops] = h.flush_ops;
-        d->figures[ANALYTICS_DEVICE_erase_ops] = h.erase_ops;
-        d->figures[ANALYTICS_DEVICE_errors] = h.errors;
-        sample_wear(dev, d->figures);
+    struct analytics_drive drives[ANALYTICS_DEVICES_MAX];
+    out->ndevices = s->config.drives ? s->config.drives(s->config.user, drives) : 0;
+    for (size_t i = 0; i < out->ndevices; i++) {
+        struct analytics_device_sample *d = &out->devices[i];
+        memcpy(d->name, drives[i].name, sizeof d->name);
+        if (drives[i].device)
+            sample_device(drives[i].device, d);
+        d->out = drives[i].out;
     }
 }
 

@@ -12,13 +12,20 @@
 #include "node/host/analytics_source.h"
 #include "node/pod/pod.h"
 
+/* A drive that the pod's data lies on; its name is for people. */
+struct analytics_drive {
+    char name[ANALYTICS_NAME_MAX + 1];
+    const struct blkdev *device; /* NULL: it is not there */
+    bool out;                    /* the others do without it */
+};
+
 struct analytics_service_config {
     uv_loop_t *loop;
     struct loop_thread *management; /* runs until after the end */
     struct pod *pod;
     struct image_uses *uses;
-    struct blkdev *const *devices;
-    size_t ndevices;
+    /* Which there are now; returns how many. May be NULL: none. */
+    size_t (*drives)(void *user, struct analytics_drive out[ANALYTICS_DEVICES_MAX]);
     uint64_t interval_ms;
     uint64_t started_unix_ns; /* of this process: names its run */
     /* How far the member farthest behind is; may be NULL. */

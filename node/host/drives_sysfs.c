@@ -4,9 +4,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum {
@@ -63,7 +66,30 @@ static void first_entry(const char *path, char *out, size_t size)
         (void)closedir(dir);
 }
 
-/* Where a device, by "major:minor", is mounted or swapped to; "" if it is not. */
+static bool has_number(const char *path, const char *numbers)
+{
+    char text[32];
+    struct stat st;
+    if (stat(path, &st) || !S_ISBLK(st.st_mode))
+        return false;
+    (void)snprintf(text, sizeof text, "%u:%u", major(st.st_rdev), minor(st.st_rdev));
+    return strcmp(text, numbers) == 0;
+}
+
+/* Whether a device, by "major:minor", is swapped to. */
+static bool is_swap(const char *numbers)
+{
+    char line[LINE_ROOM], path[LINE_ROOM];
+    FILE *swaps = fopen("/proc/swaps", "re");
+    bool found = false;
+    while (swaps && !found && fgets(line, sizeof line, swaps))
+        found = sscanf(line, "%2047s partition", path) == 1 && has_number(path, numbers);
+    if (swaps)
+        (void)fclose(swaps);
+    return found;
+}
+
+/* Where a device is mounted; "" if it is not. */
 static void find_mount(const char *numbers, char *out, size_t size)
 {
     char line[LINE_ROOM], at[LINE_ROOM], dev[32];
@@ -86,6 +112,8 @@ static void look_for_use(const char *name, const char *part, char *out, size_t s
     read_text(name, attribute, numbers, sizeof numbers);
     if (held[0])
         (void)snprintf(out, size, "held by %s", held);
+    else if (numbers[0] && is_swap(numbers))
+        (void)snprintf(out, size, "swapped to");
     else if (numbers[0])
         find_mount(numbers, out, size);
 }
@@ -125,6 +153,18 @@ size_t drives_sysfs_list(char names[][32], size_t max)
         (void)closedir(dir);
     qsort(names, n, sizeof names[0], by_number);
     return n;
+}
+
+bool drives_sysfs_has_partition(const char *name, dev_t number)
+{
+    char path[PATH_ROOM], real[PATH_MAX];
+    (void)snprintf(path, sizeof path, "/sys/dev/block/%u:%u", major(number), minor(number));
+    if (!realpath(path, real))
+        return false;
+    /* …/nvme0n1/nvme0n1p1 */
+    *strrchr(real, '/') = '\0';
+    const char *parent = strrchr(real, '/');
+    return parent && strcmp(parent + 1, name) == 0;
 }
 
 bool drives_sysfs_look(const char *name, struct drive *out)

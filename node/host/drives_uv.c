@@ -31,6 +31,9 @@ struct machine {
     unsigned running, count;
     bool formatting;          /* for as long as the device takes: one alone, so that a thread is left */
     struct list_node waiting; /* struct work */
+    struct list_node blocked; /* by one on the same device, until it ends */
+    uv_mutex_t lock;          /* of: */
+    struct work *claims[RUNNING_MAX];
 };
 
 struct work {
@@ -40,10 +43,55 @@ struct work {
     struct drive_job *job;
     struct drive_pooled pooled[BLKDEV_SPECS_MAX];
     size_t npooled;
+    dev_t number; /* that it has claimed */
+    bool again;   /* another one has */
     int status;
 };
 
+/* ---- one at a time on a device, since each opens it exclusively */
+
+/* 0: it is this one's now; PS_EUNAVAILABLE: after another one; PS_EPRECONDITION: that is a format. */
+static int claim(struct work *w, dev_t number)
+{
+    struct machine *m = w->machine;
+    struct work **mine = NULL;
+    int rc = 0;
+    uv_mutex_lock(&m->lock);
+    for (size_t i = 0; i < RUNNING_MAX; i++)
+        if (!m->claims[i])
+            mine = &m->claims[i];
+        else if (m->claims[i]->number == number)
+            rc = m->claims[i]->job->op == DRIVE_FORMAT ? PS_EPRECONDITION : PS_EUNAVAILABLE;
+    assert(mine);
+    if (rc == 0) {
+        w->number = number;
+        *mine = w;
+    }
+    uv_mutex_unlock(&m->lock);
+    return rc;
+}
+
+static void unclaim(struct machine *m, const struct work *w)
+{
+    uv_mutex_lock(&m->lock);
+    for (size_t i = 0; i < RUNNING_MAX; i++)
+        if (m->claims[i] == w)
+            m->claims[i] = NULL;
+    uv_mutex_unlock(&m->lock);
+}
+
 /* ---- which device is meant */
+
+static const struct drive_pooled *pooled_part_of(const struct work *w, const char *name)
+{
+    for (size_t i = 0; i < w->npooled; i++) {
+        struct stat st;
+        if (stat(w->pooled[i].name, &st) == 0 && S_ISBLK(st.st_mode) &&
+            drives_sysfs_has_partition(name, st.st_rdev))
+            return &w->pooled[i];
+    }
+    return NULL;
+}
 
 static const struct drive_pooled *pooled_at(const struct work *w, dev_t number)
 {
@@ -115,41 +163,65 @@ static int open_to_ask(const struct work *w, int *fd, struct ps_error *err)
     return *fd < 0 ? refuse_open(w->job->device, errno, err) : 0;
 }
 
-/* For I/O. The order matters: what the descriptor is open on is what is judged. */
-static int open_raw(const struct work *w, int *out, struct ps_error *err)
+static int judge_raw(const struct work *w, const char *name, dev_t number, bool reads, bool *in_pool,
+                     struct ps_error *err)
+{
+    const char *device = w->job->device;
+    const struct drive_pooled *part;
+    *in_pool = pooled_at(w, number) != NULL;
+    if (*in_pool && !reads)
+        return ps_error_set(err, PS_EPRECONDITION, "%.100s is in the pool: it is not written to past it",
+                            device);
+    if (!*in_pool && !is_raw_allowed(w->machine, number))
+        return ps_error_set(
+            err, PS_EPERM,
+            "%.100s may not be driven raw: only what PSTORAGE_FLASH_RAW_DEVICES of the node lists may",
+            device);
+    if (!*in_pool && (part = pooled_part_of(w, name)))
+        return ps_error_set(err, PS_EPRECONDITION, "%.80s is in use: its partition %.80s is in the pool",
+                            device, part->name);
+    return 0;
+}
+
+/* For I/O. Judged before it is opened, so that nothing else is ever opened for writing, and again
+ * when it is: from then on its number, and so the verdict, cannot become another device's. */
+static int open_raw(struct work *w, int *out, struct ps_error *err)
 {
     const struct drive_job *job = w->job;
     const bool reads = job->op == DRIVE_READ;
+    const char *name;
     char real[PATH_MAX];
-    struct stat st;
+    struct stat st, opened;
+    bool in_pool;
     for (size_t i = 0; i < w->npooled && !reads; i++)
         if (strcmp(w->pooled[i].name, job->device) == 0)
             return ps_error_set(err, PS_EPRECONDITION, "%.100s is in the pool: it is not written to past it",
                                 job->device);
-    if (!find_namespace(job->device, real))
+    name = find_namespace(job->device, real);
+    if (!name)
         return no_such(w, err);
     if (stat(real, &st) || !S_ISBLK(st.st_mode))
         return refuse_open(job->device, ENOENT, err);
-    const bool in_pool = pooled_at(w, st.st_rdev) != NULL;
-    if (in_pool && !reads)
-        return ps_error_set(err, PS_EPRECONDITION, "%.100s is in the pool: it is not written to past it",
-                            job->device);
-    if (!in_pool && !is_raw_allowed(w->machine, st.st_rdev))
-        return ps_error_set(
-            err, PS_EPERM,
-            "%.100s may not be driven raw: only what PSTORAGE_FLASH_RAW_DEVICES of the node lists may",
-            job->device);
+    int rc = judge_raw(w, name, st.st_rdev, reads, &in_pool, err);
+    if (rc)
+        return rc;
+    rc = claim(w, st.st_rdev);
+    w->again = rc == PS_EUNAVAILABLE;
+    if (rc)
+        return ps_error_set(err, rc, "%.100s is being formatted", job->device);
     const int fd =
         open(real, (reads ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_DIRECT | (in_pool ? 0 : O_EXCL));
     if (fd < 0)
         return refuse_open(job->device, errno, err);
-    struct stat opened;
-    if (fstat(fd, &opened) || opened.st_rdev != st.st_rdev) {
+    if (fstat(fd, &opened) || opened.st_rdev != st.st_rdev)
+        rc = ps_error_set(err, PS_EABORTED, "%.100s became another device at this moment", job->device);
+    else
+        rc = judge_raw(w, name, opened.st_rdev, reads, &in_pool, err);
+    if (rc)
         (void)close(fd);
-        return ps_error_set(err, PS_EABORTED, "%.100s became another device at this moment", job->device);
-    }
-    *out = fd;
-    return 0;
+    else
+        *out = fd;
+    return rc;
 }
 
 /* ---- jobs */
@@ -188,7 +260,9 @@ static int list(const struct work *w)
         if (name && drives_sysfs_look(name, &d))
             look_at_smart(&d);
         else if (w->pooled[i].kind == BLKDEV_KIND_NVME)
-            (void)snprintf(d.smart_unknown, sizeof d.smart_unknown, "the device is gone");
+            (void)snprintf(d.smart_unknown, sizeof d.smart_unknown, "%s",
+                           access(w->pooled[i].name, F_OK) ? "the device is gone"
+                                                           : "a partition: its whole device is asked");
         d.what = w->pooled[i];
         d.in_pool = true;
         d.used_by[0] = '\0';
@@ -197,8 +271,11 @@ static int list(const struct work *w)
     for (size_t i = 0; i < n; i++) {
         struct drive d;
         struct stat st;
+        const struct drive_pooled *part;
         if (!drives_sysfs_look(names[i], &d) || stat(d.what.name, &st) || pooled_at(w, st.st_rdev))
             continue;
+        if ((part = pooled_part_of(w, names[i])))
+            (void)snprintf(d.used_by, sizeof d.used_by, "%.70s is in the pool", part->name);
         d.raw_allowed = is_raw_allowed(w->machine, st.st_rdev);
         look_at_smart(&d);
         add_drive(job, &d);
@@ -348,7 +425,7 @@ static int format(struct drive_job *job, int fd)
     return nvme_admin_format(fd, best, job->erase, &job->error);
 }
 
-static int drive_raw(const struct work *w)
+static int drive_raw(struct work *w)
 {
     struct drive_job *job = w->job;
     int fd;
@@ -398,9 +475,19 @@ static void after(uv_work_t *uv, int status)
     struct drive_job *job = w->job;
     status = status ? PS_ECANCELLED : w->status;
     m->running--;
+    unclaim(m, w);
+    if (w->again) {
+        /* Whoever was in the way has ended already, or is awaited. */
+        w->again = false;
+        list_push_back(m->running ? &m->blocked : &m->waiting, &w->link);
+        start_waiting(m);
+        return;
+    }
     m->count--;
     m->formatting &= job->op != DRIVE_FORMAT;
     free(w);
+    while (!list_empty(&m->blocked))
+        list_push_back(&m->waiting, list_pop_front(&m->blocked));
     start_waiting(m);
     job->done(job, status);
 }
@@ -443,6 +530,11 @@ int drives_uv_create(uv_loop_t *loop, const struct drives_config *config, struct
     m->loop = loop;
     m->config = *config;
     list_init(&m->waiting);
+    list_init(&m->blocked);
+    if (uv_mutex_init(&m->lock)) {
+        free(m);
+        return PS_ENOMEM;
+    }
     *out = &m->base;
     return 0;
 }
@@ -451,5 +543,6 @@ void drives_uv_destroy(struct drives *drives)
 {
     struct machine *m = container_of(drives, struct machine, base);
     assert(m->count == 0);
+    uv_mutex_destroy(&m->lock);
     free(m);
 }

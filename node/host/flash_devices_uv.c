@@ -1,9 +1,11 @@
 #include "node/host/flash_devices_uv.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/blkdev_scratch.h"
 #include "common/blkdev_uring.h"
 #include "common/container.h"
 #include "common/log.h"
@@ -13,10 +15,12 @@
 enum {
     TICK_MS = 5, /* while a device is rebuilt, and only then */
     HEAD_BYTES = 64 << 10,
+    SCRATCH_BYTES = 256 << 20, /* of a device: what an opening that is not to write makes right in memory */
 };
 
 struct device {
-    struct blkdev *dev; /* NULL: it could not be opened */
+    struct blkdev *dev;   /* NULL: it could not be opened */
+    struct blkdev *below; /* of one that forgets what is written to it */
     struct blkdev_spec spec;
     bool used; /* the entry */
 };
@@ -35,6 +39,14 @@ struct flash_devices {
     struct ps_error *err;
     struct blkdev_req look;
     uint8_t *head;
+    struct {
+        uv_work_t work; /* of a device that is attached: it may take long */
+        struct device *device;
+        struct blkdev *prepared;
+        int status;
+        bool under_way;
+    } opening;
+    bool closing;
     void (*closed)(void *user);
     void *closed_user;
 };
@@ -51,11 +63,14 @@ static void log_simulated(const struct blkdev *flash)
              LOG_U("media_errors", health.media_errors));
 }
 
-static int open_device(struct flash_devices *f, struct device *d, struct ps_error *err)
+/* `prepared`: opened already (blkdev_uring_prepare), or NULL. */
+static int open_device(struct flash_devices *f, struct device *d, struct blkdev *prepared,
+                       struct ps_error *err)
 {
     const bool simulated = d->spec.kind == BLKDEV_KIND_SIM;
-    const int rc = simulated ? nand_file_open(f->config.loop, &d->spec, &d->dev, err)
-                             : blkdev_uring_open(f->config.loop, &d->spec, NULL, &d->dev, err);
+    const int rc = prepared    ? blkdev_uring_start(f->config.loop, prepared, &d->dev, err)
+                   : simulated ? nand_file_open(f->config.loop, &d->spec, &d->dev, err)
+                               : blkdev_uring_open(f->config.loop, &d->spec, NULL, &d->dev, err);
     if (rc) {
         d->dev = NULL;
         return rc;
@@ -72,7 +87,22 @@ static void close_device(struct device *d)
 {
     if (d->dev)
         blkdev_destroy(d->dev);
+    if (d->below)
+        blkdev_destroy(d->below);
     *d = (struct device){0};
+}
+
+/* What opening an array makes right, after a power cut or with a device missing, is made right in memory. */
+static bool forget_writes(struct device *d)
+{
+    struct blkdev *scratch = d->dev ? blkdev_scratch_create(d->dev, SCRATCH_BYTES) : NULL;
+    if (!d->dev)
+        return true;
+    if (!scratch)
+        return false;
+    d->below = d->dev;
+    d->dev = scratch;
+    return true;
 }
 
 static struct device *free_entry(struct flash_devices *f)
@@ -114,7 +144,7 @@ static void on_tick(uv_timer_t *timer)
         close_unused(f);
     array_look(f->array, &info);
     for (unsigned i = 0; i < info.members; i++)
-        if ((info.member[i].state == ARRAY_REBUILDING && !info.failed) ||
+        if ((info.member[i].state == ARRAY_REBUILDING && !info.failed && !f->config.read_only) ||
             (info.member[i].present && !holds(f, i)))
             return;
     (void)uv_timer_stop(timer);
@@ -177,11 +207,9 @@ static unsigned parity_of(const struct flash_devices *f, unsigned count)
 
 static int open_array(struct flash_devices *f, unsigned count)
 {
-    if (f->config.read_only)
-        return ps_error_set(
-            f->err, PS_EUNIMPLEMENTED,
-            "several devices are not opened without a write; a node that serves them checks its pool "
-            "with `pstorage scrub --deep`");
+    for (unsigned i = 0; i < count && f->config.read_only; i++)
+        if (!forget_writes(&f->device[i]))
+            return ps_error_set(f->err, PS_ENOMEM, "out of memory");
     struct array_device list[ARRAY_MEMBERS_MAX];
     for (unsigned i = 0; i < count; i++)
         list[i] = (struct array_device){f->device[i].dev, f->device[i].spec.path};
@@ -190,6 +218,7 @@ static int open_array(struct flash_devices *f, unsigned count)
         .parity = parity_of(f, count),
         .parity_asked = f->config.parity != FLASH_PARITY_AUTO,
         .rebuild_rate = f->config.rebuild_rate,
+        .look_only = f->config.read_only,
         .event = on_event,
         .in_use = is_in_use,
         .user = f,
@@ -255,7 +284,7 @@ int flash_devices_open(const struct flash_devices_config *config, const char *sp
         struct ps_error reason;
         d->spec = list[i];
         d->spec.read_only = config->read_only;
-        rc = open_device(f, d, &reason);
+        rc = open_device(f, d, NULL, &reason);
         open += rc == 0;
         if (rc && count > 1 && may_be_lost(rc)) {
             log_warn("flash", "a device cannot be opened", LOG_S("device", list[i].path),
@@ -311,6 +340,9 @@ void flash_devices_close(struct flash_devices *f, void (*cb)(void *user), void *
 {
     f->closed = cb;
     f->closed_user = user;
+    f->closing = true;
+    if (f->opening.under_way)
+        return; /* opened goes on here */
     if (f->array && f->whole)
         array_close(f->array, array_closed, f);
     else
@@ -337,6 +369,15 @@ void flash_devices_each(const struct flash_devices *f,
             each(user, f->device[i].dev, f->device[i].spec.kind);
 }
 
+void flash_devices_set_smart(struct flash_devices *f, const char *name, const struct blkdev_smart *smart)
+{
+    for (size_t i = 0; i < sizeof f->device / sizeof f->device[0]; i++) {
+        struct device *d = &f->device[i];
+        if (d->dev && d->spec.kind != BLKDEV_KIND_SIM && strcmp(d->dev->name, name) == 0)
+            blkdev_uring_set_smart(d->dev, smart);
+    }
+}
+
 /* ---- coming and going */
 
 static int is_possible(const struct flash_devices *f, struct ps_error *err)
@@ -359,6 +400,42 @@ static void attached(void *user, int status)
     end(f, status);
 }
 
+static void prepare(uv_work_t *work)
+{
+    struct flash_devices *f = container_of(work, struct flash_devices, opening.work);
+    f->opening.status = blkdev_uring_prepare(&f->opening.device->spec, NULL, &f->opening.prepared, f->err);
+}
+
+static int take(struct flash_devices *f, struct device *d, struct blkdev *prepared)
+{
+    int rc = open_device(f, d, prepared, f->err);
+    if (rc == 0) {
+        const struct array_device device = {d->dev, d->spec.path};
+        rc = array_attach(f->array, &device, attached, f, f->err);
+    }
+    return rc;
+}
+
+static void opened(uv_work_t *work, int cancelled)
+{
+    struct flash_devices *f = container_of(work, struct flash_devices, opening.work);
+    struct device *d = f->opening.device;
+    int rc = cancelled ? PS_ECANCELLED : f->opening.status;
+    f->opening.under_way = false;
+    if (rc == 0 && f->closing) {
+        blkdev_uring_discard(f->opening.prepared);
+        rc = PS_ECANCELLED;
+    } else if (rc == 0) {
+        rc = take(f, d, f->opening.prepared);
+    }
+    if (rc) {
+        close_device(d);
+        end(f, rc);
+    }
+    if (f->closing)
+        flash_devices_close(f, f->closed, f->closed_user);
+}
+
 int flash_devices_attach(struct flash_devices *f, const char *spec, flash_devices_cb cb, void *user,
                          struct ps_error *err)
 {
@@ -366,6 +443,9 @@ int flash_devices_attach(struct flash_devices *f, const char *spec, flash_device
     int rc = is_possible(f, err);
     if (rc == 0)
         rc = blkdev_spec_parse(spec, strlen(spec), &parsed, err);
+    if (rc == 0 && parsed.kind == BLKDEV_KIND_SIM)
+        rc = ps_error_set(err, PS_EINVAL,
+                          "simulated flash is zoned: it can be a pool alone, not one of several devices");
     if (rc)
         return rc;
     /* One that was lost, and is open still, may be the one that comes back. */
@@ -374,20 +454,14 @@ int flash_devices_attach(struct flash_devices *f, const char *spec, flash_device
     if (!d)
         return ps_error_set(err, PS_ELIMIT, "too many devices are open");
     d->spec = parsed;
-    rc = open_device(f, d, err);
-    if (rc) {
-        close_device(d);
-        return rc;
-    }
     f->cb = cb;
     f->user = user;
-    const struct array_device device = {d->dev, d->spec.path};
-    rc = array_attach(f->array, &device, attached, f, err);
-    if (rc) {
-        f->cb = NULL;
-        close_device(d);
-    }
-    return rc;
+    f->err = err;
+    f->opening.device = d;
+    f->opening.under_way = true;
+    rc = uv_queue_work(f->config.loop, &f->opening.work, prepare, opened);
+    assert(rc == 0);
+    return 0;
 }
 
 static void detached(void *user, int status)

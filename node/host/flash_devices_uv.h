@@ -23,7 +23,7 @@ struct flash_devices_config {
     uv_loop_t *loop;
     int parity; /* FLASH_PARITY_AUTO, or how many devices' worth */
     uint64_t rebuild_rate;
-    bool read_only; /* one device, that is no member of an array: opening those makes right what a crash left
+    bool read_only; /* nothing is written to any device; what an array's opening makes right it does in memory
                      */
     uint64_t seed[2];
     void (*event)(void *user, const char *kind, const char *text);
@@ -50,7 +50,11 @@ void flash_devices_each(const struct flash_devices *f,
                         void (*each)(void *user, const struct blkdev *dev, enum blkdev_kind kind),
                         void *user);
 
-/* Opens the device and puts it in the place of one that is out (array_attach). Errors also of opening it. */
+/* Of the open device of this name: goes into its health (blkdev_uring_set_smart). */
+void flash_devices_set_smart(struct flash_devices *f, const char *name, const struct blkdev_smart *smart);
+
+/* Opens the device, beside the loop, and puts it in the place of one that is out (array_attach). Errors also
+ * of opening it; those come by the callback, and `err` is borrowed until then. */
 int flash_devices_attach(struct flash_devices *f, const char *spec, flash_devices_cb cb, void *user,
                          struct ps_error *err);
 /* Takes it out and closes it. */

@@ -1,6 +1,7 @@
 #include "node/host/nbd_listen_uv.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,30 @@ static int parse_port(const char *text, uint16_t *out)
     return 0;
 }
 
-static int parse_inet(struct nbd_address *out)
+/* Of a name with several addresses the first of IPv4, where there is one: "localhost" is often both. */
+static int resolve(const char *host, uint16_t port, struct sockaddr_storage *out)
+{
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+    const int rc = getaddrinfo(host, NULL, &hints, &found);
+    if (rc)
+        return rc;
+    const struct addrinfo *best = found;
+    while (best && best->ai_family != AF_INET)
+        best = best->ai_next;
+    if (!best)
+        best = found;
+    memcpy(out, best->ai_addr, best->ai_addrlen);
+    freeaddrinfo(found);
+    if (out->ss_family == AF_INET)
+        ((struct sockaddr_in *)(void *)out)->sin_port = htons(port);
+    else
+        ((struct sockaddr_in6 *)(void *)out)->sin6_port = htons(port);
+    return 0;
+}
+
+/* Leaves in `why` what is wrong with a name that is well formed. */
+static int parse_inet(struct nbd_address *out, const char **why)
 {
     char host[sizeof out->text];
     memcpy(host, out->text, sizeof host);
@@ -36,13 +60,20 @@ static int parse_inet(struct nbd_address *out)
     if (!colon || parse_port(colon + 1, &port) != 0)
         return -1;
     *colon = 0;
-    if (host[0] != '[')
-        return uv_ip4_addr(host, port, (struct sockaddr_in *)(void *)&out->inet);
     const size_t length = strlen(host);
-    if (host[length - 1] != ']')
+    if (host[0] == '[') {
+        if (host[length - 1] != ']')
+            return -1;
+        host[length - 1] = 0;
+        return uv_ip6_addr(host + 1, port, (struct sockaddr_in6 *)(void *)&out->inet);
+    }
+    /* Without brackets only the last of an IPv6 address's colons would be a port's. */
+    if (length == 0 || strchr(host, ':'))
         return -1;
-    host[length - 1] = 0;
-    return uv_ip6_addr(host + 1, port, (struct sockaddr_in6 *)(void *)&out->inet);
+    const int rc = resolve(host, port, &out->inet);
+    if (rc)
+        *why = gai_strerror(rc);
+    return rc;
 }
 
 const char *nbd_address_parse(const char *spec, struct nbd_address *out, struct ps_error *err)
@@ -65,12 +96,12 @@ const char *nbd_address_parse(const char *spec, struct nbd_address *out, struct 
             return NULL;
         }
         memcpy(out->path, path, strlen(path));
-    } else if (parse_inet(out) != 0) {
-        (void)ps_error_set(
-            err, PS_EINVAL,
-            "NBD address '%s': must be like 127.0.0.1:10809, [::1]:10809 or unix:/run/pstorage.nbd",
-            out->text);
-        return NULL;
+    } else {
+        const char *why = "must be like 127.0.0.1:10809, [::1]:10809 or unix:/run/pstorage.nbd";
+        if (parse_inet(out, &why) != 0) {
+            (void)ps_error_set(err, PS_EINVAL, "NBD address '%s': %s", out->text, why);
+            return NULL;
+        }
     }
     spec += length;
     return spec + strspn(spec, " ");

@@ -13,8 +13,9 @@ struct nbd_address {
 };
 
 /* Parses the first address of `spec` ("127.0.0.1:10809", "[::1]:10809",
- * "unix:PATH"; separated by spaces). Returns what follows it, or NULL with a
- * detail in `err` (PS_EINVAL). `spec` holds at least one non-space. */
+ * "unix:PATH"; separated by spaces). The name of a host is looked up, which
+ * blocks. Returns what follows it, or NULL with a detail in `err` (PS_EINVAL).
+ * `spec` holds at least one non-space. */
 const char *nbd_address_parse(const char *spec, struct nbd_address *out, struct ps_error *err);
 
 union nbd_socket {

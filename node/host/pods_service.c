@@ -550,10 +550,18 @@ static void fill_self(struct node_row *row, const struct pods_service *s)
     row->view.self = row->view.connected = true;
     row->view.state = text_of("up");
     row->view.address = text_of(s->config.rpc_address ? s->config.rpc_address : "");
-    row->view.software = text_of(PS_VERSION);
-    if (!s->config.cluster)
-        return;
-    cluster_own_hello(s->config.cluster, &row->hello);
+    if (s->config.cluster) {
+        cluster_own_hello(s->config.cluster, &row->hello);
+    } else {
+        struct pod_log_identity id;
+        struct log_id end;
+        pod_log_identity(s->config.pod, &id);
+        pod_log_ends(s->config.pod, NULL, &end);
+        memcpy(row->hello.store.bytes, id.store, sizeof id.store);
+        row->hello.run = id.run;
+        row->hello.log_end = end.seq;
+        (void)snprintf(row->hello.software, sizeof row->hello.software, "%s", PS_VERSION);
+    }
     fill_heard(row);
 }
 

@@ -10,6 +10,7 @@
 enum {
     BITS_WORDS = META_SLOTS / 64,
     MERGE_AT = 128,
+    TABLE_PART = 8192, /* buckets that go back to the system at once */
     FIRST_BUCKETS = 1024,
     SPARES = 64
 };
@@ -282,22 +283,36 @@ struct meta *meta_create(const struct meta_config *config)
     struct meta *meta = must(calloc(1, sizeof *meta));
     meta->config = *config;
     meta->bucket_count = FIRST_BUCKETS;
+    while (meta->bucket_count < config->pages)
+        meta->bucket_count *= 2;
     meta->buckets = must(calloc(meta->bucket_count, sizeof(struct meta_page *)));
     list_init(&meta->lru);
     list_init(&meta->free_hot);
     return meta;
 }
 
-void meta_destroy(struct meta *meta)
+bool meta_destroy_step(struct meta *meta, size_t buckets)
 {
-    for (size_t i = 0; i < meta->bucket_count; i++)
-        for (struct meta_page *p = meta->buckets[i], *next; p; p = next) {
+    for (; buckets > 0 && meta->bucket_count > 0; buckets--) {
+        for (struct meta_page *p = meta->buckets[--meta->bucket_count], *next; p; p = next) {
             next = p->next;
-            if (p->hot)
-                hot_release(meta, p);
+            if (p->hot) {
+                list_remove(&p->hot->lru);
+                free(p->hot);
+            }
             free(p->delta);
             free(p);
         }
+        if (meta->bucket_count && meta->bucket_count % TABLE_PART == 0)
+            meta->buckets = must(realloc(meta->buckets, meta->bucket_count * sizeof(struct meta_page *)));
+    }
+    if (meta->bucket_count > 0) {
+        /* glibc joins small pieces that were freed when a larger one is asked for: not all of them at once.
+         */
+        void *volatile larger = malloc(sizeof(struct hot));
+        free(larger);
+        return false;
+    }
     for (struct list_node *n; (n = list_pop_front(&meta->free_hot));)
         free(container_of(n, struct hot, lru));
     free(meta->buckets);
@@ -305,6 +320,12 @@ void meta_destroy(struct meta *meta)
     free(meta->dropped.keys);
     free(meta->merging.keys);
     free(meta);
+    return true;
+}
+
+void meta_destroy(struct meta *meta)
+{
+    (void)meta_destroy_step(meta, SIZE_MAX);
 }
 
 static const uint64_t *slots_of(struct meta *meta, struct meta_page *page)
@@ -496,23 +517,6 @@ void meta_each_page(struct meta *meta, enum meta_kind kind, void (*visit)(void *
         }
 }
 
-size_t meta_walk(struct meta *meta, uint64_t *cursor, struct meta_key *pages, size_t max)
-{
-    size_t count = 0;
-    /* When the table grows, what was behind the cursor stays behind it. */
-    while (*cursor < meta->bucket_count) {
-        size_t chain = 0;
-        for (const struct meta_page *p = meta->buckets[*cursor]; p; p = p->next)
-            chain++;
-        if (count && count + chain > max)
-            break;
-        for (const struct meta_page *p = meta->buckets[*cursor]; p && count < max; p = p->next)
-            pages[count++] = p->key;
-        ++*cursor;
-    }
-    return count;
-}
-
 bool meta_is_in_memory(struct meta *meta, struct meta_key key)
 {
     const struct meta_page *page = find(meta, key);
@@ -523,6 +527,17 @@ bool meta_is_being_written(struct meta *meta, struct meta_key key)
 {
     const struct meta_page *page = find(meta, key);
     return page && page->flags & MERGING;
+}
+
+bool meta_some_pages(struct meta *meta, size_t *at, size_t buckets, void (*visit)(void *, struct meta_key),
+                     void *user)
+{
+    if (*at == meta->bucket_count)
+        return false;
+    for (; buckets > 0 && *at < meta->bucket_count; buckets--)
+        for (const struct meta_page *p = meta->buckets[(*at)++]; p; p = p->next)
+            visit(user, p->key);
+    return true;
 }
 
 /* ---- loading */

@@ -67,6 +67,7 @@ struct meta;
 
 struct meta_config {
     uint64_t cache_bytes; /* pages in memory; at least 1 MiB */
+    uint64_t pages;       /* about so many will exist: their table need not grow. 0: not known */
     /* A reference to a stored record came (+1) or went (-1): segments count their live bytes by it. */
     void (*place_ref)(void *user, struct place place, int delta);
     void *user;
@@ -74,6 +75,9 @@ struct meta_config {
 
 struct meta *meta_create(const struct meta_config *config);
 void meta_destroy(struct meta *meta);
+/* The same bit by bit, so many buckets of the page table at a time. True: it is gone. No access in between.
+ */
+bool meta_destroy_step(struct meta *meta, size_t buckets);
 
 /* ---- access */
 
@@ -95,9 +99,11 @@ void meta_unpin(struct meta *meta, struct meta_key page);
 void meta_each_page(struct meta *meta, enum meta_kind kind, void (*visit)(void *user, struct meta_key page),
                     void *user);
 
-/* Pages of all kinds, at most `max`, which *cursor (0 at first) goes on behind; 0: there are no more. Every
- * one that exists all the while comes at least once. */
-size_t meta_walk(struct meta *meta, uint64_t *cursor, struct meta_key *pages, size_t max);
+/* The same for pages of all kinds, bit by bit: those in the next `buckets` of the page table, from *at on,
+ * which begins at 0. False: there were no more. Pages may come and go in between; those that stay come at
+ * least once. */
+bool meta_some_pages(struct meta *meta, size_t *at, size_t buckets,
+                     void (*visit)(void *user, struct meta_key page), void *user);
 bool meta_is_in_memory(struct meta *meta, struct meta_key page);
 /* Its record is one of the cut that is on its way to flash. */
 bool meta_is_being_written(struct meta *meta, struct meta_key page);

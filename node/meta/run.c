@@ -198,7 +198,8 @@ static int visit_entry(struct reader *r, uint64_t *page, const struct run_visito
     }
 }
 
-int run_verify(const void *buf, size_t bytes, uint64_t seq, uint32_t index, struct ps_error *err)
+int run_check(const void *buf, size_t bytes, uint64_t seq, uint32_t index, struct run_cursor *cursor,
+              struct place *next, struct ps_error *err)
 {
     const uint8_t *chunk = buf;
     if (bytes < HEADER || get_le32(chunk) != MAGIC)
@@ -212,32 +213,41 @@ int run_verify(const void *buf, size_t bytes, uint64_t seq, uint32_t index, stru
         get_le64(chunk + 40) != checksum_record(chunk, bytes, 40))
         return ps_error_set(err, PS_EDAMAGED, "checkpoint run %llu: chunk %u has a wrong checksum or number",
                             (unsigned long long)seq, index);
+    *cursor = (struct run_cursor){chunk + HEADER, chunk + HEADER + entries, 0, seq, index};
+    next->v = get_le64(chunk + 24);
     return 0;
 }
 
-int run_visit(const void *buf, size_t bytes, uint64_t seq, uint32_t index, const struct run_visitor *visitor,
-              struct place *next, struct ps_error *err)
+int run_visit_some(struct run_cursor *cursor, size_t entries, const struct run_visitor *visitor,
+                   struct ps_error *err)
 {
-    const uint8_t *chunk = buf;
-    const int bad = run_verify(buf, bytes, seq, index, err);
-    if (bad)
-        return bad;
-    const uint32_t entries = get_le32(chunk + 8);
-    struct reader r = {chunk + HEADER, chunk + HEADER + entries, false};
-    uint64_t page = 0;
-    while (!r.bad && r.pos < r.end) {
-        int rc = visit_entry(&r, &page, visitor, err);
+    struct reader r = {cursor->pos, cursor->end, false};
+    for (; entries > 0 && !r.bad && r.pos < r.end; entries--) {
+        const int rc = visit_entry(&r, &cursor->page, visitor, err);
         if (rc)
             return rc;
     }
     if (r.bad)
         return ps_error_set(err, PS_EDAMAGED, "checkpoint run %llu: chunk %u has a malformed entry",
-                            (unsigned long long)seq, index);
-    next->v = get_le64(chunk + 24);
+                            (unsigned long long)cursor->seq, cursor->index);
+    cursor->pos = r.pos;
     return 0;
 }
 
 struct place run_next_copy(const void *chunk)
 {
     return (struct place){get_le64((const uint8_t *)chunk + 32)};
+}
+
+int run_visit(const void *buf, size_t bytes, uint64_t seq, uint32_t index, const struct run_visitor *visitor,
+              struct place *next, struct ps_error *err)
+{
+    struct run_cursor cursor;
+    struct place after;
+    int rc = run_check(buf, bytes, seq, index, &cursor, &after, err);
+    if (rc == 0)
+        rc = run_visit_some(&cursor, SIZE_MAX, visitor, err);
+    if (rc == 0)
+        *next = after;
+    return rc;
 }

@@ -50,9 +50,18 @@ struct run_visitor {
  * whose checksum is wrong. */
 int run_visit(const void *chunk, size_t bytes, uint64_t seq, uint32_t index,
               const struct run_visitor *visitor, struct place *next, struct ps_error *err);
-/* As run_visit, of header and checksum alone. */
-int run_verify(const void *chunk, size_t bytes, uint64_t seq, uint32_t index, struct ps_error *err);
 /* Of a chunk that was visited: where its successor lies once more; none if it lies once. */
 struct place run_next_copy(const void *chunk);
+
+/* The same bit by bit: a chunk is checked, then its entries are visited, so many at a time. */
+struct run_cursor {
+    const uint8_t *pos, *end; /* equal: all were visited */
+    uint64_t page, seq;
+    uint32_t index;
+};
+int run_check(const void *chunk, size_t bytes, uint64_t seq, uint32_t index, struct run_cursor *cursor,
+              struct place *next, struct ps_error *err);
+int run_visit_some(struct run_cursor *cursor, size_t entries, const struct run_visitor *visitor,
+                   struct ps_error *err);
 
 #endif

@@ -332,17 +332,33 @@ static void add_copy(struct collect *c, struct place from, const struct record_i
     c->credit -= info->length;
 }
 
-/* Another member, or other devices, may have it: then it is written anew, and nothing lives here any more. */
-static void leave(struct collect *c, const struct found *f, const struct ps_error *err)
+/* Each repair under way will need a place to wait until it is written. */
+static bool can_repair(const struct pod *pod)
 {
+    unsigned n = pod->collect->patch_count;
+    list_for_each(node, &pod->active_fetches) n += container_of(node, struct fetch, link)->repair;
+    return n < PATCHES_MAX;
+}
+
+/* Another member, or other devices, may have it: then it is written anew, and nothing lives here any more.
+ * What they cannot be asked for now stays, and is no loss; a scrub waits for it. False: not now. */
+static bool leave(struct collect *c, const struct found *f, const struct ps_error *err)
+{
+    struct pod *pod = c->pod;
+    const bool elsewhere = pod_is_replicated(pod) || pod->dev->geometry.ways;
+    if (elsewhere && !page_is_bad(pod, table_page(f->group))) {
+        const bool asked = can_repair(pod) && fetch_to_repair(pod, f->group);
+        if (!asked)
+            (void)load_page(pod, table_page(f->group));
+        c->damaged = true;
+        return asked || !c->scrubbing;
+    }
     c->damaged = true;
-    const bool elsewhere = pod_is_replicated(c->pod) || c->pod->dev->geometry.ways;
-    if (elsewhere && fetch_to_repair(c->pod, f->group))
-        return;
-    c->pod->stats.checksum_errors++;
-    pod_event(c->pod, "pod.data_loss", 0, "group %llu at %llu: %s", (unsigned long long)f->group,
+    pod->stats.checksum_errors++;
+    pod_event(pod, "pod.data_loss", 0, "group %llu at %llu: %s", (unsigned long long)f->group,
               (unsigned long long)place_addr(f->place), err->detail);
-    deep_lost(c->pod, f->group);
+    deep_lost(pod, f->group);
+    return true;
 }
 
 /* One that lives is as it was written. False: not now. */
@@ -354,8 +370,9 @@ static bool verify(struct collect *c, const struct found *f, uint64_t value)
     if (!record)
         return false;
     if (record_verify(record, bytes, f->group, &err)) {
+        if (!leave(c, f, &err))
+            return false;
         c->pod->scrub.damaged++;
-        leave(c, f, &err);
     }
     c->seen += l2p_live_bytes(value);
     return true;
@@ -435,20 +452,30 @@ static bool copy(struct collect *c, const struct found *f, unsigned live)
     if (!rc)
         rc = copy_survivors(c, record, live, &info, &err);
     if (rc)
-        leave(c, f, &err);
+        (void)leave(c, f, &err);
     else
         add_copy(c, f->place, &info, fingerprints_of(c, f, info.slots, fingerprints));
     return true;
 }
 
-/* One that lives, and that the device does not read. */
-static void leave_unread(struct collect *c, const struct found *f, uint64_t value)
+/* One that lives, and that the device does not read. False: not now. */
+static bool leave_unread(struct collect *c, const struct found *f, uint64_t value)
 {
     struct ps_error err = {0};
     (void)ps_error_set(&err, PS_EIO, "reading it failed");
+    if (!leave(c, f, &err))
+        return false;
     c->pod->scrub.damaged += c->scrubbing;
     c->seen += l2p_live_bytes(value);
-    leave(c, f, &err);
+    return true;
+}
+
+/* One that lives. False: not now. */
+static bool take(struct collect *c, const struct found *f, uint64_t value)
+{
+    if (c->unread)
+        return leave_unread(c, f, value);
+    return c->scrubbing ? verify(c, f, value) : copy(c, f, l2p_live(value));
 }
 
 static bool copy_next(struct collect *c)
@@ -460,9 +487,7 @@ static bool copy_next(struct collect *c)
         return false;
     }
     const bool lives = value && l2p_place(value).v == f->place.v;
-    if (lives && c->unread)
-        leave_unread(c, f, value);
-    else if (lives && !(c->scrubbing ? verify(c, f, value) : copy(c, f, l2p_live(value))))
+    if (lives && !take(c, f, value))
         return false;
     c->narrow = c->unread = false;
     c->found_next++;

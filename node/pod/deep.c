@@ -9,16 +9,19 @@
 #include "node/pod/collect.h"
 
 enum {
-    STEPS_QUIET = 512, /* pages a turn, while no host comes */
-    STEPS_BUSY = 32,
+    STEPS_QUIET = 16, /* pages a turn, while no host comes */
+    STEPS_BUSY = 8,
     PAGE_BYTES = 4096, /* what one counts for against the rate of scrubbing */
     RATE_DEFAULT = 16 << 20,
     DUTY = 20, /* of the time, it works at most one part */
     EVENTS_MAX = 16,
-    TAKE_PART = 8, /* of the metadata cache, for counting blocks */
+    TAKE_PART = 8,       /* of the metadata cache, for counting blocks */
+    PAGES_STEP = 16,     /* buckets of the page table */
+    LEND_STEP = 1 << 20, /* in a turn: the pod's cache gives up pages for it */
 };
 #define QUIET_NS    20000000ull
 #define FIRST_NS    60000000000ull
+#define RETRY_NS    60000000000ull
 #define INTERVAL_NS (10 * 60 * 1000000000ull)
 
 /* ---- what others see */
@@ -128,16 +131,18 @@ static void unpin(struct deep *d)
     d->pinned_count = 0;
 }
 
-static void let_go(struct deep *d)
+/* A large pod's pages are many: false if some are left when so many went. */
+static bool let_go(struct deep *d, size_t some)
 {
-    if (d->survey)
-        survey_destroy(d->survey);
+    if (d->survey && !survey_destroy_step(d->survey, some))
+        return false;
+    d->survey = NULL;
+    if (d->own && !meta_destroy_step(d->meta, some))
+        return false;
     if (d->own) {
-        meta_destroy(d->meta);
         images_destroy(d->images);
         segments_destroy(d->segments);
     }
-    d->survey = NULL;
     d->meta = NULL;
     d->images = NULL;
     d->segments = NULL;
@@ -147,6 +152,7 @@ static void let_go(struct deep *d)
     free(d->spaces_new);
     d->spaces_new = NULL;
     deep_reads_free(d);
+    return true;
 }
 
 void deep_free(struct pod *pod)
@@ -156,7 +162,7 @@ void deep_free(struct pod *pod)
         return;
     if (d->pinned_count)
         unpin(d);
-    let_go(d);
+    (void)let_go(d, SIZE_MAX);
     free(d->spaces);
     free(d);
     pod->deep = NULL;
@@ -167,24 +173,9 @@ bool deep_is_quiet(const struct pod *pod)
     return pod->deep->state == DEEP_IDLE;
 }
 
-static void finish(struct deep *d)
+static void tell_end(struct deep *d)
 {
     struct pod *pod = d->pod;
-    unpin(d);
-    let_go(d);
-    meta_lend(pod->meta, 0);
-    d->memory_bytes = 0;
-    d->state = DEEP_IDLE;
-    pod->events++; /* segments may have come free */
-    pod->again = true;
-    if (d->request) {
-        struct pod_check_request *request = d->request;
-        d->request = NULL;
-        request->done(request->user, request);
-        return;
-    }
-    if (d->locating)
-        return;
     d->info.runs++;
     d->ended_ns = pod->now_ns;
     d->info.took_ns = pod->now_ns - d->begun_ns;
@@ -197,12 +188,42 @@ static void finish(struct deep *d)
                   d->info.images, d->info.pages, d->info.blocks, d->info.damage);
 }
 
-/* Once nothing is being read. */
-static void end(struct deep *d)
+/* Nothing is being read any more. False: there is more to take apart. */
+static bool finish(struct deep *d)
 {
-    d->state = DEEP_ENDING;
-    if (d->reading == 0)
-        finish(d);
+    struct pod *pod = d->pod;
+    if (d->pinned_count)
+        pod->events++; /* segments may come free */
+    unpin(d);
+    pod->again = true;
+    if (!let_go(d, PAGES_STEP))
+        return false;
+    d->memory_bytes = d->lent_bytes = 0;
+    meta_lend(pod->meta, 0);
+    d->state = DEEP_IDLE;
+    if (d->request) {
+        struct pod_check_request *request = d->request;
+        d->request = NULL;
+        request->done(request->user, request);
+    } else if (!d->locating)
+        tell_end(d);
+    return true;
+}
+
+/* Those that were to be located still are. */
+static void wait_again(struct deep *d)
+{
+    for (size_t i = 0; i < d->lost_count; i++) {
+        size_t at = 0;
+        while (at < d->located_count && d->located[at] != d->lost[i].group)
+            at++;
+        if (at == d->located_count)
+            continue;
+        d->located[at] = d->located[--d->located_count];
+        if (d->waiting_count < DEEP_LOST)
+            d->waiting[d->waiting_count++] = d->lost[i].group;
+    }
+    d->lost_count = 0;
 }
 
 void deep_fail(struct deep *d, const char *format, ...)
@@ -215,7 +236,11 @@ void deep_fail(struct deep *d, const char *format, ...)
     if (d->request) {
         d->request->status = PS_EIO;
         (void)snprintf(d->request->why, sizeof d->request->why, "%s", why);
-    } else if (!d->locating) {
+    } else {
+        wait_again(d);
+        d->retry_ns = d->pod->now_ns + RETRY_NS;
+    }
+    if (!d->request && !d->locating) {
         d->info.failed = true;
         (void)snprintf(d->info.why, sizeof d->info.why, "%s", why);
     }
@@ -225,10 +250,12 @@ void deep_fail(struct deep *d, const char *format, ...)
 
 /* ---- the cut */
 
-static void place_ref(void *user, struct place place, int delta)
+/* As an opening does: where the cut's own metadata went may be missing in what it says of segments. */
+static void adopt(void *user, struct meta_key page)
 {
     struct deep *d = user;
-    if (delta > 0 && restore_place_is_sound(d->pod, place))
+    const struct place place = meta_load_place(d->meta, page);
+    if (restore_place_is_sound(d->pod, place))
         (void)segments_adopt(d->segments, place_segment(d->pod, place), SEGMENT_META);
 }
 
@@ -259,7 +286,9 @@ static void pin_metadata(struct deep *d)
 static void take_cut(struct deep *d)
 {
     struct pod *pod = d->pod;
-    const struct meta_config config = {.cache_bytes = 1 << 20, .place_ref = place_ref, .user = d};
+    struct meta_stats stats;
+    meta_stats(pod->meta, &stats);
+    const struct meta_config config = {.cache_bytes = 1 << 20, .pages = stats.pages};
     pin_metadata(d);
     d->own = true;
     d->meta = meta_create(&config);
@@ -278,8 +307,9 @@ static void take_cut(struct deep *d)
     d->run = d->chunk = 0;
     d->next_chunk = d->run_count ? d->runs[0].first : PLACE_NONE;
     d->copy_segment = d->run_count ? d->runs[0].copy_segment : 0;
-    d->chunk_read = false;
-    d->seq = pod->anchor.seq;
+    d->chunk_read = d->chunk_begun = false;
+    d->page_at = 0;
+    d->cut_seq = pod->anchor.seq;
     d->cut_ns = pod->now_ns;
     d->state = DEEP_RUNS;
 }
@@ -289,6 +319,10 @@ static void take_cut(struct deep *d)
 static void tell_loss(struct deep *d, const struct survey_finding *f)
 {
     struct pod *pod = d->pod;
+    for (size_t i = 0; i < d->loss_count; i++)
+        if (d->losses[i].subject == f->subject && d->losses[i].image == f->image &&
+            d->losses[i].lba == f->lba)
+            return; /* told before this check had to begin anew */
     pod_event(pod, "volume.data_loss", f->image, "%s: lost", f->text);
     if (d->loss_count == POD_LOSSES_MAX)
         return;
@@ -386,7 +420,10 @@ static void count_memory(struct deep *d)
         meta_stats(d->meta, &meta);
     d->memory_bytes = meta.memory_bytes + (d->survey ? survey_memory(d->survey) : 0) + DEEP_CHUNK_BYTES +
                       DEEP_READS * (uint64_t)(RECORD_MAX_BYTES + 2 * BLKDEV_ALIGN);
-    meta_lend(d->pod->meta, d->memory_bytes);
+    d->lent_bytes += LEND_STEP;
+    if (d->lent_bytes > d->memory_bytes)
+        d->lent_bytes = d->memory_bytes;
+    meta_lend(d->pod->meta, d->lent_bytes);
 }
 
 static void begin_survey(struct deep *d)
@@ -416,7 +453,6 @@ static void begin_survey(struct deep *d)
     };
     d->survey = survey_create(&config);
     d->state = DEEP_SURVEY;
-    count_memory(d);
 }
 
 static void survey_ended(struct deep *d)
@@ -428,6 +464,7 @@ static void survey_ended(struct deep *d)
         t.damage += d->damaged_records;
         d->request->totals = t;
     } else if (!d->locating) {
+        d->seq = d->cut_seq;
         d->info.damage = t.damage;
         d->info.images = t.images;
         d->info.pages = t.pages;
@@ -435,7 +472,7 @@ static void survey_ended(struct deep *d)
         d->info.passes = t.passes;
         take_spaces(d);
     }
-    end(d);
+    d->state = DEEP_ENDING;
 }
 
 /* False: it waits for a page, or has ended. */
@@ -469,12 +506,14 @@ static bool step(struct deep *d)
         take_cut(d);
         return true;
     case DEEP_RUNS:
-        if (d->run == d->run_count) {
-            meta_restore_done(d->meta);
+        if (d->run < d->run_count)
+            return deep_runs_step(d);
+        d->state = DEEP_PAGES;
+        return true;
+    case DEEP_PAGES:
+        if (!meta_some_pages(d->meta, &d->page_at, PAGES_STEP, adopt, d))
             begin_survey(d);
-            return true;
-        }
-        return deep_runs_step(d);
+        return true;
     case DEEP_RECORDS:
         switch (deep_records_step(d)) {
         case SURVEY_MISSING:
@@ -489,9 +528,7 @@ static bool step(struct deep *d)
     case DEEP_SURVEY:
         return survey_on(d);
     case DEEP_ENDING:
-        if (d->reading == 0)
-            finish(d);
-        return false;
+        return d->reading == 0 && !finish(d);
     case DEEP_IDLE:
         break;
     }
@@ -546,7 +583,7 @@ static void begin_if_due(struct deep *d)
         d->opened_ns = pod->now_ns;
     if (d->wanted || pod->now_ns >= due_ns(d))
         begin(d, false);
-    else if (d->waiting_count)
+    else if (d->waiting_count && pod->now_ns >= d->retry_ns)
         begin(d, true);
 }
 
@@ -571,7 +608,8 @@ static uint64_t rate_of(const struct pod *pod)
 
 static bool is_quiet(const struct deep *d)
 {
-    return d->request || d->pod->now_ns - d->busy_ns >= QUIET_NS;
+    const struct pod *pod = d->pod;
+    return pod->state != POD_SERVING || pod->failed || pod->now_ns - d->busy_ns >= QUIET_NS;
 }
 
 static void pass_time(struct deep *d)
@@ -600,15 +638,13 @@ void deep_turn(struct pod *pod)
         return;
     give_way(d);
     pass_time(d);
-    if (d->meta)
+    if (d->meta && d->state != DEEP_ENDING)
         meta_shrink(d->meta);
     while (d->credit > 0 && d->state != DEEP_IDLE && step(d))
         d->credit -= PAGE_BYTES;
-    if (d->state == DEEP_ENDING && d->reading == 0)
-        finish(d);
     if (d->state != DEEP_IDLE && d->credit <= 0 && is_quiet(d))
         pod->again = true;
-    if (d->state == DEEP_SURVEY)
+    if (d->state != DEEP_IDLE && d->state != DEEP_ENDING && d->state != DEEP_CHECKPOINT)
         count_memory(d);
 }
 
@@ -617,8 +653,10 @@ uint64_t deep_next_ns(const struct pod *pod)
     const struct deep *d = pod->deep;
     if (pod->state != POD_SERVING || pod->failed)
         return UINT64_MAX;
-    if (d->state == DEEP_IDLE)
-        return collect_is_pressed(pod) ? UINT64_MAX : due_ns(d);
+    if (d->state == DEEP_IDLE) {
+        const uint64_t due = due_ns(d), retry = d->waiting_count ? d->retry_ns : UINT64_MAX;
+        return collect_is_pressed(pod) ? UINT64_MAX : due < retry ? due : retry;
+    }
     if (d->credit > 0)
         return UINT64_MAX; /* it waits for the device, or for a checkpoint */
     return pod->now_ns + (uint64_t)(1 - d->credit) * 1000000 / rate_of(pod) * 1000 + 1000;
@@ -651,7 +689,8 @@ bool pod_check_stop(struct pod *pod)
     if (d->request) {
         d->request = NULL;
         d->locating = true; /* nobody wants to know */
-        end(d);
+        d->state = DEEP_ENDING;
+        pod->again = true;
     }
     return d->state == DEEP_IDLE && list_empty(&pod->active_loads);
 }

@@ -26,9 +26,10 @@ enum deep_state {
     DEEP_IDLE,
     DEEP_CHECKPOINT, /* one is wanted, or under way */
     DEEP_RUNS,
+    DEEP_PAGES,   /* where those that the runs named lie */
     DEEP_RECORDS, /* all of them are verified; offline alone: online that is what scrub.c does */
     DEEP_SURVEY,
-    DEEP_ENDING, /* reads are under way that nobody wants any more */
+    DEEP_ENDING, /* reads are under way that nobody wants any more; what it made is taken apart */
 };
 
 struct deep_read {
@@ -59,7 +60,8 @@ struct deep {
     struct meta *meta;
     struct images *images;
     struct segments *segments;
-    uint64_t unique_blocks, seq;
+    uint64_t unique_blocks;
+    uint64_t cut_seq, seq; /* of the cut; of that of the last check that was made */
     uint32_t *pinned;
     uint32_t pinned_count;
 
@@ -69,11 +71,12 @@ struct deep {
         uint32_t copy_segment;
     } runs[ANCHOR_RUNS_MAX];
     uint32_t run_count, run, chunk;
-    struct place next_chunk;
-    uint32_t copy_segment; /* has it as well; 0: none */
+    struct place next_chunk, after_chunk;
+    uint32_t copy_segment; /* has the next chunk as well; 0: none */
+    size_t page_at;        /* in DEEP_PAGES */
     struct restore restore;
     uint8_t *chunk_buf;
-    bool chunk_read; /* it is there, or is not to be had: chunk_status */
+    bool chunk_read, chunk_begun; /* it is there, or is not to be had: chunk_status; checked */
     int chunk_status;
 
     struct deep_read reads[DEEP_READS];
@@ -95,9 +98,10 @@ struct deep {
     /* Pace. */
     int64_t credit; /* bytes that may be gone through now */
     uint64_t last_ns, requests, busy_ns, begun_ns;
-    uint64_t memory_bytes;
+    uint64_t memory_bytes, lent_bytes;
 
     /* What waits, and what came of it. */
+    uint64_t retry_ns; /* not before that, after it could not be done */
     uint64_t waiting[DEEP_LOST];
     size_t waiting_count;
     uint64_t located[POD_LOSSES_MAX]; /* groups whose places are known */
@@ -122,7 +126,7 @@ void deep_reads_free(struct deep *d);
 /* Of the survey's or records' L2P pages: 0 they are on their way; else keys[0] can't be had, and *why says
  * why. */
 int deep_load(struct deep *d, const struct meta_key *keys, size_t count, const char **why);
-/* The next chunk of the runs. False: it is on its way. */
+/* The next entries of the runs. False: they are on their way. */
 bool deep_runs_step(struct deep *d);
 /* Verifies the next records, as survey_step goes on; SURVEY_MISSING: it waits for the device. */
 enum survey_state deep_records_step(struct deep *d);

@@ -8,6 +8,7 @@
 #include "node/pod/deep.h"
 
 enum {
+    ENTRIES_STEP = 16, /* of a run */
     BUF_BYTES = (RECORD_MAX_BYTES + 3 * BLKDEV_ALIGN - 1) / BLKDEV_ALIGN * BLKDEV_ALIGN
 };
 _Static_assert((int)BUF_BYTES >= (int)PAGE_RECORD_MAX + 2 * (int)BLKDEV_ALIGN, "a page fits, too");
@@ -168,47 +169,68 @@ static void chunk_done(struct blkdev_req *req, int status)
     r->deep->chunk_read = true;
 }
 
-bool deep_runs_step(struct deep *d)
+/* Another run, or another chunk of this one. */
+static void next_chunk(struct deep *d)
 {
-    struct deep_read *r = &d->reads[0];
-    struct ps_error err = {0};
-    if (r->busy)
-        return false;
-    if (!d->chunk_read) {
-        r->place = d->next_chunk;
-        if (!restore_place_is_sound(d->pod, r->place) || place_len(r->place) > RUN_CHUNK_BYTES) {
-            deep_fail(d, "run %" PRIu64 " goes on outside of the pool", d->runs[d->run].seq);
-            return false;
-        }
-        const int rc = submit(r, d->chunk_buf, chunk_done);
-        if (rc)
-            deep_fail(d, "reading a run failed: %s", ps_status_text(rc));
-        return false;
-    }
-    d->chunk_read = false;
-    /* As an opening does: what the cut's own metadata went into may be missing in what it says of segments.
-     */
-    (void)segments_adopt(d->segments, place_segment(d->pod, d->next_chunk), SEGMENT_META);
-    const int rc = d->chunk_status ? ps_error_set(&err, d->chunk_status, "reading a run failed: %s",
-                                                  ps_status_text(d->chunk_status))
-                                   : restore_chunk(&d->restore, d->chunk_buf + r->skip, place_len(r->place),
-                                                   d->runs[d->run].seq, d->chunk, &d->next_chunk, &err);
-    if (rc && !d->restore.impossible && otherwise(r, d->copy_segment, err.detail, chunk_done))
-        return false;
-    if (rc) {
-        deep_fail(d, "%s", err.detail);
-        return false;
-    }
-    if (r->way)
-        twin_helped_chunk(d->pod, d->runs[d->run].seq, d->chunk, r->place, &r->req, r->trouble);
+    d->chunk_read = d->chunk_begun = false;
     d->chunk++;
-    d->copy_segment = restore_next_copy(d->pod, d->chunk_buf + r->skip, d->next_chunk);
+    d->next_chunk = d->after_chunk;
+    d->copy_segment = restore_next_copy(d->pod, d->chunk_buf + d->reads[0].skip, d->next_chunk);
     if (place_is_none(d->next_chunk) && ++d->run < d->run_count) {
         d->chunk = 0;
         d->next_chunk = d->runs[d->run].first;
         d->copy_segment = d->runs[d->run].copy_segment;
     }
-    return true;
+}
+
+static bool read_chunk(struct deep *d)
+{
+    struct deep_read *r = &d->reads[0];
+    if (r->busy)
+        return false;
+    r->place = d->next_chunk;
+    if (!restore_place_is_sound(d->pod, r->place) || place_len(r->place) > RUN_CHUNK_BYTES) {
+        deep_fail(d, "run %" PRIu64 " goes on outside of the pool", d->runs[d->run].seq);
+        return false;
+    }
+    const int rc = submit(r, d->chunk_buf, chunk_done);
+    if (rc)
+        deep_fail(d, "reading a run failed: %s", ps_status_text(rc));
+    return false;
+}
+
+bool deep_runs_step(struct deep *d)
+{
+    struct deep_read *r = &d->reads[0];
+    struct ps_error err = {0};
+    bool more = true;
+    int rc;
+    if (!d->chunk_read)
+        return read_chunk(d);
+    if (!d->chunk_begun) {
+        /* As an opening does: what the cut's own metadata went into may be missing in what it says of
+         * segments. */
+        (void)segments_adopt(d->segments, place_segment(d->pod, d->next_chunk), SEGMENT_META);
+        rc = d->chunk_status
+                 ? ps_error_set(&err, d->chunk_status, "reading a run failed: %s",
+                                ps_status_text(d->chunk_status))
+                 : restore_chunk_begin(&d->restore, d->chunk_buf + r->skip, place_len(d->next_chunk),
+                                       d->runs[d->run].seq, d->chunk, &d->after_chunk, &err);
+        if (rc && otherwise(r, d->copy_segment, err.detail, chunk_done)) {
+            d->chunk_read = false;
+            return false;
+        }
+        if (!rc && r->way)
+            twin_helped_chunk(d->pod, d->runs[d->run].seq, d->chunk, r->place, &r->req, r->trouble);
+        d->chunk_begun = true;
+    } else {
+        rc = restore_chunk_some(&d->restore, ENTRIES_STEP, &more, &err);
+    }
+    if (rc)
+        deep_fail(d, "%s", err.detail);
+    else if (!more)
+        next_chunk(d);
+    return rc == 0;
 }
 
 /* ---- records */

@@ -3,6 +3,10 @@
 #include <assert.h>
 #include <string.h>
 
+enum {
+    LOOKS = 16 /* at entries of an inner page, in a step: who remembers their pages goes into none */
+};
+
 void map_walk_begin(struct map_walk *w, struct meta *meta, const struct image *image,
                     const struct map_walk_visitor *visitor, void *user)
 {
@@ -76,11 +80,12 @@ enum map_walk_state map_walk_step(struct map_walk *w)
         memcpy(l->slots, slots, sizeof l->slots);
     }
     const unsigned below = l->page.level - 1;
-    while (l->next < META_SLOTS && !w->entered) {
+    for (unsigned looked = 0; l->next < META_SLOTS && !w->entered && looked < LOOKS;) {
         const unsigned slot = l->next++;
+        looked += entry_type(l->slots[slot]) != ENTRY_HOLE;
         look(w, l->slots[slot], below, l->page.lba + slot * image_span(below), l->page.owned);
     }
-    if (!w->entered)
+    if (l->next == META_SLOTS && !w->entered)
         leave(w);
     return MAP_WALK_MORE;
 }

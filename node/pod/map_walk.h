@@ -58,7 +58,7 @@ enum map_walk_state {
     MAP_WALK_DONE,
     MAP_WALK_MISSING,
 };
-/* Goes on by one page. */
+/* Goes on by one page at most. */
 enum map_walk_state map_walk_step(struct map_walk *w);
 /* After MAP_WALK_MISSING: the page that it stands at, and some of those that it will want next. */
 size_t map_walk_missing(const struct map_walk *w, struct meta_key keys[MAP_WALK_AHEAD]);

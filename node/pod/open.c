@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/endian_codec.h"
+#include "common/sizes.h"
 #include "node/pod/pod_impl.h"
 
 enum {
@@ -24,6 +25,7 @@ enum open_step {
     OPEN_LABEL,
     OPEN_LABEL_COPY,
     OPEN_BLANK,
+    OPEN_BLANK_ZONES,
     OPEN_FORMAT_ANCHOR,
     OPEN_FORMAT_LABEL,
     OPEN_ANCHOR_FIRST,
@@ -54,6 +56,7 @@ struct open_state {
     int label_status;
     struct ps_error label_error;
     uint32_t run, chunk;
+    uint32_t zone; /* the next that is looked at */
     struct place next_chunk;
     uint32_t copy_segment; /* has it as well; 0: none */
     uint16_t way;          /* of reading it that is tried: twin_try */
@@ -236,15 +239,22 @@ static bool use_label(struct pod *pod)
     return true;
 }
 
+static void too_small(struct pod *pod)
+{
+    char has[SIZE_TEXT_MAX], needs[SIZE_TEXT_MAX];
+    (void)ps_error_set(&pod->opening->local, PS_EINVAL, "%s has %s; a pool needs at least %s", pod->dev->name,
+                       size_format(pod->dev->geometry.size_bytes, has),
+                       size_format(DEVICE_MIN_SEGMENTS * (uint64_t)wanted_segment_bytes(pod), needs));
+    finish(pod, PS_EINVAL);
+}
+
 static void step_label(struct pod *pod)
 {
     struct open_state *o = pod->opening;
     const bool copy = o->step == OPEN_LABEL_COPY;
     const uint64_t size = pod->dev->geometry.size_bytes;
     if (size < BLANK_BYTES) {
-        (void)ps_error_set(&o->local, PS_EINVAL, "%s has %" PRIu64 " bytes; a pool needs at least %" PRIu64,
-                           pod->dev->name, size, (uint64_t)DEVICE_MIN_SEGMENTS * wanted_segment_bytes(pod));
-        finish(pod, PS_EINVAL);
+        too_small(pod);
         return;
     }
     if (copy && size < wanted_segment_bytes(pod) + (uint64_t)ANCHOR_RING_BYTES) {
@@ -311,28 +321,71 @@ static void make_pool(struct pod *pod)
     memcpy(pod->anchor.pod, l->pods[0].id, 16);
 }
 
+static void not_blank(struct pod *pod)
+{
+    (void)ps_error_set(&pod->opening->local, PS_ENOTFOUND,
+                       "%.120s holds something that is not a PStorage pool; it is left alone (to use the "
+                       "device, %s)",
+                       pod->dev->name,
+                       pod->dev->geometry.zoned ? "reset all of its zones"
+                                                : "overwrite its first MiB with zeroes");
+    finish(pod, PS_ENOTFOUND);
+}
+
 static void step_blank(struct pod *pod)
 {
     struct open_state *o = pod->opening;
-    const uint64_t size = pod->dev->geometry.size_bytes,
-                   least = (uint64_t)DEVICE_MIN_SEGMENTS * wanted_segment_bytes(pod);
-    if (size < least) {
-        (void)ps_error_set(&o->local, PS_EINVAL, "%s has %" PRIu64 " bytes; a pool needs at least %" PRIu64,
-                           pod->dev->name, size, least);
-        finish(pod, PS_EINVAL);
+    if (pod->dev->geometry.size_bytes < DEVICE_MIN_SEGMENTS * (uint64_t)wanted_segment_bytes(pod)) {
+        too_small(pod);
         return;
     }
     if (!want(o, 0, BLANK_BYTES))
         return;
-    if (o->format != POD_FORMAT_BLANK || !all_zero(o->window, BLANK_BYTES)) {
-        (void)ps_error_set(
-            &o->local, PS_ENOTFOUND,
-            "%s holds something that is not a PStorage pool; it is left alone (to use the device, "
-            "overwrite its first MiB with zeroes)",
-            pod->dev->name);
+    if (!all_zero(o->window, BLANK_BYTES)) {
+        not_blank(pod);
+        return;
+    }
+    if (o->format != POD_FORMAT_BLANK) {
+        (void)ps_error_set(&o->local, PS_ENOTFOUND, "%.120s is blank: no PStorage pool is on it",
+                           pod->dev->name);
         finish(pod, PS_ENOTFOUND);
         return;
     }
+    o->step = OPEN_BLANK_ZONES;
+    pod->again = true;
+}
+
+/* An anchor that a format wrote before it was interrupted. */
+static bool is_left_by_format(const struct pod *pod, uint64_t at)
+{
+    struct pod_anchor anchor;
+    return at == (2ull + anchor_half(ANCHOR_SLOTS)) * wanted_segment_bytes(pod) &&
+           anchor_decode(pod->opening->window, &anchor, NULL) == 0;
+}
+
+/* Others begin to write in any zone: one that holds something is enough not to take the device. */
+static bool zones_are_blank(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    const struct blkdev_geometry *g = &pod->dev->geometry;
+    while (g->tells_blank && o->zone < g->size_bytes / g->erase_bytes) {
+        const uint64_t at = (uint64_t)o->zone * g->erase_bytes;
+        if (!want(o, at, ANCHOR_BYTES))
+            return false;
+        if (!all_zero(o->window, ANCHOR_BYTES) && !is_left_by_format(pod, at)) {
+            not_blank(pod);
+            return false;
+        }
+        o->zone++;
+    }
+    return true;
+}
+
+static void step_format_begins(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    if (!zones_are_blank(pod))
+        return;
     make_pool(pod);
     if (!use_label(pod))
         return;
@@ -796,6 +849,9 @@ void open_turn(struct pod *pod)
         break;
     case OPEN_BLANK:
         step_blank(pod);
+        break;
+    case OPEN_BLANK_ZONES:
+        step_format_begins(pod);
         break;
     case OPEN_FORMAT_ANCHOR:
     case OPEN_FORMAT_LABEL:

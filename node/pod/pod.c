@@ -542,7 +542,6 @@ static void serve_turn(struct pod *pod)
     copy_out_turn(pod);
     anchor_writer_turn(pod);
     index_load_turn(pod);
-    deep_turn(pod);
     zones_turn(pod);
 }
 
@@ -559,9 +558,7 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
             open_turn(pod);
         else if (pod->state == POD_FILLING)
             fill_turn(pod);
-        else if (pod->state == POD_CHECKED)
-            deep_turn(pod);
-        else if (pod->state != POD_CLOSED)
+        else if (pod->state != POD_CLOSED && pod->state != POD_CHECKED)
             serve_turn(pod);
         deliver(pod);
         if (pod->state == POD_CLOSING)
@@ -569,6 +566,7 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
         else if (pod->state == POD_ABANDONING)
             abandon_turn(pod);
     } while (pod->again && pod->state != POD_CLOSED && ++rounds < TURN_ROUNDS);
+    deep_turn(pod); /* once: what it may do in a turn it may do in each round */
     if (pod->config.uses)
         image_uses_turned(pod->config.uses);
     if (pod->again && pod->state != POD_CLOSED)

@@ -387,6 +387,7 @@ struct restore {
                 struct ps_error *err);
     void *user;
     const char *impossible;
+    struct run_cursor chunk;
 };
 bool restore_place_is_sound(const struct pod *pod, struct place place);
 /* Chunk `index` of the run: 0 and its successor's place, none after the last; PS_EDAMAGED or PS_EVERSION with
@@ -397,6 +398,11 @@ int restore_chunk(struct restore *to, const void *chunk, size_t bytes, uint64_t 
 uint32_t restore_copy_segment(const struct pod *pod, struct place place, uint32_t segment);
 /* The same of the successor of a chunk that was restored. */
 uint32_t restore_next_copy(const struct pod *pod, const void *chunk, struct place next);
+/* The same bit by bit: it is checked, then so many of its entries put in place at a time; *more: some are
+ * left. */
+int restore_chunk_begin(struct restore *to, const void *chunk, size_t bytes, uint64_t run, uint32_t index,
+                        struct place *next, struct ps_error *err);
+int restore_chunk_some(struct restore *to, size_t entries, bool *more, struct ps_error *err);
 
 /* open.c */
 void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err);

@@ -75,13 +75,27 @@ static int blob(void *user, uint8_t type, uint64_t id, const uint8_t *data, size
     }
 }
 
-int restore_chunk(struct restore *to, const void *chunk, size_t bytes, uint64_t run, uint32_t index,
-                  struct place *next, struct ps_error *err)
+int restore_chunk_begin(struct restore *to, const void *chunk, size_t bytes, uint64_t run, uint32_t index,
+                        struct place *next, struct ps_error *err)
+{
+    return run_check(chunk, bytes, run, index, &to->chunk, next, err);
+}
+
+int restore_chunk_some(struct restore *to, size_t entries, bool *more, struct ps_error *err)
 {
     const struct run_visitor visitor = {base, slot, drop, blob, to};
-    const int rc = run_visit(chunk, bytes, run, index, &visitor, next, err);
+    const int rc = run_visit_some(&to->chunk, entries, &visitor, err);
     if (rc == 0 && to->impossible)
         return ps_error_set(err, PS_EDAMAGED, "%s: the checkpoint has %s", to->pod->dev->name,
                             to->impossible);
+    *more = rc == 0 && to->chunk.pos < to->chunk.end;
     return rc;
+}
+
+int restore_chunk(struct restore *to, const void *chunk, size_t bytes, uint64_t run, uint32_t index,
+                  struct place *next, struct ps_error *err)
+{
+    bool more;
+    const int rc = restore_chunk_begin(to, chunk, bytes, run, index, next, err);
+    return rc ? rc : restore_chunk_some(to, SIZE_MAX, &more, err);
 }

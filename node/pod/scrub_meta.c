@@ -10,7 +10,7 @@
 enum {
     READS = 8,
     BUF_BYTES = RUN_CHUNK_BYTES + 2 * BLKDEV_ALIGN,
-    PAGES = 64, /* looked up at once */
+    BUCKETS = 64, /* of the page table, looked up at once */
 };
 
 struct record_read {
@@ -30,9 +30,9 @@ struct record_read {
 
 struct scrub_meta {
     struct pod *pod;
-    struct meta_key pages[PAGES];
-    size_t page_count, page_next;
-    uint64_t bucket; /* of meta_walk */
+    struct meta_key *pages;
+    size_t page_count, page_capacity, page_next;
+    size_t bucket; /* of meta_some_pages */
     bool walked;
     uint64_t run; /* the next chunk's, by number; beyond all: through */
     uint32_t chunk;
@@ -58,6 +58,8 @@ void scrub_meta_free(struct pod *pod)
     struct scrub_meta *s = pod->scrub.meta;
     for (int i = 0; s && i < READS; i++)
         free(s->reads[i].buf);
+    if (s)
+        free(s->pages);
     free(s);
     pod->scrub.meta = NULL;
 }
@@ -69,15 +71,25 @@ bool scrub_meta_is_quiet(const struct pod *pod)
 
 /* ---- what comes next */
 
+static void take_page(void *user, struct meta_key page)
+{
+    struct scrub_meta *s = user;
+    if (s->page_count == s->page_capacity) {
+        s->page_capacity = s->page_capacity ? 2 * s->page_capacity : BUCKETS;
+        s->pages = realloc(s->pages, s->page_capacity * sizeof s->pages[0]);
+        assert(s->pages);
+    }
+    s->pages[s->page_count++] = page;
+}
+
 static bool next_page(struct scrub_meta *s, struct record_read *r)
 {
     for (;;) {
         if (s->page_next == s->page_count && s->walked)
             return false;
         if (s->page_next == s->page_count) {
-            s->page_next = 0;
-            s->page_count = meta_walk(s->pod->meta, &s->bucket, s->pages, PAGES);
-            s->walked = s->page_count == 0;
+            s->page_next = s->page_count = 0;
+            s->walked = !meta_some_pages(s->pod->meta, &s->bucket, BUCKETS, take_page, s);
             continue;
         }
         r->page = s->pages[s->page_next++];
@@ -176,6 +188,8 @@ static void read_done(struct blkdev_req *req, int status)
     struct record_read *r = container_of(req, struct record_read, req);
     struct pod *pod = r->scrub->pod;
     struct ps_error err = {0};
+    struct run_cursor cursor;
+    struct place next;
     const uint8_t *record = r->buf + r->skip;
     const uint32_t bytes = place_len(r->place);
     if (status)
@@ -183,7 +197,7 @@ static void read_done(struct blkdev_req *req, int status)
     else if (r->page.v)
         status = page_verify(meta_kind_of(r->page), record, bytes, &err);
     else
-        status = run_verify(record, bytes, r->run, r->index, &err);
+        status = run_check(record, bytes, r->run, r->index, &cursor, &next, &err);
     if (status) {
         if (!r->bad)
             (void)snprintf(r->trouble, sizeof r->trouble, "%.*s", (int)sizeof r->trouble - 1, err.detail);

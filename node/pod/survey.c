@@ -7,6 +7,13 @@
 
 #include "node/pod/survey_impl.h"
 
+/* Of what is done in a step, so that none takes longer than a page of a map does. */
+enum {
+    PAGES_STEP = 16, /* buckets of the page table */
+    SORT_STEP = 32,
+    SLAB_PARTS = sizeof(struct slab) / (MEMO_PART * sizeof(struct memo)), /* of what is given back */
+};
+
 static void *must(void *p)
 {
     assert(p && "out of memory for a survey");
@@ -71,22 +78,34 @@ static int compare_images(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static bool partners(const struct survey_image *hidden, const struct survey_image *image)
+static uint32_t tag_of(const struct survey *s, const struct image *image)
 {
-    return hidden->holds && hidden->image->deleted && hidden->image->children == 2 &&
-           image->image->parent_id == hidden->image->id && image->image->kind == IMAGE_SNAPSHOT &&
-           !image->image->deleted && image->image->children == 0;
+    const struct survey_image key = {.image = (struct image *)image};
+    const struct survey_image *at =
+        bsearch(&key, s->images, s->image_count, sizeof *s->images, compare_images);
+    return (uint32_t)(at - s->images) + 1;
+}
+
+static void join(struct survey *s, uint32_t tag, uint32_t pair)
+{
+    uint32_t *pairs = s->images[tag - 1].pairs;
+    pairs[pairs[0] != 0] = pair;
 }
 
 static void find_pairs(struct survey *s)
 {
-    for (size_t h = 0; h < s->image_count; h++)
-        for (size_t i = 0; s->images[h].image->deleted && i < s->image_count; i++) {
-            if (!partners(&s->images[h], &s->images[i]))
-                continue;
-            s->pairs = must(realloc(s->pairs, (s->pair_count + 1) * sizeof *s->pairs));
-            s->pairs[s->pair_count++] = (struct survey_pair){(uint32_t)h + 1, (uint32_t)i + 1};
-        }
+    for (size_t i = 0; i < s->image_count; i++) {
+        const struct image *image = s->images[i].image;
+        const struct image *parent = images_get(s->config.images, image->parent_id);
+        if (image->kind != IMAGE_SNAPSHOT || image->deleted || image->children || !parent ||
+            !parent->deleted || parent->children != 2)
+            continue;
+        s->pairs = must(realloc(s->pairs, (s->pair_count + 1) * sizeof *s->pairs));
+        const struct survey_pair pair = {tag_of(s, parent), (uint32_t)i + 1};
+        s->pairs[s->pair_count++] = pair;
+        join(s, pair.hidden, (uint32_t)(s->image_count + s->pair_count));
+        join(s, pair.partner, (uint32_t)(s->image_count + s->pair_count));
+    }
 }
 
 static void take_images(struct survey *s)
@@ -100,24 +119,16 @@ static void take_images(struct survey *s)
     find_pairs(s);
 }
 
-static void add_number(struct survey *s, uint64_t number)
-{
-    if (s->number_count == s->number_capacity) {
-        s->number_capacity = s->number_capacity ? 2 * s->number_capacity : 1024;
-        s->numbers = must(realloc(s->numbers, s->number_capacity * sizeof *s->numbers));
-    }
-    s->numbers[s->number_count++] = number;
-}
-
-static bool lies_in(const struct survey *s, struct place place, uint32_t *segment)
+bool survey_lies_in(const struct survey *s, struct place place, uint32_t *segment)
 {
     const uint64_t addr = place_addr(place), last = addr + place_len(place) - 1;
-    *segment = (uint32_t)(addr / s->config.segment_bytes);
-    return place_len(place) && *segment >= s->config.system_segments && *segment < s->config.segment_count &&
-           last / s->config.segment_bytes == *segment;
+    const uint64_t index = addr / s->config.segment_bytes;
+    *segment = (uint32_t)index;
+    return place_len(place) && index >= s->config.system_segments && index < s->config.segment_count &&
+           last / s->config.segment_bytes == index;
 }
 
-static const char *state_text(const struct survey *s, uint32_t segment)
+const char *survey_segment_state(const struct survey *s, uint32_t segment)
 {
     static const char *const texts[] = {"free",          "the system's", "of the log", "of metadata",
                                         "of moved data", "of cold data", "",           "retired"};
@@ -129,54 +140,73 @@ static void look_at_page(struct survey *s, struct meta_key page)
     const struct place place = meta_load_place(s->config.meta, page);
     uint32_t segment;
     s->totals.pages++;
-    if (place_is_none(place) || s->config.locate_only)
+    if (place_is_none(place))
         return;
-    if (!lies_in(s, place, &segment))
+    if (!survey_lies_in(s, place, &segment))
         survey_found(s, SURVEY_MISPLACED, page.v, NULL, 0, 0,
                      "metadata page %#" PRIx64 " is said to lie at %" PRIu64 ", outside of any segment",
                      page.v, place_addr(place));
     else if (segments_state(s->config.segments, segment) != SEGMENT_META)
         survey_found(s, SURVEY_MISPLACED, page.v, NULL, 0, 0,
                      "metadata page %#" PRIx64 " lies in segment %u, which is %s", page.v, segment,
-                     state_text(s, segment));
+                     survey_segment_state(s, segment));
 }
 
-static void take_map_page(void *user, struct meta_key page)
+/* A heap, the highest on top. */
+static void add_number(struct survey *s, uint64_t number)
 {
-    look_at_page(user, page);
+    if (s->number_count == s->number_capacity) {
+        s->number_capacity = s->number_capacity ? 2 * s->number_capacity : 1024;
+        s->numbers = must(realloc(s->numbers, s->number_capacity * sizeof *s->numbers));
+    }
+    size_t at = s->number_count++;
+    for (; at > 0 && s->numbers[(at - 1) / 2] < number; at = (at - 1) / 2)
+        s->numbers[at] = s->numbers[(at - 1) / 2];
+    s->numbers[at] = number;
 }
 
-static void take_l2p_page(void *user, struct meta_key page)
+/* The highest of those that are not sorted goes behind them. */
+static void sort_one(struct survey *s)
 {
-    look_at_page(user, page);
-    add_number(user, meta_page_number(page));
+    uint64_t *heap = s->numbers;
+    const size_t count = --s->unsorted;
+    const uint64_t last = heap[count];
+    heap[count] = heap[0];
+    size_t at = 0;
+    for (size_t below = 1; below < count; below = 2 * at + 1) {
+        below += below + 1 < count && heap[below + 1] > heap[below];
+        if (heap[below] <= last)
+            break;
+        heap[at] = heap[below];
+        at = below;
+    }
+    if (count)
+        heap[at] = last;
 }
 
-static void take_ref_page(void *user, struct meta_key page)
+static void take_page(void *user, struct meta_key page)
 {
-    look_at_page(user, page);
-    add_number(user, meta_page_number(page) / SLAB_REF_PAGES);
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static void take_pages(struct survey *s)
-{
-    meta_each_page(s->config.meta, META_MAP, take_map_page, s);
-    meta_each_page(s->config.meta, META_L2P, take_l2p_page, s);
-    meta_each_page(s->config.meta, META_REF, take_ref_page, s);
-    if (s->number_count == 0)
+    struct survey *s = user;
+    const uint64_t number = meta_page_number(page);
+    s->map_pages += meta_kind_of(page) == META_MAP;
+    if (s->config.locate_only)
         return;
-    qsort(s->numbers, s->number_count, sizeof *s->numbers, compare_numbers);
-    size_t n = 1;
-    for (size_t i = 1; i < s->number_count; i++)
-        if (s->numbers[i] != s->numbers[n - 1])
-            s->numbers[n++] = s->numbers[i];
-    s->number_count = n;
+    look_at_page(s, page);
+    if (meta_kind_of(page) == META_L2P)
+        add_number(s, number);
+    /* Counts of blocks that L2P has no page of: there should be none. */
+    if (meta_kind_of(page) == META_REF &&
+        !meta_exists(s->config.meta, meta_key(META_L2P, number / SLAB_REF_PAGES, 0)))
+        add_number(s, number / SLAB_REF_PAGES);
+}
+
+static void pages_are_known(struct survey *s)
+{
+    maps_expect(s, s->map_pages);
+    s->unsorted = s->number_count;
+    s->phase = PHASE_SORT;
+    if (s->config.locate_only)
+        locate_begin(s);
 }
 
 static void begin_pass(struct survey *s)
@@ -192,6 +222,30 @@ static void begin_pass(struct survey *s)
     maps_begin(s);
 }
 
+static void begin_first(struct survey *s)
+{
+    s->slab_capacity = (size_t)(s->config.memory_bytes / sizeof **s->slabs);
+    if (s->slab_capacity > s->number_count)
+        s->slab_capacity = s->number_count;
+    s->slabs = must(calloc(s->slab_capacity + 1, sizeof *s->slabs));
+    s->segment_live = must(calloc(s->config.segment_count, sizeof *s->segment_live));
+    begin_pass(s);
+}
+
+static void sort_on(struct survey *s)
+{
+    for (unsigned i = 0; i < SORT_STEP && s->unsorted; i++)
+        sort_one(s);
+    if (s->unsorted)
+        return;
+    size_t n = s->number_count > 0;
+    for (size_t i = 1; i < s->number_count; i++)
+        if (s->numbers[i] != s->numbers[n - 1])
+            s->numbers[n++] = s->numbers[i];
+    s->number_count = n;
+    begin_first(s);
+}
+
 struct survey *survey_create(const struct survey_config *config)
 {
     assert(config->memory_bytes >= SURVEY_MEMORY_MIN && config->lost_count <= SURVEY_WANTED_MAX);
@@ -199,50 +253,38 @@ struct survey *survey_create(const struct survey_config *config)
     s->config = *config;
     s->config.lost = NULL;
     take_images(s);
-    take_pages(s);
     for (size_t i = 0; i < config->lost_count; i++)
         locate_want(&s->groups, config->lost[i].group, config->lost[i].slots);
-    if (config->locate_only) {
-        locate_begin(s);
-        return s;
-    }
-    s->slab_capacity = (size_t)(config->memory_bytes / sizeof *s->slabs);
-    if (s->slab_capacity > s->number_count)
-        s->slab_capacity = s->number_count;
-    s->slabs = must(calloc(s->slab_capacity + 1, sizeof *s->slabs));
-    s->segment_live = must(calloc(config->segment_count, sizeof *s->segment_live));
-    begin_pass(s);
     return s;
 }
 
-void survey_destroy(struct survey *s)
+bool survey_destroy_step(struct survey *s, size_t parts)
 {
+    for (; parts > 0 && s->slab_count > 0; parts -= parts < SLAB_PARTS ? parts : SLAB_PARTS)
+        free(s->slabs[--s->slab_count]);
+    if (s->slab_count > 0 || !memos_free(&s->memos, parts))
+        return false;
     free(s->images);
     free(s->pairs);
     free(s->numbers);
     free(s->slabs);
     free(s->segment_live);
-    free(s->memos.at);
     free(s);
+    return true;
 }
 
-void survey_want(struct survey *s, uint64_t group, unsigned slots)
+void survey_destroy(struct survey *s)
 {
-    locate_want(&s->groups, group, slots);
+    (void)survey_destroy_step(s, SIZE_MAX);
 }
 
 /* ---- the ends */
-
-static bool is_data(enum segment_state state)
-{
-    return state == SEGMENT_LOG || state == SEGMENT_WARM || state == SEGMENT_COLD;
-}
 
 static void compare_segments(struct survey *s)
 {
     for (uint32_t i = s->config.system_segments; i < s->config.segment_count && !s->l2p_lost; i++) {
         const struct segments *segments = s->config.segments;
-        const uint64_t counted = is_data(segments_state(segments, i)) ? segments_live(segments, i) : 0;
+        const uint64_t counted = survey_is_data(segments_state(segments, i)) ? segments_live(segments, i) : 0;
         if (s->segment_live[i] != counted)
             survey_found(s, SURVEY_SEGMENT, i, NULL, 0, 0,
                          "%" PRIu64 " bytes live in segment %u, %" PRIu64 " are counted", s->segment_live[i],
@@ -275,6 +317,13 @@ enum survey_state survey_step(struct survey *s)
 {
     enum survey_state state = SURVEY_MORE;
     switch (s->phase) {
+    case PHASE_PAGES:
+        if (!meta_some_pages(s->config.meta, &s->page_at, PAGES_STEP, take_page, s))
+            pages_are_known(s);
+        return state;
+    case PHASE_SORT:
+        sort_on(s);
+        return state;
     case PHASE_SLABS:
         if (!slabs_step(s, &state))
             s->phase = PHASE_MAPS;
@@ -283,9 +332,12 @@ enum survey_state survey_step(struct survey *s)
         state = maps_step(s);
         if (state != SURVEY_DONE)
             return state;
-        if (survey_is_first(s))
-            maps_orphans(s);
-        s->phase = PHASE_SUM;
+        s->phase = survey_is_first(s) && !s->blind ? PHASE_ORPHANS : PHASE_SUM;
+        s->page_at = 0;
+        return SURVEY_MORE;
+    case PHASE_ORPHANS:
+        if (!meta_some_pages(s->config.meta, &s->page_at, PAGES_STEP, maps_look_for_owner, s))
+            s->phase = PHASE_SUM;
         return SURVEY_MORE;
     case PHASE_SUM:
         if (!slabs_sum(s))
@@ -330,6 +382,8 @@ unsigned survey_permille(const struct survey *s)
         return 1000;
     if (s->phase == PHASE_LOCATE)
         return s->config.locate_only ? (unsigned)(1000 * s->image_next / (s->image_count + 1)) : 950;
+    if (s->phase < PHASE_SLABS)
+        return 0;
     const size_t all = s->number_count ? s->number_count : 1;
     const size_t of_pass = s->end - s->first;
     const unsigned part = s->phase != PHASE_SLABS
@@ -358,6 +412,8 @@ void survey_each_space(const struct survey *s, void (*visit)(void *, const struc
 
 uint64_t survey_memory(const struct survey *s)
 {
-    return sizeof *s + s->slab_capacity * sizeof *s->slabs + s->memos.capacity * sizeof *s->memos.at +
-           s->number_capacity * sizeof *s->numbers + s->image_count * sizeof *s->images;
+    return sizeof *s + s->slab_count * sizeof **s->slabs +
+           s->memos.part_count * MEMO_PART * sizeof **s->memos.parts +
+           s->memos.capacity / MEMO_PART * sizeof *s->memos.parts + s->number_capacity * sizeof *s->numbers +
+           s->image_count * sizeof *s->images + s->config.segment_count * sizeof *s->segment_live;
 }

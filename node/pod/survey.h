@@ -42,7 +42,7 @@ enum survey_kind {
 
 struct survey_finding {
     enum survey_kind kind;
-    uint64_t subject; /* block, group, page or segment */
+    uint64_t subject; /* block, group, page or segment; of SURVEY_AT the group, or the page's key */
     uint64_t image;   /* 0: none is known */
     uint64_t lba, count;
     char text[256]; /* names the image */
@@ -100,20 +100,21 @@ struct survey;
 /* `lost` is copied, the rest borrowed until survey_destroy. */
 struct survey *survey_create(const struct survey_config *config);
 void survey_destroy(struct survey *s);
+/* The same bit by bit, so many pieces of about 4 KiB at a time; in any state of it. True: it is gone. No
+ * other call in between. */
+bool survey_destroy_step(struct survey *s, size_t parts);
 
 enum survey_state {
     SURVEY_MORE,
     SURVEY_DONE,
     SURVEY_MISSING,
 };
-/* Goes on by one page. */
+/* Goes on by one page at most. */
 enum survey_state survey_step(struct survey *s);
 /* After SURVEY_MISSING: the page that it needs now, and some that it will want next. */
 size_t survey_missing(const struct survey *s, struct meta_key keys[MAP_WALK_AHEAD]);
 /* After SURVEY_MISSING: that page can't be had, for this reason. */
 void survey_give_up(struct survey *s, const char *why);
-/* One more group whose places are to be found. Before the passes end. */
-void survey_want(struct survey *s, uint64_t group, unsigned slots);
 
 /* How far it is, of 1,000. */
 unsigned survey_permille(const struct survey *s);

@@ -6,6 +6,18 @@
 
 #include "node/pod/survey_impl.h"
 
+/* An image is one of this pair. */
+static bool is_of(const struct survey *s, uint32_t tag, uint32_t pair)
+{
+    const uint32_t *pairs = tag <= s->image_count ? s->images[tag - 1].pairs : NULL;
+    return pairs && pair > s->image_count && (pairs[0] == pair || pairs[1] == pair);
+}
+
+static const struct survey_pair *pair_of(const struct survey *s, uint32_t tag)
+{
+    return tag > s->image_count && tag != TAG_MANY ? &s->pairs[tag - s->image_count - 1] : NULL;
+}
+
 uint32_t tags_join(const struct survey *s, uint32_t a, uint32_t b)
 {
     const uint32_t seen = (a | b) & TAG_SEEN;
@@ -15,12 +27,11 @@ uint32_t tags_join(const struct survey *s, uint32_t a, uint32_t b)
         return a | seen;
     if (a == TAG_NOBODY)
         return b | seen;
-    for (size_t i = 0; i < s->pair_count; i++) {
-        const uint32_t pair = (uint32_t)(s->image_count + 1 + i), h = s->pairs[i].hidden,
-                       p = s->pairs[i].partner;
-        if ((a == h || a == p || a == pair) && (b == h || b == p || b == pair))
-            return pair | seen;
-    }
+    if (is_of(s, b, a))
+        return a | seen;
+    for (unsigned i = 0; a <= s->image_count && i < 2; i++)
+        if (s->images[a - 1].pairs[i] && is_of(s, b, s->images[a - 1].pairs[i]))
+            return s->images[a - 1].pairs[i] | seen;
     return TAG_MANY | seen;
 }
 
@@ -43,23 +54,20 @@ static uint32_t comes_back(uint64_t v, unsigned slots)
 
 static void check_place(struct survey *s, uint64_t group, uint64_t v)
 {
-    static const char *const kinds[] = {"free", "the system's", "", "of metadata", "", "", "", "retired"};
     const struct place place = l2p_place(v);
-    const uint64_t segment = place_addr(place) / s->config.segment_bytes;
-    if (place_len(place) == 0 || segment < s->config.system_segments || segment >= s->config.segment_count ||
-        (place_addr(place) + place_len(place) - 1) / s->config.segment_bytes != segment) {
+    uint32_t segment;
+    if (!survey_lies_in(s, place, &segment)) {
         survey_found(s, SURVEY_MISPLACED, group, NULL, 0, 0,
                      "group %" PRIu64 " is said to lie at %" PRIu64 ", in no segment", group,
                      place_addr(place));
         return;
     }
     s->segment_live[segment] += l2p_live_bytes(v);
-    const enum segment_state state = segments_state(s->config.segments, (uint32_t)segment);
-    if (state == SEGMENT_LOG || state == SEGMENT_WARM || state == SEGMENT_COLD)
+    if (survey_is_data(segments_state(s->config.segments, segment)))
         return;
     locate_want(&s->groups, group, l2p_live(v));
-    survey_found(s, SURVEY_MISPLACED, group, NULL, 0, 0,
-                 "group %" PRIu64 " lies in segment %" PRIu64 ", which is %s", group, segment, kinds[state]);
+    survey_found(s, SURVEY_MISPLACED, group, NULL, 0, 0, "group %" PRIu64 " lies in segment %u, which is %s",
+                 group, segment, survey_segment_state(s, segment));
 }
 
 static void take_l2p(struct survey *s, struct slab *slab, const uint64_t *slots)
@@ -92,6 +100,18 @@ static void take_counts(struct survey *s, struct slab *slab, unsigned page, cons
     }
 }
 
+/* Each one is an allocation of its own: one of all of them would take milliseconds to give back. */
+static struct slab *slab_loading(struct survey *s)
+{
+    struct slab **slab = &s->slabs[s->loading - s->first];
+    if (!*slab) {
+        *slab = malloc(sizeof **slab);
+        assert(*slab && "out of memory for a survey");
+        s->slab_count++;
+    }
+    return *slab;
+}
+
 static struct meta_key wants(const struct survey *s, const struct slab *slab)
 {
     if (s->ref_loading == 0)
@@ -112,7 +132,7 @@ bool slabs_step(struct survey *s, enum survey_state *state)
     *state = SURVEY_MORE;
     if (s->loading == s->end)
         return false;
-    struct slab *slab = &s->slabs[s->loading - s->first];
+    struct slab *slab = slab_loading(s);
     if (s->ref_loading == 0) {
         memset(slab, 0, sizeof *slab);
         slab->number = s->numbers[s->loading];
@@ -133,7 +153,7 @@ bool slabs_step(struct survey *s, enum survey_state *state)
 
 void slabs_give_up(struct survey *s, const char *why)
 {
-    struct slab *slab = &s->slabs[s->loading - s->first];
+    struct slab *slab = slab_loading(s);
     if (s->ref_loading == 0) {
         slab->lost = s->l2p_lost = true;
         survey_found(s, SURVEY_PAGE, s->wants.v, NULL, 0, 0,
@@ -160,19 +180,21 @@ static int find_slab(struct survey *s, uint64_t number, struct slab **out)
     *out = NULL;
     if (below || above)
         return 0;
-    size_t low = 0, high = s->end - s->first;
-    if (s->slab_last < high && s->slabs[s->slab_last].number == number)
+    const uint64_t *numbers = &s->numbers[s->first];
+    const size_t count = s->end - s->first;
+    size_t low = 0, high = count;
+    if (s->slab_last < high && numbers[s->slab_last] == number)
         low = s->slab_last;
     else
         while (low < high) {
             const size_t mid = (low + high) / 2;
-            if (s->slabs[mid].number < number)
+            if (numbers[mid] < number)
                 low = mid + 1;
             else
                 high = mid;
         }
-    if (low < s->end - s->first && s->slabs[low].number == number) {
-        *out = &s->slabs[low];
+    if (low < count && numbers[low] == number) {
+        *out = s->slabs[low];
         s->slab_last = low;
     }
     return 1;
@@ -279,6 +301,10 @@ void slabs_leaf(struct survey *s, const struct map_walk_page *page, const uint64
 
 /* ---- all maps were gone through */
 
+enum {
+    SUM_GROUPS = 32 /* in a step */
+};
+
 static void compare_counts(struct survey *s, const struct slab *slab, unsigned at)
 {
     const uint64_t block = slab->number * SLAB_BLOCKS + at;
@@ -324,13 +350,12 @@ static void share_out(struct survey *s, uint32_t tag, uint32_t bytes)
 static unsigned slots_of(const struct survey *s, const uint32_t *tags, uint64_t v, uint32_t tag)
 {
     unsigned slots = 0;
+    const uint32_t with = s->images[tag - 1].pairs[0];
+    const struct survey_pair *pair = with ? pair_of(s, with) : NULL;
     for (unsigned i = 0; i < GROUP_BLOCKS; i++) {
         const uint32_t holder = tags[i] & ~TAG_SEEN;
-        bool mine = holder == tag;
-        for (size_t p = 0; p < s->pair_count && !mine; p++)
-            mine = s->pairs[p].partner == tag &&
-                   (holder == s->pairs[p].hidden || holder == s->image_count + 1 + p);
-        if (mine && l2p_is_live(v, i))
+        const bool theirs = pair && pair->partner == tag && (holder == pair->hidden || holder == with);
+        if ((holder == tag || theirs) && l2p_is_live(v, i))
             slots |= 1u << i;
     }
     return slots;
@@ -356,11 +381,17 @@ static void sum_group(struct survey *s, uint64_t v, const uint32_t *tags)
             continue;
         const uint32_t holder = tags[i] & ~TAG_SEEN;
         share_out(s, tags[i], piece_of(v, i));
-        if (holder != TAG_NOBODY && holder <= s->image_count)
-            add_reclaimable(s, v, tags, holder, done, &done_count);
-        for (size_t p = 0; p < s->pair_count; p++)
-            if (holder == s->pairs[p].hidden || holder == s->image_count + 1 + p)
-                add_reclaimable(s, v, tags, s->pairs[p].partner, done, &done_count);
+        if (holder == TAG_NOBODY)
+            continue;
+        if (holder > s->image_count) {
+            if (pair_of(s, holder))
+                add_reclaimable(s, v, tags, pair_of(s, holder)->partner, done, &done_count);
+            continue;
+        }
+        add_reclaimable(s, v, tags, holder, done, &done_count);
+        for (unsigned p = 0; p < 2 && s->images[holder - 1].pairs[p]; p++)
+            add_reclaimable(s, v, tags, pair_of(s, s->images[holder - 1].pairs[p])->partner, done,
+                            &done_count);
     }
 }
 
@@ -368,11 +399,15 @@ bool slabs_sum(struct survey *s)
 {
     if (s->summed == s->end - s->first)
         return false;
-    const struct slab *slab = &s->slabs[s->summed++];
-    for (unsigned at = 0; at < SLAB_BLOCKS && !slab->lost; at++)
-        compare_counts(s, slab, at);
-    for (unsigned g = 0; g < META_SLOTS && !slab->lost; g++)
+    const struct slab *slab = s->slabs[s->summed];
+    const unsigned end = s->sum_next + SUM_GROUPS;
+    for (unsigned g = s->sum_next; g < end && !slab->lost; g++) {
+        for (unsigned i = 0; i < GROUP_BLOCKS; i++)
+            compare_counts(s, slab, g * GROUP_BLOCKS + i);
         if (l2p_live(slab->l2p[g]))
             sum_group(s, slab->l2p[g], &slab->tags[g * GROUP_BLOCKS]);
+    }
+    s->sum_next = end % META_SLOTS;
+    s->summed += s->sum_next == 0;
     return true;
 }

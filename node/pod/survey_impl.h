@@ -27,7 +27,8 @@ struct survey_pair {
 
 struct survey_image {
     struct image *image;
-    bool holds; /* visible, or hidden and kept by its clones */
+    bool holds;        /* visible, or hidden and kept by its clones */
+    uint32_t pairs[2]; /* tags of those that it is one of; 0: none */
     struct survey_space space;
 };
 
@@ -51,17 +52,25 @@ struct sums {
 struct memo {
     uint64_t page;       /* 0: free, page ids begin at 1 */
     uint32_t tag, image; /* image: the last one in which it was met */
-    uint8_t level;
-    bool through; /* it was gone through in this pass: sums and tag hold */
-    bool counted; /* its owner came by */
-    bool lost;    /* it can't be had */
-    bool barren;  /* nothing below it is looked for */
+    uint32_t walk : 24;  /* through all maps, in which the rest was said */
+    uint32_t level : 4;
+    uint32_t through : 1; /* it was gone through: sums and tag hold */
+    uint32_t counted : 1; /* its owner came by */
+    uint32_t lost : 1;    /* it can't be had */
+    uint32_t barren : 1;  /* nothing below it is looked for */
     struct sums sums;
 };
 
+_Static_assert(sizeof(struct memo) == 64, "there may be a million of them");
+
+enum {
+    MEMO_PART = 64
+};
+
+/* A hash table. */
 struct memos {
-    struct memo *at;
-    size_t capacity, used;
+    struct memo **parts; /* of MEMO_PART; NULL: all of them are free */
+    size_t capacity, used, part_count;
 };
 
 struct wanted {
@@ -74,8 +83,11 @@ struct wanted_list {
 };
 
 enum survey_phase {
+    PHASE_PAGES, /* which exist */
+    PHASE_SORT,
     PHASE_SLABS, /* L2P and counts of the pass come in */
     PHASE_MAPS,
+    PHASE_ORPHANS,
     PHASE_SUM, /* what the maps refer to is compared with what L2P and the counts say */
     PHASE_LOCATE,
     PHASE_DONE,
@@ -93,13 +105,19 @@ struct survey {
     struct survey_pair *pairs;
     size_t pair_count;
 
-    /* L2P pages that exist, or whose blocks have counts, by number. */
+    size_t page_at; /* in PHASE_PAGES and PHASE_ORPHANS */
+    uint64_t map_pages;
+
+    /* L2P pages that exist, or whose blocks have counts, by number. A heap until it was sorted, from its end
+     * on.
+     */
     uint64_t *numbers;
-    size_t number_count, number_capacity;
+    size_t number_count, number_capacity, unsorted;
     size_t first, end, loading; /* of the pass; the one that comes in */
     unsigned ref_loading;       /* 0: its L2P page, then its counts */
-    struct slab *slabs;
-    size_t slab_capacity, slab_last, summed;
+    struct slab **slabs;        /* NULL: not needed yet */
+    size_t slab_capacity, slab_count, slab_last, summed;
+    unsigned sum_next;     /* group of the next slab */
     struct meta_key wants; /* in PHASE_SLABS: what is missing */
     uint64_t *segment_live;
     uint64_t live_blocks;
@@ -107,6 +125,7 @@ struct survey {
     bool walking;
     const char *why; /* the page that the walk stands at can't be had */
     struct map_walk walk;
+    uint32_t walks; /* through all maps */
     struct memos memos;
     struct frame {
         struct sums sums;
@@ -131,21 +150,32 @@ static inline uint32_t survey_tag(const struct survey *s)
     return (uint32_t)s->image_next + 1;
 }
 
+/* Of records. */
+static inline bool survey_is_data(enum segment_state state)
+{
+    return state == SEGMENT_LOG || state == SEGMENT_WARM || state == SEGMENT_COLD;
+}
+/* Whether it lies in a segment, whole. */
+bool survey_lies_in(const struct survey *s, struct place place, uint32_t *segment);
+const char *survey_segment_state(const struct survey *s, uint32_t segment);
+
 /* survey_blocks.c */
 bool slabs_step(struct survey *s, enum survey_state *state); /* false: all have come in */
 void slabs_give_up(struct survey *s, const char *why);
+/* Who held it, and one image that does, too, or nobody. */
 uint32_t tags_join(const struct survey *s, uint32_t a, uint32_t b);
 /* The entries of a leaf of the image under way. `count`: what they own is counted. */
 void slabs_leaf(struct survey *s, const struct map_walk_page *page, const uint64_t *slots, bool counting,
                 struct sums *sums);
-/* All maps were gone through: compares the next L2P page's blocks, and shares their space out. False: all
- * are. */
+/* All maps were gone through: compares the next blocks, and shares their space out. False: all are. */
 bool slabs_sum(struct survey *s);
 
 /* survey_maps.c */
-enum survey_state maps_step(struct survey *s); /* SURVEY_DONE: all of this pass */
+enum survey_state maps_step(struct survey *s);      /* SURVEY_DONE: all of this pass */
+void maps_expect(struct survey *s, uint64_t pages); /* so many maps have; before the first is gone through */
 void maps_begin(struct survey *s);
-void maps_orphans(struct survey *s);
+bool memos_free(struct memos *m, size_t parts); /* so many of them; true: all are gone */
+void maps_look_for_owner(void *user, struct meta_key page);
 struct memo *memo_of(struct survey *s, uint64_t page, unsigned level);
 
 /* survey_locate.c */

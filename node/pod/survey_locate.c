@@ -34,16 +34,17 @@ static const struct wanted *find(const struct wanted_list *list, uint64_t id)
     return low < list->count && list->at[low].id == id ? &list->at[low] : NULL;
 }
 
-static void tell(struct survey *s, const char *what, uint64_t id, uint64_t lba, uint64_t count)
+static void tell(struct survey *s, const char *what, uint64_t subject, uint64_t id, uint64_t lba,
+                 uint64_t count)
 {
     const struct image *image = s->images[s->image_next].image;
     char name[IMAGE_FULL_NAME_MAX + 24];
     survey_image_name(image, name, sizeof name);
     if (count == 1)
-        survey_found(s, SURVEY_AT, id, image, lba, count, "%s %" PRIu64 " is at LBA %" PRIu64 " of %s", what,
-                     id, lba, name);
+        survey_found(s, SURVEY_AT, subject, image, lba, count, "%s %" PRIu64 " is at LBA %" PRIu64 " of %s",
+                     what, id, lba, name);
     else
-        survey_found(s, SURVEY_AT, id, image, lba, count,
+        survey_found(s, SURVEY_AT, subject, image, lba, count,
                      "%s %" PRIu64 " is at LBA %" PRIu64 " to %" PRIu64 " of %s", what, id, lba,
                      lba + count - 1, name);
 }
@@ -53,7 +54,7 @@ static bool enter(void *user, const struct map_walk_page *page)
     struct survey *s = user;
     struct memo *memo = memo_of(s, page->page, page->level);
     if (find(&s->pages, page->page)) {
-        tell(s, "page", page->page, page->lba, image_span(page->level));
+        tell(s, "page", meta_key(META_MAP, page->page, 0).v, page->page, page->lba, image_span(page->level));
         s->frames[page->level + 1].hit = true;
     }
     /* What stands at two levels, or twice in an image, was told of: gone into once more it might never end.
@@ -81,7 +82,7 @@ static void leaf(void *user, const struct map_walk_page *page, const uint64_t *s
             continue;
         }
         if (count)
-            tell(s, "group", group, page->lba + first, count);
+            tell(s, "group", group, group, page->lba + first, count);
         count = hit;
         if (hit) {
             group = w->id;
@@ -95,7 +96,7 @@ static void leave(void *user, const struct map_walk_page *page)
 {
     struct survey *s = user;
     const bool hit = s->frames[page->level].hit;
-    memo_of(s, page->page, page->level)->barren = !hit;
+    memo_of(s, page->page, page->level)->barren = hit ? 0 : 1;
     s->frames[page->level + 1].hit |= hit;
 }
 

@@ -8,6 +8,12 @@
 
 #include "node/pod/survey_impl.h"
 
+enum {
+    WALKS = (1 << 24) - 1, /* what struct memo has room for */
+    LEVELS = 15,
+};
+_Static_assert((int)MAP_WALK_LEVELS <= (int)LEVELS, "a level fits");
+
 /* ---- what is remembered */
 
 static size_t home_of(const struct memos *m, uint64_t page)
@@ -15,24 +21,55 @@ static size_t home_of(const struct memos *m, uint64_t page)
     return (size_t)(page * 0x9e3779b97f4a7c15ull >> 20) & (m->capacity - 1);
 }
 
-static struct memo *find(const struct memos *m, uint64_t page)
+static struct memo *at(struct memos *m, size_t index)
 {
-    size_t at = home_of(m, page);
-    while (m->at[at].page && m->at[at].page != page)
-        at = (at + 1) & (m->capacity - 1);
-    return &m->at[at];
+    struct memo **part = &m->parts[index / MEMO_PART];
+    if (!*part) {
+        *part = calloc(MEMO_PART, sizeof **part);
+        assert(*part && "out of memory for a survey");
+        m->part_count++;
+    }
+    return &(*part)[index % MEMO_PART];
 }
 
+static struct memo *find(struct memos *m, uint64_t page)
+{
+    size_t index = home_of(m, page);
+    struct memo *memo;
+    while ((memo = at(m, index))->page && memo->page != page)
+        index = (index + 1) & (m->capacity - 1);
+    return memo;
+}
+
+static void make(struct memos *m, size_t capacity)
+{
+    *m = (struct memos){.parts = calloc(capacity / MEMO_PART, sizeof *m->parts), .capacity = capacity};
+    assert(m->parts && "out of memory for a survey");
+}
+
+bool memos_free(struct memos *m, size_t parts)
+{
+    for (; parts > 0 && m->capacity > 0; parts--)
+        free(m->parts[(m->capacity -= MEMO_PART) / MEMO_PART]);
+    if (m->capacity > 0)
+        return false;
+    free(m->parts);
+    m->parts = NULL;
+    return true;
+}
+
+/* Only maps with pages that do not exist get here. */
 static void grow(struct memos *m)
 {
     struct memos old = *m;
-    m->capacity = old.capacity ? 2 * old.capacity : 1024;
-    m->at = calloc(m->capacity, sizeof *m->at);
-    assert(m->at && "out of memory for a survey");
-    for (size_t i = 0; i < old.capacity; i++)
-        if (old.at[i].page)
-            *find(m, old.at[i].page) = old.at[i];
-    free(old.at);
+    make(m, 2 * old.capacity);
+    for (size_t i = 0; i < old.capacity; i++) {
+        const struct memo *memo = at(&old, i);
+        if (memo->page)
+            *find(m, memo->page) = *memo;
+    }
+    m->used = old.used;
+    (void)memos_free(&old, SIZE_MAX);
 }
 
 struct memo *memo_of(struct survey *s, uint64_t page, unsigned level)
@@ -41,12 +78,18 @@ struct memo *memo_of(struct survey *s, uint64_t page, unsigned level)
     if (4 * (m->used + 1) > 3 * m->capacity)
         grow(m);
     struct memo *memo = find(m, page);
-    if (!memo->page) {
-        memo->page = page;
-        memo->level = (uint8_t)level;
-        m->used++;
-    }
+    m->used += !memo->page;
+    if (!memo->page || memo->walk != s->walks)
+        *memo = (struct memo){.page = page, .walk = s->walks & WALKS, .level = level & LEVELS};
     return memo;
+}
+
+void maps_expect(struct survey *s, uint64_t pages)
+{
+    size_t capacity = 1024;
+    while (4 * (pages + 1) > 3 * capacity)
+        capacity *= 2;
+    make(&s->memos, capacity);
 }
 
 /* ---- walking */
@@ -115,7 +158,8 @@ static void leave(void *user, const struct map_walk_page *page)
     struct memo *memo = memo_of(s, page->page, page->level);
     const struct frame *frame = &s->frames[page->level];
     memo->through = true;
-    memo->counted |= frame->counting;
+    if (frame->counting)
+        memo->counted = 1;
     memo->tag = tags_join(s, memo->tag, s->images[s->image_next].holds ? survey_tag(s) : TAG_NOBODY);
     memo->sums = frame->sums;
     add(&s->frames[page->level + 1].sums, &frame->sums);
@@ -153,9 +197,7 @@ static const struct map_walk_visitor visitor = {enter, leaf, leave, lost, imposs
 
 void maps_begin(struct survey *s)
 {
-    if (s->memos.capacity)
-        memset(s->memos.at, 0, s->memos.capacity * sizeof *s->memos.at);
-    s->memos.used = 0;
+    s->walks = (s->walks + 1) & WALKS;
     s->image_next = 0;
     s->walking = false;
 }
@@ -211,19 +253,16 @@ enum survey_state maps_step(struct survey *s)
 
 /* ---- pages that belong to nobody */
 
-static void look_for_owner(void *user, struct meta_key page)
+void maps_look_for_owner(void *user, struct meta_key page)
 {
     struct survey *s = user;
-    const struct memo *memo = s->memos.capacity ? find(&s->memos, meta_page_number(page)) : NULL;
-    if (memo && memo->page && (memo->counted || memo->lost))
+    if (meta_kind_of(page) != META_MAP)
+        return;
+    const struct memo *memo = find(&s->memos, meta_page_number(page));
+    const bool met = memo->page && memo->walk == s->walks;
+    if (met && (memo->counted || memo->lost))
         return;
     survey_found(s, SURVEY_OWNERS, meta_page_number(page), NULL, 0, 0,
                  "page %" PRIu64 " of maps belongs to no image%s", meta_page_number(page),
-                 memo && memo->page ? ", though one refers to it" : "");
-}
-
-void maps_orphans(struct survey *s)
-{
-    if (!s->blind)
-        meta_each_page(s->config.meta, META_MAP, look_for_owner, s);
+                 met ? ", though one refers to it" : "");
 }

@@ -4,9 +4,10 @@
  *
  * The pool is synthesised (tests/support/synth_pool.h), 70 % full, its memory budget 1792M. The device's time
  * is virtual: 80 us a request, 2 GB/s shared by all; so it does not depend on the machine's load. Random 4
- * KiB writes and reads, depth 64, are compared with the same on SMALL_GIB. Then the power fails, and the pod
- * is opened again: its time is the CPU's, and the device's. Memory is the process's resident set at most,
- * with the synthesiser's part told. */
+ * KiB writes and reads, depth 64, are compared with the same on SMALL_GIB. A deep check, whole on SMALL_GIB,
+ * else one pass, tells its longest turn, but for its checkpoint's. Then the power fails, and the pod is
+ * opened again: its time is the CPU's, and the device's. Memory is the process's resident set at most, with
+ * the synthesiser's part told. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ enum {
     SEGMENT = 8 << 20,
     NOISE_BYTES = 1 << 20,
     PERCENT = 70,
+    FIRST_PASS = 40, /* permille: one pass of 23 */
 };
 #define BUDGET            (1792ull << 20)
 #define DEVICE_LATENCY_NS 80000ull
@@ -49,6 +51,7 @@ struct bench {
     } pending[PENDING_MAX];
     size_t pending_count;
     bool flag, running;
+    double longest_us; /* turn of the pod, of the CPU's time */
     struct slot slots[DEPTH];
     unsigned busy;
     uint8_t *noise;
@@ -83,9 +86,18 @@ static double memory_mib(const char *name)
 
 /* ---- the device's time */
 
+static void took(struct bench *b, double since)
+{
+    const double us = (cpu_s() - since) * 1e6;
+    if (us > b->longest_us)
+        b->longest_us = us;
+}
+
 static void step(struct bench *b)
 {
+    const double began = cpu_s();
     const uint64_t wake = pod_turn(b->pod, b->now_ns);
+    took(b, began);
     for (size_t i = b->pending_count; i < blkdev_synth_pending(b->dev); i++) {
         struct blkdev_req *req = blkdev_synth_pending_at(b->dev, i);
         const uint64_t from = b->now_ns > b->pipe_free_ns ? b->now_ns : b->pipe_free_ns;
@@ -140,6 +152,7 @@ static void open_pod(struct bench *b)
         .compression = true,
         .segment_bytes = SEGMENT,
         .scrub_interval_ns = UINT64_MAX,
+        .survey_interval_ns = UINT64_MAX,
         .seed = {1, 2},
     };
     struct ps_error err = {0};
@@ -301,6 +314,40 @@ static void warm(struct bench *b)
     free(k.keys);
 }
 
+/* ---- a deep check, while no host comes */
+
+/* Its end, or its first pass, which on a large pool takes long enough. */
+static void deep(struct bench *b, bool first_pass)
+{
+    struct pod_deep_info info;
+    struct pod_stats stats;
+    double memory = 0;
+    checkpoint_want(b->pod); /* a large one is not the check's */
+    while (checkpoint_busy(b->pod))
+        step(b);
+    const uint64_t began = b->now_ns;
+    const double cpu = cpu_s();
+    b->longest_us = 0;
+    pod_deep(b->pod);
+    do {
+        step(b);
+        if (checkpoint_busy(b->pod))
+            b->longest_us = 0;
+        pod_stats(b->pod, &stats);
+        if ((double)stats.memory_bytes > memory)
+            memory = (double)stats.memory_bytes;
+        pod_deep_look(b->pod, &info);
+    } while (info.running && !(first_pass && info.permille >= FIRST_PASS));
+    if (info.failed || info.findings)
+        die("deep check", PS_EDAMAGED, info.why);
+    (void)printf(
+        "  deep check, %s: %.1f s of the device's time, %.1f s of CPU, synthesiser included; the longest "
+        "turn %.2f ms; %.0f MiB count into the budget\n",
+        info.running ? "one pass" : "whole", (double)(b->now_ns - began) / 1e9, cpu_s() - cpu,
+        b->longest_us / 1000, memory / (1 << 20));
+    (void)fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
     static struct bench small, large;
@@ -316,6 +363,7 @@ int main(int argc, char **argv)
     const struct outcome small_writes = run(&small, POD_WRITE, numbers[2]);
     (void)printf("%llu GiB\n", (unsigned long long)numbers[1]);
     print("random writes", &small_writes);
+    deep(&small, false);
     stop(&small);
     synth_pool_destroy(small.pool);
 
@@ -332,6 +380,7 @@ int main(int argc, char **argv)
                  (unsigned long long)numbers[1]);
     const struct outcome aged = run(&large, POD_READ, numbers[3]);
     print("random reads, after that", &aged);
+    deep(&large, true);
     struct pod_stats stats;
     pod_stats(large.pod, &stats);
     (void)printf("  resident %.0f MiB, of which the pod counts %.0f into its budget\n", memory_mib("VmRSS"),

@@ -59,7 +59,7 @@ static struct blkdev *make_drive(uint64_t bytes, uint32_t endurance, void **area
 {
     struct nand_config config;
     struct nand *flash;
-    struct blkdev *drive;
+    struct blkdev *drive = NULL;
     struct ps_error err = {0};
     nand_config_default(&config);
     config.geometry = (struct nand_geometry){

@@ -11,6 +11,7 @@ export LC_ALL=C
 for variable in ${!PSTORAGE_@}; do unset "$variable"; done
 HERE=$ROOT/tests/integration
 STARTED=()
+MOUNTED=()
 NODE_PID=
 
 say() { printf '%s\n' "$*"; }
@@ -28,11 +29,12 @@ skip()
 # Runs when the story ends, however it ends.
 cleanup()
 {
-    local status=$? pid log
+    local status=$? pid log folder
     trap - EXIT
     # All of them first: one may be held by another one.
     for pid in "${STARTED[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
     for pid in "${STARTED[@]}"; do wait "$pid" 2>/dev/null || true; done
+    for folder in "${MOUNTED[@]}"; do umount "$folder" || true; done
     if [ "$status" -ne 0 ] && [ "$status" -ne 77 ]; then
         for log in "$TMP"/*.log; do
             [ -s "$log" ] || continue

@@ -206,6 +206,15 @@ void group_lead(struct group *g, struct member *m)
     m->rig.beside_user = m;
 }
 
+struct member *group_start(struct group *g, unsigned count, uint64_t device_bytes, uint64_t seed)
+{
+    group_create(g, count, device_bytes, seed);
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(member_open(&g->members[i]), 0);
+    group_lead(g, &g->members[0]);
+    return &g->members[0];
+}
+
 static void ship(struct group *g, struct member *m)
 {
     while (m->rig.pod->sealed_seq < g->log.end) {
@@ -306,6 +315,21 @@ void member_catch_up(struct member *m, bool by_reading)
 }
 
 /* ---- looking inside */
+
+void member_noise(uint8_t *buf, uint64_t bytes, uint64_t seed)
+{
+    struct prng p;
+    prng_seed(&p, seed);
+    prng_fill(&p, buf, bytes);
+}
+
+void member_write_noise(struct member *m, const char *name, uint64_t offset, uint64_t bytes, uint64_t seed)
+{
+    uint8_t *buf = malloc(bytes);
+    member_noise(buf, bytes, seed);
+    assert_int_equal(rig_write(&m->rig, name, offset, buf, bytes), 0);
+    free(buf);
+}
 
 void member_read(struct member *m, const char *name, uint64_t offset, void *data, uint64_t length)
 {

@@ -45,6 +45,8 @@ struct group {
 
 void group_create(struct group *g, unsigned count, uint64_t device_bytes, uint64_t seed);
 void group_destroy(struct group *g);
+/* Made, opened, and the first one leads. */
+struct member *group_start(struct group *g, unsigned count, uint64_t device_bytes, uint64_t seed);
 /* Opens (or formats) the member's pod; returns the status. */
 int member_open(struct member *m);
 /* Ends it without a checkpoint. */
@@ -66,6 +68,9 @@ int member_truncate(struct member *m, uint64_t seq);
 /* Appends with patience: 0 or what else than PS_ELIMIT it said; PS_EUNAVAILABLE if the power failed. */
 int member_append(struct member *m, const void *batch, uint32_t bytes);
 
+void member_noise(uint8_t *buf, uint64_t bytes, uint64_t seed);
+/* That, by a host of the leader. */
+void member_write_noise(struct member *m, const char *name, uint64_t offset, uint64_t bytes, uint64_t seed);
 /* Reads on any role. */
 void member_read(struct member *m, const char *name, uint64_t offset, void *data, uint64_t length);
 /* Of the log's end, images, their content and counts: equal on members that applied the same. */

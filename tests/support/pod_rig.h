@@ -33,6 +33,10 @@ struct rig {
     uint32_t squeezed_count;
     void (*beside)(void *user); /* what else goes on at each step; NULL: nothing */
     void *beside_user;
+    bool
+        surveyed; /* deep checks, one after the other, must find nothing (PS_RIG_SURVEY in the environment) */
+    bool surveying, settling;
+    unsigned surveys; /* so many were made */
 };
 
 /* On a device in memory; on simulated flash if the environment has PS_RIG_DEVICE=flash, on six devices

@@ -54,6 +54,22 @@ void text_put(struct json_out *out, const char *text)
     put(out, text, strlen(text));
 }
 
+void text_put_n(struct json_out *out, const char *text, size_t length)
+{
+    put(out, text, length);
+}
+
+void text_u64(struct json_out *out, uint64_t value)
+{
+    /* Lists are numbers for the most part: printf would take half of their time. */
+    char text[20], *first = text + sizeof text;
+    do {
+        *--first = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    put(out, first, (size_t)(text + sizeof text - first));
+}
+
 void text_printf(struct json_out *out, const char *format, ...)
 {
     va_list args, again;
@@ -163,14 +179,8 @@ void json_string(struct json_out *out, const char *key, const char *value)
 
 void json_u64(struct json_out *out, const char *key, uint64_t value)
 {
-    /* Lists are numbers for the most part: printf would take half of their time. */
-    char text[20], *first = text + sizeof text;
-    do {
-        *--first = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
     begin(out, key);
-    put(out, first, (size_t)(text + sizeof text - first));
+    text_u64(out, value);
 }
 
 void json_double(struct json_out *out, const char *key, double value)

@@ -39,6 +39,8 @@ void json_base64(struct json_out *out, const char *key, const uint8_t *data, siz
 
 /* Text as it is: for what is no JSON. */
 void text_put(struct json_out *out, const char *text);
+void text_put_n(struct json_out *out, const char *text, size_t length);
+void text_u64(struct json_out *out, uint64_t value);
 __attribute__((format(printf, 2, 3))) void text_printf(struct json_out *out, const char *format, ...);
 
 enum {

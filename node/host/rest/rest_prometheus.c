@@ -14,9 +14,15 @@ static void family(struct json_out *out, const char *name, const char *type, con
 /* A label's value: \, " and line breaks escaped. */
 static void label_value(struct json_out *out, const char *value)
 {
-    for (; *value; value++) {
-        const char escaped[] = {'\\', *value == '\n' ? 'n' : *value, '\0'}, plain[] = {*value, '\0'};
-        text_put(out, *value == '\\' || *value == '"' || *value == '\n' ? escaped : plain);
+    for (;;) {
+        const size_t run = strcspn(value, "\\\"\n"); /* almost always all there is */
+        text_put_n(out, value, run);
+        value += run;
+        if (!*value)
+            return;
+        const char escaped[] = {'\\', *value == '\n' ? 'n' : *value};
+        text_put_n(out, escaped, sizeof escaped);
+        value++;
     }
 }
 
@@ -25,9 +31,11 @@ static void series(struct json_out *out, const char *name, const char *const *la
 {
     text_put(out, name);
     for (size_t i = 0; labels[i]; i += 2) {
-        text_printf(out, "%s%s=\"", i ? "," : "{", labels[i]);
+        text_put_n(out, i ? "," : "{", 1);
+        text_put(out, labels[i]);
+        text_put_n(out, "=\"", 2);
         label_value(out, labels[i + 1]);
-        text_put(out, "\"");
+        text_put_n(out, "\"", 1);
     }
     text_put(out, labels[0] ? "} " : " ");
 }
@@ -35,7 +43,8 @@ static void series(struct json_out *out, const char *name, const char *const *la
 static void sample(struct json_out *out, const char *name, const char *const *labels, uint64_t value)
 {
     series(out, name, labels);
-    text_printf(out, "%" PRIu64 "\n", value);
+    text_u64(out, value);
+    text_put_n(out, "\n", 1);
 }
 
 static void sample_ms(struct json_out *out, const char *name, const char *const *labels, uint64_t ms)
@@ -224,6 +233,44 @@ static void devices(struct json_out *out, const struct pstorage_report *r)
         const char *const labels[] = {"device", r->devices[k].name, NULL};
         sample(out, "pstorage_device_failed", labels, r->devices[k].failed);
     }
+    family(out, "pstorage_device_out", "gauge", "1: its array does without it, and lacks redundancy.");
+    for (size_t k = 0; k < r->ndevices; k++) {
+        const char *const labels[] = {"device", r->devices[k].name, NULL};
+        sample(out, "pstorage_device_out", labels, r->devices[k].state == PSTORAGE_DEVICE_OUT);
+    }
+    family(out, "pstorage_device_rebuilding", "gauge", "1: what it should hold is being written to it.");
+    for (size_t k = 0; k < r->ndevices; k++) {
+        const char *const labels[] = {"device", r->devices[k].name, NULL};
+        sample(out, "pstorage_device_rebuilding", labels, r->devices[k].state == PSTORAGE_DEVICE_REBUILDING);
+    }
+}
+
+/* Only of those that tell it. */
+static void health(struct json_out *out, const struct pstorage_health *h)
+{
+    static const struct {
+        const char *name, *type, *help;
+    } figures[] = {
+        {"pstorage_device_health_score", "gauge",
+         "From 100, as new, to 0, failed: see /api/v1/analytics/health."},
+        {"pstorage_device_life_used_ratio", "gauge", "Of its life, as an NVMe device counts; may exceed 1."},
+        {"pstorage_device_spare_ratio", "gauge", "What an NVMe device has left of its spare."},
+        {"pstorage_device_temperature_celsius", "gauge", "Of an NVMe device."},
+        {"pstorage_device_media_errors_total", "counter", "That an NVMe device counts since it was made."},
+    };
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
+        family(out, figures[i].name, figures[i].type, figures[i].help);
+        for (size_t k = 0; k < h->count; k++) {
+            const struct pstorage_drive *d = &h->items[k];
+            const char *const labels[] = {"device", d->name, NULL};
+            const double values[] = {d->score, (double)d->used_percent / 100, (double)d->spare_percent / 100,
+                                     d->celsius, (double)d->media_errors};
+            if (i > 0 && !d->smart_known)
+                continue;
+            series(out, figures[i].name, labels);
+            text_printf(out, "%.15g\n", values[i]);
+        }
+    }
 }
 
 static void volumes(struct json_out *out, const struct rest_figures *f)
@@ -335,6 +382,8 @@ void rest_prometheus(struct json_out *out, const struct rest_figures *f)
     if (f->view)
         replication(out, f->view);
     devices(out, f->report);
+    if (f->health)
+        health(out, f->health);
     volumes(out, f);
     latencies(out, f);
 }

@@ -14,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum {
     GENERATION = 40,
     NEXT_SEGMENT = 104,
+    FLOOR = 112,
     META_CHECKSUM = 144,
     CHECKSUM = 152
 };
@@ -59,6 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(header, buf, sizeof header);
     memset(header + GENERATION, 0, 8);
     memset(header + NEXT_SEGMENT, 0, 4);
+    memset(header + FLOOR, 0, 8);
     memset(header + META_CHECKSUM, 0, 16);
     put_le64(buf + CHECKSUM,
              pair(checksum_bytes(header, sizeof header),

@@ -8,7 +8,7 @@ disks()
     for i in "$@"; do list+="file:$(disk "$i"),size=200M "; done
     printf '%s' "$list"
 }
-start() { node_start PSTORAGE_MEMORY_BUDGET=128M PSTORAGE_REBUILD_RATE=1G PSTORAGE_FLASH_DEVICES="$(disks "$@")"; }
+start() { node_start PSTORAGE_ANALYTICS_INTERVAL=1 PSTORAGE_MEMORY_BUDGET=128M PSTORAGE_REBUILD_RATE=1G PSTORAGE_FLASH_DEVICES="$(disks "$@")"; }
 # refuses PATTERN DEVICES [NAME=VALUE...]
 refuses() { node_refuses "$1" PSTORAGE_MEMORY_BUDGET=128M PSTORAGE_FLASH_DEVICES="$2" "${@:3}"; }
 state_of()
@@ -22,6 +22,20 @@ event()
 {
     pstorage events --limit 1000 >events.txt
     grep -q " $1 " events.txt
+}
+
+# check PATTERN DEVICE...: nothing is wrong on them, the pattern is said, and no file was written to.
+check()
+{
+    local pattern=$1 before after
+    shift
+    before=$(stat -c '%n %y %z' "$DATA"/disk*)
+    node_command PSTORAGE_MEMORY_BUDGET=128M PSTORAGE_FLASH_DEVICES="$(disks "$@")" -- --check-records
+    timeout 120 "${COMMAND[@]}" >checked.txt 2>checked.log || fail "found wrong: $(cat checked.txt checked.log)"
+    after=$(stat -c '%n %y %z' "$DATA"/disk*)
+    [ "$before" = "$after" ] || fail "a check has written to the devices: $before; $after"
+    grep -q 'nothing is wrong' checked.txt || fail "not said that nothing is wrong: $(cat checked.txt)"
+    grep -Eq -- "$pattern" checked.txt || fail "not said: $pattern; but $(cat checked.txt)"
 }
 
 mkdir -p "$DATA"
@@ -50,6 +64,19 @@ busy=$PID
 for old in 2 3; do
     [ "$(state_of "$old")" = out ] || pstorage flash detach "$(disk "$old")"
 done
+drive_is()
+{
+    pstorage --json analytics health | /usr/bin/python3 -c '
+import json, sys
+drives = {d["name"]: d for d in json.load(sys.stdin)["drives"]}
+sys.exit(len(drives) != 6 or drives[sys.argv[1]]["score"] != int(sys.argv[2]))' "$(disk "$1")" "$2"
+}
+for old in 2 3; do until_true 20 drive_is "$old" 0 || fail "health of disk$old, which is out: $(pstorage analytics health)"; done
+drive_is 1 100 || fail "health of disk1, which is in: $(pstorage analytics health)"
+curl -sS "http://127.0.0.1:$API_PORT/metrics" >metrics.txt
+grep -qF "pstorage_device_out{device=\"$(disk 2)\"} 1" metrics.txt || fail "Prometheus is not told that disk2 is out"
+grep -qF "pstorage_device_out{device=\"$(disk 1)\"} 0" metrics.txt || fail "Prometheus is told that disk1 is out"
+curl -sS "http://127.0.0.1:$API_PORT/api/v1/metrics/flash" | grep -q '"state":"out"' || fail "REST does not tell that a device is out"
 for new in 6 7; do
     pstorage flash attach "file:$(disk "$new"),size=200M"
     until_true 300 is_in "$new" || fail "disk$new is not rebuilt: $(state_of "$new")"
@@ -59,8 +86,16 @@ reap "$busy" || fail "fio found damage on the busy volume: $(cat busy.log)"
 "${fio_job[@]}" --verify_only=1 >fio-verify.log 2>&1 || fail "fio found damage after the rebuild"
 event device.rebuilt || fail "nobody was told of the rebuild"
 
-say "== killed; the devices are named in another order"
+say "== killed, and checked without a write: all devices, without two, with one that was taken out before"
 node_kill
+check '6 devices, 2 of parity, 0 lost; it was not closed: .* not settled' 4 0 1 5 6 7
+mv "$(disk 1)" "$(disk 5)" "$TMP"
+check '2 lost; it was not closed' 0 1 6 7 4 5
+grep -q "device.lost: $(disk 1) is missing" checked.txt || fail "not said what is missing: $(cat checked.txt)"
+mv "$TMP/disk1" "$TMP/disk5" "$DATA"
+check "device.unused: $(disk 2) was taken out of the array" 0 1 6 7 4 5 2
+
+say "== the devices are named in another order"
 refuses "missing.*name them all" "$(disks 0 1 6 7 4)"
 head -c 200M /dev/urandom >"$(disk 9)"
 refuses "no part of this array" "$(disks 0 1 6 7 4 5 9)"

@@ -17,7 +17,8 @@ say "== a unix socket left behind by a killed node is taken over, one in use is 
 DATA=$TMP/data-unix
 sock=$TMP/nbd.sock
 read -r rpc < <(free_ports 1)
-settings=(PSTORAGE_NBD_LISTEN="unix:$sock" PSTORAGE_RPC_LISTEN="tcp://127.0.0.1:$rpc" PSTORAGE_API_PORT="$api")
+settings=(PSTORAGE_NBD_LISTEN="unix:$sock localhost:$nbd" PSTORAGE_RPC_LISTEN="tcp://127.0.0.1:$rpc"
+    PSTORAGE_API_PORT="$api")
 start_on_socket()
 {
     node_command "${settings[@]}"
@@ -29,6 +30,7 @@ start_on_socket
 export PSTORAGE_ENDPOINT=tcp://127.0.0.1:$rpc
 pstorage volume create vol --size 16M
 nbdinfo --size "nbd+unix:///vol?socket=$sock"
+nbdinfo --size "nbd://127.0.0.1:$nbd/vol" # beside the socket, by the name of a host
 read -r rpc2 < <(free_ports 1)
 node_refuses 'nbd.sock|PSTORAGE_NBD_LISTEN' "${other[@]}" PSTORAGE_NBD_LISTEN="unix:$sock" \
     PSTORAGE_RPC_LISTEN="tcp://127.0.0.1:$rpc2" PSTORAGE_API_PORT="$api"

@@ -29,6 +29,10 @@ if [ "$(id -u)" -eq 0 ]; then
     refused - 'writable|permission' "${COMMAND_AS_NOBODY[@]}" "${COMMAND[@]}"
 fi
 
+say "== a flash file larger than the process may write"
+node_command PSTORAGE_DATA_DIR="$TMP/limited" "PSTORAGE_FLASH_DEVICES=file:$TMP/limited/f,size=256M"
+refused - 'limited/f.*large' bash -c 'ulimit -f 65536 && exec "$@"' limited "${COMMAND[@]}"
+
 say "== a flash file that is something else, and one cut short"
 head -c 300M /dev/urandom >"$TMP/foreign"
 cksum <"$TMP/foreign" >before
@@ -36,8 +40,8 @@ node_refuses 'not.*pstorage|not blank|not empty|label|foreign|unknown|damaged' P
     "PSTORAGE_FLASH_DEVICES=file:$TMP/foreign,size=300M"
 cksum <"$TMP/foreign" | cmp - before || fail "a foreign file was written to"
 cp --sparse=always "$DATA/flash0" "$TMP/short"
-truncate -s 100M "$TMP/short"
-node_refuses 'size|short|smaller' PSTORAGE_DATA_DIR="$TMP/data3" "PSTORAGE_FLASH_DEVICES=file:$TMP/short,size=100M"
+truncate -s 200M "$TMP/short"
+node_refuses 'size|short|smaller' PSTORAGE_DATA_DIR="$TMP/data3" "PSTORAGE_FLASH_DEVICES=file:$TMP/short,size=200M"
 
 cp -r --sparse=always "$DATA" "$TMP/kept"
 put_back()
@@ -105,3 +109,19 @@ say "== put back: all is there"
 put_back
 node_start
 durability check --uri "$NBD/vol" --journal journal --durable --atomic
+node_stop
+
+say "== the flash is gone, the catalog knows of volumes: no empty pool is served in its place"
+rm "$DATA/flash0"
+node_refuses 'blank.*rebuild-catalog'
+node_refuses 'blank.*rebuild-catalog'
+cp --sparse=always "$TMP/kept/flash0" "$DATA/flash0"
+node_start
+durability check --uri "$NBD/vol" --journal journal --durable --atomic
+node_stop
+say "== unless somebody wants one"
+rm "$DATA/flash0"
+node_command -- --rebuild-catalog
+"${COMMAND[@]}"
+node_start
+same "$(pstorage volume list --quiet)" "" volumes

@@ -37,6 +37,7 @@ struct device {
     uint32_t max_active, most_active;
     uint32_t resets, finishes, reads;
     bool fail_resets, fail_writes;
+    enum zone_condition failed_condition; /* of a zone whose reset fails */
     bool destroyed;
     struct prng prng;
 };
@@ -129,6 +130,8 @@ static void end_command(size_t i)
     if (c->op == ZONE_RESET) {
         device.resets++;
         status = device.fail_resets ? PS_EIO : 0;
+        c->condition = device.failed_condition;
+        device.full[zone] |= status && c->condition != ZONE_BEGUN;
         if (status == 0) {
             device.written[zone] = 0;
             device.full[zone] = false;
@@ -161,18 +164,10 @@ static void run_out(void)
         ;
 }
 
-static struct blkdev *open_device(void)
+static struct blkdev *open_zones(const struct zone_report zones[ZONES])
 {
-    struct zone_report zones[ZONES];
     struct blkdev *dev;
     struct ps_error err;
-    for (size_t i = 0; i < ZONES; i++)
-        zones[i] = (struct zone_report){.start = i * (uint64_t)PITCH,
-                                        .capacity = CAPACITY,
-                                        .written = device.written[i],
-                                        .condition = device.full[i]      ? ZONE_FULL
-                                                     : device.written[i] ? ZONE_BEGUN
-                                                                         : ZONE_EMPTY};
     const struct blkdev_zones_config config = {.raw = &device.base,
                                                .control = &device.control,
                                                .zones = zones,
@@ -183,6 +178,19 @@ static struct blkdev *open_device(void)
     device.destroyed = false;
     assert_int_equal(blkdev_zones_create(&config, &dev, &err), 0);
     return dev;
+}
+
+static struct blkdev *open_device(void)
+{
+    struct zone_report zones[ZONES];
+    for (size_t i = 0; i < ZONES; i++)
+        zones[i] = (struct zone_report){.start = i * (uint64_t)PITCH,
+                                        .capacity = CAPACITY,
+                                        .written = device.written[i],
+                                        .condition = device.full[i]      ? ZONE_FULL
+                                                     : device.written[i] ? ZONE_BEGUN
+                                                                         : ZONE_EMPTY};
+    return open_zones(zones);
 }
 
 static int set_up(void **state)
@@ -330,6 +338,61 @@ static void a_zone_whose_reset_fails_is_retired(void **state)
     close_device(dev);
 }
 
+static void a_zone_that_is_not_reset_counts_as_active_as_long_as_the_device_calls_it_begun(void **state)
+{
+    (void)state;
+    struct blkdev *dev = open_device();
+    fill(8);
+    for (uint64_t i = 0; i < 12; i++)
+        assert_int_equal(run(dev, BLKDEV_WRITE, i * USABLE, UNIT, data), 0);
+    device.fail_resets = true;
+    device.failed_condition = ZONE_BEGUN;
+    assert_int_equal(run(dev, BLKDEV_ERASE, 0, USABLE, NULL), PS_EIO);
+    assert_int_equal(blkdev_zones_active(dev), 12);
+    assert_int_equal(run(dev, BLKDEV_WRITE, 12 * USABLE, UNIT, data), PS_EIO);
+    device.failed_condition = ZONE_OFFLINE;
+    assert_int_equal(run(dev, BLKDEV_ERASE, USABLE, USABLE, NULL), PS_EIO);
+    assert_int_equal(blkdev_zones_active(dev), 11);
+    device.fail_resets = false;
+    assert_int_equal(run(dev, BLKDEV_ERASE, 2 * USABLE, USABLE, NULL), 0);
+    assert_int_equal(blkdev_zones_active(dev), 10);
+    assert_int_equal(run(dev, BLKDEV_WRITE, 13 * USABLE, UNIT, data), 0);
+    assert_int_equal(run(dev, BLKDEV_WRITE, 14 * USABLE, UNIT, data), 0);
+    assert_int_equal(run(dev, BLKDEV_WRITE, 15 * USABLE, UNIT, data), PS_EIO);
+    close_device(dev);
+}
+
+static void what_is_in_zones_that_only_read_is_read_and_offline_ones_are_empty(void **state)
+{
+    (void)state;
+    fill(9);
+    memcpy(device.bytes, data, 4 * UNIT);
+    device.written[0] = CAPACITY;
+    struct zone_report zones[ZONES];
+    for (size_t i = 0; i < ZONES; i++)
+        zones[i] = (struct zone_report){.start = i * (uint64_t)PITCH, .capacity = CAPACITY};
+    zones[0].condition = ZONE_READ_ONLY;
+    zones[0].written = CAPACITY;
+    zones[1].condition = ZONE_OFFLINE;
+    zones[1].capacity = 0;
+    struct blkdev *dev = open_zones(zones);
+    struct blkdev_wear wear;
+    assert_int_equal(dev->geometry.erase_bytes, USABLE);
+    assert_int_equal(blkdev_zones_active(dev), 0);
+    assert_int_equal(run(dev, BLKDEV_READ, 0, 4 * UNIT, back), 0);
+    assert_memory_equal(back, data, 4 * UNIT);
+    assert_int_equal(run(dev, BLKDEV_READ, USABLE, UNIT, back), 0);
+    assert_int_equal(back[0], 0);
+    for (uint64_t i = 0; i < 2; i++) {
+        assert_true(blkdev_wear(dev, i * USABLE, &wear) && wear.retired);
+        assert_int_equal(run(dev, BLKDEV_WRITE, i * USABLE, UNIT, data), PS_EIO);
+        assert_int_equal(run(dev, BLKDEV_ERASE, i * USABLE, USABLE, NULL), PS_EIO);
+    }
+    assert_int_equal(device.resets, 0);
+    assert_int_equal(run(dev, BLKDEV_WRITE, 2 * USABLE, UNIT, data), 0);
+    close_device(dev);
+}
+
 static void after_a_write_that_failed_a_zone_takes_none_before_it_is_erased(void **state)
 {
     (void)state;
@@ -402,8 +465,10 @@ static void a_device_of_no_use_is_refused(void **state)
     struct ps_error err;
     assert_int_equal(blkdev_zones_create(&config, &dev, &err), PS_EINVAL);
     zone.capacity = 1 << 20;
-    config.max_active = 11;
-    assert_int_equal(blkdev_zones_create(&config, &dev, &err), PS_EINVAL);
+    for (config.max_active = 1; config.max_active < BLKDEV_ZONES_ACTIVE_MIN; config.max_active++) {
+        assert_int_equal(blkdev_zones_create(&config, &dev, &err), PS_EINVAL);
+        assert_non_null(strstr(err.detail, "zones be written to at a time; a pool needs 12"));
+    }
     assert_null(dev);
     config.max_active = 0;
     assert_int_equal(blkdev_zones_create(&config, &dev, &err), 0);
@@ -539,6 +604,9 @@ int main(void)
         cmocka_unit_test_setup(behind_the_write_pointer_are_zeroes_and_the_device_is_not_asked, set_up),
         cmocka_unit_test_setup(an_empty_zone_is_not_reset_and_a_written_one_is, set_up),
         cmocka_unit_test_setup(a_zone_whose_reset_fails_is_retired, set_up),
+        cmocka_unit_test_setup(a_zone_that_is_not_reset_counts_as_active_as_long_as_the_device_calls_it_begun,
+                               set_up),
+        cmocka_unit_test_setup(what_is_in_zones_that_only_read_is_read_and_offline_ones_are_empty, set_up),
         cmocka_unit_test_setup(after_a_write_that_failed_a_zone_takes_none_before_it_is_erased, set_up),
         cmocka_unit_test_setup(zones_that_are_found_begun_are_finished_where_the_device_counts_them, set_up),
         cmocka_unit_test_setup(a_zone_too_many_fails_and_one_that_ends_makes_room, set_up),

@@ -154,6 +154,8 @@ static void a_file_has_comments_quotes_and_variables_of_other_programs(void **st
     assert_true(s.debug);
 }
 
+#define TEN "0123456789"
+
 static void a_wrong_value_is_named_with_its_origin_and_what_would_be_right(void **state)
 {
     (void)state;
@@ -174,14 +176,18 @@ static void a_wrong_value_is_named_with_its_origin_and_what_would_be_right(void 
          {"PSTORAGE_DEBUG in test.conf line 3", "\"maybe\"", "true or false"}},
         {"--dedupe-fingerprint=md5", 0, 0, {"\"md5\"", "xxh3 or sha256"}},
         {"--compression-algorithm=lz", 0, 0, {"\"lz\"", "lz4 or zstd"}},
-        {"--memory-budget=1.5G", 0, 0, {"\"1.5G\"", "a size from 128M to 1024T"}},
+        {"--memory-budget=1.5G", 0, 0, {"\"1.5G\"", "a size from 128M to 16T"}},
         {"--memory-budget=1M", 0, 0, {"\"1M\"", "128M"}},
+        {"--memory-budget=1000T", 0, 0, {"\"1000T\"", "128M to 16T"}},
         {"--nbd-listen=localhost", 0, 0, {"\"localhost\"", "host:port"}},
         {"--nbd-listen=::1:10809", 0, 0, {"[IPv6]:port"}},
         {"--nbd-listen=host:0", 0, 0, {"host:port"}},
         {"--nbd-listen=host:65536", 0, 0, {"host:port"}},
         {"--nbd-listen=:10809", 0, 0, {"host:port"}},
         {"--nbd-listen=unix:", 0, 0, {"unix:PATH"}},
+        {"--nbd-listen=  ", 0, 0, {"unix:PATH"}},
+        {"--nbd-listen=127.0.0.1:10809 10.0.0.1", 0, 0, {"separated by spaces"}},
+        {"--nbd-listen=unix:/" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "1234567", 0, 0, {"at most 107"}},
         {"--nvme-listen=unix:/x", 0, 0, {"host:port"}},
         {"--rpc-listen=127.0.0.1:9500", 0, 0, {"tcp://host:port or ipc://PATH"}},
         {"--rpc-listen=tcp://", 0, 0, {"tcp://host:port"}},
@@ -209,6 +215,9 @@ static void good_addresses_are_taken(void **state)
     (void)state;
     (void)loaded(LIST("--nbd-listen=[::1]:10809"), NULL, NULL);
     (void)loaded(LIST("--nbd-listen=unix:/run/nbd.sock"), NULL, NULL);
+    (void)loaded(
+        LIST("--nbd-listen=127.0.0.1:10809 unix:/" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "123456 "), NULL,
+        NULL);
     (void)loaded(LIST("--nvme-listen=my-host.example:4420"), NULL, NULL);
     (void)loaded(LIST("--rpc-listen=ipc:///run/p.sock", "--api-listen=::"), NULL, NULL);
     (void)loaded(LIST("--cluster-enabled", "--peers", "b=tcp://10.0.0.2:9500 c=tcp://[fd00::3]:9500",

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/blkdev_scratch.h"
 #include "common/container.h"
 #include "node/meta/checksum.h"
 
@@ -35,8 +36,10 @@ void rig_blank(struct array_rig *rig, unsigned device)
     if (rig->mem[device])
         blkdev_destroy(rig->mem[device]);
     (void)snprintf(rig->name[device], sizeof rig->name[device], "disk%u", device);
+    /* As they come: with something on them, or with zeroes, which agree with their parity. */
+    const uint64_t noise = prng_next(&rig->prng);
     const struct blkdev_mem_options o = {
-        .size_bytes = rig->device_bytes, .noise_seed = prng_next(&rig->prng) | 1, .name = rig->name[device]};
+        .size_bytes = rig->device_bytes, .noise_seed = noise & 2 ? 0 : noise | 1, .name = rig->name[device]};
     rig->mem[device] = blkdev_mem_create(&o);
     rig->dev[device] = blkdev_fault_create(rig->mem[device]);
     assert_non_null(rig->dev[device]);
@@ -73,6 +76,11 @@ static void forget_array(struct array_rig *rig)
         array_destroy(rig->array);
     rig->array = NULL;
     rig->whole = NULL;
+    for (unsigned i = 0; i < RIG_DEVICES; i++) {
+        if (rig->scratch[i])
+            blkdev_destroy(rig->scratch[i]);
+        rig->scratch[i] = NULL;
+    }
 }
 
 void rig_destroy(struct array_rig *rig)
@@ -115,8 +123,11 @@ int rig_open(struct array_rig *rig, uint32_t devices, uint32_t gone)
     struct array_device list[RIG_DEVICES];
     unsigned n = 0;
     for (unsigned i = 0; i < RIG_DEVICES; i++) {
+        if (rig->look_only)
+            rig->scratch[i] = blkdev_scratch_create(rig->dev[i], 64 << 20);
+        struct blkdev *dev = rig->look_only ? rig->scratch[i] : rig->dev[i];
         if ((devices | gone) >> i & 1)
-            list[n++] = (struct array_device){devices >> i & 1 ? rig->dev[i] : NULL, rig->name[i]};
+            list[n++] = (struct array_device){devices >> i & 1 ? dev : NULL, rig->name[i]};
     }
     for (unsigned i = n; i > 1; i--) {
         const unsigned j = (unsigned)prng_below(&rig->prng, i);
@@ -130,11 +141,14 @@ int rig_open(struct array_rig *rig, uint32_t devices, uint32_t gone)
                                         .unit_bytes = UNIT,
                                         .event = on_event,
                                         .user = rig,
+                                        .look_only = rig->look_only,
                                         .rebuild_rate = rig->rebuild_rate ? rig->rebuild_rate : 1ull << 50};
     rig->opened = 1;
     int rc = array_open(list, n, &config, on_opened, rig, &rig->error, &rig->array);
-    if (rc)
+    if (rc) {
+        forget_array(rig);
         return rc;
+    }
     rig_drain(rig);
     rc = rig->opened;
     assert_int_not_equal(rc, 1);

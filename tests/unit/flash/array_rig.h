@@ -42,6 +42,8 @@ struct array_rig {
     char name[RIG_DEVICES][16];
     unsigned members, parity;
     uint64_t device_bytes, rebuild_rate; /* 0: as fast as it goes */
+    bool look_only;                      /* devices forget what the array writes */
+    struct blkdev *scratch[RIG_DEVICES];
     struct array *array;
     struct blkdev *whole;
     struct rig_segment segment[RIG_SEGMENTS_MAX];

@@ -1,1 +1,2 @@
 ps_test(test_flash_service test_flash_service.c services_world.c DEPS ps_flash_service ps_services ps_pod_fake)
+ps_test(test_drives_watch_uv test_drives_watch_uv.c DEPS ps_drives)

@@ -1,1 +1,2 @@
 ps_test(test_devices_service test_devices_service.c services_world.c DEPS ps_devices_service ps_services ps_pod_fake)
+ps_test(test_flash_devices_uv test_flash_devices_uv.c DEPS ps_flash_devices)

@@ -236,9 +236,8 @@ static void addresses_are_parsed_or_refused_with_an_example(void **state)
     assert_string_equal(address.path, "/run/a");
     assert_string_equal(rest, "b");
     static const char *const wrong[] = {
-        "b",          "127.0.0.1", "127.0.0.1:",  "127.0.0.1:65536", "127.0.0.1:1x", ":10809",
-        "[::1]10809", "::1:10809", "[::1:10809",  "localhost:1",     "unix:",        "127.0.0.1:-1",
-        "tcp://a:1",  "[]:1",      "127.0.0.1: 5"};
+        "b",         "127.0.0.1",  "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:1x", ":10809", "[::1]10809",
+        "::1:10809", "[::1:10809", "unix:",      "127.0.0.1:-1",    "tcp://a:1",    "[]:1",   "127.0.0.1: 5"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         assert_null(nbd_address_parse(wrong[i], &address, &err));
         assert_int_equal(err.status, PS_EINVAL);
@@ -250,6 +249,18 @@ static void addresses_are_parsed_or_refused_with_an_example(void **state)
     assert_non_null(strstr(err.detail, "107 characters"));
     memset(path + 6, 'x', 250);
     assert_null(nbd_address_parse(path, &address, &err));
+}
+
+static void a_host_is_looked_up_by_name(void **state)
+{
+    (void)state;
+    struct nbd_address address;
+    struct ps_error err;
+    assert_non_null(nbd_address_parse("localhost:10809", &address, &err));
+    assert_string_equal(address.text, "localhost:10809");
+    struct sockaddr_in expected;
+    assert_int_equal(uv_ip4_addr("127.0.0.1", 10809, &expected), 0);
+    assert_memory_equal(&address.inet, &expected, sizeof expected);
 }
 
 static void several_addresses_serve_the_same_volumes(void **state)
@@ -577,6 +588,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_are_parsed_or_refused_with_an_example),
+        cmocka_unit_test(a_host_is_looked_up_by_name),
         T(several_addresses_serve_the_same_volumes),
         T(a_port_in_use_is_refused_by_name),
         T(wrong_listen_settings_are_refused),

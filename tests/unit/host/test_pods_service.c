@@ -5,6 +5,7 @@
 #include <stdint.h>
 /* cmocka wants the four above first */
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -149,12 +150,16 @@ static void a_node_that_stands_alone_shows_a_pod_of_one(void **state)
     assert_int_equal(v->n_members, 1);
     assert_int_equal(v->members[0]->role, PSTORAGE__V1__MEMBER_ROLE__MEMBER_ROLE_ALONE);
     assert_true(v->members[0]->self && v->members[0]->known && strlen(v->members[0]->store) == 36);
+    char store[40];
+    (void)snprintf(store, sizeof store, "%s", v->members[0]->store);
     const Pstorage__V1__WhyResponse *reasons = person_ask(&person, PODS, "Why", &why.base);
     assert_int_equal(reasons->n_decisions, 0);
     assert_string_equal(reasons->node, "n2");
     const Pstorage__V1__ListNodesResponse *nodes = person_ask(&person, NODES, "List", &list.base);
     assert_int_equal(nodes->n_nodes, 1);
-    assert_true(nodes->nodes[0]->self && nodes->nodes[0]->connected);
+    assert_true(nodes->nodes[0]->self && nodes->nodes[0]->connected && nodes->nodes[0]->run == 1);
+    assert_string_equal(nodes->nodes[0]->software, PS_VERSION);
+    assert_string_equal(nodes->nodes[0]->store, store);
     /* Nothing can be ordered of it. */
     assert_null(switch_over(""));
     assert_refused(PS_EPRECONDITION, "not part of a cluster");

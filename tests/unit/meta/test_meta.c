@@ -633,6 +633,69 @@ static void each_page_of_a_kind_is_visited_once(void **state)
     assert_int_equal(sum, 1500 * 1500);
 }
 
+static void count_all(void *user, struct meta_key page)
+{
+    uint64_t *sums = user;
+    sums[meta_kind_of(page)] += meta_page_number(page);
+}
+
+static void all_pages_are_visited_once_bit_by_bit(void **state)
+{
+    struct scene *s = *state;
+    uint64_t sums[16] = {0};
+    size_t at = 0, bits = 0;
+    for (unsigned i = 1; i <= 3000; i++)
+        meta_set(s->meta, meta_key(i % 2 ? META_L2P : META_REF, i, 5), 1);
+    while (meta_some_pages(s->meta, &at, 100, count_all, sums))
+        bits++;
+    assert_int_equal(sums[META_L2P], 1500 * 1500);
+    assert_int_equal(sums[META_REF], 1500 * 1501);
+    assert_int_equal(sums[META_MAP], 0);
+    assert_int_equal(bits, (4096 + 99) / 100); /* a table that is at most full */
+}
+
+static void what_is_taken_apart_bit_by_bit_is_gone_at_the_end(void **state)
+{
+    (void)state;
+    const struct meta_config config = {.cache_bytes = 1 << 20, .pages = 3000};
+    struct meta *meta = meta_create(&config);
+    struct meta_stats stats;
+    meta_stats(meta, &stats);
+    const uint64_t empty = stats.memory_bytes;
+    for (unsigned i = 1; i <= 3000; i++)
+        meta_set(meta, meta_key(META_MAP, i, i % META_SLOTS), i);
+    meta_shrink(meta);
+    meta_restore_slot(meta, meta_key(META_MAP, 3001, 7), 1);
+    meta_stats(meta, &stats);
+    /* The table did not grow. */
+    assert_true(empty >= 4096 * sizeof(void *) && empty < 5000 * sizeof(void *));
+    assert_true(stats.pages == 3001 && stats.delta_slots > 0);
+    unsigned steps = 1;
+    while (!meta_destroy_step(meta, 64)) /* what it leaves is told by the sanitizer */
+        steps++;
+    assert_int_equal(steps, 4096 / 64);
+}
+
+static void what_is_lent_is_taken_from_pages_in_memory(void **state)
+{
+    struct scene *s = *state;
+    struct meta_stats stats;
+    for (unsigned i = 1; i <= 400; i++)
+        meta_set(s->meta, map_page(i), i);
+    meta_shrink(s->meta);
+    meta_stats(s->meta, &stats);
+    const uint64_t whole = stats.resident;
+    assert_true(whole > 200);
+    meta_lend(s->meta, 256 << 10);
+    meta_shrink(s->meta);
+    meta_stats(s->meta, &stats);
+    assert_true(stats.resident <= whole * 3 / 4 + 1 && stats.resident > whole / 2);
+    meta_lend(s->meta, UINT64_MAX); /* half of it at most */
+    meta_shrink(s->meta);
+    meta_stats(s->meta, &stats);
+    assert_true(stats.resident <= whole / 2 + 1 && stats.resident >= whole / 2 - 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -652,6 +715,9 @@ int main(void)
         TEST(deltas_beyond_their_limit_are_merged_from_the_fullest_pages_on),
         TEST(a_flat_page_of_zeroes_goes_when_it_is_merged_and_a_map_page_stays),
         TEST(each_page_of_a_kind_is_visited_once),
+        TEST(all_pages_are_visited_once_bit_by_bit),
+        TEST(what_is_taken_apart_bit_by_bit_is_gone_at_the_end),
+        TEST(what_is_lent_is_taken_from_pages_in_memory),
         cmocka_unit_test(random_changes_cuts_and_crashes_leave_what_the_model_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,6 +157,23 @@ static void write_entry(struct run_writer *run, const struct entry *e)
     }
 }
 
+/* A few entries at a time. */
+static int visit_bit_by_bit(struct script *s, struct place at, uint32_t index, struct place *next)
+{
+    const struct run_visitor visitor = checking(s);
+    struct run_cursor cursor;
+    assert_int_equal(
+        run_check(memory_flash_read(&s->flash, at), place_len(at), SEQ, index, &cursor, next, NULL), 0);
+    while (cursor.pos < cursor.end) {
+        const size_t before = s->seen;
+        const int rc = run_visit_some(&cursor, 7, &visitor, NULL);
+        if (rc)
+            return rc;
+        assert_true(s->seen - before == 7 || cursor.pos == cursor.end);
+    }
+    return 0;
+}
+
 /* Visits the whole chain; returns the number of chunks. */
 static uint32_t visit_all(struct script *s)
 {
@@ -177,6 +194,11 @@ static uint32_t visit_all(struct script *s)
     assert_int_equal(s->seen, s->count);
     assert_int_equal(index, s->placed_count);
     assert_int_equal(bytes, s->run.bytes);
+    s->seen = 0;
+    at = s->run.first;
+    for (uint32_t i = 0; !place_is_none(at); i++)
+        assert_int_equal(visit_bit_by_bit(s, at, i, &at), 0);
+    assert_int_equal(s->seen, s->count);
     return index;
 }
 

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "node/pod/check.h"
+#include "node/pod/collect.h"
+#include "node/pod/deep.h"
 #include "node/pod/pod_impl.h"
 #include "tests/support/pod_check.h"
 #include "tests/support/pod_rig.h"
@@ -99,6 +101,16 @@ static struct pod_deep_info deep(void)
         assert_true(i < 1000000);
     }
     return look();
+}
+
+/* Nothing of it is under way or due. */
+static void until_idle(void)
+{
+    for (int i = 0; !deep_is_quiet(rig.pod) || deep_next_ns(rig.pod) <= rig.now_ns; i++) {
+        rig.now_ns += MS;
+        assert_true(rig_step(&rig));
+        assert_true(i < 1000000);
+    }
 }
 
 static uint64_t block_at(const char *name, uint64_t lba)
@@ -241,7 +253,7 @@ static void what_hosts_do_meanwhile_is_not_taken_for_damage(void **state)
     (void)state;
     prng_seed(&beside_prng, 5);
     /* So slow that what the cut refers to would be written over, many times, if it were not held. */
-    rig.pod->config.scrub_rate = MIB / 8;
+    rig.pod->config.scrub_rate = MIB / 2;
     rig.leave_segments = 20;
     assert_int_equal(pod_image_open(rig.pod, "v", &beside_image, NULL), 0);
     rig.beside = write_beside;
@@ -348,12 +360,7 @@ static void a_lost_record_is_said_to_be_whose_it_is(void **state)
     assert_int_equal(rig_open(&rig), 0);
     flip(place_addr(l2p_place(value_of(l2p_key(block_group(block))))) + 100);
     assert_int_equal(rig_read(&rig, "v@s", 3 * BLOCK, data, sizeof data), PS_EDATALOSS);
-    for (int i = 0; look().losses == 0; i++) {
-        rig.now_ns += MS;
-        (void)rig_step(&rig);
-        assert_true(i < 10000);
-    }
-    rig_settle(&rig);
+    until_idle();
     assert_int_equal(pod_loss(rig.pod, 0, &f), 0);
     assert_int_equal(f.subject, block_group(block));
     assert_true(f.lba <= 3 && f.lba + f.blocks > 3);
@@ -376,6 +383,113 @@ static void a_lost_record_is_said_to_be_whose_it_is(void **state)
         (void)rig_step(&rig);
     }
     assert_int_equal(look().losses, losses);
+}
+
+/* A host that always comes, so that a check is as slow as its rate. */
+static void read_beside(void *user)
+{
+    (void)user;
+    if (beside_io.user)
+        return;
+    beside_io = (struct pod_io){
+        .op = POD_READ, .image = beside_image, .length = BLOCK, .buf = beside_data, .user = &beside_io};
+    assert_int_equal(pod_submit(rig.pod, &beside_io, on_beside), 0);
+}
+
+static void begin_reads(void)
+{
+    assert_int_equal(pod_image_open(rig.pod, "v", &beside_image, NULL), 0);
+    rig.beside = read_beside;
+    rig.pod->config.scrub_rate = 64 * KIB;
+}
+
+static void end_reads(void)
+{
+    rig.beside = NULL;
+    while (beside_io.user)
+        (void)rig_step(&rig);
+    pod_image_close(beside_image);
+}
+
+static unsigned times_told(const char *text)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < event_count; i++)
+        n += strstr(events[i], text) != NULL;
+    return n;
+}
+
+/* So little that checks give way. */
+static void room(bool none)
+{
+    rig.leave_segments = none ? 2 : 60;
+    for (int i = 0; i < 20; i++)
+        (void)rig_step(&rig);
+    assert_int_equal(collect_is_pressed(rig.pod), none);
+}
+
+static void whose_a_lost_record_is_is_looked_for_until_it_is_known(void **state)
+{
+    (void)state;
+    struct pod_finding f;
+    uint8_t data[BLOCK];
+    const uint64_t block = block_at("v@s", 3);
+    rig_close(&rig);
+    assert_int_equal(rig_open(&rig), 0);
+    flip(place_addr(l2p_place(value_of(l2p_key(block_group(block))))) + 100);
+    room(false);
+    begin_reads();
+    assert_int_equal(rig_read(&rig, "v@s", 3 * BLOCK, data, sizeof data), PS_EDATALOSS);
+    for (int i = 0; look().losses == 0; i++) { /* it knows some, not all */
+        rig.now_ns += MS;
+        (void)rig_step(&rig);
+        assert_true(i < 100000);
+    }
+    assert_false(deep_is_quiet(rig.pod));
+    assert_false(is_told("volume.data_loss", " of v:"));
+    room(true);
+    room(false);
+    for (int i = 0; i < 10000; i++) {
+        rig.now_ns += MS;
+        (void)rig_step(&rig);
+    }
+    assert_true(deep_is_quiet(rig.pod)); /* not at once */
+    rig.now_ns += 60000ull * MS;
+    (void)rig_step(&rig);
+    assert_false(deep_is_quiet(rig.pod));
+    end_reads();
+    until_idle();
+    assert_true(is_told("volume.data_loss", "LBA 1280 to 1287 of v: lost"));
+    assert_int_equal(pod_loss(rig.pod, 0, &f), 0); /* that it knew at first */
+    assert_int_equal(times_told(f.text), 1);
+    assert_false(look().runs);
+}
+
+static void a_check_that_gave_way_comes_again_by_itself(void **state)
+{
+    (void)state;
+    room(false);
+    begin_reads();
+    rig.pod->config.survey_interval_ns = 1000ull * MS;
+    pod_deep(rig.pod);
+    for (int i = 0; rig.pod->deep->state < DEEP_RUNS; i++) {
+        rig.now_ns += MS;
+        (void)rig_step(&rig);
+        assert_true(i < 10000);
+    }
+    room(true);
+    end_reads();
+    until_idle();
+    assert_true(look().failed && look().runs == 1);
+    assert_true(is_told("deep.failed", "little room"));
+    room(false); /* nothing is written meanwhile */
+    for (int i = 0; look().runs == 1; i++) {
+        rig.now_ns += 10 * MS;
+        (void)rig_step(&rig);
+        assert_true(i < 10000);
+    }
+    assert_false(look().failed);
+    assert_int_equal(look().blocks, rig.pod->unique_blocks);
 }
 
 /* ---- offline */
@@ -501,6 +615,38 @@ static void what_the_log_frees_twice_is_damage_and_no_end(void **state)
     assert_true(check(false).request.totals.damage > 0);
 }
 
+static void what_the_log_frees_outside_of_the_pool_is_damage_and_no_end(void **state)
+{
+    (void)state;
+    const struct meta_key key = l2p_key(block_group(block_at("v", 5)));
+    const uint64_t v = value_of(key);
+    const struct place far = place_make(1ull << 40, place_len(l2p_place(v)));
+    meta_set(rig.pod->meta, key, l2p_make(far, l2p_blocks(v), l2p_live(v)));
+    checkpoint_want(rig.pod);
+    write_blocks("v", 3000, 1, 999);
+    rig_settle(&rig);
+    meta_set(rig.pod->meta, key, v);
+    write_blocks("v", 0, 32, 4711);
+    rig_crash(&rig, BLKDEV_MEM_KEEP);
+    assert_true(check(false).request.totals.damage > 0);
+}
+
+static void what_the_log_frees_in_an_empty_segment_is_damage_and_no_end(void **state)
+{
+    (void)state;
+    const uint64_t v = value_of(l2p_key(block_group(block_at("v", 5))));
+    const uint32_t segment = place_segment(rig.pod, l2p_place(v));
+    const int64_t live = (int64_t)segments_live(rig.pod->segments, segment);
+    segments_add_live(rig.pod->segments, segment, 1 - live);
+    checkpoint_want(rig.pod);
+    write_blocks("v", 3000, 1, 999);
+    rig_settle(&rig);
+    segments_add_live(rig.pod->segments, segment, live - 1);
+    write_blocks("v", 0, 32, 4711);
+    rig_crash(&rig, BLKDEV_MEM_KEEP);
+    assert_true(check(false).request.totals.findings[SURVEY_SEGMENT] > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,10 +658,17 @@ int main(void)
         cmocka_unit_test_setup_teardown(space_is_known_after_a_check, setup, teardown),
         cmocka_unit_test_setup_teardown(it_comes_by_itself_when_something_has_changed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_record_is_said_to_be_whose_it_is, setup, teardown),
+        cmocka_unit_test_setup_teardown(whose_a_lost_record_is_is_looked_for_until_it_is_known, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_check_that_gave_way_comes_again_by_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(a_crashed_pool_is_checked_with_its_log, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_is_found_offline, setup, teardown),
         cmocka_unit_test_setup_teardown(a_rotten_record_is_found_only_by_reading_all, setup, teardown),
         cmocka_unit_test_setup_teardown(what_the_log_frees_twice_is_damage_and_no_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_the_log_frees_outside_of_the_pool_is_damage_and_no_end, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_the_log_frees_in_an_empty_segment_is_damage_and_no_end, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

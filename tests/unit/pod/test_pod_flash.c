@@ -404,6 +404,63 @@ static void a_pool_on_zones_that_do_not_fit_its_segments_is_refused(void **state
     rig_destroy(&rig);
 }
 
+static void device_done(struct blkdev_req *req, int status)
+{
+    (void)req;
+    assert_int_equal(status, 0);
+}
+
+static void run_on_device(struct rig *rig, enum blkdev_op op, uint64_t offset, uint32_t length, void *buf)
+{
+    struct blkdev_req req = {.op = op, .offset = offset, .length = length, .buf = buf};
+    assert_int_equal(blkdev_submit(rig->dev, &req, device_done), 0);
+    while (rig_pending(rig))
+        (void)nand_drive_step(rig->mem);
+}
+
+static void a_device_of_which_any_zone_holds_something_is_left_alone(void **state)
+{
+    (void)state;
+    static _Alignas(BLKDEV_ALIGN) uint8_t foreign[4 * KIB], found[4 * KIB];
+    struct rig rig;
+    rig_create_on_flash(&rig, 64 * MIB, 1, NULL);
+    const uint32_t zone = rig.dev->geometry.erase_bytes;
+    /* An anchor is none where a format writes no anchor. */
+    const uint64_t places[] = {2ull * SEGMENT, 7ull * zone, rig.dev->geometry.size_bytes - zone};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        memset(foreign, 0xa5, sizeof foreign);
+        if (i == 0)
+            anchor_encode(&(struct pod_anchor){.number = ANCHOR_SLOTS, .epoch = 1}, foreign);
+        run_on_device(&rig, BLKDEV_WRITE, places[i], sizeof foreign, foreign);
+        assert_int_equal(rig_open(&rig), PS_ENOTFOUND);
+        assert_non_null(strstr(rig.error.detail, "reset all of its zones"));
+        pod_destroy(rig.pod);
+        rig.pod = NULL;
+        run_on_device(&rig, BLKDEV_READ, places[i], sizeof found, found);
+        assert_memory_equal(found, foreign, sizeof found);
+        run_on_device(&rig, BLKDEV_ERASE, places[i] / zone * zone, zone, NULL);
+    }
+    assert_int_equal(rig_open(&rig), 0);
+    rig_destroy(&rig);
+}
+
+static void a_format_that_is_cut_short_is_done_again(void **state)
+{
+    (void)state;
+    uint64_t cuts = 0;
+    for (bool whole = false; !whole; cuts++) {
+        struct rig *rig = calloc(1, sizeof *rig);
+        rig_create_on_flash(rig, 64 * MIB, cuts + 1, NULL);
+        rig->cut_after = cuts + 1;
+        whole = rig_open(rig) == 0;
+        rig->cut_after = 0;
+        reopen(rig);
+        assert_int_equal(rig_create_volume(rig, "v", 4 * MIB), 0);
+        destroy(rig);
+    }
+    assert_in_range(cuts, 8, 1000);
+}
+
 static void a_segment_may_be_several_zones(void **state)
 {
     (void)state;
@@ -486,6 +543,8 @@ int main(void)
         cmocka_unit_test(a_pool_wears_out_segment_by_segment_and_loses_nothing),
         cmocka_unit_test(a_pool_on_zones_that_do_not_fit_its_segments_is_refused),
         cmocka_unit_test(a_segment_may_be_several_zones),
+        cmocka_unit_test(a_device_of_which_any_zone_holds_something_is_left_alone),
+        cmocka_unit_test(a_format_that_is_cut_short_is_done_again),
     };
     return cmocka_run_group_tests_name("pod_flash", tests, NULL, NULL);
 }

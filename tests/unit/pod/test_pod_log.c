@@ -32,35 +32,10 @@ static int teardown(void **state)
     return 0;
 }
 
-/* `count` members, the first one leads. */
-static struct member *start(struct group *g, unsigned count)
-{
-    group_create(g, count, DEVICE, 7);
-    for (unsigned i = 0; i < count; i++)
-        assert_int_equal(member_open(&g->members[i]), 0);
-    group_lead(g, &g->members[0]);
-    return &g->members[0];
-}
-
-static void noise(uint8_t *buf, uint64_t bytes, uint64_t seed)
-{
-    struct prng p;
-    prng_seed(&p, seed);
-    prng_fill(&p, buf, bytes);
-}
-
-static void write_noise(struct member *m, const char *name, uint64_t offset, uint64_t bytes, uint64_t seed)
-{
-    uint8_t *buf = malloc(bytes);
-    noise(buf, bytes, seed);
-    assert_int_equal(rig_write(&m->rig, name, offset, buf, bytes), 0);
-    free(buf);
-}
-
 static void assert_noise(struct member *m, const char *name, uint64_t offset, uint64_t bytes, uint64_t seed)
 {
     uint8_t *buf = malloc(bytes), *back = malloc(bytes);
-    noise(buf, bytes, seed);
+    member_noise(buf, bytes, seed);
     member_read(m, name, offset, back, bytes);
     assert_memory_equal(buf, back, bytes);
     free(buf);
@@ -110,19 +85,19 @@ static uint64_t applied_of(const struct member *m)
 static void followers_equal_the_leader_after_every_change(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 3);
+    struct member *a = group_start(g, 3, DEVICE, 7);
     assert_int_equal(rig_create_volume(&a->rig, "v", 4 * MIB), 0);
     group_check(g);
-    write_noise(a, "v", 0, 300 * KIB, 1);
+    member_write_noise(a, "v", 0, 300 * KIB, 1);
     group_check(g);
-    write_noise(a, "v", 512, 5 * KIB, 2);
+    member_write_noise(a, "v", 512, 5 * KIB, 2);
     assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_CREATE, "v@s", NULL, 0), 0);
     group_check(g);
-    write_noise(a, "v", MIB, 300 * KIB, 1); /* found stored already */
+    member_write_noise(a, "v", MIB, 300 * KIB, 1); /* found stored already */
     assert_int_equal(rig_range(&a->rig, POD_TRIM, "v", 16 * KIB, 100 * KIB), 0);
     group_check(g);
     assert_int_equal(rig_named(&a->rig, POD_CLONE_CREATE, "v@s", "c", 0), 0);
-    write_noise(a, "c", 8 * KIB, 64 * KIB, 3);
+    member_write_noise(a, "c", 8 * KIB, 64 * KIB, 3);
     checkpoint_want(g->members[1].rig.pod);
     group_check(g);
     assert_int_equal(rig_named(&a->rig, POD_VOLUME_RENAME, "v", "w", 0), 0);
@@ -182,14 +157,14 @@ static void a_follower_tells_of_images_and_takes_no_requests(void **state)
 static void what_is_not_committed_is_neither_answered_nor_applied(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     static struct pending p;
     struct pod_manage set = {.op = POD_VOLUME_CREATE, .name = "v", .size_bytes = MIB, .write_cache = true};
     assert_int_equal(rig_manage(&a->rig, &set), 0);
     group_settle(g);
     const uint64_t before = applied_of(a);
     g->hold_commit = true;
-    noise(p.buf, BLOCK, 5);
+    member_noise(p.buf, BLOCK, 5);
     submit(a, &p, POD_WRITE, 0, BLOCK); /* with write_cache on, too */
     steps(a, 200);
     assert_int_equal(a->durable.seq, before + 1);
@@ -210,7 +185,7 @@ static void what_is_not_committed_is_neither_answered_nor_applied(void **state)
 static void what_was_said_ahead_commits_nothing_of_a_new_leader(void **state)
 {
     struct group *g = *state;
-    start(g, 2);
+    group_start(g, 2, DEVICE, 7);
     struct member *b = &g->members[1];
     static struct pending p;
     assert_int_equal(rig_create_volume(&g->members[0].rig, "v", MIB), 0);
@@ -219,7 +194,7 @@ static void what_was_said_ahead_commits_nothing_of_a_new_leader(void **state)
     member_abandon(&g->members[0]);
     group_lead(g, b);
     g->hold_commit = true;
-    noise(p.buf, BLOCK, 5);
+    member_noise(p.buf, BLOCK, 5);
     submit(b, &p, POD_WRITE, 0, BLOCK);
     steps(b, 100);
     assert_false(p.done);
@@ -232,13 +207,13 @@ static void what_was_said_ahead_commits_nothing_of_a_new_leader(void **state)
 static void a_batch_that_does_not_follow_is_refused(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     struct ps_error err = {0};
     g->hold_ship = true;
     b->counts = false;
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
-    write_noise(a, "v", 0, BLOCK, 1);
-    write_noise(a, "v", 0, BLOCK, 2);
+    member_write_noise(a, "v", 0, BLOCK, 1);
+    member_write_noise(a, "v", 0, BLOCK, 2);
     uint8_t *bad = malloc(BATCH_MAX_BYTES);
     const uint32_t bytes = g->log.at[1].bytes;
     assert_int_equal(pod_log_append(b->rig.pod, g->log.at[2].data, g->log.at[2].bytes, &err),
@@ -263,12 +238,12 @@ static void a_batch_that_does_not_follow_is_refused(void **state)
 static void appends_beyond_what_is_committed_are_bounded(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     struct ps_error err = {0};
     b->away = true;
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
     for (uint64_t i = 0; i < 20; i++)
-        write_noise(a, "v", i * BLOCK, BLOCK, i);
+        member_write_noise(a, "v", i * BLOCK, BLOCK, i);
     for (uint64_t seq = 1; seq <= POD_LOG_APPENDS_MAX; seq++)
         assert_int_equal(pod_log_append(b->rig.pod, g->log.at[seq].data, g->log.at[seq].bytes, &err), 0);
     steps(b, 100);
@@ -297,14 +272,14 @@ static void a_follower_loads_the_pages_that_a_batch_needs(void **state)
     group_lead(g, a);
     assert_int_equal(rig_create_volume(&a->rig, "v", 4096ull * MIB), 0);
     for (uint64_t i = 0; i < 200; i++) /* a page of places worth writing back */
-        write_noise(a, "v", i * BLOCK, BLOCK, i);
+        member_write_noise(a, "v", i * BLOCK, BLOCK, i);
     checkpoint_want(b->rig.pod);
     group_settle(g);
     member_abandon(a); /* the next leader's ids lie in other pages */
     assert_int_equal(member_open(a), 0);
     group_lead(g, a);
     for (uint64_t i = 1; i < 700; i++)
-        write_noise(a, "v", i * 512 * BLOCK, BLOCK, 1000 + i);
+        member_write_noise(a, "v", i * 512 * BLOCK, BLOCK, 1000 + i);
     group_settle(g);
     assert_int_equal(rig_range(&a->rig, POD_TRIM, "v", 0, 200 * BLOCK), 0);
     group_settle(g);
@@ -316,15 +291,15 @@ static void a_follower_loads_the_pages_that_a_batch_needs(void **state)
 static void a_follower_takes_over_and_the_old_leader_follows(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 3), *b = &g->members[1], *c = &g->members[2];
+    struct member *a = group_start(g, 3, DEVICE, 7), *b = &g->members[1], *c = &g->members[2];
     static struct pending lost[2];
     assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
-    write_noise(a, "v", 0, 256 * KIB, 1);
+    member_write_noise(a, "v", 0, 256 * KIB, 1);
     group_settle(g);
     const uint64_t answered = applied_of(a);
     g->hold_ship = g->hold_commit = true;
     for (int i = 0; i < 2; i++) {
-        noise(lost[i].buf, sizeof lost[i].buf, 70 + (uint64_t)i);
+        member_noise(lost[i].buf, sizeof lost[i].buf, 70 + (uint64_t)i);
         submit(a, &lost[i], POD_WRITE, (uint64_t)i * MIB, sizeof lost[i].buf);
         steps(a, 200);
     }
@@ -339,8 +314,8 @@ static void a_follower_takes_over_and_the_old_leader_follows(void **state)
     group_lead(g, b);
     /* None of the lost ones' ids can be given again. */
     assert_true(b->rig.pod->next_group > lost_group && b->rig.pod->next_page > lost_page);
-    write_noise(b, "v", 0, 128 * KIB, 2);
-    write_noise(b, "v", MIB, 64 * KIB, 70); /* the same content as what was lost */
+    member_write_noise(b, "v", 0, 128 * KIB, 2);
+    member_write_noise(b, "v", MIB, 64 * KIB, 70); /* the same content as what was lost */
     assert_int_equal(rig_named(&b->rig, POD_SNAPSHOT_CREATE, "v@s", NULL, 0), 0);
     group_check(g);
 
@@ -359,7 +334,7 @@ static void a_follower_takes_over_and_the_old_leader_follows(void **state)
     group_lead(g, a);
     struct pod_stats before, after;
     pod_stats(a->rig.pod, &before);
-    write_noise(a, "v", 512 * KIB, 128 * KIB, 2);
+    member_write_noise(a, "v", 512 * KIB, 128 * KIB, 2);
     pod_stats(a->rig.pod, &after);
     assert_int_equal(after.dedup_removed - before.dedup_removed, 128 * KIB);
     assert_int_equal(member_open(b), 0);
@@ -371,11 +346,11 @@ static void a_follower_takes_over_and_the_old_leader_follows(void **state)
 static void a_leader_that_rests_yields_and_follows_at_once(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     static struct pending waits, read, refused;
     struct pod_image *handle;
     assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
-    write_noise(a, "v", 0, 256 * KIB, 1);
+    member_write_noise(a, "v", 0, 256 * KIB, 1);
     group_settle(g);
     assert_false(pod_yield(a->rig.pod)); /* it takes requests */
     pod_hold(a->rig.pod, true);
@@ -400,7 +375,7 @@ static void a_leader_that_rests_yields_and_follows_at_once(void **state)
 
     group_lead(g, b);
     assert_true(b->rig.pod->next_group > next_group);
-    write_noise(b, "v", MIB, 256 * KIB, 2);
+    member_write_noise(b, "v", MIB, 256 * KIB, 2);
     assert_int_equal(rig_named(&b->rig, POD_SNAPSHOT_CREATE, "v@s", NULL, 0), 0);
     group_check(g);
     assert_noise(a, "v", MIB, 256 * KIB, 2);
@@ -438,7 +413,7 @@ static void use_is_counted_beyond_the_end_of_a_role(void **state)
     group_lead(g, a);
     assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
     assert_int_equal(pod_image_open(a->rig.pod, "v", &old, NULL), 0);
-    write_noise(a, "v", 0, 64 * KIB, 1);
+    member_write_noise(a, "v", 0, 64 * KIB, 1);
     group_settle(g);
     pod_hold(a->rig.pod, true);
     submit(a, &late, POD_WRITE, 0, sizeof late.buf); /* told by the end of the role */
@@ -478,12 +453,12 @@ static void use_is_counted_beyond_the_end_of_a_role(void **state)
 static void a_leader_does_not_yield_while_anything_is_planned(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2);
+    struct member *a = group_start(g, 2, DEVICE, 7);
     static struct pending write;
     assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
     group_settle(g);
     g->hold_commit = true;
-    noise(write.buf, sizeof write.buf, 3);
+    member_noise(write.buf, sizeof write.buf, 3);
     submit(a, &write, POD_WRITE, 0, sizeof write.buf);
     steps(a, 200);
     pod_hold(a->rig.pod, true);
@@ -500,13 +475,13 @@ static void a_leader_does_not_yield_while_anything_is_planned(void **state)
 static void a_leader_whose_log_can_not_be_followed_does_not_yield(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     struct pod *pod = a->rig.pod;
     uint32_t taken[48], count = 0;
     assert_int_equal(rig_create_volume(&a->rig, "v", 10 * MIB), 0);
-    write_noise(a, "v", 0, 4 * MIB, 1);
+    member_write_noise(a, "v", 0, 4 * MIB, 1);
     for (uint64_t i = 0; i < 1536; i++) /* much is to be said when they go */
-        write_noise(a, "v", 4 * MIB + i * 197 % 1536 * BLOCK, BLOCK, 100 + i);
+        member_write_noise(a, "v", 4 * MIB + i * 197 % 1536 * BLOCK, BLOCK, 100 + i);
     for (uint64_t at = 0; pod->next_named || pod->tail.offset + BATCH_MAX_BYTES + BLOCK < pod->segment_bytes;
          at += BLOCK) {
         while (segments_free(pod->segments) > 1)
@@ -528,14 +503,14 @@ static void a_leader_whose_log_can_not_be_followed_does_not_yield(void **state)
     assert_true(pod_yield(pod));
     a->rig.beside = NULL;
     group_lead(g, b);
-    write_noise(b, "v", 0, 4 * MIB, 2);
+    member_write_noise(b, "v", 0, 4 * MIB, 2);
     group_check(g);
 }
 
 static void a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed(void **state)
 {
     struct group *g = *state;
-    start(g, 3);
+    group_start(g, 3, DEVICE, 7);
     static struct pending lost;
     uint64_t highest = 0;
     for (int round = 0; round < 5; round++) {
@@ -547,7 +522,7 @@ static void a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed(
             assert_int_equal(rig_create_volume(&m->rig, round ? "v2" : "v", MIB), round > 2 ? PS_EEXISTS : 0);
         group_settle(g);
         g->hold_ship = g->hold_commit = true;
-        noise(lost.buf, sizeof lost.buf, (uint64_t)round);
+        member_noise(lost.buf, sizeof lost.buf, (uint64_t)round);
         submit(m, &lost, POD_WRITE, 0, sizeof lost.buf);
         steps(m, 100);
         highest = m->rig.pod->next_group;
@@ -565,16 +540,16 @@ static void a_lost_range_is_not_given_out_even_when_nothing_of_it_was_committed(
 static void a_leader_that_was_restarted_gives_none_of_its_lost_ids_again(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 1);
+    struct member *a = group_start(g, 1, DEVICE, 7);
     static struct pending lost;
     uint64_t highest = 0;
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
     for (int round = 0; round < 6; round++) {
         assert_true(a->rig.pod->next_group > highest);
         if (round == 3)
-            write_noise(a, "v", 0, BLOCK, 1);
+            member_write_noise(a, "v", 0, BLOCK, 1);
         g->hold_commit = true;
-        noise(lost.buf, sizeof lost.buf, (uint64_t)round);
+        member_noise(lost.buf, sizeof lost.buf, (uint64_t)round);
         submit(a, &lost, POD_WRITE, 0, sizeof lost.buf);
         steps(a, 100);
         highest = a->rig.pod->next_group;
@@ -591,11 +566,11 @@ static void a_leader_that_was_restarted_gives_none_of_its_lost_ids_again(void **
 static void what_was_truncated_stays_away_and_what_was_kept_stays(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     b->away = true;
     assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
     for (uint64_t i = 0; i < 9; i++)
-        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+        member_write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
     for (uint64_t seq = 1; seq <= 8; seq++)
         assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
     steps(b, 60);
@@ -627,11 +602,11 @@ static void what_was_truncated_stays_away_and_what_was_kept_stays(void **state)
 static void a_dropped_batch_that_lies_behind_the_end_is_not_taken(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     b->away = true;
     assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
     for (uint64_t i = 0; i < 5; i++)
-        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+        member_write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
     for (uint64_t seq = 1; seq <= 5; seq++)
         assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
     steps(b, 60);
@@ -664,11 +639,11 @@ static void spoil(struct member *b, uint64_t seq)
 static void a_torn_end_is_dropped_and_damage_before_it_is_found_out(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     b->away = true;
     assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
     for (uint64_t i = 0; i < 5; i++)
-        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+        member_write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
     for (uint64_t seq = 1; seq <= 5; seq++) { /* each when the one before is durable */
         assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
         steps(b, 60);
@@ -703,12 +678,12 @@ static void a_torn_end_is_dropped_and_damage_before_it_is_found_out(void **state
 static void what_comes_while_flash_is_busy_is_written_at_once(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     struct blkdev_health before, after;
     b->away = true;
     assert_int_equal(rig_create_volume(&a->rig, "v", 2 * MIB), 0);
     for (uint64_t i = 0; i < 11; i++)
-        write_noise(a, "v", i * BLOCK, BLOCK, i);
+        member_write_noise(a, "v", i * BLOCK, BLOCK, i);
     blkdev_health(b->rig.dev, &before);
     for (uint64_t seq = 1; seq <= 12; seq++)
         assert_int_equal(member_append(b, g->log.at[seq].data, g->log.at[seq].bytes), 0);
@@ -731,7 +706,7 @@ static void what_comes_while_flash_is_busy_is_written_at_once(void **state)
 static void hosts_that_are_slowed_wait_for_their_part_of_the_time(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 1);
+    struct member *a = group_start(g, 1, DEVICE, 7);
     static struct pending p;
     const uint64_t ms = 1000000;
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
@@ -757,10 +732,10 @@ static void hosts_that_are_slowed_wait_for_their_part_of_the_time(void **state)
 static void reads_wait_until_they_may(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 1);
+    struct member *a = group_start(g, 1, DEVICE, 7);
     static struct pending p, q;
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
-    write_noise(a, "v", 0, BLOCK, 3);
+    member_write_noise(a, "v", 0, BLOCK, 3);
     rig_settle(&a->rig);
     const uint64_t idle = pod_turn(a->rig.pod, a->rig.now_ns);
     assert_true(idle > a->rig.now_ns + 100 * 1000000ull);
@@ -770,12 +745,12 @@ static void reads_wait_until_they_may(void **state)
     assert_false(p.done);
     const uint64_t due = pod_turn(a->rig.pod, a->rig.now_ns);
     assert_true(due > a->rig.now_ns && due <= a->rig.now_ns + 10 * 1000000ull);
-    write_noise(a, "v", BLOCK, BLOCK, 4); /* writes need no lease */
+    member_write_noise(a, "v", BLOCK, BLOCK, 4); /* writes need no lease */
     a->may_read = true;
     steps(a, 50);
     assert_true(p.done && p.status == 0);
     uint8_t expected[BLOCK];
-    noise(expected, BLOCK, 3);
+    member_noise(expected, BLOCK, 3);
     assert_memory_equal(p.buf, expected, BLOCK);
     pod_image_close(p.image);
     a->may_read = false;
@@ -791,18 +766,18 @@ static void reads_wait_until_they_may(void **state)
 static void an_abandoned_pod_has_all_that_was_durable(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2);
+    struct member *a = group_start(g, 2, DEVICE, 7);
     static struct pending p[6];
     static uint8_t found[64 * KIB];
     unsigned refused = 0;
     assert_int_equal(rig_create_volume(&a->rig, "v", 4 * MIB), 0);
     for (uint64_t i = 0; i < 8; i++)
-        write_noise(a, "v", i * 128 * KIB, 128 * KIB, 1000 + i);
+        member_write_noise(a, "v", i * 128 * KIB, 128 * KIB, 1000 + i);
     /* Whatever is going on: writes, reads, a checkpoint, at every point of it. */
     for (unsigned at = 0; at < 40; at++) {
         checkpoint_want(a->rig.pod);
         for (unsigned i = 0; i < 6; i++) {
-            noise(p[i].buf, sizeof p[i].buf, at * 10 + i);
+            member_noise(p[i].buf, sizeof p[i].buf, at * 10 + i);
             submit(a, &p[i], i < 4 ? POD_WRITE : POD_READ, (at * 6 + i) % 60 * 64 * KIB, 64 * KIB);
         }
         steps(a, at);
@@ -842,13 +817,13 @@ static void an_abandoned_pod_has_all_that_was_durable(void **state)
 static void a_closed_member_opens_without_anything_to_replay(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
-    write_noise(a, "v", 0, 64 * KIB, 1);
+    member_write_noise(a, "v", 0, 64 * KIB, 1);
     group_settle(g);
     g->hold_commit = true;
     static struct pending p;
-    noise(p.buf, BLOCK, 1);
+    member_noise(p.buf, BLOCK, 1);
     submit(a, &p, POD_WRITE, 0, BLOCK);
     steps(a, 100);
     const struct log_id end = b->durable;
@@ -883,7 +858,7 @@ static int write_state(struct member *m, const void *data, size_t bytes)
 static void the_protocols_state_is_kept_through_checkpoints_and_restarts(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 1);
+    struct member *a = group_start(g, 1, DEVICE, 7);
     uint8_t data[POD_LOG_PROTOCOL_MAX];
     const void *kept;
     assert_int_equal(pod_log_protocol(a->rig.pod, &kept), 0);
@@ -892,7 +867,7 @@ static void the_protocols_state_is_kept_through_checkpoints_and_restarts(void **
         const size_t bytes = i * 37 % (sizeof data + 1);
         memset(data, (int)i, sizeof data);
         if (i % 3 == 0) {
-            write_noise(a, "v", i % 64 * BLOCK, BLOCK, i);
+            member_write_noise(a, "v", i % 64 * BLOCK, BLOCK, i);
             checkpoint_want(a->rig.pod);
             steps(a, i % 11);
         }
@@ -949,7 +924,7 @@ static void identities_are_told_and_adopted(void **state)
 static void writes_are_admitted_by_the_least_free_space(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 1);
+    struct member *a = group_start(g, 1, DEVICE, 7);
     static uint8_t buf[BLOCK] = {1};
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
     pod_log_limit_free(a->rig.pod, 0);
@@ -976,7 +951,7 @@ static void fill_follower(struct group *g, uint64_t bytes, uint64_t seed)
     b->away = true;
     assert_int_equal(rig_create_volume(&a->rig, "v", 64 * MIB), 0);
     for (uint64_t at = 0; at + bytes <= 40 * MIB; at += bytes)
-        write_noise(a, "v", at, bytes, at + seed);
+        member_write_noise(a, "v", at, bytes, at + seed);
     pod_log_commit(b->rig.pod, UINT64_MAX);
     int rc = 0;
     uint64_t seq = 0;
@@ -1004,7 +979,7 @@ static void fill_follower(struct group *g, uint64_t bytes, uint64_t seed)
     rig_settle(&b->rig);
     rig_check(&b->rig);
     assert_int_equal(rig_create_volume(&b->rig, "w", MIB), 0);
-    write_noise(b, "w", 0, 256 * KIB, 1);
+    member_write_noise(b, "w", 0, 256 * KIB, 1);
     g->leader = NULL;
     group_destroy(g);
 }
@@ -1023,20 +998,20 @@ static void a_follower_without_room_says_so(void **state)
 static void a_snapshot_of_the_pod_is_one_instant_of_all_its_volumes_on_each_member(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2);
+    struct member *a = group_start(g, 2, DEVICE, 7);
     char name[16];
     assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_ALL, "s", NULL, 0), PS_ENOTFOUND);
     for (int i = 0; i < 3; i++) {
         snprintf(name, sizeof name, "v%d", i);
         assert_int_equal(rig_create_volume(&a->rig, name, MIB), 0);
-        write_noise(a, name, 0, 64 * KIB, (uint64_t)i + 1);
+        member_write_noise(a, name, 0, 64 * KIB, (uint64_t)i + 1);
     }
     const uint64_t before = applied_of(a);
     assert_int_equal(rig_named(&a->rig, POD_SNAPSHOT_ALL, "s", NULL, 0), 0);
     assert_int_equal(applied_of(a), before + 1);
     for (int i = 0; i < 3; i++) {
         snprintf(name, sizeof name, "v%d", i);
-        write_noise(a, name, 0, 64 * KIB, 100);
+        member_write_noise(a, name, 0, 64 * KIB, 100);
         snprintf(name, sizeof name, "v%d@s", i);
         assert_noise(a, name, 0, 64 * KIB, (uint64_t)i + 1);
     }

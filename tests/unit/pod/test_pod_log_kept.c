@@ -32,31 +32,6 @@ static int teardown(void **state)
     return 0;
 }
 
-/* `count` members, the first one leads. */
-static struct member *start(struct group *g, unsigned count)
-{
-    group_create(g, count, DEVICE, 7);
-    for (unsigned i = 0; i < count; i++)
-        assert_int_equal(member_open(&g->members[i]), 0);
-    group_lead(g, &g->members[0]);
-    return &g->members[0];
-}
-
-static void noise(uint8_t *buf, uint64_t bytes, uint64_t seed)
-{
-    struct prng p;
-    prng_seed(&p, seed);
-    prng_fill(&p, buf, bytes);
-}
-
-static void write_noise(struct member *m, const char *name, uint64_t offset, uint64_t bytes, uint64_t seed)
-{
-    uint8_t *buf = malloc(bytes);
-    noise(buf, bytes, seed);
-    assert_int_equal(rig_write(&m->rig, name, offset, buf, bytes), 0);
-    free(buf);
-}
-
 static void on_log_read(struct pod_log_read *read, int status)
 {
     *(int *)read->user = status;
@@ -102,7 +77,7 @@ static void ignored(struct pod_io *io, int status)
 static void write_blocks(struct member *m, uint64_t count, uint64_t seed)
 {
     for (uint64_t i = 0; i < count; i++)
-        write_noise(m, "v", (seed + i) % 64 * BLOCK, BLOCK, seed + i);
+        member_write_noise(m, "v", (seed + i) % 64 * BLOCK, BLOCK, seed + i);
 }
 
 static void assert_known_from(struct member *m, uint64_t first)
@@ -118,13 +93,13 @@ static void assert_known_from(struct member *m, uint64_t first)
 static void log_is_kept_for_a_member_that_lags_while_there_is_space(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     b->away = true;
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
     pod_log_retain(a->rig.pod, 1);
     /* Overwriting the same MiB: all but the last of it is dead at once. */
     for (uint64_t i = 0; i < 64; i++)
-        write_noise(a, "v", i % 8 * 128 * KIB, 128 * KIB, i);
+        member_write_noise(a, "v", i % 8 * 128 * KIB, 128 * KIB, i);
     checkpoint_want(a->rig.pod);
     rig_settle(&a->rig);
     assert_int_equal(pod_log_first(a->rig.pod), 1);
@@ -135,7 +110,7 @@ static void log_is_kept_for_a_member_that_lags_while_there_is_space(void **state
     /* More than half of the space: the oldest goes. */
     b->away = true;
     for (uint64_t i = 0; i < 1000; i++)
-        write_noise(a, "v", i % 8 * 128 * KIB, 128 * KIB, 1000 + i);
+        member_write_noise(a, "v", i % 8 * 128 * KIB, 128 * KIB, 1000 + i);
     rig_settle(&a->rig);
     const uint64_t first = pod_log_first(a->rig.pod);
     assert_true(first > 1 && first < a->rig.pod->applied_seq);
@@ -156,7 +131,7 @@ static void log_is_kept_for_a_member_that_lags_while_there_is_space(void **state
         assert_int_equal(member_id_at(a, seq, &id), 0);
     const uint64_t before = stats.free_bytes;
     pod_log_retain(a->rig.pod, 0);
-    write_noise(a, "v", 0, BLOCK, 1);
+    member_write_noise(a, "v", 0, BLOCK, 1);
     checkpoint_want(a->rig.pod);
     rig_settle(&a->rig);
     pod_stats(a->rig.pod, &stats);
@@ -168,17 +143,17 @@ static void log_is_kept_for_a_member_that_lags_while_there_is_space(void **state
 static void a_restarted_leader_knows_the_log_that_lies_in_its_flash(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     b->away = true;
     assert_int_equal(rig_create_volume(&a->rig, "v", 8 * MIB), 0);
     for (uint64_t i = 0; i < 40; i++)
-        write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
+        member_write_noise(a, "v", i * 128 * KIB, 128 * KIB, i);
     for (int again = 0; again < 3; again++) {
         rig_close(&a->rig); /* there is nothing to replay */
         start_again(a);
         assert_int_equal(pod_log_first(a->rig.pod), 1);
         group_lead(g, a);
-        write_noise(a, "v", 6 * MIB + (uint64_t)again * MIB / 2, 64 * KIB, 100 + (uint64_t)again);
+        member_write_noise(a, "v", 6 * MIB + (uint64_t)again * MIB / 2, 64 * KIB, 100 + (uint64_t)again);
     }
     member_catch_up(b, true);
     b->away = false;
@@ -200,7 +175,7 @@ static void a_restarted_leader_knows_the_log_that_lies_in_its_flash(void **state
 static void batches_that_memory_does_not_hold_are_found_in_flash(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     struct log_id id;
     b->away = true;
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
@@ -232,7 +207,7 @@ static void the_open_segment_is_looked_through_while_it_is_written_to(void **sta
     write_blocks(a, 90, 0);
     const struct log_span *span = log_spans_find(a->rig.pod->log_spans, 20);
     assert_int_equal(span->segment, a->rig.pod->tail.segment);
-    noise(buf, BLOCK, 77);
+    member_noise(buf, BLOCK, 77);
     io = (struct pod_io){.op = POD_WRITE, .length = BLOCK, .buf = buf};
     assert_int_equal(pod_image_open(a->rig.pod, "v", &io.image, NULL), 0);
     assert_int_equal(pod_submit(a->rig.pod, &io, ignored), 0);
@@ -251,7 +226,7 @@ static void the_open_segment_is_looked_through_while_it_is_written_to(void **sta
 static void log_that_was_cut_off_and_written_anew_is_known_after_starts(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 2), *b = &g->members[1];
+    struct member *a = group_start(g, 2, DEVICE, 7), *b = &g->members[1];
     b->away = true;
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
     for (uint64_t again = 0; again < 5; again++) {
@@ -263,7 +238,7 @@ static void log_that_was_cut_off_and_written_anew_is_known_after_starts(void **s
             static uint8_t buf[BLOCK];
             static struct pod_io io;
             g->hold_commit = true;
-            noise(buf, BLOCK, 77);
+            member_noise(buf, BLOCK, 77);
             io = (struct pod_io){.op = POD_WRITE, .length = BLOCK, .buf = buf};
             assert_int_equal(pod_image_open(a->rig.pod, "v", &io.image, NULL), 0);
             assert_int_equal(pod_submit(a->rig.pod, &io, ignored), 0);
@@ -292,7 +267,7 @@ static void log_that_was_cut_off_and_written_anew_is_known_after_starts(void **s
 static void a_segment_that_does_not_hold_its_part_of_the_log_ends_what_is_known(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 1);
+    struct member *a = group_start(g, 1, DEVICE, 7);
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
     write_blocks(a, 1500, 0);
     const struct log_span *span = log_spans_find(a->rig.pod->log_spans, 600);
@@ -322,7 +297,7 @@ static void a_segment_that_does_not_hold_its_part_of_the_log_ends_what_is_known(
 static void who_waits_for_old_log_is_told_when_the_pod_ends(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 1);
+    struct member *a = group_start(g, 1, DEVICE, 7);
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
     write_blocks(a, 200, 0);
     uint8_t *buf = aligned_alloc(BLKDEV_ALIGN, BATCH_MAX_BYTES);
@@ -339,7 +314,7 @@ static void who_waits_for_old_log_is_told_when_the_pod_ends(void **state)
 static void who_comes_near_the_oldest_batch_in_memory_gets_past_it(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 1);
+    struct member *a = group_start(g, 1, DEVICE, 7);
     struct log_id id;
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
     write_blocks(a, 200, 0);
@@ -384,7 +359,7 @@ static void fail_a_read(struct member *m)
 static void a_read_that_fails_once_costs_nobody_the_log(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 1);
+    struct member *a = group_start(g, 1, DEVICE, 7);
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
     write_blocks(a, 1500, 0);
     uint8_t *buf = aligned_alloc(BLKDEV_ALIGN, BATCH_MAX_BYTES);
@@ -414,7 +389,7 @@ static void a_read_that_fails_once_costs_nobody_the_log(void **state)
 static void a_read_that_fails_once_at_a_start_costs_nobody_the_log(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 1);
+    struct member *a = group_start(g, 1, DEVICE, 7);
     assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
     write_blocks(a, 1500, 0);
     rig_close(&a->rig);
@@ -444,7 +419,7 @@ static void a_read_that_fails_once_at_a_start_costs_nobody_the_log(void **state)
 static void a_pod_that_ends_does_not_look_through_old_log_first(void **state)
 {
     struct group *g = *state;
-    struct member *a = start(g, 1);
+    struct member *a = group_start(g, 1, DEVICE, 7);
     bool closed = false;
     struct blkdev_health before, after;
     struct log_id id;

@@ -18,13 +18,14 @@ enum {
     DEVICE = 128 * MIB,
     RECORD = 32 * KIB, /* what a record's blocks hold */
     RECORDS = 40,
+    MANY = 250, /* more than are read at once */
 };
 
 /* Two members; b leads, and its cache is cold. */
 struct world {
     struct group g;
     struct member *a, *b;
-    uint64_t wanted[RECORDS];
+    uint64_t wanted[MANY];
     unsigned wanted_count;
     struct pod_record_read read; /* at a */
     uint8_t buf[POD_RECORD_BYTES_MAX];
@@ -35,7 +36,7 @@ static void on_repair(void *user, uint64_t group)
 {
     struct member *m = user;
     struct world *w = container_of(m->group, struct world, g);
-    assert_true(w->wanted_count < RECORDS);
+    assert_true(w->wanted_count < MANY);
     w->wanted[w->wanted_count++] = group;
 }
 
@@ -482,6 +483,64 @@ static void what_a_scrub_finds_is_repaired(void **state)
     group_check(&w->g);
 }
 
+static unsigned losses;
+
+static void on_event(void *user, const char *kind, uint64_t image, const char *text)
+{
+    (void)user;
+    (void)image;
+    (void)text;
+    losses += strcmp(kind, "pod.data_loss") == 0;
+}
+
+/* Answers come late, and all at once: what is asked for is no more than what can be written then. */
+static void a_scrub_has_all_repaired_that_it_finds(void **state)
+{
+    struct world *w = *state;
+    static uint8_t data[RECORD];
+    struct pod *pod = w->b->rig.pod;
+    uint64_t groups[MANY];
+    losses = 0;
+    pod->config.event = on_event;
+    assert_int_equal(rig_create_volume(&w->b->rig, "more", 32 * MIB), 0);
+    for (uint64_t i = 0; i < MANY; i++) {
+        noise(data, 2000 + i);
+        assert_int_equal(rig_write(&w->b->rig, "more", i * RECORD, data, RECORD), 0);
+    }
+    settle_checkpoint(w, w->b);
+    unsigned damaged = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        const uint64_t group = pod->log_next.group - MANY + i;
+        if (!segments_open(pod->segments, place_segment(pod, place_of(w->b, group))))
+            groups[damaged++] = group;
+    }
+    assert_true(damaged > 200);
+    for (unsigned i = 0; i < damaged; i++)
+        damage(w->b, groups[i]);
+    struct pod_scrub_info info;
+    unsigned answered = 0;
+    for (uint64_t pass = 1; pass <= 2; pass++) {
+        pod_scrub(pod);
+        for (int i = 0; pod->scrub.passes < pass || answered < w->wanted_count || pod->repairing; i++) {
+            w->b->rig.now_ns += 1000000;
+            (void)rig_step(&w->b->rig);
+            while (i % 100 == 99 && answered < w->wanted_count) {
+                const uint64_t group = w->wanted[answered++];
+                assert_int_equal(fetch_record_of_a(w, group), 0);
+                assert_int_equal(pod_record_repair(pod, group, w->buf, w->read.bytes, 0), 0);
+            }
+            assert_true(i < 100000);
+        }
+        steps(w->b, 200);
+        pod_scrub_look(pod, &info);
+        assert_int_equal(info.damaged, pass == 1 ? damaged : 0);
+        assert_int_equal(w->wanted_count, damaged);
+    }
+    assert_int_equal(losses, 0);
+    group_settle(&w->g);
+    group_check(&w->g);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -499,6 +558,7 @@ int main(void)
         TEST(one_that_dies_meanwhile_is_not_written),
         TEST(what_collection_can_not_move_is_repaired),
         TEST(what_a_scrub_finds_is_repaired),
+        TEST(a_scrub_has_all_repaired_that_it_finds),
     };
     return cmocka_run_group_tests_name("pod_repair", tests, NULL, NULL);
 }

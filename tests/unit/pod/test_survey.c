@@ -495,6 +495,29 @@ static void what_deleting_a_snapshot_gives_back_was_said_to_the_byte(void **stat
     assert_true(deleted > 12 && given_back > 0);
 }
 
+/* Pages that snapshots share are not gone into again, but those among them that are not shared are. */
+static void what_stands_among_shared_pages_is_found(void **state)
+{
+    (void)state;
+    assert_int_equal(rig_create_volume(&rig, "w", 200ull * META_SLOTS * BLOCK), 0);
+    for (uint64_t i = 0; i < 200; i++)
+        write_blocks("w", i * META_SLOTS, 1, 700 + i);
+    for (unsigned i = 0; i < 4; i++) {
+        char name[8];
+        (void)snprintf(name, sizeof name, "w@%u", i);
+        assert_int_equal(rig_named(&rig, POD_SNAPSHOT_CREATE, name, NULL, 0), 0);
+        write_blocks("w", (150 + 10ull * i) * META_SLOTS, 1, 900 + i);
+    }
+    rig_settle(&rig);
+    assert_int_equal(look().damage, 0);
+    const uint64_t block = block_at("w", 180ull * META_SLOTS);
+    meta_set(rig.pod->meta, meta_key_flat(META_REF, block), 1);
+    assert_int_equal(look().damage, 1);
+    const struct survey_finding *f = finding(SURVEY_AT);
+    assert_true(f->lba == 180ull * META_SLOTS && f->image == images_find(rig.pod->images, "w")->id);
+    assert_int_equal(told.count, 2);
+}
+
 static void many_passes_find_what_one_does(void **state)
 {
     (void)state;
@@ -553,6 +576,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_clone_keeps_what_its_snapshot_held, setup, teardown),
         cmocka_unit_test_setup_teardown(what_deleting_a_snapshot_gives_back_was_said_to_the_byte, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(what_stands_among_shared_pages_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(many_passes_find_what_one_does, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -300,7 +300,7 @@ static void counts_are_those_of_visible_images(void **state)
                                       "x", 1, 0);
         image.name[0] = (char)('a' + id);
         image.deleted = id == 4;
-        image.space.n[SPACE_LOGICAL] = 1ll << (8 * id);
+        image.space.n[SPACE_LOGICAL] = INT64_C(1) << (8 * id);
         image.space.n[SPACE_STORED_UNITS] = -3;
         apply(images, &image);
     }
