@@ -69,6 +69,16 @@ static void arrived(struct deep_read *r)
     r->deep->pod->again = true;
 }
 
+/* What arrived is wrong. False: the device has it in no other way. */
+static bool otherwise(struct deep_read *r, blkdev_cb cb)
+{
+    if (!blkdev_read_otherwise(r->deep->pod->dev, &r->req, cb))
+        return false;
+    r->busy = true;
+    r->deep->reading++;
+    return true;
+}
+
 /* ---- pages */
 
 static const struct deep_bad *find_bad(const struct deep *d, struct meta_key page)
@@ -98,6 +108,8 @@ static void page_done(struct blkdev_req *req, int status)
         (void)ps_error_set(&err, status, "reading it failed: %s", ps_status_text(status));
     else
         status = meta_load(d->meta, r->page, r->place, r->buf + r->skip, place_len(r->place), &err);
+    if (status && otherwise(r, page_done))
+        return;
     if (status)
         add_bad(d, r->page, err.detail);
 }
@@ -173,6 +185,8 @@ bool deep_runs_step(struct deep *d)
     (void)segments_adopt(d->segments, place_segment(d->pod, d->next_chunk), SEGMENT_META);
     const int rc = restore_chunk(&d->restore, d->chunk_buf + r->skip, place_len(d->next_chunk),
                                  d->runs[d->run].seq, d->chunk, &d->next_chunk, &err);
+    if (rc && otherwise(r, chunk_done))
+        return false;
     if (rc) {
         deep_fail(d, "%s", err.detail);
         return false;
@@ -210,6 +224,8 @@ static void record_done(struct blkdev_req *req, int status)
         (void)ps_error_set(&err, status, "reading it failed: %s", ps_status_text(status));
     else
         status = record_verify(r->buf + r->skip, place_len(r->place), r->group, &err);
+    if (status && otherwise(r, record_done))
+        return;
     if (status)
         record_is_bad(d, r->group, r->place, err.detail);
 }
