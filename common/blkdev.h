@@ -50,6 +50,10 @@ static inline uint32_t blkdev_way(uint32_t way)
 {
     return way << 8;
 }
+static inline uint32_t blkdev_way_of(uint32_t flags)
+{
+    return flags >> 8;
+}
 
 struct blkdev_geometry {
     uint64_t size_bytes;
@@ -137,6 +141,18 @@ static inline int blkdev_submit(struct blkdev *dev, struct blkdev_req *req, blkd
     req->cb = cb;
     req->dev = dev;
     return dev->ops->submit(dev, req);
+}
+
+/* What a READ that has completed gave is wrong, as whoever sent it knows from a checksum: asks for it in the
+ * next other way, into the same buffer. False: none is left, and the callback does not run. */
+static inline bool blkdev_read_otherwise(struct blkdev *dev, struct blkdev_req *req, blkdev_cb cb)
+{
+    for (uint32_t way = blkdev_way_of(req->flags) + 1; way <= dev->geometry.ways; way++) {
+        req->flags = blkdev_way(way);
+        if (blkdev_submit(dev, req, cb) == 0)
+            return true;
+    }
+    return false;
 }
 
 static inline void blkdev_health(const struct blkdev *dev, struct blkdev_health *out)

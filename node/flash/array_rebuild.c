@@ -564,8 +564,10 @@ int array_attach(struct array *a, const struct array_device *device, array_cb cb
                  struct ps_error *err)
 {
     if (!a->m)
-        return ps_error_set(err, PS_EUNIMPLEMENTED,
-                            "segments are spread here without parity: no device can be replaced");
+        return ps_error_set(
+            err, PS_EUNIMPLEMENTED,
+            "segments are spread here without parity: no device can be replaced, and the pool "
+            "does not grow by another one; make a new pool of all devices");
     struct array_rebuild *r = rebuild_of(a);
     if (!r)
         return ps_error_set(err, PS_ENOMEM, "out of memory");

@@ -152,8 +152,8 @@ static bool unit_is_there(const struct resync *r, unsigned u)
 }
 
 /* All members are there. What the newest slot that proves itself knows otherwise is put right in memory;
- * returns those columns as a mask, and in `covered` all of which the slot knows something. */
-static uint32_t fix_by_slot(struct resync *r, uint32_t row, uint8_t *data[], uint32_t *covered)
+ * returns those columns as a mask, and in `known` how many bytes of each it covers. */
+static uint32_t fix_by_slot(struct resync *r, uint32_t row, uint8_t *data[], uint32_t known[])
 {
     struct array *a = r->a;
     const struct record *set[PARITY_MAX];
@@ -166,7 +166,7 @@ static uint32_t fix_by_slot(struct resync *r, uint32_t row, uint8_t *data[], uin
         for (unsigned c = 0; c < a->k; c++) {
             const uint32_t in = column_fill(a, s->fill, c);
             const uint8_t *column = r->columns + (size_t)c * a->unit;
-            *covered |= in ? 1u << c : 0;
+            known[c] = in;
             if (!in || memcmp(data[c], column, in) == 0)
                 continue;
             memcpy(data[c], column, in);
@@ -197,15 +197,16 @@ static bool agrees_without(const struct resync *r, uint8_t *data[], uint8_t *con
 }
 
 /* All members are there, and two of parity, both of which the data does not agree with: if without one of its
- * columns it does, that one is wrong. A row that a cut left torn in more places is none of these. But what a
- * slot covers is right, and the row's parity may be that of what lay there before: a row that is begun
- * differs from that in as little as one column. */
-static uint32_t fix_by_parity(struct resync *r, uint8_t *data[], uint8_t *const parity[], uint32_t covered)
+ * columns it does, that one is wrong. A row that a cut left torn in more places is none of these. But the
+ * row's parity may be that of what lay there before, from which a row that is begun differs in as little as
+ * one column: what a slot covers, `known` bytes of each, stays. */
+static uint32_t fix_by_parity(struct resync *r, uint8_t *data[], uint8_t *const parity[],
+                              const uint32_t known[])
 {
     const struct array *a = r->a;
     for (unsigned c = 0; c < a->k; c++) {
-        if (covered >> c & 1 || !agrees_without(r, data, parity, c, SAMPLE_BYTES) ||
-            !agrees_without(r, data, parity, c, a->unit))
+        if (!agrees_without(r, data, parity, c, SAMPLE_BYTES) ||
+            !agrees_without(r, data, parity, c, a->unit) || memcmp(data[c], r->columns, known[c]))
             continue;
         memcpy(data[c], r->columns, a->unit);
         return 1u << c;
@@ -219,7 +220,7 @@ static uint32_t fix_row(struct resync *r, uint32_t nth)
     struct array *a = r->a;
     uint8_t *data[ARRAY_MEMBERS_MAX], *parity[PARITY_MAX], *source[ARRAY_MEMBERS_MAX], *out[PARITY_MAX];
     uint8_t from[ARRAY_MEMBERS_MAX], wanted[PARITY_MAX], *on_flash[PARITY_MAX];
-    uint32_t missing = 0, wrong = 0, there = 0, covered = 0;
+    uint32_t missing = 0, wrong = 0, there = 0, known[ARRAY_MEMBERS_MAX] = {0};
     unsigned n = 0, lost = 0;
     for (unsigned u = 0; u < a->n; u++) {
         uint8_t *unit = r->units[u] + (size_t)nth * a->unit;
@@ -249,7 +250,7 @@ static uint32_t fix_row(struct resync *r, uint32_t nth)
         overlay(r, r->row + nth, data, missing);
     }
     if (there == a->n)
-        wrong = fix_by_slot(r, r->row + nth, data, &covered);
+        wrong = fix_by_slot(r, r->row + nth, data, known);
     for (unsigned j = 0; j < a->m; j++)
         parity[j] = r->made + (size_t)j * a->unit;
     parity_encode(&a->parity, a->unit, data, parity);
@@ -257,10 +258,10 @@ static uint32_t fix_row(struct resync *r, uint32_t nth)
     for (unsigned j = 0; j < a->m; j++)
         if (unit_is_there(r, a->k + j) && memcmp(on_flash[j], parity[j], a->unit))
             differ |= 1u << j;
-    if (there == a->n && differ == 3 && !wrong) {
-        wrong = fix_by_parity(r, data, on_flash, covered);
-        if (wrong)
-            return wrong;
+    if (there == a->n && differ == 3) {
+        const uint32_t fixed = fix_by_parity(r, data, on_flash, known);
+        if (fixed)
+            return wrong | fixed;
         parity_encode(&a->parity, a->unit, data, parity); /* the trials used the room */
     }
     for (unsigned j = 0; j < a->m; j++)

@@ -258,6 +258,8 @@ static void record_done(struct blkdev_req *req, int status)
         (void)ps_error_set(&err, status, "reading it failed: %s", ps_status_text(status));
     else
         status = record_verify(r->buf + r->skip, place_len(r->place), r->group, &err);
+    if (status && otherwise(r, 0, err.detail, record_done))
+        return;
     if (status)
         record_is_bad(d, r->group, r->place, err.detail);
 }

@@ -112,17 +112,6 @@ int fetch_decode(struct pod *pod, struct fetch *f, struct ps_error *err)
     return rc;
 }
 
-/* What does not verify may do so when it is read otherwise. False: there is no other way left. */
-static bool try_otherwise(struct pod *pod, struct blkdev_req *req, uint8_t *way, blkdev_cb cb)
-{
-    while (*way < pod->dev->geometry.ways) {
-        req->flags = blkdev_way(++*way);
-        if (blkdev_submit(pod->dev, req, cb) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void found_otherwise(struct pod *pod, const struct fetch *f)
 {
     collect_patch(pod, f->group, f->place, f->buf + f->skip, f->bytes);
@@ -148,16 +137,16 @@ static void fetch_done(struct blkdev_req *req, int status)
     if (status)
         (void)ps_error_set(&err, status, "reading it failed: %s", ps_status_text(status));
     const int rc = status ? status : fetch_decode(pod, f, &err);
-    if (rc && !f->way) {
+    if (rc && !blkdev_way_of(req->flags)) {
         f->status = status ? status : PS_EDATALOSS;
         (void)snprintf(f->trouble, sizeof f->trouble, "%.*s", (int)sizeof f->trouble - 1, err.detail);
         pod->stats.checksum_errors += !status;
     }
-    if (rc && try_otherwise(pod, req, &f->way, fetch_done))
+    if (rc && blkdev_read_otherwise(pod->dev, req, fetch_done))
         return;
     segments_unpin(pod->segments, place_segment(pod, f->place));
     if (!rc) {
-        if (f->way)
+        if (blkdev_way_of(req->flags))
             found_otherwise(pod, f);
         fetch_end(pod, f, 0);
         return;
@@ -187,7 +176,6 @@ static struct fetch *fetch_for(struct pod *pod, uint64_t block)
     f->bytes = place_len(f->place);
     f->state = FETCH_READS;
     f->repair = false;
-    f->way = 0;
     f->wanted = 0;
     f->all = (uint8_t)l2p_live(value);
     f->req = (struct blkdev_req){.op = BLKDEV_READ, .buf = f->buf};
@@ -322,7 +310,6 @@ bool load_page(struct pod *pod, struct meta_key page)
     struct load *l = container_of(node, struct load, link);
     l->page = page;
     l->place = place;
-    l->way = 0;
     l->req = (struct blkdev_req){.op = BLKDEV_READ, .buf = l->buf};
     span_of(pod, place, &l->req.offset, &l->req.length, &l->skip);
     list_push_back(&pod->active_loads, &l->link);

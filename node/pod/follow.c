@@ -270,14 +270,17 @@ static void tail_read_done(struct blkdev_req *req, int status)
     struct follow *f = container_of(req, struct follow, tail_req);
     struct pod *pod = container_of(f, struct pod, follow);
     struct batch_header h;
+    const struct log_entry *e = log_index_get(pod->log_index, pod->applied_seq + 1);
+    const bool wrong = !e || batch_parse(f->tail_buf, req->length, &h) || h.checksum != e->hash;
+    if (wrong && !status && blkdev_read_otherwise(pod->dev, req, tail_read_done))
+        return;
     f->tail_busy = false;
     segments_unpin(pod->segments, f->tail_segment);
     pod->again = true;
     pod->events++;
-    const struct log_entry *e = log_index_get(pod->log_index, pod->applied_seq + 1);
     if (status)
         pod_fail(pod, "reading the log failed: %s", ps_status_text(status));
-    else if (!e || batch_parse(f->tail_buf, req->length, &h) || h.checksum != e->hash)
+    else if (wrong)
         pod_fail(pod, "batch %llu of the log is damaged", (unsigned long long)pod->applied_seq + 1);
     else
         f->tail_seq = h.seq;

@@ -194,11 +194,13 @@ static void read_done(struct blkdev_req *req, int status)
     struct pod_log_read *read = container_of(req, struct pod_log_read, req);
     struct pod *pod = read->pod;
     struct batch_header h;
-    pod->log_reading--;
-    segments_unpin(pod->segments, (uint32_t)(req->offset / pod->segment_bytes));
     if (!status &&
         (batch_parse(read->buf, read->bytes, &h) || h.seq != read->seq || h.checksum != read->id.hash))
         status = PS_EDATALOSS;
+    if (status == PS_EDATALOSS && blkdev_read_otherwise(pod->dev, req, read_done))
+        return;
+    pod->log_reading--;
+    segments_unpin(pod->segments, (uint32_t)(req->offset / pod->segment_bytes));
     finish(read, status);
 }
 

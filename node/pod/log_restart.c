@@ -124,6 +124,11 @@ static void io_done(struct blkdev_req *req, int status)
 {
     struct log_restart *r = container_of(req, struct log_restart, req);
     struct pod *pod = container_of(r, struct pod, restart);
+    const struct log_entry *e = req->op == BLKDEV_READ ? log_index_get(pod->log_index, r->next) : NULL;
+    struct batch_header h;
+    if (e && !status && (batch_parse(r->buf, e->bytes, &h) || h.checksum != e->hash) &&
+        blkdev_read_otherwise(pod->dev, req, io_done))
+        return;
     r->busy = false;
     pod->again = true;
     if (req->op == BLKDEV_READ)

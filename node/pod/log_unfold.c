@@ -142,6 +142,12 @@ static bool take_window(struct log_unfold *u, uint32_t bytes)
 static void window_read(struct blkdev_req *req, int status)
 {
     struct log_unfold *u = container_of(req, struct log_unfold, req);
+    const uint32_t at = u->at;
+    const bool taken = !status && !u->dropped && take_window(u, req->length);
+    /* A window that begins with what is no batch. */
+    if (!status && !u->dropped && !taken && u->at == at &&
+        blkdev_read_otherwise(u->pod->dev, req, window_read))
+        return;
     u->pod->log_reading--;
     segments_unpin(u->pod->segments, u->span.segment);
     if (status && ++u->tries < TRIES) {
@@ -151,7 +157,7 @@ static void window_read(struct blkdev_req *req, int status)
     u->tries = 0;
     if (u->dropped)
         end(u, 0); /* who waits looks again */
-    else if (status || !take_window(u, req->length))
+    else if (!taken)
         end(u, PS_EDATALOSS);
     else if (u->got > u->span.last - u->span.first)
         end(u, 0);

@@ -30,6 +30,7 @@ enum open_step {
     OPEN_FORMAT_LABEL,
     OPEN_ANCHOR_FIRST,
     OPEN_ANCHOR_SECOND,
+    OPEN_ANCHOR_NEWER, /* is there one that was only read wrongly? */
     OPEN_RUN,
     OPEN_LOG,
     OPEN_AFTER_LOG, /* is there a later batch that proves damage? */
@@ -49,8 +50,8 @@ struct open_state {
     int status;
     uint8_t *window;
     struct blkdev_req req;
-    bool busy, have; /* a read is under way; the window holds what the step asked for */
-    uint64_t read_at;
+    bool busy, have;            /* a read is under way; the window holds what the step asked for */
+    uint64_t read_at, asked_at; /* asked_at: of what the window holds */
     uint32_t read_bytes, skip;
     bool blank;
     int label_status;
@@ -63,6 +64,8 @@ struct open_state {
     char trouble[128];     /* that the first way met */
     struct position at;    /* where the next batch is looked for */
     bool tried_next;
+    uint32_t log_way,
+        ways_tried;     /* how the log is read (blkdev_way), and in how many ways nothing followed */
     uint64_t window_at; /* device address of the window, and bytes in it */
     uint32_t window_bytes;
     uint64_t replayed;
@@ -113,11 +116,17 @@ static bool run_otherwise(struct open_state *o, const char *trouble);
 static void read_done(struct blkdev_req *req, int status)
 {
     struct open_state *o = container_of(req, struct open_state, req);
+    if (status && blkdev_way_of(req->flags) && req->op == BLKDEV_READ && o->step != OPEN_LOG &&
+        o->step != OPEN_RUN && blkdev_read_otherwise(o->pod->dev, req, read_done))
+        return;
     o->busy = false;
     o->pod->again = true;
     if (status && o->step == OPEN_RUN && run_otherwise(o, "reading it failed"))
         return;
-    if (status) {
+    /* A way that is not to be had gives nothing; what is told is that the first one was wrong. */
+    if (status && req->op == BLKDEV_READ && blkdev_way_of(req->flags)) {
+        memset(req->buf, 0, req->length);
+    } else if (status) {
         (void)ps_error_set(&o->local, status, "%s: %s at byte %" PRIu64 " failed", o->pod->dev->name,
                            req->op == BLKDEV_READ ? "reading" : "writing", req->offset);
         finish(o->pod, status);
@@ -127,7 +136,7 @@ static void read_done(struct blkdev_req *req, int status)
 }
 
 /* True when `bytes` at `addr` are in the window from `skip` on; else they are on their way. */
-static bool want(struct open_state *o, uint64_t addr, uint32_t bytes)
+static bool want_in_way(struct open_state *o, uint64_t addr, uint32_t bytes, uint32_t way)
 {
     if (o->have && o->read_at == addr && o->read_bytes == bytes) {
         o->have = false;
@@ -144,17 +153,43 @@ static bool want(struct open_state *o, uint64_t addr, uint32_t bytes)
     uint64_t length = end - from;
     if (length > o->pod->dev->geometry.max_io_bytes)
         length = o->pod->dev->geometry.max_io_bytes;
-    o->read_at = addr;
+    o->read_at = o->asked_at = addr;
     o->read_bytes = bytes;
     o->have = false;
     o->busy = true;
-    o->req =
-        (struct blkdev_req){.op = BLKDEV_READ, .offset = from, .length = (uint32_t)length, .buf = o->window};
+    o->req = (struct blkdev_req){.op = BLKDEV_READ,
+                                 .flags = blkdev_way(way),
+                                 .offset = from,
+                                 .length = (uint32_t)length,
+                                 .buf = o->window};
     const int rc = blkdev_submit(o->pod->dev, &o->req, read_done);
-    if (rc) {
+    if (rc && way) { /* a way that is not to be had */
+        memset(o->window, 0, length);
+        o->busy = false;
+        o->have = true;
+        o->pod->again = true;
+    } else if (rc) {
         o->busy = false;
         finish(o->pod, rc);
     }
+    return false;
+}
+
+static bool want(struct open_state *o, uint64_t addr, uint32_t bytes)
+{
+    return want_in_way(o, addr, bytes, 0);
+}
+
+/* What the window holds is wrong. True: it is on its way in another one, and the step comes again. */
+static bool otherwise(struct open_state *o)
+{
+    assert(!o->busy && !o->have);
+    o->busy = true;
+    o->read_at = o->asked_at;
+    if (blkdev_read_otherwise(o->pod->dev, &o->req, read_done))
+        return true;
+    o->busy = false;
+    o->read_at = UINT64_MAX;
     return false;
 }
 
@@ -265,6 +300,8 @@ static void step_label(struct pod *pod)
     if (!want(o, copy ? wanted_segment_bytes(pod) : 0, ANCHOR_RING_BYTES))
         return;
     scan_labels(o, ANCHOR_RING_BYTES);
+    if (o->label_status && otherwise(o))
+        return;
     pod->again = true;
     if (o->label_status == 0) {
         if (use_label(pod))
@@ -450,6 +487,7 @@ static void step_anchor(struct pod *pod)
         pod->anchor = (struct pod_anchor){0};
     if (!want(o, segment_addr(pod, pod->label.pods[0].anchor_segments[second]), ANCHOR_RING_BYTES))
         return;
+    bool any = false;
     for (uint32_t at = 0; at < ANCHOR_RING_BYTES; at += ANCHOR_BYTES) {
         struct pod_anchor anchor;
         const int rc = anchor_decode(o->window + at, &anchor, &o->local);
@@ -457,16 +495,23 @@ static void step_anchor(struct pod *pod)
             finish(pod, rc);
             return;
         }
-        if (rc == 0 && anchor.number > pod->anchor.number &&
-            memcmp(anchor.pod, pod->label.pods[0].id, 16) == 0)
+        if (rc || memcmp(anchor.pod, pod->label.pods[0].id, 16))
+            continue;
+        any = true;
+        if (anchor.number > pod->anchor.number)
             pod->anchor = anchor;
     }
     o->local = (struct ps_error){0};
-    pod->again = true;
-    if (!second) {
-        o->step = OPEN_ANCHOR_SECOND;
+    if (!any && otherwise(o))
         return;
-    }
+    pod->again = true;
+    o->step = second ? OPEN_ANCHOR_NEWER : OPEN_ANCHOR_SECOND;
+    o->run = 0;
+}
+
+static void use_anchor(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
     if (pod->anchor.number == 0) {
         (void)ps_error_set(&o->local, PS_EDAMAGED, "%s: no sound anchor of its pod is left", pod->dev->name);
         finish(pod, PS_EDAMAGED);
@@ -501,6 +546,32 @@ static void step_anchor(struct pod *pod)
     plan_from(pod, &pod->log_next);
     begin_run(pod, 0);
     o->step = OPEN_RUN;
+}
+
+/* The highest one counts, so one that is read wrongly would not be missed. Where the next one went is known:
+ * behind it, or at the start of the other half. */
+static void step_anchor_newer(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    const uint64_t last = pod->anchor.number;
+    for (; pod->dev->geometry.ways && last && o->run < 2; o->run++) {
+        const uint64_t number = (o->run ? anchor_last_of_half(last) : last) + 1;
+        const uint32_t segment = pod->label.pods[0].anchor_segments[anchor_half(number)];
+        struct pod_anchor anchor;
+        if (!want(o, segment_addr(pod, segment) + anchor_offset(number), ANCHOR_BYTES))
+            return;
+        if (anchor_decode(o->window + o->skip, &anchor, NULL) == 0 && anchor.number == number &&
+            memcmp(anchor.pod, pod->label.pods[0].id, 16) == 0) {
+            pod->anchor = anchor;
+            o->run = 0;
+            pod->again = true;
+            return;
+        }
+        if (otherwise(o))
+            return;
+    }
+    pod->again = true;
+    use_anchor(pod);
 }
 
 /* ---- runs */
@@ -544,6 +615,7 @@ static void walk_log(struct pod *pod, bool applying)
     o->applying = applying;
     o->at = (struct position){pod->anchor.log_segment, pod->anchor.log_offset, pod->anchor.log_next};
     o->tried_next = false;
+    o->log_way = o->ways_tried = 0;
     o->window_bytes = 0;
     pod_log_ends(pod, &o->walked, NULL);
     o->step = OPEN_LOG;
@@ -651,13 +723,16 @@ static int batch_at(struct pod *pod, struct position at, struct batch_header *h,
             return batch_parse(p, available, h);
         }
     }
+    /* In another way a batch alone: its header, then all of it. */
     uint32_t bytes = WINDOW_BYTES;
+    if (o->log_way)
+        bytes = inside ? h->total_bytes : o->read_at == addr ? o->read_bytes : BATCH_ALIGN;
     if (bytes > pod->dev->geometry.max_io_bytes)
         bytes = pod->dev->geometry.max_io_bytes;
     if (bytes > segment_end - addr)
         bytes = (uint32_t)(segment_end - addr);
     o->window_bytes = 0;
-    if (!want(o, addr, bytes))
+    if (!want_in_way(o, addr, bytes, o->log_way))
         return 1;
     o->window_at = addr;
     o->window_bytes = bytes;
@@ -676,9 +751,28 @@ static bool is_second_walk(const struct pod *pod)
     return may_end_uncommitted(pod) && pod->opening->applying;
 }
 
+/* Nothing follows as the log was read. Whatever follows in another way is the next batch: it says so. */
+static bool try_log_otherwise(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    const uint32_t ways = pod->dev->geometry.ways;
+    if (o->ways_tried == ways) {
+        o->log_way = o->ways_tried = 0;
+        return false;
+    }
+    o->ways_tried++;
+    o->log_way = (o->log_way + 1) % (ways + 1);
+    o->tried_next = false;
+    o->window_bytes = 0;
+    pod->again = true;
+    return true;
+}
+
 static void log_ends(struct pod *pod)
 {
     struct open_state *o = pod->opening;
+    if (try_log_otherwise(pod))
+        return;
     if (is_second_walk(pod)) {
         (void)ps_error_set(&o->local, PS_EDAMAGED, "%s: batch %" PRIu64 " of the log cannot be read again",
                            pod->dev->name, o->walked.seq + 1);
@@ -706,12 +800,14 @@ static void step_log(struct pod *pod)
     if (rc == 1 || o->step != OPEN_LOG)
         return;
     if (rc || !follows(pod, &h)) {
+        pod->again = true;
         if (o->tried_next || o->at.next == SEGMENT_NONE)
             log_ends(pod);
-        o->tried_next = true;
-        pod->again = true;
+        else
+            o->tried_next = true;
         return;
     }
+    o->ways_tried = 0;
     if (o->applying && !apply_ready(pod, &h, batch)) {
         const bool bad = load_missing(pod);
         if (bad && !pod->config.check_only) {
@@ -860,6 +956,9 @@ void open_turn(struct pod *pod)
     case OPEN_ANCHOR_FIRST:
     case OPEN_ANCHOR_SECOND:
         step_anchor(pod);
+        break;
+    case OPEN_ANCHOR_NEWER:
+        step_anchor_newer(pod);
         break;
     case OPEN_RUN:
         step_run(pod);

@@ -195,7 +195,6 @@ struct fetch {
     uint32_t skip, bytes; /* bytes before the record in buf, and its own */
     enum fetch_state state;
     bool repair; /* another member is asked though nobody waits for it */
-    uint8_t way; /* of reading it that is tried */
     int status;  /* FETCH_FAILED and FETCH_ASKS: why it can't be had from flash */
     char trouble[128];
     struct blkdev_req req;

@@ -1,0 +1,125 @@
+/* A pod on six devices with two of parity, of which one or two give noise for all that they hold. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/pod/pod_impl.h"
+#include "tests/support/pod_rig.h"
+#include "tests/support/rig_array.h"
+
+enum {
+    MIB = 1 << 20,
+    PIECE = 64 << 10,
+    PARTS = 96,
+    DEVICES = 6,
+};
+
+static void fill(uint8_t *buf, uint64_t seed)
+{
+    struct prng prng;
+    prng_seed(&prng, seed);
+    prng_fill(&prng, buf, PIECE);
+}
+
+/* Some of it in checkpoints and their runs, some in the log alone; anchors of several units. */
+static void write_all(struct rig *rig)
+{
+    static uint8_t data[PIECE];
+    assert_int_equal(rig_create_volume(rig, "v", 16 * MIB), 0);
+    for (uint64_t i = 0; i < PARTS; i++) {
+        fill(data, i);
+        assert_int_equal(rig_write(rig, "v", i * PIECE, data, PIECE), 0);
+        if (i % 10 == 9) {
+            checkpoint_want(rig->pod);
+            rig_settle(rig);
+        }
+    }
+}
+
+static void read_all(struct rig *rig)
+{
+    static uint8_t data[PIECE], back[PIECE];
+    for (uint64_t i = 0; i < PARTS; i++) {
+        fill(data, i);
+        assert_int_equal(rig_read(rig, "v", i * PIECE, back, PIECE), 0);
+        assert_memory_equal(data, back, PIECE);
+    }
+}
+
+enum when {
+    AFTER_A_CLOSE, /* label, anchors, runs, pages */
+    AFTER_A_CUT,   /* the log, too */
+    IN_A_CUT,      /* rows that are not settled are looked at after it */
+    WHENS,
+};
+
+static char opened[256];
+
+static void on_event(void *user, const char *kind, uint64_t image, const char *text)
+{
+    (void)user;
+    (void)image;
+    if (strcmp(kind, "pod.opened") == 0)
+        (void)snprintf(opened, sizeof opened, "%s", text);
+}
+
+static void opens_with(uint32_t wrong, enum when when)
+{
+    static struct rig rig;
+    memset(&rig, 0, sizeof rig);
+    rig_create(&rig, 64 * MIB, 7);
+    rig_array_keep_all(rig.several);
+    rig.config.event = on_event;
+    assert_int_equal(rig_open(&rig), 0);
+    write_all(&rig);
+    for (unsigned i = 0; i < DEVICES && when == IN_A_CUT; i++)
+        if (wrong >> i & 1)
+            rig_array_rot(rig.several, i, true);
+    if (when == AFTER_A_CLOSE)
+        rig_close(&rig);
+    rig_crash(&rig, BLKDEV_MEM_LOSE); /* the array keeps begun rows in memory */
+    for (unsigned i = 0; i < DEVICES && when != IN_A_CUT; i++)
+        if (wrong >> i & 1)
+            rig_array_rot(rig.several, i, false);
+    const int rc = rig_open(&rig);
+    if (rc)
+        fail_msg("devices %#x are wrong (%d): %s", wrong, when, rig.error.detail);
+    /* By the newest anchor, not one before it. */
+    if (when == AFTER_A_CLOSE && !strstr(opened, ", 0 batches"))
+        fail_msg("devices %#x are wrong: %s", wrong, opened);
+    read_all(&rig);
+    rig_check(&rig);
+    rig_close(&rig);
+    rig_destroy(&rig);
+}
+
+static void a_pool_opens_whichever_device_gives_noise(void **state)
+{
+    (void)state;
+    for (unsigned when = 0; when < WHENS; when++)
+        for (unsigned i = 0; i < DEVICES; i++)
+            opens_with(1u << i, (enum when)when);
+}
+
+static void it_opens_with_two_that_do(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < DEVICES; i++)
+        opens_with(1u << i | 1u << (i + 1 + i % 2) % DEVICES, i % 2 ? AFTER_A_CUT : AFTER_A_CLOSE);
+}
+
+int main(void)
+{
+    (void)setenv("PS_RIG_DEVICE", "array", 1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pool_opens_whichever_device_gives_noise),
+        cmocka_unit_test(it_opens_with_two_that_do),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
