@@ -248,8 +248,10 @@ static void go_on(struct array *a)
         return;
     list_turn(a);
     flush_turn(a);
-    array_wake(a);
-    rebuild_kick(a);
+    const bool closing = a->closing;
+    array_wake(a); /* the end of a close: its owner may have destroyed the array */
+    if (!closing)
+        rebuild_kick(a);
 }
 
 static void labels_done(struct array_io *io)

@@ -414,9 +414,11 @@ void segment_deliver(struct segment *s)
         }
     }
     flush_turn(a);
-    array_wake(a);
     reads_turn(a);
-    rebuild_kick(a);
+    const bool closing = a->closing;
+    array_wake(a); /* the end of a close: its owner may have destroyed the array */
+    if (!closing)
+        rebuild_kick(a);
 }
 
 /* ---- what waits */

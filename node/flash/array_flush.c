@@ -105,8 +105,10 @@ void flush_done(struct array_io *io)
     a->flush_ended = true;
     array_lose_list(a, io, "a flush failed");
     flush_turn(a);
-    array_wake(a);
-    rebuild_kick(a);
+    const bool closing = a->closing;
+    array_wake(a); /* the end of a close: its owner may have destroyed the array */
+    if (!closing)
+        rebuild_kick(a);
 }
 
 void flush_turn(struct array *a)

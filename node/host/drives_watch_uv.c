@@ -60,7 +60,7 @@ static void tell_warnings(struct drives_watch *w, const char *name, uint8_t warn
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         char text[256];
-        const uint8_t bits = i < 6 ? (uint8_t)(1u << i) : 0xc0;
+        const unsigned bits = i < 6 ? 1u << i : 0xc0;
         if (!(warnings & bits))
             continue;
         (void)snprintf(text, sizeof text, "%.120s warns: %s", name, texts[i]);

@@ -3,6 +3,9 @@
 PLAIN=$(device PLAIN) OTHER=$(device OTHER) ZONED=$(device ZONED)
 node_start PSTORAGE_ANALYTICS_INTERVAL=1 PSTORAGE_FLASH_DEVICES="nvme:$PLAIN" PSTORAGE_FLASH_RAW_DEVICES="$PLAIN $OTHER $ZONED"
 
+until_true 30 grep -q "health device=$PLAIN used_percent=0 spare_percent=[0-9]* kelvin=[1-9][0-9]* media_errors=0 critical_warning=0" /tmp/node.log ||
+    fail "the node does not know how well its device is"
+
 say "== list"
 pstorage flash list
 pstorage flash list --json >list.json

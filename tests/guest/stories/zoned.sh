@@ -17,7 +17,7 @@ rounds()
     done
 }
 
-node_refuses 'lets 3 zones be written to at a time; a pool needs 12' PSTORAGE_FLASH_DEVICES="nvme:$(device NARROW)"
+node_refuses 'lets 8 zones be written to at a time; a pool needs 12' PSTORAGE_FLASH_DEVICES="nvme:$(device NARROW)"
 
 say "== a zone is a segment"
 DEVICE=$(device ZONED) DATA=/tmp/zoned
