@@ -25,12 +25,18 @@ function(fetch_pages why)
       return()
     endif()
   endif()
+  # Without a network each attempt takes a minute: one is enough for a build tree.
+  if(PS_API_PAGES STREQUAL "AUTO" AND PS_PAGES_FAILED STREQUAL lock)
+    set(${why} "npm could not fetch its packages when it was built; cmake -U PS_PAGES_FAILED tries again" PARENT_SCOPE)
+    return()
+  endif()
   file(COPY ${pages}/package.json ${pages}/package-lock.json DESTINATION ${pages_made})
   execute_process(
     COMMAND ${PS_NPM} ci --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1 --fetch-timeout=30000
     WORKING_DIRECTORY ${pages_made} TIMEOUT 300 RESULT_VARIABLE result OUTPUT_VARIABLE said ERROR_VARIABLE said)
   if(NOT result EQUAL 0)
     message(STATUS "npm: ${said}")
+    set(PS_PAGES_FAILED ${lock} CACHE INTERNAL "The lock file whose packages npm could not fetch")
     set(${why} "npm could not fetch its packages when it was built" PARENT_SCOPE)
     return()
   endif()

@@ -52,11 +52,11 @@ pstorage flash smart "$OTHER"
 pstorage flash identify "$ZONED"
 
 say "== analytics ask the pool's drive, too"
-drive() { pstorage analytics health --json | jq -c '.drives[0] | [.name, .life_used_percent, .spare_percent, .media_errors, (.temperature_celsius | if . == null then null else . + 273.15 | round end)]'; }
-told() { [ "$(drive | jq '.[4] != null')" = true ]; }
+drive() { pstorage analytics health --json | jq -c '.drives[0] | [.name, .life_used_percent, .spare_percent, .media_errors, (.temperature_celsius | if . == null then . else . + 273.15 | round end)] | map(tostring)'; }
+told() { [ "$(drive | jq -r '.[4]')" != null ]; }
 until_true 60 told || fail "the drive says nothing of itself: $(drive)"
 nvme smart-log "$PLAIN" -o json >theirs.json
-same "$(drive)" "$(jq -c --arg name "$PLAIN" '[$name, .percent_used, .avail_spare, .media_errors, .temperature]' theirs.json)" "analytics, and nvme-cli"
+same "$(drive)" "$(jq -c --arg name "$PLAIN" '[$name, .percent_used, .avail_spare, .media_errors, .temperature] | map(tostring)' theirs.json)" "analytics, and nvme-cli"
 pstorage analytics health
 
 say "== raw access"
