@@ -174,6 +174,7 @@ int blkdev_spec_list_parse(const char *text, struct blkdev_spec *out, size_t max
 {
     const char *starts[BLKDEV_SPECS_MAX];
     size_t path_lengths[BLKDEV_SPECS_MAX], n = 0;
+    uint64_t size = 0;
     for (const char *p = text + strspn(text, " \t"); *p; p += strspn(p, " \t")) {
         const size_t length = strcspn(p, " \t");
         struct blkdev_spec spec;
@@ -189,11 +190,15 @@ int blkdev_spec_list_parse(const char *text, struct blkdev_spec *out, size_t max
                 return ps_error_set(err, PS_EINVAL, "\"%.80s\" is named twice", spec.path);
         if (out)
             out[n] = spec;
+        size = spec.size_bytes;
         n++;
         p += length;
     }
     if (n == 0)
         return ps_error_set(err, PS_EINVAL, "no flash device is named; file:PATH,size=16G would be one");
+    if (n == 1 && size && size < BLKDEV_ALONE_MIN)
+        return ps_error_set(err, PS_EINVAL,
+                            "\"%.80s\" is too small: a pool on one device takes at least 128M", starts[0]);
     *count = n;
     return 0;
 }

@@ -20,7 +20,8 @@ enum {
     BLKDEV_PATH_MAX = 1023,
     BLKDEV_SPECS_MAX = 64
 };
-#define BLKDEV_FILE_MIN (64ull << 20) /* no pool fits into less: it is a slip of the pen */
+#define BLKDEV_FILE_MIN  (64ull << 20)  /* of several */
+#define BLKDEV_ALONE_MIN (128ull << 20) /* no pool fits into less: it is a slip of the pen */
 
 /* Of simulated flash (common/nand). Lanes, the planes of all dies of all channels, are a power of two, at
  * most BLKDEV_SIM_LANES_MAX. */

@@ -200,15 +200,24 @@ static int print_health_json(struct cli *cli, const struct pstorage_health *h)
         show_json_number(o, "retired_blocks", d->retired_blocks);
         show_json_number(o, "errors_30_days", d->errors_30_days);
         show_json_number(o, "written_30_days_bytes", d->written_30_days_bytes);
+        json_days(o, "life_used_percent", d->smart_known, (double)d->used_percent);
+        json_days(o, "spare_percent", d->smart_known, (double)d->spare_percent);
+        json_days(o, "temperature_celsius", d->smart_known, d->celsius);
+        json_days(o, "media_errors", d->smart_known, (double)d->media_errors);
     }
     return cli_print_json(cli, json);
 }
 
 int cmd_analytics_health(struct cli *cli)
 {
-    static const struct table_column columns[] = {
-        {"DEVICE", false}, {"HEALTH", true}, {"CYCLES", true}, {"LASTS", true}, {"WRITTEN IN 30 DAYS", true},
-        {"REASONS", false}};
+    static const struct table_column columns[] = {{"DEVICE", false},
+                                                  {"HEALTH", true},
+                                                  {"CYCLES", true},
+                                                  {"USED", true},
+                                                  {"TEMP", true},
+                                                  {"LASTS", true},
+                                                  {"WRITTEN IN 30 DAYS", true},
+                                                  {"REASONS", false}};
     struct pstorage_health h = {0};
     const int rc = pstorage_health_run(cli->client, &h);
     if (rc)
@@ -218,14 +227,19 @@ int cmd_analytics_health(struct cli *cli)
     struct table *t = table_create(columns, sizeof columns / sizeof columns[0]);
     for (size_t i = 0; i < h.count; i++) {
         const struct pstorage_drive *d = &h.items[i];
-        char size[SIZE_TEXT_MAX], days[DAYS_TEXT_MAX], cycles[24], reasons[6 * 130] = "";
+        char size[SIZE_TEXT_MAX], days[DAYS_TEXT_MAX], cycles[24], life[32], celsius[32],
+            reasons[6 * 130] = "";
         (void)snprintf(cycles, sizeof cycles, "%.0f", d->wear_mean_cycles);
+        (void)snprintf(life, sizeof life, "%" PRIu64 " %%", d->used_percent);
+        (void)snprintf(celsius, sizeof celsius, "%.0f C", d->celsius);
         for (size_t k = 0, used = 0; k < d->nreasons; k++)
             used +=
                 (size_t)snprintf(reasons + used, sizeof reasons - used, "%s%s", k ? "; " : "", d->reasons[k]);
         table_add(t, "%s", d->name);
         table_add(t, "%u", d->score);
         table_add(t, "%s", d->wear_known ? cycles : "-");
+        table_add(t, "%s", d->smart_known ? life : "-");
+        table_add(t, "%s", d->smart_known ? celsius : "-");
         table_add(t, "%s", d->days_left_known ? days_text(d->days_left, days) : "-");
         table_add(t, "%s", size_format_human(d->written_30_days_bytes, size));
         table_add(t, "%s", reasons);

@@ -9,7 +9,8 @@ enum {
     HELP_COLUMN = 26
 };
 
-void help_synopsis(FILE *out, const struct cli_command *c)
+/* "pstorage volume create NAME --size SIZE [--pod POD] [--write-cache]" */
+static void synopsis(FILE *out, const struct cli_command *c)
 {
     (void)fprintf(out, "pstorage %s", c->noun);
     if (c->verb)
@@ -53,7 +54,7 @@ static void global_options(FILE *out)
 void help_command(FILE *out, const struct cli_command *c)
 {
     (void)fputs("Usage: ", out);
-    help_synopsis(out, c);
+    synopsis(out, c);
     (void)fprintf(out, "\n\n%s.\n", c->summary);
     if (c->details) {
         (void)fputc('\n', out);

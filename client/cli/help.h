@@ -12,9 +12,6 @@ void help_program(FILE *out);
 void help_noun(FILE *out, const char *noun);
 void help_command(FILE *out, const struct cli_command *command);
 
-/* "pstorage volume create NAME --size SIZE [--pod POD] [--write-cache]" */
-void help_synopsis(FILE *out, const struct cli_command *command);
-
 /* pstorage(1) for man. */
 void man_write(FILE *out, const char *version);
 

@@ -104,6 +104,11 @@ static bool take_drive(const Pstorage__V1__DriveHealth *m, struct pstorage_drive
         .retired_blocks = m->retired_blocks,
         .errors_30_days = m->errors_30_days,
         .written_30_days_bytes = m->written_30_days_bytes,
+        .smart_known = m->smart_known != 0,
+        .used_percent = m->used_percent,
+        .spare_percent = m->spare_percent,
+        .celsius = m->celsius,
+        .media_errors = m->media_errors,
     };
     if (m->score > 100 || m->n_reasons > sizeof out->reasons / sizeof out->reasons[0] ||
         !COPY(out->name, m->name) || !COPY(out->node, m->node))

@@ -150,7 +150,6 @@ struct pstorage_client {
 
 /* ---- client_uv.c */
 
-uint64_t client_now(void);
 bool client_on_its_thread(const struct pstorage_client *client);
 
 /* Hands a filled-in request to the client's thread: 0, or PSTORAGE_ECANCELLED when the client is being

@@ -11,7 +11,7 @@
 
 #define MS 1000000ull
 
-uint64_t client_now(void)
+static uint64_t client_now(void)
 {
     return uv_hrtime();
 }

@@ -872,6 +872,10 @@ struct pstorage_drive {
     bool wear_known, days_left_known;
     double wear_mean_cycles, wear_max_cycles, days_left;
     uint64_t blocks, retired_blocks, errors_30_days, written_30_days_bytes;
+    bool smart_known;      /* what an NVMe device says of itself: */
+    uint64_t used_percent; /* of its life, as it counts; may exceed 100 */
+    uint64_t spare_percent, media_errors;
+    double celsius;
 };
 
 struct pstorage_health {

@@ -429,6 +429,9 @@ struct ageing {
     int64_t first_s, last_s;
     double first_wear, last_wear;
     size_t count;
+    /* Of the life that the drive itself counts, where it told it. */
+    int64_t used_first_s, used_last_s;
+    double used_first, used_last;
 };
 
 static bool age(void *user, int64_t time_s, const struct rollup_point *p)
@@ -441,6 +444,15 @@ static bool age(void *user, int64_t time_s, const struct rollup_point *p)
     if (time_s >= g->now_s - 30 * DAY_S) {
         g->errors_30 += errors;
         g->written_30 += p->metrics[ANALYTICS_DEVICE_write_bytes].sum;
+    }
+    const double used = (double)p->metrics[ANALYTICS_DEVICE_used_percent].max;
+    if (used > 0) {
+        if (g->used_first_s == 0) {
+            g->used_first_s = time_s;
+            g->used_first = used;
+        }
+        g->used_last_s = time_s;
+        g->used_last = used;
     }
     if (g->count++ == 0) {
         g->first_s = time_s;
@@ -460,7 +472,8 @@ static int judge(struct analytics *a, size_t i, int64_t now_s, const double *pee
     const int64_t from_s = now_s - 90 * DAY_S > since_s ? now_s - 90 * DAY_S : since_s;
     const int rc = history_read(a->history, (struct history_subject){HISTORY_DEVICE, i}, ROLLUP_HOUR, from_s,
                                 now_s + 1, age, &g);
-    const double days = (double)(g.last_s - g.first_s) / DAY_S;
+    const double days = (double)(g.last_s - g.first_s) / DAY_S,
+                 used_days = (double)(g.used_last_s - g.used_first_s) / DAY_S;
     *out = (struct analytics_device){
         .wear_known = figures[ANALYTICS_DEVICE_blocks] > 0,
         .wear_mean = (double)figures[ANALYTICS_DEVICE_wear_mean_milli] / 1000,
@@ -469,6 +482,11 @@ static int judge(struct analytics *a, size_t i, int64_t now_s, const double *pee
         .retired = figures[ANALYTICS_DEVICE_retired],
         .errors_30_days = g.errors_30,
         .written_30_days = g.written_30,
+        .smart_known = figures[ANALYTICS_DEVICE_smart] > 0,
+        .used_percent = (unsigned)figures[ANALYTICS_DEVICE_used_percent],
+        .spare_percent = (unsigned)figures[ANALYTICS_DEVICE_spare_percent],
+        .kelvin = (unsigned)figures[ANALYTICS_DEVICE_kelvin],
+        .media_errors = figures[ANALYTICS_DEVICE_media_errors],
     };
     (void)snprintf(out->name, sizeof out->name, "%s", a->devices[i].name);
     const struct health_ask ask = {
@@ -485,6 +503,11 @@ static int judge(struct analytics *a, size_t i, int64_t now_s, const double *pee
         .retired = out->retired,
         .errors_7_days = g.errors_7,
         .errors_30_days = g.errors_30,
+        .smart_known = out->smart_known,
+        .used_percent = out->used_percent,
+        .used_per_day = used_days >= 1 ? (g.used_last - g.used_first) / used_days : 0,
+        .media_errors = out->media_errors,
+        .warnings = (unsigned)figures[ANALYTICS_DEVICE_warnings],
         .peers_wear = peers,
         .peers = npeers,
     };

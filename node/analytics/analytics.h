@@ -70,7 +70,14 @@ enum analytics_figure {
     X(wear_mean_milli, NOW) /* cycles * 1000 of an erase block */                                            \
     X(wear_max, NOW)                                                                                         \
     X(blocks, NOW) /* erase blocks whose wear is known; 0: the device doesn't tell */                        \
-    X(retired, NOW)
+    X(retired, NOW)                                                                                          \
+    /* What an NVMe device says of itself; all 0: nothing, just now. */                                      \
+    X(smart, NOW)                                                                                            \
+    X(used_percent, NOW)                                                                                     \
+    X(spare_percent, NOW)                                                                                    \
+    X(kelvin, NOW)                                                                                           \
+    X(media_errors, NOW)                                                                                     \
+    X(warnings, NOW) /* its critical warning: common/nvme.h */
 
 #define ANALYTICS_VOLUME_FIGURES(X)                                                                          \
     X(size, NOW)                                                                                             \
@@ -178,6 +185,9 @@ struct analytics_device {
     bool wear_known;
     double wear_mean, wear_max;
     uint64_t blocks, retired, errors_30_days, written_30_days;
+    bool smart_known;
+    unsigned used_percent, spare_percent, kelvin;
+    uint64_t media_errors;
     struct health_report health;
 };
 struct analytics_health {

@@ -27,12 +27,30 @@ static double at_most(double v, double most)
     return v < most ? v : most;
 }
 
-static double judge_wear(const struct health_ask *ask, struct health_report *r)
+static double wear_points(double share)
 {
-    if (!ask->wear_known || ask->wear_rated <= 0) {
+    return share > 0.5 ? at_most(120 * (share - 0.5), 60) : 0;
+}
+
+static double judge_life(const struct health_ask *ask, struct health_report *r)
+{
+    if (!ask->smart_known) {
         say(r, "the device does not tell its wear");
         return 0;
     }
+    if (ask->used_per_day > 0) {
+        r->days_known = true;
+        r->days_left = ask->used_percent < 100 ? (100 - ask->used_percent) / ask->used_per_day : 0;
+    }
+    if (ask->used_percent > 50)
+        say(r, "%.0f %% of its life are used, as it counts", ask->used_percent);
+    return wear_points(ask->used_percent / 100);
+}
+
+static double judge_wear(const struct health_ask *ask, struct health_report *r)
+{
+    if (!ask->wear_known || ask->wear_rated <= 0)
+        return judge_life(ask, r);
     const double share = ask->wear_mean / ask->wear_rated;
     if (ask->wear_per_day > 0) {
         r->days_known = true;
@@ -40,7 +58,7 @@ static double judge_wear(const struct health_ask *ask, struct health_report *r)
     }
     if (share > 0.5)
         say(r, "%.0f %% of the rated %.0f cycles are used", 100 * share, ask->wear_rated);
-    return share > 0.5 ? at_most(120 * (share - 0.5), 60) : 0;
+    return wear_points(share);
 }
 
 static double judge_blocks(const struct health_ask *ask, struct health_report *r)
@@ -63,6 +81,29 @@ static double judge_errors(const struct health_ask *ask, struct health_report *r
     return at_most(5 * log2, 40) * (rising ? 2 : 1);
 }
 
+static double judge_media(const struct health_ask *ask, struct health_report *r)
+{
+    if (ask->media_errors == 0)
+        return 0;
+    say(r, "it counts %" PRIu64 " media errors", ask->media_errors);
+    return at_most(2 * stat_log(1 + (double)ask->media_errors) / stat_log(2), 20);
+}
+
+static double judge_warnings(const struct health_ask *ask, struct health_report *r)
+{
+    static const char *const words[] = {"its spare is low", "its temperature is beyond a limit",
+                                        "it is not reliable any more", "it only reads",
+                                        "its volatile memory failed"};
+    double lost = 0;
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (!(ask->warnings >> i & 1))
+            continue;
+        say(r, "it warns: %s", words[i]);
+        lost = i != 1 ? 40 : lost > 10 ? lost : 10;
+    }
+    return lost;
+}
+
 static double judge_variance(const struct health_ask *ask, struct health_report *r)
 {
     double wear[PEERS_MAX];
@@ -81,8 +122,8 @@ static double judge_variance(const struct health_ask *ask, struct health_report 
 void health_report(const struct health_ask *ask, struct health_report *out)
 {
     *out = (struct health_report){0};
-    const double lost =
-        judge_wear(ask, out) + judge_blocks(ask, out) + judge_errors(ask, out) + judge_variance(ask, out);
+    const double lost = judge_wear(ask, out) + judge_blocks(ask, out) + judge_errors(ask, out) +
+                        judge_media(ask, out) + judge_warnings(ask, out) + judge_variance(ask, out);
     out->score = lost < 99 ? (unsigned)(100 - lost + 0.5) : 1;
     if (ask->failed) {
         say(out, "it failed: a flush did not reach the medium");

@@ -190,6 +190,16 @@ static void sample_wear(const struct blkdev *dev, uint64_t *figures)
     figures[ANALYTICS_DEVICE_wear_mean_milli] = looked ? cycles * 1000 / looked : 0;
 }
 
+static void sample_smart(const struct blkdev_smart *smart, uint64_t *figures)
+{
+    figures[ANALYTICS_DEVICE_smart] = smart->known;
+    figures[ANALYTICS_DEVICE_used_percent] = smart->used_percent;
+    figures[ANALYTICS_DEVICE_spare_percent] = smart->spare_percent;
+    figures[ANALYTICS_DEVICE_kelvin] = smart->kelvin;
+    figures[ANALYTICS_DEVICE_media_errors] = smart->media_errors;
+    figures[ANALYTICS_DEVICE_warnings] = smart->critical_warning;
+}
+
 static void sample_device(const struct blkdev *dev, struct analytics_device_sample *d)
 {
     struct blkdev_health h;
@@ -202,6 +212,7 @@ static void sample_device(const struct blkdev *dev, struct analytics_device_samp
     d->figures[ANALYTICS_DEVICE_flush_ops] = h.flush_ops;
     d->figures[ANALYTICS_DEVICE_erase_ops] = h.erase_ops;
     d->figures[ANALYTICS_DEVICE_errors] = h.errors;
+    sample_smart(&h.smart, d->figures);
     sample_wear(dev, d->figures);
 }
 

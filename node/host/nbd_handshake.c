@@ -17,7 +17,8 @@ struct option {
     const uint8_t *data;
 };
 
-uint16_t nbd_transmission_flags(const struct pod_image_info *info, bool structured)
+/* What an export offers. */
+static uint16_t transmission_flags(const struct pod_image_info *info, bool structured)
 {
     unsigned flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_CAN_MULTI_CONN |
                      NBD_FLAG_SEND_CACHE;
@@ -216,7 +217,7 @@ static void on_export_name(struct nbd_handshake *hs, struct nbd_output *out, con
     finish(hs, &info);
     uint8_t data[NBD_EXPORT_NAME_REPLY_BYTES + NBD_EXPORT_NAME_PADDING] = {0};
     put_be64(data, info.size_bytes);
-    put_be16(data + 8, nbd_transmission_flags(&info, hs->structured));
+    put_be16(data + 8, transmission_flags(&info, hs->structured));
     nbd_output_copy(out, data, hs->no_zeroes ? NBD_EXPORT_NAME_REPLY_BYTES : sizeof data);
 }
 
@@ -268,7 +269,7 @@ static void on_info_or_go(struct nbd_handshake *hs, struct nbd_output *out, cons
         finish(hs, &info);
     uint8_t export[10];
     put_be64(export, info.size_bytes);
-    put_be16(export + 8, nbd_transmission_flags(&info, hs->structured));
+    put_be16(export + 8, transmission_flags(&info, hs->structured));
     reply_info(out, option, NBD_INFO_EXPORT, export, sizeof export);
 
     bool want_name = false, want_description = false;

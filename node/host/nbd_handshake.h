@@ -66,7 +66,4 @@ void nbd_handshake_fini(struct nbd_handshake *hs);
  * can hold at least NBD_OPTION_BYTES + NBD_OPTION_MAX. */
 size_t nbd_handshake_feed(struct nbd_handshake *hs, struct nbd_output *out, const uint8_t *in, size_t bytes);
 
-/* What an export offers, as the protocol's transmission flags. */
-uint16_t nbd_transmission_flags(const struct pod_image_info *info, bool structured);
-
 #endif

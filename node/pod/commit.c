@@ -23,7 +23,10 @@ static void apply_set(void *user, uint64_t page, unsigned slot, uint64_t entry)
 static void apply_copy(void *user, uint64_t to, uint64_t from)
 {
     struct applying *a = user;
-    meta_copy(a->pod->meta, meta_key(META_MAP, to, 0), meta_key(META_MAP, from, 0));
+    const struct meta_key key = meta_key(META_MAP, to, 0);
+    if (a->pod->config.check_only && meta_exists(a->pod->meta, key))
+        return; /* damage: no page is made twice */
+    meta_copy(a->pod->meta, key, meta_key(META_MAP, from, 0));
 }
 
 static void apply_drop(void *user, uint64_t page)
@@ -39,14 +42,17 @@ static void apply_free(void *user, uint64_t block, uint64_t count)
         const struct meta_key key = l2p_key(block_group(block));
         uint64_t value;
         const bool there = meta_get(pod->meta, key, &value);
-        if (pod->config.check_only && !(there && l2p_is_live(value, block_slot(block))))
+        if (pod->config.check_only && !(there && l2p_is_live(value, block_slot(block)) &&
+                                        restore_place_is_sound(pod, l2p_place(value))))
             continue; /* damage, which the check will tell of */
         assert(there && "planning pinned the page");
         assert(l2p_is_live(value, block_slot(block)) && "a block dies once");
         const uint64_t after = value & ~(1ull << block_slot(block));
-        const uint32_t before_bytes = l2p_live_bytes(value), after_bytes = l2p_live_bytes(after);
-        segments_add_live(pod->segments, place_segment(pod, l2p_place(value)),
-                          (int64_t)after_bytes - (int64_t)before_bytes);
+        const uint32_t segment = place_segment(pod, l2p_place(value));
+        uint64_t died = l2p_live_bytes(value) - l2p_live_bytes(after);
+        if (pod->config.check_only && died > segments_live(pod->segments, segment))
+            died = segments_live(pod->segments, segment); /* no less than nothing: damage, too */
+        segments_add_live(pod->segments, segment, -(int64_t)died);
         meta_set(pod->meta, key, l2p_live(after) ? after : 0);
         pod->unique_blocks--;
         block_cache_drop(pod->cache, block);

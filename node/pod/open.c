@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/endian_codec.h"
+#include "common/sizes.h"
 #include "node/pod/pod_impl.h"
 
 enum {
@@ -230,15 +231,22 @@ static bool use_label(struct pod *pod)
     return true;
 }
 
+static void too_small(struct pod *pod)
+{
+    char has[SIZE_TEXT_MAX], needs[SIZE_TEXT_MAX];
+    (void)ps_error_set(&pod->opening->local, PS_EINVAL, "%s has %s; a pool needs at least %s", pod->dev->name,
+                       size_format(pod->dev->geometry.size_bytes, has),
+                       size_format(DEVICE_MIN_SEGMENTS * (uint64_t)wanted_segment_bytes(pod), needs));
+    finish(pod, PS_EINVAL);
+}
+
 static void step_label(struct pod *pod)
 {
     struct open_state *o = pod->opening;
     const bool copy = o->step == OPEN_LABEL_COPY;
     const uint64_t size = pod->dev->geometry.size_bytes;
     if (size < BLANK_BYTES) {
-        (void)ps_error_set(&o->local, PS_EINVAL, "%s has %" PRIu64 " bytes; a pool needs at least %" PRIu64,
-                           pod->dev->name, size, (uint64_t)DEVICE_MIN_SEGMENTS * wanted_segment_bytes(pod));
-        finish(pod, PS_EINVAL);
+        too_small(pod);
         return;
     }
     if (copy && size < wanted_segment_bytes(pod) + (uint64_t)ANCHOR_RING_BYTES) {
@@ -319,12 +327,8 @@ static void not_blank(struct pod *pod)
 static void step_blank(struct pod *pod)
 {
     struct open_state *o = pod->opening;
-    const uint64_t size = pod->dev->geometry.size_bytes,
-                   least = (uint64_t)DEVICE_MIN_SEGMENTS * wanted_segment_bytes(pod);
-    if (size < least) {
-        (void)ps_error_set(&o->local, PS_EINVAL, "%s has %" PRIu64 " bytes; a pool needs at least %" PRIu64,
-                           pod->dev->name, size, least);
-        finish(pod, PS_EINVAL);
+    if (pod->dev->geometry.size_bytes < DEVICE_MIN_SEGMENTS * (uint64_t)wanted_segment_bytes(pod)) {
+        too_small(pod);
         return;
     }
     if (!want(o, 0, BLANK_BYTES))

@@ -14,6 +14,10 @@
 #include "tests/support/pod_check.h"
 #include "tests/support/rig_array.h"
 
+enum {
+    SURVEY_ROOM = 16 /* segments */
+};
+
 static void rig_init(struct rig *rig, uint64_t seed)
 {
     *rig = (struct rig){0};
@@ -28,6 +32,9 @@ static void rig_init(struct rig *rig, uint64_t seed)
         .scrub_interval_ns = UINT64_MAX,
         .seed = {seed + 1, 2},
     };
+    rig->surveyed = getenv("PS_RIG_SURVEY") != NULL;
+    if (rig->surveyed)
+        rig->config.scrub_rate = 1ull << 36; /* they are not slower than what they look at */
 }
 
 void rig_flash_config(struct nand_config *out)
@@ -101,6 +108,8 @@ static void complete_one(struct rig *rig)
 
 void rig_destroy(struct rig *rig)
 {
+    if (rig->surveyed)
+        print_message("%u deep checks found nothing\n", rig->surveys);
     if (rig->pod)
         pod_destroy(rig->pod);
     if (rig->dev != rig->mem)
@@ -116,8 +125,9 @@ void rig_destroy(struct rig *rig)
 static void squeeze(struct rig *rig)
 {
     struct segments *s = rig->pod->segments;
-    const uint32_t leave = rig->leave_segments;
-    if (!leave || !s || rig->pod->state != POD_SERVING)
+    /* Deep checks give way when little is left. */
+    const uint32_t leave = rig->leave_segments + (rig->surveyed ? SURVEY_ROOM : 0);
+    if (!rig->leave_segments || !s || rig->pod->state != POD_SERVING)
         return;
     while (segments_free(s) < leave && rig->squeezed_count)
         segments_untake(s, rig->squeezed[--rig->squeezed_count]);
@@ -125,6 +135,24 @@ static void squeeze(struct rig *rig)
         assert_true(rig->squeezed_count < sizeof rig->squeezed / sizeof rig->squeezed[0]);
         rig->squeezed[rig->squeezed_count++] = segments_take(s, SEGMENT_META);
     }
+}
+
+/* One deep check after the other. */
+static void survey(struct rig *rig)
+{
+    struct pod_deep_info info;
+    struct pod_finding f;
+    if (!rig->surveyed || rig->pod->state != POD_SERVING || rig->pod->failed)
+        return;
+    pod_deep_look(rig->pod, &info);
+    if (info.running)
+        return;
+    if (pod_deep_finding(rig->pod, 0, &f) == 0)
+        fail_msg("the deep check: %s", f.text);
+    rig->surveys += rig->surveying && info.runs && !info.failed;
+    rig->surveying = !rig->settling;
+    if (rig->surveying)
+        pod_deep(rig->pod);
 }
 
 bool rig_step(struct rig *rig)
@@ -136,6 +164,7 @@ bool rig_step(struct rig *rig)
     squeeze(rig);
     rig->now_ns += 1000;
     (void)pod_turn(rig->pod, rig->now_ns);
+    survey(rig);
     if (rig_pending(rig) == 0)
         return true;
     if (rig->cut_after && rig->steps + 1 >= rig->cut_after) {
@@ -291,13 +320,14 @@ int rig_range(struct rig *rig, enum pod_io_op op, const char *name, uint64_t off
 
 void rig_settle(struct rig *rig)
 {
-    for (uint64_t n = 0;; n++) {
-        if (!rig_step(rig))
-            return;
+    rig->settling = true;
+    for (uint64_t n = 0; rig_step(rig); n++) {
         assert_true(n < 3000000);
-        if (rig_pending(rig) == 0 && pod_check_is_quiet(rig->pod))
-            return;
+        if (rig_pending(rig) == 0 && pod_check_is_quiet(rig->pod) &&
+            (!rig->surveyed || deep_is_quiet(rig->pod)))
+            break;
     }
+    rig->settling = false;
 }
 
 static bool step_for_check(void *user)

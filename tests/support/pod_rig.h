@@ -15,7 +15,7 @@ struct rig {
     void *area;         /* of simulated flash; NULL: mem is a blkdev_mem */
     size_t area_bytes;
     struct rig_array *several; /* devices that make mem; NULL: it is one */
-    struct blkdev *dev; /* what the pod sees: mem, or a layer on it */
+    struct blkdev *dev;        /* what the pod sees: mem, or a layer on it */
     struct pod_config config;
     struct pod *pod;
     struct prng prng;
@@ -24,14 +24,18 @@ struct rig {
     int open_status;
     bool opened;
     struct ps_error error;
-    uint64_t cut_after;         /* device completions until the power fails; 0: never */
-    bool dead;                  /* it has failed: nothing completes any more */
-    uint64_t steps;             /* device completions so far */
-    uint32_t leave_segments;    /* so many are kept free, so that the pod collects; 0: as it is */
-    uint32_t squeezed[512];     /* the others */
+    uint64_t cut_after;      /* device completions until the power fails; 0: never */
+    bool dead;               /* it has failed: nothing completes any more */
+    uint64_t steps;          /* device completions so far */
+    uint32_t leave_segments; /* so many are kept free, so that the pod collects; 0: as it is */
+    uint32_t squeezed[512];  /* the others */
     uint32_t squeezed_count;
     void (*beside)(void *user); /* what else goes on at each step; NULL: nothing */
     void *beside_user;
+    bool
+        surveyed; /* deep checks, one after the other, must find nothing (PS_RIG_SURVEY in the environment) */
+    bool surveying, settling;
+    unsigned surveys; /* so many were made */
 };
 
 /* On a device in memory; on simulated flash if the environment has PS_RIG_DEVICE=flash, on six devices

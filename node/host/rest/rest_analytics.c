@@ -395,3 +395,27 @@ void rest_show_flash(struct rest_exchange *x)
     if (pstorage_health_submit(x->client, &a->health, on_wear))
         on_wear(&a->health.request, PSTORAGE_ECANCELLED);
 }
+
+/* ---- what Prometheus is told of drives: those of this node, once they were sampled */
+
+static void on_own_drives(struct pstorage_request *q, int status)
+{
+    struct rest_exchange *x = q->user;
+    struct rest_analysis *a = x->analysis;
+    x->analysis = NULL;
+    rest_answer_prometheus(x, status ? NULL : &a->health);
+    free(a);
+}
+
+void rest_ask_own_drives(struct rest_exchange *x)
+{
+    struct rest_analysis *a = calloc(1, sizeof *a);
+    if (!a) {
+        rest_answer_prometheus(x, NULL);
+        return;
+    }
+    x->analysis = a;
+    a->health.request.user = x;
+    if (pstorage_health_submit(x->client, &a->health, on_own_drives))
+        on_own_drives(&a->health.request, PSTORAGE_ECANCELLED);
+}

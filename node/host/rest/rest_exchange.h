@@ -128,5 +128,8 @@ void rest_show_temperature(struct rest_exchange *x);
 void rest_show_account(struct rest_exchange *x);
 /* x->report is there. */
 void rest_show_flash(struct rest_exchange *x);
+/* The last two steps of rest_show_prometheus: how the node's drives are, then the answer; NULL: not known. */
+void rest_ask_own_drives(struct rest_exchange *x);
+void rest_answer_prometheus(struct rest_exchange *x, const struct pstorage_health *health);
 
 #endif

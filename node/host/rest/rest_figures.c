@@ -177,25 +177,33 @@ void rest_show_figures(struct rest_exchange *x)
     report(x, on_report);
 }
 
-/* ---- Prometheus: report, then the pod, then its volumes, then what this node counted of them. Without a
- * primary the node's own figures are told all the same. */
+/* ---- Prometheus: report, then the pod, then its volumes, then what this node counted of them, then how its
+ * drives are. Without a primary the node's own figures are told all the same. */
 
-static void on_prometheus_latency(struct pstorage_request *q, int status)
+void rest_answer_prometheus(struct rest_exchange *x, const struct pstorage_health *health)
 {
-    struct rest_exchange *x = q->user;
     const struct rest_figures figures = {
         .report = &x->report,
         .view = x->step ? &x->order.view : NULL,
         .volumes = x->q.list.items,
         .nvolumes = x->q.list.count,
         .latencies = x->latency.items,
-        .nlatencies = status ? 0 : x->latency.count,
+        .nlatencies = x->latency.count,
+        .health = health,
         .counts = &x->counts,
     };
     rest_prometheus(&x->body, &figures);
     pstorage_list_clear(&x->q.list);
     pstorage_latency_clear(&x->latency);
     rest_answer_body(x);
+}
+
+static void on_prometheus_latency(struct pstorage_request *q, int status)
+{
+    struct rest_exchange *x = q->user;
+    if (status)
+        pstorage_latency_clear(&x->latency);
+    rest_ask_own_drives(x);
 }
 
 static void on_prometheus_list(struct pstorage_request *q, int status)

@@ -242,6 +242,34 @@ static void devices(struct json_out *out, const struct pstorage_report *r)
     }
 }
 
+/* Only of those that tell it. */
+static void health(struct json_out *out, const struct pstorage_health *h)
+{
+    static const struct {
+        const char *name, *type, *help;
+    } figures[] = {
+        {"pstorage_device_health_score", "gauge",
+         "From 100, as new, to 0, failed: see /api/v1/analytics/health."},
+        {"pstorage_device_life_used_ratio", "gauge", "Of its life, as an NVMe device counts; may exceed 1."},
+        {"pstorage_device_spare_ratio", "gauge", "What an NVMe device has left of its spare."},
+        {"pstorage_device_temperature_celsius", "gauge", "Of an NVMe device."},
+        {"pstorage_device_media_errors_total", "counter", "That an NVMe device counts since it was made."},
+    };
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
+        family(out, figures[i].name, figures[i].type, figures[i].help);
+        for (size_t k = 0; k < h->count; k++) {
+            const struct pstorage_drive *d = &h->items[k];
+            const char *const labels[] = {"device", d->name, NULL};
+            const double values[] = {d->score, (double)d->used_percent / 100, (double)d->spare_percent / 100,
+                                     d->celsius, (double)d->media_errors};
+            if (i > 0 && !d->smart_known)
+                continue;
+            series(out, figures[i].name, labels);
+            text_printf(out, "%.15g\n", values[i]);
+        }
+    }
+}
+
 static void volumes(struct json_out *out, const struct rest_figures *f)
 {
     static const struct {
@@ -351,6 +379,8 @@ void rest_prometheus(struct json_out *out, const struct rest_figures *f)
     if (f->view)
         replication(out, f->view);
     devices(out, f->report);
+    if (f->health)
+        health(out, f->health);
     volumes(out, f);
     latencies(out, f);
 }

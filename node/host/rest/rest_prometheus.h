@@ -19,6 +19,7 @@ struct rest_figures {
     size_t nvolumes;
     const struct pstorage_volume_latency *latencies; /* as this node counted them */
     size_t nlatencies;
+    const struct pstorage_health *health; /* of this node's drives; NULL: not known */
     const struct rest_counts *counts;
 };
 

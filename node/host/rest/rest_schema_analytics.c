@@ -50,9 +50,12 @@ SCHEMA(rest_forecast, "Forecast", "Where used space is going, as the history of 
 SCHEMA(rest_drive, "Drive", "A flash device. What it does not tell is null.",
     TEXT(node, "Whose it is"), TEXT(name, "Name"), U32(score, "0 to 100"), LINES(reasons, nreasons, "Why it is not 100, and what is not known"),
     NUMBER_IF(wear_mean_cycles, wear_known, "P/E cycles of its erase blocks, mean"), NUMBER_IF(wear_max_cycles, wear_known, "And of the most worn one"),
-    NUMBER_AS_IF("days_to_end_of_life", days_left, days_left_known, "Until its rated cycles (PSTORAGE_FLASH_RATED_CYCLES) are used, at the pace of its history"),
+    NUMBER_AS_IF("days_to_end_of_life", days_left, days_left_known, "Until its rated cycles (PSTORAGE_FLASH_RATED_CYCLES), or the life that it counts, are used, at the pace of its history"),
     U64(blocks, "Erase blocks whose wear is known"), U64(retired_blocks, "Of these, bad ones"), U64(errors_30_days, "Requests that failed"),
-    U64(written_30_days_bytes, "Written by the node"));
+    U64(written_30_days_bytes, "Written by the node"),
+    {.name = "life_used_percent", .type = REST_U64_IF, .offset = AT(used_percent), .beside = AT(smart_known), .doc = "As an NVMe device counts; may exceed 100"},
+    {.name = "spare_percent", .type = REST_U64_IF, .offset = AT(spare_percent), .beside = AT(smart_known), .doc = "What an NVMe device has left of its spare"},
+    NUMBER_AS_IF("temperature_celsius", celsius, smart_known, "Of an NVMe device"), U64_IF(media_errors, smart_known, "That an NVMe device counts"));
 #undef THIS
 #define THIS struct rest_health
 SCHEMA(rest_health, "Health", "All drives of the cluster.",

@@ -1,7 +1,7 @@
 # What NVMe devices say of themselves, as nvme-cli says it; raw access, and what is refused; format; a device that vanishes.
 # guest: plain other zoned
 PLAIN=$(device PLAIN) OTHER=$(device OTHER) ZONED=$(device ZONED)
-node_start PSTORAGE_FLASH_DEVICES="nvme:$PLAIN" PSTORAGE_FLASH_RAW_DEVICES="$PLAIN $OTHER $ZONED"
+node_start PSTORAGE_ANALYTICS_INTERVAL=1 PSTORAGE_FLASH_DEVICES="nvme:$PLAIN" PSTORAGE_FLASH_RAW_DEVICES="$PLAIN $OTHER $ZONED"
 
 until_true 30 grep -q "health device=$PLAIN used_percent=0 spare_percent=[0-9]* kelvin=[1-9][0-9]* media_errors=0 critical_warning=0" /tmp/node.log ||
     fail "the node does not know how well its device is"
@@ -50,6 +50,14 @@ nvme error-log "$OTHER" -o json >theirs.json
 equal '[.errors | length]' '[[.errors[] | select(.error_count > 0)] | length]'
 pstorage flash smart "$OTHER"
 pstorage flash identify "$ZONED"
+
+say "== analytics ask the pool's drive, too"
+drive() { pstorage analytics health --json | jq -c '.drives[0] | [.name, .life_used_percent, .spare_percent, .media_errors, (.temperature_celsius | if . == null then null else . + 273.15 | round end)]'; }
+told() { [ "$(drive | jq '.[4] != null')" = true ]; }
+until_true 60 told || fail "the drive says nothing of itself: $(drive)"
+nvme smart-log "$PLAIN" -o json >theirs.json
+same "$(drive)" "$(jq -c --arg name "$PLAIN" '[$name, .percent_used, .avail_spare, .media_errors, .temperature]' theirs.json)" "analytics, and nvme-cli"
+pstorage analytics health
 
 say "== raw access"
 head -c 3145728 /dev/urandom >payload

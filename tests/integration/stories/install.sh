@@ -3,11 +3,23 @@
 prefix=$TMP/prefix
 cmake --install "$BUILD" --prefix "$prefix" >install.log
 for file in bin/pstoraged bin/pstorage bin/pstorage-mediator include/pstorage.h share/man/man1/pstorage.1 \
-    share/bash-completion/completions/pstorage lib/systemd/system/pstoraged.service \
+    share/man/man8/pstoraged.8 share/man/man8/pstorage-mediator.8 share/bash-completion/completions/pstorage lib/systemd/system/pstoraged.service \
     lib/systemd/system/pstorage-mediator.service; do
     [ -s "$prefix/$file" ] || fail "$file is not installed"
 done
 find "$prefix" -type f -printf '%P\n' | sort
+
+say "== man pages"
+if command -v man >/dev/null; then
+    for page in "$prefix"/share/man/man?/*; do
+        man --warnings -E UTF-8 -l -Tutf8 "$page" >page.txt 2>page.err
+        [ ! -s page.err ] || fail "$page: $(cat page.err)"
+    done
+    man -l "$prefix/share/man/man8/pstoraged.8" | col -b >page.txt
+    pstoraged --help | grep -oE '^  --[a-z-]+' | while read -r flag; do
+        grep -q -- "$flag" page.txt || fail "pstoraged(8) does not have $flag"
+    done
+fi
 
 say "== a program of one's own"
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name pstorage.pc)")

@@ -40,8 +40,8 @@ node_refuses 'not.*pstorage|not blank|not empty|label|foreign|unknown|damaged' P
     "PSTORAGE_FLASH_DEVICES=file:$TMP/foreign,size=300M"
 cksum <"$TMP/foreign" | cmp - before || fail "a foreign file was written to"
 cp --sparse=always "$DATA/flash0" "$TMP/short"
-truncate -s 100M "$TMP/short"
-node_refuses 'size|short|smaller' PSTORAGE_DATA_DIR="$TMP/data3" "PSTORAGE_FLASH_DEVICES=file:$TMP/short,size=100M"
+truncate -s 200M "$TMP/short"
+node_refuses 'size|short|smaller' PSTORAGE_DATA_DIR="$TMP/data3" "PSTORAGE_FLASH_DEVICES=file:$TMP/short,size=200M"
 
 cp -r --sparse=always "$DATA" "$TMP/kept"
 put_back()

@@ -14,6 +14,8 @@ node_refuses 'PSTORAGE_DEBUG.*2x' PSTORAGE_DEBUG=2x
 node_refuses 'PSTORAGE_FLASH_DEVICES.*floppy' PSTORAGE_FLASH_DEVICES=floppy:/dev/fd0
 node_refuses 'PSTORAGE_FLASH_DEVICES.*many' "PSTORAGE_FLASH_DEVICES=file:$TMP/f,size=many"
 node_refuses 'size|small' "PSTORAGE_FLASH_DEVICES=file:$TMP/f,size=1M"
+node_refuses '127M.*too small.*128M' "PSTORAGE_FLASH_DEVICES=file:$TMP/f,size=127M"
+[ ! -e "$TMP/f" ] || fail "a refused start left a flash file, which another size would have to be refused for"
 node_refuses 'data-dirr|unknown' -- --data-dirr "$TMP/x"
 node_refuses 'memory-budget.*none|PSTORAGE_MEMORY_BUDGET.*none' -- --memory-budget none
 [ ! -e "$DATA" ] || [ -z "$(ls -A "$DATA")" ] || fail "a refused start left files: $(ls -A "$DATA")"

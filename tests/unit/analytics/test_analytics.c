@@ -461,6 +461,42 @@ static void drives_are_judged_by_their_history(void **state)
     assert_in_range(out->health.score, 73, 76);
 }
 
+static void a_drive_that_counts_its_own_life_is_judged_by_that(void **state)
+{
+    struct fixture *f = *state;
+    struct analytics_health health;
+    struct analytics_device_sample *d = &f->sample->devices[0];
+    const struct analytics_device *out = &health.devices[0];
+    f->sample->ndevices = 1;
+    (void)snprintf(d->name, sizeof d->name, "/dev/nvme0n1");
+    for (int hour = 0; hour <= 240; hour++) { /* ten days, 1 % a day; every third sample lacks it */
+        const bool told = hour % 3 == 0;
+        d->figures[ANALYTICS_DEVICE_smart] = told;
+        d->figures[ANALYTICS_DEVICE_used_percent] = told ? 60 + (uint64_t)hour / 24 : 0;
+        d->figures[ANALYTICS_DEVICE_kelvin] = told ? 310 : 0;
+        add_at(f, T0 + hour * 3600);
+    }
+    assert_int_equal(analytics_health(f->analytics, T0 + 240 * 3600, &health), 0);
+    assert_true(out->smart_known && !out->wear_known);
+    assert_true(out->used_percent == 70 && out->kelvin == 310);
+    assert_true(out->health.days_known);
+    assert_in_range((uint64_t)out->health.days_left, 28, 31);
+    assert_int_equal(out->health.score, 100 - 24);
+    assert_string_equal(out->health.reasons[0], "70 % of its life are used, as it counts");
+
+    d->figures[ANALYTICS_DEVICE_media_errors] = 7; /* 6 points */
+    d->figures[ANALYTICS_DEVICE_warnings] = 1 | 2; /* 40, with or without its temperature */
+    add_at(f, T0 + 241 * 3600);
+    assert_int_equal(analytics_health(f->analytics, T0 + 241 * 3600, &health), 0);
+    assert_int_equal(out->health.score, 100 - 24 - 6 - 40);
+    assert_string_equal(out->health.reasons[1], "it counts 7 media errors");
+    assert_string_equal(out->health.reasons[2], "it warns: its spare is low");
+    d->figures[ANALYTICS_DEVICE_warnings] = 2;
+    add_at(f, T0 + 242 * 3600);
+    assert_int_equal(analytics_health(f->analytics, T0 + 242 * 3600, &health), 0);
+    assert_int_equal(out->health.score, 100 - 24 - 6 - 10);
+}
+
 static void a_drive_is_not_blamed_for_the_one_before_it(void **state)
 {
     struct fixture *f = *state;
@@ -538,6 +574,7 @@ int main(void)
         TEST(heat_of_volumes_that_went_meanwhile_goes),
         TEST(tiers_are_advised_volume_by_volume),
         TEST(drives_are_judged_by_their_history),
+        TEST(a_drive_that_counts_its_own_life_is_judged_by_that),
         TEST(a_drive_is_not_blamed_for_the_one_before_it),
         TEST(the_forecast_is_made_of_the_history),
     };

@@ -58,6 +58,7 @@ static void a_wrong_device_is_refused_with_its_reason(void **state)
         int status;
     } wrong[] = {
         {"", "no flash device", PS_EINVAL},
+        {"file:/a,size=127M", "\"/a,size=127M\" is too small", PS_EINVAL},
         {"   ", "no flash device", PS_EINVAL},
         {"flash0", "names no flash device", PS_EINVAL},
         {"file:", "names no path", PS_EINVAL},

@@ -615,6 +615,38 @@ static void what_the_log_frees_twice_is_damage_and_no_end(void **state)
     assert_true(check(false).request.totals.damage > 0);
 }
 
+static void what_the_log_frees_outside_of_the_pool_is_damage_and_no_end(void **state)
+{
+    (void)state;
+    const struct meta_key key = l2p_key(block_group(block_at("v", 5)));
+    const uint64_t v = value_of(key);
+    const struct place far = place_make(1ull << 40, place_len(l2p_place(v)));
+    meta_set(rig.pod->meta, key, l2p_make(far, l2p_blocks(v), l2p_live(v)));
+    checkpoint_want(rig.pod);
+    write_blocks("v", 3000, 1, 999);
+    rig_settle(&rig);
+    meta_set(rig.pod->meta, key, v);
+    write_blocks("v", 0, 32, 4711);
+    rig_crash(&rig, BLKDEV_MEM_KEEP);
+    assert_true(check(false).request.totals.damage > 0);
+}
+
+static void what_the_log_frees_in_an_empty_segment_is_damage_and_no_end(void **state)
+{
+    (void)state;
+    const uint64_t v = value_of(l2p_key(block_group(block_at("v", 5))));
+    const uint32_t segment = place_segment(rig.pod, l2p_place(v));
+    const int64_t live = (int64_t)segments_live(rig.pod->segments, segment);
+    segments_add_live(rig.pod->segments, segment, 1 - live);
+    checkpoint_want(rig.pod);
+    write_blocks("v", 3000, 1, 999);
+    rig_settle(&rig);
+    segments_add_live(rig.pod->segments, segment, live - 1);
+    write_blocks("v", 0, 32, 4711);
+    rig_crash(&rig, BLKDEV_MEM_KEEP);
+    assert_true(check(false).request.totals.findings[SURVEY_SEGMENT] > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -633,6 +665,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(damage_is_found_offline, setup, teardown),
         cmocka_unit_test_setup_teardown(a_rotten_record_is_found_only_by_reading_all, setup, teardown),
         cmocka_unit_test_setup_teardown(what_the_log_frees_twice_is_damage_and_no_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_the_log_frees_outside_of_the_pool_is_damage_and_no_end, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_the_log_frees_in_an_empty_segment_is_damage_and_no_end, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -348,11 +348,20 @@ static void prometheus_text_keeps_its_form(void **state)
         .pod = "p",
         .operations[PSTORAGE_OPERATION_FLUSH] = {.sum_ns = 1000000070,
                                                  .counts = {[2] = 3, [5] = 4, [6] = 1, [23] = 1}}};
+    static struct pstorage_health health = {.count = 2,
+                                            .items = {{.name = "flash0", .score = 100},
+                                                      {.name = "nvme0",
+                                                       .score = 60,
+                                                       .smart_known = true,
+                                                       .used_percent = 81,
+                                                       .celsius = 36.85,
+                                                       .media_errors = 7}}};
     const struct rest_figures figures = {.report = &report,
                                          .view = &view,
                                          .volumes = &volume,
                                          .nvolumes = 1,
                                          .latencies = &latency,
+                                         .health = &health,
                                          .nlatencies = 1,
                                          .counts = &counts};
     struct json_out out = {0};
@@ -365,6 +374,11 @@ static void prometheus_text_keeps_its_form(void **state)
     assert_non_null(strstr(text, "pstorage_pod_slowed_ratio{pod=\"p\"} 0.050\n"));
     assert_non_null(strstr(text, "pstorage_volume_size_bytes{pod=\"p\",volume=\"v\"} 4096\n"));
     assert_non_null(strstr(text, "pstorage_http_requests_total{status=\"4xx\"} 4\n"));
+    assert_non_null(strstr(text, "pstorage_device_health_score{device=\"flash0\"} 100\n"));
+    assert_non_null(strstr(text, "pstorage_device_life_used_ratio{device=\"nvme0\"} 0.81\n"));
+    assert_non_null(strstr(text, "pstorage_device_temperature_celsius{device=\"nvme0\"} 36.85\n"));
+    assert_non_null(strstr(text, "pstorage_device_media_errors_total{device=\"nvme0\"} 7\n"));
+    assert_null(strstr(text, "pstorage_device_temperature_celsius{device=\"flash0\"}"));
 #define FLUSH(part, more)                                                                                    \
     "pstorage_volume_operation_duration_seconds_" part "{pod=\"p\",volume=\"v\",operation=\"flush\"" more
     assert_non_null(strstr(text, FLUSH("bucket", ",le=\"0.000016\"} 3\n")));
