@@ -96,8 +96,9 @@ dd if=/dev/zero bs=1M count=4 2>/dev/null | pstorage flash write "$OTHER" --offs
 (
     exec 3<"$OTHER"
     # Another program that opened it exclusively, as mount does.
+    mkfifo hold
     python3 -c 'import os, sys; fd = os.open(sys.argv[1], os.O_RDWR | os.O_EXCL); print("open", flush=True); sys.stdin.read()' "$OTHER" \
-        < <(sleep 5) >held &
+        <>hold >held &
     until_true 10 grep -q open held
     refused 'in use' pstorage flash write "$OTHER" --offset 0 <payload
     refused 'in use' pstorage flash format "$OTHER" --serial OTHER
