@@ -295,7 +295,10 @@ static void pick(struct pod *pod)
         (uint64_t)(segments_free(pod->segments) - 1) * (pod->segment_bytes - CHECKPOINT_CHUNK);
     const size_t most =
         room / PAGE_RECORD_MAX < CHECKPOINT_MERGES ? room / PAGE_RECORD_MAX : CHECKPOINT_MERGES;
-    const bool roomy = segments_free(pod->segments) > pod->reserve_segments && !collect_is_pressed(pod);
+    /* What is merged for that would lie once again in an open segment that has no twin. */
+    const bool lies_once =
+        pod->meta_segment != SEGMENT_NONE && !segments_twin(pod->segments, pod->meta_segment);
+    const bool roomy = !lies_once && twin_fits(pod, 1) && !collect_is_pressed(pod);
     struct picking picking = {pod, roomy ? CHECKPOINT_SINGLES : 0};
     cp->merge_count = meta_merge_candidates(pod->meta, is_sparse, &picking, cp->merge, most);
     for (size_t i = 0; i < cp->merge_count; i++)

@@ -10,12 +10,17 @@
 
 enum {
     TOLD_NS = 1000000000,
+    SMALL_POOL = 512, /* segments */
 };
 
+/* In a small pool a pair is worth as much as collection has to live on: there a cut that finds little room
+ * writes once. Free segments and those that come free count, before the first turn of collection as well. */
 bool twin_fits(const struct pod *pod, uint32_t needed)
 {
-    const uint32_t half = pod->reserve_segments / 2, others = collect_floor(pod) + 1;
-    return segments_free(pod->segments) > needed + (half > others ? half : others);
+    const uint32_t reserve = pod->reserve_segments;
+    const bool small = pod->segment_count < SMALL_POOL;
+    const uint32_t room = small ? segments_room(pod->segments, pod->applied_seq) : UINT32_MAX;
+    return segments_free(pod->segments) > needed + reserve && room > 2 * reserve;
 }
 
 bool twin_try(struct pod *pod, struct blkdev_req *req, uint32_t segment, uint32_t twin, uint16_t *way,
