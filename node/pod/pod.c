@@ -606,10 +606,22 @@ static unsigned meta_copies(const struct pod *pod)
     return pod->meta_segment != SEGMENT_NONE && segments_twin(pod->segments, pod->meta_segment) ? 2 : 1;
 }
 
+static uint64_t open_meta_bytes(const struct pod *pod)
+{
+    return left_of(pod, pod->meta_segment, pod->meta_offset) * meta_copies(pod);
+}
+
 static uint64_t open_bytes(const struct pod *pod, const struct segments_stats *s)
 {
     return (uint64_t)s->taken * pod->segment_bytes + left_of(pod, pod->tail.segment, pod->tail.offset) +
-           left_of(pod, pod->meta_segment, pod->meta_offset) * meta_copies(pod) + collect_open_bytes(pod);
+           open_meta_bytes(pod) + collect_open_bytes(pod);
+}
+
+/* Records that pages share count for each of them, so that a segment that is being filled may seem full. */
+static uint64_t live_meta_bytes(const struct pod *pod, const struct segments_stats *s)
+{
+    const uint64_t written = s->used_meta - open_meta_bytes(pod);
+    return s->live_meta < written ? s->live_meta : written;
 }
 
 void pod_stats(struct pod *pod, struct pod_stats *out)
@@ -630,7 +642,7 @@ void pod_stats(struct pod *pod, struct pod_stats *out)
         out->free_bytes = (uint64_t)s.free * pod->segment_bytes;
         out->reserve_bytes = (uint64_t)pod->reserve_segments * pod->segment_bytes;
         out->stored_bytes = s.live_log + s.live_moved;
-        out->metadata_bytes = s.live_meta;
+        out->metadata_bytes = live_meta_bytes(pod, &s);
         out->metadata_single_bytes = s.single_meta;
         out->open_bytes = open_bytes(pod, &s);
         out->garbage_bytes =

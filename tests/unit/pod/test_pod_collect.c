@@ -990,6 +990,9 @@ static void records_that_many_pages_share_do_not_keep_a_pool_from_opening(void *
         assert_int_equal(rig_named(rig, POD_SNAPSHOT_CREATE, name, NULL, 0), 0);
         for (uint64_t i = 0; i < LEAVES; i++)
             assert_int_equal(rig_write(rig, "v", i * leaf + g * BLOCK, buf, BLOCK), 0);
+        struct pod_stats now;
+        pod_stats(rig->pod, &now);
+        assert_true(now.garbage_bytes <= now.capacity);
     }
     uint32_t most = 0;
     for (uint32_t i = SYSTEM_SEGMENTS; i < rig->pod->segment_count; i++)
