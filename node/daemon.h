@@ -34,6 +34,8 @@ struct node {
     struct catalog *catalog; /* until the service takes it */
     struct catalog_service *catalog_service;
     bool knows_images; /* the catalog had some at the start */
+    bool knows_pod;
+    uint8_t pod_id[16]; /* of the pod that they were in */
     struct image_uses *uses; /* counted by the pod */
     struct analytics_service *analytics;
     struct flash_devices *devices;

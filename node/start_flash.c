@@ -65,6 +65,7 @@ int start_catalog(struct node *node, struct ps_error *err)
         return rc;
     struct pod_image_info first;
     node->knows_images = catalog_image_after(node->catalog, node_pod_name, "", &first) == 0;
+    node->knows_pod = catalog_pod_id(node->catalog, node_pod_name, node->pod_id);
     rc = tokens_create(&node->tokens);
     if (rc == 0)
         rc = catalog_load_tokens(node->catalog, node->tokens);
@@ -325,12 +326,15 @@ int start_pod(struct node *node, struct ps_error *err)
     struct ps_error reason = {0};
     if (node->as.cluster_enabled)
         return start_member(node, &config, err);
+    if (node->knows_images && node->knows_pod)
+        config.only_pod = node->pod_id;
     const int rc = open_alone(node, &config, &reason);
     if (rc == PS_ENOTFOUND && node->knows_images)
-        return ps_error_set(err, rc,
-                            "%.120s; but the catalog knows volumes: is its file system mounted? "
-                            "pstoraged --rebuild-catalog begins without them",
-                            reason.detail);
+        return ps_error_set(
+            err, rc,
+            "%.160s; but the catalog knows volumes: is the right device there, its file system "
+            "mounted? pstoraged --rebuild-catalog begins without them",
+            reason.detail);
     if (rc)
         return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err,
                                   reason.detail[0] ? reason.detail : ps_status_text(rc));

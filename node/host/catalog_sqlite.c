@@ -21,6 +21,10 @@ enum {
     "CREATE TABLE IF NOT EXISTS tokens(name TEXT PRIMARY KEY, role INTEGER NOT NULL, "                       \
     "created_unix_ns INTEGER NOT NULL, hash BLOB NOT NULL) WITHOUT ROWID;"
 
+/* Version 3 added it. */
+#define POD_IDS_TABLE                                                                                        \
+    "CREATE TABLE IF NOT EXISTS pod_ids(name TEXT PRIMARY KEY, id BLOB NOT NULL) WITHOUT ROWID;"
+
 /* Names compare byte by byte (BINARY), as pod_image_after orders them. */
 static const char schema[] =
     "CREATE TABLE images(pod TEXT NOT NULL, id INTEGER NOT NULL, kind INTEGER NOT NULL, name TEXT NOT NULL,"
@@ -41,10 +45,11 @@ static const char schema[] =
     " PRIMARY KEY(node, name)) WITHOUT ROWID;"
     "CREATE TABLE events(seq INTEGER PRIMARY KEY AUTOINCREMENT, time_unix_ns INTEGER NOT NULL, pod TEXT NOT "
     "NULL,"
-    " kind TEXT NOT NULL, image_id INTEGER NOT NULL, text TEXT NOT NULL);" TOKENS_TABLE;
+    " kind TEXT NOT NULL, image_id INTEGER NOT NULL, text TEXT NOT NULL);" TOKENS_TABLE POD_IDS_TABLE;
 
 /* What a catalog of each earlier version lacks. */
-static const char *const upgrades[CATALOG_VERSION] = {[0] = schema, [1] = TOKENS_TABLE};
+static const char *const upgrades[CATALOG_VERSION] = {
+    [0] = schema, [1] = TOKENS_TABLE POD_IDS_TABLE, [2] = POD_IDS_TABLE};
 
 enum statement {
     BEGIN,
@@ -57,6 +62,8 @@ enum statement {
     IMAGE_BY_ID,
     STAMP_SET,
     STAMP_GET,
+    POD_ID_SET,
+    POD_ID_GET,
     EVENT_ADD,
     EVENT_PRUNE,
     EVENTS_AFTER,
@@ -88,6 +95,8 @@ static const char *const statement_sql[STATEMENTS] = {
         " WHERE pod = ?1 AND id = ?2",
     [STAMP_SET] = "INSERT OR REPLACE INTO pods(name, complete_log_seq) VALUES(?1, ?2)",
     [STAMP_GET] = "SELECT complete_log_seq FROM pods WHERE name = ?1",
+    [POD_ID_SET] = "INSERT OR REPLACE INTO pod_ids(name, id) VALUES(?1, ?2)",
+    [POD_ID_GET] = "SELECT id FROM pod_ids WHERE name = ?1 AND length(id) = 16",
     [EVENT_ADD] = "INSERT INTO events(time_unix_ns, pod, kind, image_id, text) VALUES(?1, ?2, ?3, ?4, ?5)",
     [EVENT_PRUNE] = "DELETE FROM events WHERE seq <= ?1",
     [EVENTS_AFTER] =
@@ -273,6 +282,25 @@ uint64_t catalog_stamp(struct catalog *c, const char *pod)
     const uint64_t seq = sqlite3_step(s) == SQLITE_ROW ? sqlite_column_u64(s, 0) : 0;
     (void)sqlite3_reset(s);
     return seq;
+}
+
+int catalog_set_pod_id(struct catalog *c, const char *pod, const uint8_t id[16])
+{
+    sqlite3_stmt *s = use(c, POD_ID_SET);
+    sqlite_bind_text(s, 1, pod);
+    (void)sqlite3_bind_blob(s, 2, id, 16, SQLITE_TRANSIENT);
+    return run(c, s);
+}
+
+bool catalog_pod_id(struct catalog *c, const char *pod, uint8_t id[16])
+{
+    sqlite3_stmt *s = use(c, POD_ID_GET);
+    sqlite_bind_text(s, 1, pod);
+    const bool known = sqlite3_step(s) == SQLITE_ROW;
+    if (known)
+        memcpy(id, sqlite3_column_blob(s, 0), 16);
+    (void)sqlite3_reset(s);
+    return known;
 }
 
 int catalog_put_image(struct catalog *c, const char *pod, uint64_t log_seq, uint64_t id,

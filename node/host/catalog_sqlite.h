@@ -17,7 +17,7 @@
 #include "node/host/tokens_shared.h"
 
 enum {
-    CATALOG_VERSION = 2,
+    CATALOG_VERSION = 3,
     CATALOG_EVENTS_KEPT = 100000,
 };
 
@@ -45,6 +45,9 @@ int catalog_match_images(struct catalog *catalog, const char *pod, const char *a
 int catalog_set_stamp(struct catalog *catalog, const char *pod, uint64_t log_seq);
 /* 0 if there is none. */
 uint64_t catalog_stamp(struct catalog *catalog, const char *pod);
+/* Which pod of that name it is. */
+int catalog_set_pod_id(struct catalog *catalog, const char *pod, const uint8_t id[16]);
+bool catalog_pod_id(struct catalog *catalog, const char *pod, uint8_t id[16]); /* false: not known */
 /* 0 or PS_ENOTFOUND. Space and counts are not kept. */
 int catalog_image_by_id(struct catalog *catalog, const char *pod, uint64_t id, struct pod_image_info *out);
 /* In the order of names: the first after `after`; 0 or PS_ENOTFOUND. */

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/loop_uv.h"
 #include "node/host/image_event.h"
+#include "node/pod/pod_log.h"
 
 enum {
     NEWS_MAX = 4096,    /* messages waiting for the management thread */
@@ -28,6 +29,7 @@ struct piece {
     struct pod_image_info infos[PIECE_IMAGES];
     size_t count;
     uint64_t log_seq;
+    uint8_t pod_id[16];
     int status;
 };
 
@@ -165,6 +167,8 @@ static void write_piece(struct mailbox_msg *msg)
                                      p->last ? NULL : p->infos[p->count - 1].name, p->infos, p->count);
     if (p->status == 0 && p->last) {
         p->status = catalog_set_stamp(s->catalog, s->pod_name, p->log_seq);
+        if (p->status == 0)
+            p->status = catalog_set_pod_id(s->catalog, s->pod_name, p->pod_id);
         s->complete = p->status == 0;
     }
     answer(s, msg, piece_done);
@@ -373,8 +377,11 @@ static void compare_next(struct catalog_service *s)
     p->last = p->count < PIECE_IMAGES;
     if (p->last) {
         struct pod_stats stats;
+        struct pod_log_identity id;
         pod_stats(s->pod, &stats);
+        pod_log_identity(s->pod, &id);
         p->log_seq = stats.log_seq;
+        memcpy(p->pod_id, id.pod, sizeof p->pod_id);
     }
     p->msg.run = write_piece;
     const int rc = loop_thread_post(s->management, &p->msg);

@@ -256,6 +256,13 @@ static bool use_label(struct pod *pod)
         finish(pod, PS_EVERSION);
         return false;
     }
+    if (pod->config.only_pod && memcmp(pod->config.only_pod, l->pods[0].id, 16)) {
+        (void)ps_error_set(&o->local, PS_ENOTFOUND, "%.120s holds another pod: %02x%02x%02x%02x",
+                           pod->dev->name, l->pods[0].id[0], l->pods[0].id[1], l->pods[0].id[2],
+                           l->pods[0].id[3]);
+        finish(pod, PS_ENOTFOUND);
+        return false;
+    }
     if (pod->dev->geometry.zoned && l->segment_bytes % pod->dev->geometry.erase_bytes) {
         (void)ps_error_set(&o->local, PS_EINVAL,
                            "%s has zones of %u KiB, segments of %u KiB are not whole ones", pod->dev->name,

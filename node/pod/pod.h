@@ -348,7 +348,8 @@ int pod_measure(struct pod *pod, const void *data, uint32_t blocks, struct pod_m
 /* ---- life, called by main.c and tests */
 
 struct pod_config {
-    const char *name;       /* "default" */
+    const char *name;        /* "default" */
+    const uint8_t *only_pod; /* 16 bytes, borrowed while it opens: of the only one that is taken; NULL: any */
     uint64_t memory_budget; /* bytes for caches, maps and the dedup index together; at least POD_MEMORY_MIN */
     uint64_t metadata_cache_bytes; /* 0: from the budget; tests make it small. At least 1 MiB */
     uint32_t log_index_batches;    /* a power of two, at least 64; 0: 65,536; tests make it small */
@@ -391,10 +392,10 @@ typedef void (*pod_open_cb)(void *user, int status, struct pod *pod);
 /* Opens the pool on `dev`: finds the newest anchor, loads the checkpoint,
  * replays the log. The callback runs from a device completion or pod_turn; with an error
  * `err` (borrowed until then) tells what is wrong and nothing was changed: PS_EDAMAGED,
- * PS_EVERSION, PS_ENOTFOUND (not a PStorage device), PS_EINVAL (too small), PS_EDATALOSS, PS_EIO,
- * PS_EPRECONDITION (a member of a replicated pod, opened alone). The device
- * stays the caller's; it is destroyed after the pod. `*opening` receives the pod at once, for pod_turn; it is
- * destroyed (pod_destroy) whatever came out, but not from within the callback. */
+ * PS_EVERSION, PS_ENOTFOUND (not a PStorage device, or another pod than `only_pod`), PS_EINVAL (too small),
+ * PS_EDATALOSS, PS_EIO, PS_EPRECONDITION (a member of a replicated pod, opened alone). The device stays the
+ * caller's; it is destroyed after the pod. `*opening` receives the pod at once, for pod_turn; it is destroyed
+ * (pod_destroy) whatever came out, but not from within the callback. */
 int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,
              void *user, struct ps_error *err, struct pod **opening);
 

@@ -119,6 +119,22 @@ cp --sparse=always "$TMP/kept/flash0" "$DATA/flash0"
 node_start
 durability check --uri "$NBD/vol" --journal journal --durable --atomic
 node_stop
+say "== another node's flash in its place: nothing of it is served, nothing is written"
+mv "$DATA/flash0" "$TMP/kept/own"
+mv "$DATA/catalog.db" "$TMP/kept/own.db"
+rm -f "$DATA"/catalog.db-*
+node_start
+pstorage volume create vol --size 16M
+node_stop
+mv "$TMP/kept/own.db" "$DATA/catalog.db"
+rm -f "$DATA"/catalog.db-*
+cksum <"$DATA/flash0" >before
+node_refuses 'holds another pod.*rebuild-catalog'
+cksum <"$DATA/flash0" | cmp - before || fail "another node's pool was written to"
+mv "$TMP/kept/own" "$DATA/flash0"
+node_start
+durability check --uri "$NBD/vol" --journal journal --durable --atomic
+node_stop
 say "== unless somebody wants one"
 rm "$DATA/flash0"
 node_command -- --rebuild-catalog

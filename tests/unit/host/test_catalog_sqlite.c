@@ -274,11 +274,27 @@ static void a_catalog_that_can_not_be_used_says_what_helps(void **state)
     assert_int_equal(access(old, F_OK), 0);
 }
 
-/* As an earlier version made it, which had no tokens, and as one in between did. */
+static void which_pod_it_was_is_kept(void **state)
+{
+    static const uint8_t first[16] = {1, 2, 3}, second[16] = {0xff, [15] = 9};
+    struct fixture *f = *state;
+    uint8_t id[16];
+    assert_false(catalog_pod_id(f->catalog, "default", id));
+    assert_int_equal(catalog_set_pod_id(f->catalog, "default", first), 0);
+    assert_int_equal(catalog_set_pod_id(f->catalog, "default", second), 0);
+    reopen(f);
+    assert_true(catalog_pod_id(f->catalog, "default", id));
+    assert_memory_equal(id, second, sizeof id);
+    assert_false(catalog_pod_id(f->catalog, "other", id));
+}
+
+/* As earlier versions made it (no tokens; no pods' ids), and as one in between did. */
 static void a_catalog_of_an_earlier_version_is_brought_up_to_date(void **state)
 {
-    static const char *const earlier[] = {"PRAGMA user_version = 1; DROP TABLE tokens",
-                                          "PRAGMA user_version = 1"};
+    static const char *const earlier[] = {"PRAGMA user_version = 1; DROP TABLE tokens; DROP TABLE pod_ids",
+                                          "PRAGMA user_version = 1; DROP TABLE pod_ids",
+                                          "PRAGMA user_version = 2; DROP TABLE pod_ids"};
+    uint8_t id[16] = {0};
     struct fixture *f = *state;
     const struct token token = {.name = "t", .role = 1};
     put(f, 1, 1, "a");
@@ -291,6 +307,8 @@ static void a_catalog_of_an_earlier_version_is_brought_up_to_date(void **state)
         /* The second time it is the one put before. */
         assert_int_equal(catalog_drop_token(f->catalog, "t"), i == 0 ? PS_ENOTFOUND : 0);
         assert_int_equal(catalog_put_token(f->catalog, &token), 0);
+        assert_false(catalog_pod_id(f->catalog, "default", id));
+        assert_int_equal(catalog_set_pod_id(f->catalog, "default", id), 0);
     }
     catalog_close(f->catalog);
     f->catalog = NULL;
@@ -336,6 +354,7 @@ int main(void)
         T(only_the_newest_events_are_kept),
         T(the_node_its_devices_and_settings_are_recorded),
         T(a_catalog_that_can_not_be_used_says_what_helps),
+        T(which_pod_it_was_is_kept),
         T(a_catalog_of_an_earlier_version_is_brought_up_to_date),
         T(damage_inside_is_found_when_it_is_opened),
         T(a_catalog_in_a_folder_that_is_not_there_is_refused),

@@ -11,6 +11,7 @@
 
 #include "common/log.h"
 #include "node/host/catalog_uv.h"
+#include "node/pod/pod_log.h"
 
 /* A pod that only knows the names of its images: all that the catalog asks it. */
 struct pod {
@@ -31,6 +32,12 @@ int pod_image_after(struct pod *pod, const char *name, struct pod_image_info *ou
 void pod_stats(struct pod *pod, struct pod_stats *out)
 {
     *out = (struct pod_stats){.log_seq = pod->log_seq};
+}
+
+void pod_log_identity(const struct pod *pod, struct pod_log_identity *out)
+{
+    (void)pod;
+    *out = (struct pod_log_identity){.pod = {7, [15] = 9}};
 }
 
 struct fixture {
@@ -129,6 +136,9 @@ static void at_the_start_the_catalog_becomes_what_the_pod_holds(void **state)
     struct catalog *c = open_catalog(f);
     assert_int_equal(images(c), 300);
     assert_int_equal(catalog_stamp(c, "default"), 42);
+    uint8_t id[16];
+    assert_true(catalog_pod_id(c, "default", id));
+    assert_true(id[0] == 7 && id[15] == 9);
     /* The next start finds fewer. */
     assert_int_equal(catalog_service_start(&f->loop, c, "default", &f->service), 0);
     f->pod = (struct pod){.count = 128, .log_seq = 50}; /* exactly one piece, then an empty one */
