@@ -8,6 +8,7 @@
 
 enum {
     SMALL_DISK_BYTES = 80 << 20, /* of which the log is soon used again */
+    ARRAYS_EVERY = 7,            /* seeds: pods lie on arrays */
     PERSONS_EVERY = 5,           /* seeds: people act, too */
     TINY_DISK_BYTES = 52 << 20,  /* and here so soon that who is away for long needs a full copy */
 };
@@ -326,6 +327,42 @@ static void draw_weights(struct drawing *d)
     }
 }
 
+/* From a stream of its own: what else a seed means stays. */
+static void draw_arrays(struct scenario *s, uint64_t end)
+{
+    static const struct {
+        uint8_t data, parity;
+    } shapes[] = {{3, 1}, {2, 1}, {4, 2}, {2, 2}, {1, 1}, {1, 2}};
+    static const enum action actions[] = {ACTION_FAIL_DEVICE, ACTION_FAIL_DEVICE, ACTION_MEND, ACTION_MEND,
+                                          ACTION_ROT_DEVICE};
+    struct scenario with = *s; /* the same steps */
+    struct drawing d = {.s = &with, .end = end};
+    if (s->seed % ARRAYS_EVERY)
+        return;
+    prng_seed(&d.prng, prng_mix(s->seed + 4));
+    const uint8_t sure = (uint8_t)below(&d, s->nodes);
+    for (uint8_t i = 0; i < s->nodes; i++) {
+        const uint64_t shape = below(&d, sizeof shapes / sizeof shapes[0]);
+        if (!chance(&d, 2, 3) && i != sure)
+            continue;
+        with.array[i].data = shapes[shape].data;
+        with.array[i].parity = shapes[shape].parity;
+    }
+    const uint64_t every = 8 + below(&d, 24);
+    for (; d.now < end && with.step_count < SCENARIO_STEPS_MAX - 32; d.now += 50 * MS) {
+        if (!chance(&d, 1, every))
+            continue;
+        const struct step step = {.action = actions[below(&d, sizeof actions / sizeof actions[0])],
+                                  .who = victim(&d)};
+        /* In the middle of what follows, or with the power. */
+        if (chance(&d, 1, 3))
+            add_at(&d, d.now + (chance(&d, 1, 2) ? below(&d, 2 * SECOND) : 0),
+                   crash(&d, step.who, chance(&d, 1, 2) ? below(&d, 300 * MS) : some_time(&d)));
+        add(&d, step);
+    }
+    *s = with;
+}
+
 static int by_time(const void *x, const void *y)
 {
     const struct step *a = x, *b = y;
@@ -357,6 +394,7 @@ void scenario_draw(struct scenario *out, uint64_t seed, unsigned nodes, uint64_t
     for (; d.now < d.end && out->step_count < SCENARIO_STEPS_MAX - 32; d.now += 50 * MS)
         if (d.now >= d.quiet_until && chance(&d, 1, d.every))
             draw_fault(&d);
+    draw_arrays(out, d.end);
     sort_steps(out);
     const struct step heal = {.kind = STEP_AT, .time_ns = d.end, .action = ACTION_HEAL, .who = WHO_ALL};
     (void)scenario_add(out, &heal);

@@ -128,6 +128,8 @@ static void do_to_node(struct world *w, struct node *n, const struct step *s)
         n->disk_slow_until = until(w, s);
         break;
     case ACTION_FAIL_DISK:
+        if (on_array(n)) /* all devices at once: nothing makes up for that */
+            break;
         trace(w, "%s's disk %s%s", n->name, s->both ? "is full" : "takes no writes", for_text(s, time));
         n->disk_fails_until = until(w, s);
         n->disk_full = s->both;
@@ -135,13 +137,26 @@ static void do_to_node(struct world *w, struct node *n, const struct step *s)
         w->result->disk_failures++;
         break;
     case ACTION_ROT:
-        node_rot(n, s->amount);
+        if (!on_array(n))
+            node_rot(n, s->amount);
         break;
     case ACTION_ROT_METADATA:
-        node_rot_metadata(n);
+        if (!on_array(n))
+            node_rot_metadata(n);
         break;
     case ACTION_CORRUPT:
-        n->corrupt_writes = s->amount;
+        n->corrupt_writes = on_array(n) ? 0 : s->amount;
+        break;
+    case ACTION_FAIL_DEVICE:
+        drive_fails(n);
+        break;
+    case ACTION_ROT_DEVICE:
+        drive_rots(n);
+        break;
+    case ACTION_MEND:
+        n->mend = on_array(n);
+        if (n->up)
+            wake(n);
         break;
     case ACTION_REPLACE:
         n->replace = true;
@@ -220,6 +235,7 @@ void heal(struct world *w)
         struct node *n = &w->nodes[i];
         n->paused_until = n->stalled_until = n->disk_slow_until = n->disk_fails_until = n->corrupt_writes = 0;
         n->off = false;
+        n->mend = on_array(n);
         n->replace = n->damaged; /* one that was not possible yet is left alone */
         if (!n->up && !n->lost)
             node_start(n);

@@ -147,7 +147,7 @@ bool at_rest(struct world *w)
     if ((w->stopping && !hosts_idle(w)) || operator_busy(w) || !filler_is_gone(w))
         return false;
     for (unsigned i = 0; i < w->node_count; i++) {
-        if (!look(&w->nodes[i], &info) || store_failed(&w->nodes[i]))
+        if (!look(&w->nodes[i], &info) || store_failed(&w->nodes[i]) || !drives_whole(&w->nodes[i]))
             return false;
         if (info.role == REPLICA_LEADING && info.lease_held) {
             leaders++;
@@ -191,7 +191,9 @@ void describe(struct world *w, char *out, size_t size)
                                  : !uuid_is_none(&info.heir) ? " bound"
                                  : info.asking               ? " asks"
                                                              : "",
-                                 store_failed(n) ? " failed" : "", info.waits_for[0] ? ", waits for " : "",
-                                 info.waits_for);
+                                 store_failed(n)    ? " failed"
+                                 : !drives_whole(n) ? " without a device"
+                                                    : "",
+                                 info.waits_for[0] ? ", waits for " : "", info.waits_for);
     }
 }

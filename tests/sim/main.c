@@ -39,6 +39,7 @@ static const char help[] =
     "\n"
     "Settings, before the first step:\n"
     "  seed N, nodes N, disk SIZE [of WHO], drift NODE PPM, async NODE, preferred NODE, noise on|off,\n"
+    "  array DATA+PARITY [of WHO] (its pod lies on several devices),\n"
     "  eager on|off (to move to the preferred, and to miss the mediator), break RULE\n"
     "Steps, one after the other:\n"
     "  at TIME ACTION                        TIME after the load began\n"
@@ -59,6 +60,8 @@ static const char help[] =
     "  fail-disk WHO [full] [for TIME]                 writes fail; for want of space\n"
     "  rot WHO N, corrupt WHO N                        bits flip at rest; next writes are stored wrongly\n"
     "  rot-metadata WHO                                one copy of each record of its maps, while it is up\n"
+    "  fail-device WHO, rot-device WHO                 one of its array: for good; noise (parity 2)\n"
+    "  replace-devices WHO                             those, by blank ones, rebuilt under load\n"
     "  replace WHO                                     its disk by an empty one, as soon as nothing is lost\n"
     "  clog [for TIME]                                 the network: a third of all messages is late\n"
     "  switch-over WHO\n"
@@ -230,6 +233,8 @@ static void add(struct sim_result *total, const struct sim_result *r)
     total->replaced += r->replaced;
     total->disk_failures += r->disk_failures;
     total->rotten += r->rotten;
+    total->devices_failed += r->devices_failed;
+    total->devices_replaced += r->devices_replaced;
     total->full += r->full;
     total->repaired += r->repaired;
     total->too_small += r->too_small;
@@ -260,14 +265,15 @@ static void print_total(uint64_t runs, uint64_t failed, const struct sim_result 
         " mediator outages, %" PRIu64 " pre-elections, %" PRIu64 " changes without mediator; %" PRIu64
         " full copies, %" PRIu64 " promotions, %" PRIu64 " primaries that yielded, %" PRIu64
         " moves to the preferred, %" PRIu64 " mediators replaced, %" PRIu64 " disks replaced, %" PRIu64
-        " disk failures, %" PRIu64 " bits rotten (%" PRIu64 " records read elsewhere, %" PRIu64
-        " runs lost data to it), %" PRIu64 " times full (%" PRIu64
-        " runs left a member too small for a copy); %" PRIu64 " segments collected, %" PRIu64
-        " KiB moved; %" PRIu64 " failed\n",
+        " disk failures, %" PRIu64 " devices of arrays failed, %" PRIu64 " replaced, %" PRIu64
+        " bits rotten (%" PRIu64 " records read elsewhere, %" PRIu64 " runs lost data to it), %" PRIu64
+        " times full (%" PRIu64 " runs left a member too small for a copy); %" PRIu64
+        " segments collected, %" PRIu64 " KiB moved; %" PRIu64 " failed\n",
         runs, (double)t->virtual_ns / 1e9, t->events, cpu_seconds(), t->writes, t->reads, t->unanswered,
         t->leads, t->crashes, t->cuts, t->pauses, t->stalls, t->mediator_outages, t->elections, t->alone,
-        t->copies, t->promotions, t->yields, t->moves, t->mediators, t->replaced, t->disk_failures, t->rotten,
-        t->repaired, t->lost_to_damage, t->full, t->too_small, t->collected, t->moved_bytes >> 10, failed);
+        t->copies, t->promotions, t->yields, t->moves, t->mediators, t->replaced, t->disk_failures,
+        t->devices_failed, t->devices_replaced, t->rotten, t->repaired, t->lost_to_damage, t->full,
+        t->too_small, t->collected, t->moved_bytes >> 10, failed);
 }
 
 /* The end of what it does, without what hosts did in vain or without trouble. */

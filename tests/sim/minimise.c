@@ -87,6 +87,11 @@ static bool change(struct scenario *s, unsigned which)
     } else if (which == 2 * SIM_NODES_MAX + 3) {
         changed = s->eager;
         s->eager = false;
+    } else {
+        for (unsigned i = 0; i < SIM_NODES_MAX; i++) {
+            changed |= s->array[i].parity != 0;
+            s->array[i].parity = s->array[i].data = 0;
+        }
     }
     scenario_free(&plain);
     return changed;
@@ -102,7 +107,7 @@ static bool uses_node(const struct scenario *s, unsigned node)
 
 static void simpler_cluster(struct search *s)
 {
-    for (unsigned which = 0; which < 2 * SIM_NODES_MAX + 4; which++) {
+    for (unsigned which = 0; which < 2 * SIM_NODES_MAX + 5; which++) {
         struct scenario next;
         scenario_copy(&next, s->best);
         if (change(&next, which))

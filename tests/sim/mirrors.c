@@ -1,4 +1,5 @@
 /* After all: each member's flash, opened by itself, is sound and holds the same volume. */
+#include "node/flash/array.h"
 #include "tests/sim/world.h"
 #include "tests/support/pod_check.h"
 
@@ -33,8 +34,11 @@ static bool alone_step(void *user)
 {
     struct alone *a = user;
     a->w->now += 1000;
-    (void)pod_turn(a->pod, a->w->now);
-    (void)blkdev_mem_step(a->n->disk);
+    if (a->n->array)
+        (void)array_turn(a->n->array, a->w->now);
+    if (a->pod)
+        (void)pod_turn(a->pod, a->w->now);
+    (void)drives_step(a->n);
     return true;
 }
 
@@ -62,7 +66,14 @@ static int open_alone(struct alone *a, struct ps_error *err)
                                       .compression = true,
                                       .log = &events};
     struct log_id applied, end;
-    const int rc = pod_open(a->n->disk, &config, POD_OPEN_ONLY, alone_opened, a, err, &a->pod);
+    int rc = drives_open(a->n, err);
+    for (int i = 0; i < STEPS_MAX && rc == 0 && a->n->array_status == DRIVES_OPENING; i++)
+        (void)drives_step(a->n);
+    if (rc || a->n->array_status)
+        return rc ? rc : a->n->array_status == DRIVES_OPENING ? PS_EDEADLINE : a->n->array_status;
+    if (a->n->array)
+        a->n->disk = array_device(a->n->array);
+    rc = pod_open(a->n->disk, &config, POD_OPEN_ONLY, alone_opened, a, err, &a->pod);
     if (rc)
         return rc;
     alone_until(a, &a->opened);
@@ -98,7 +109,7 @@ static int read_volume(struct alone *a, uint8_t *buf, struct ps_error *err)
 static void count(struct alone *a)
 {
     char why[200];
-    for (int i = 0; i < STEPS_MAX && (blkdev_mem_pending(a->n->disk) || !pod_check_is_quiet(a->pod)); i++)
+    for (int i = 0; i < STEPS_MAX && (drives_pending(a->n) || !pod_check_is_quiet(a->pod)); i++)
         (void)alone_step(a);
     if (pod_check_counts(a->pod, alone_step, a, why, sizeof why))
         return;
@@ -113,9 +124,11 @@ static bool read_alone(struct world *w, struct node *n, uint8_t *buf)
 {
     struct alone a = {.w = w, .n = n};
     struct ps_error err = {0};
-    (void)blkdev_mem_drain(n->disk);
-    blkdev_mem_power_cut(n->disk, &w->disks, BLKDEV_MEM_LOSE);
+    for (int i = 0; i < STEPS_MAX && drives_pending(n); i++)
+        (void)drives_step(n);
+    drives_cut(n, BLKDEV_MEM_LOSE);
     node_destroy(n);
+    drives_go_missing(n);
     int rc = open_alone(&a, &err);
     if (rc == 0)
         rc = read_volume(&a, buf, &err);
@@ -125,7 +138,7 @@ static bool read_alone(struct world *w, struct node *n, uint8_t *buf)
         fail(w, SIM_MIRRORS, "%s can't be read by itself: %s, %s", n->name, ps_status_name(rc), err.detail);
     else
         count(&a);
-    blkdev_mem_power_cut(n->disk, &w->disks, BLKDEV_MEM_LOSE);
+    drives_cut(n, BLKDEV_MEM_LOSE);
     if (a.pod)
         pod_destroy(a.pod);
     return rc == 0;

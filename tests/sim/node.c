@@ -1,4 +1,5 @@
 /* Nodes: they start and die, their clocks run apart, their devices take time, fail and forget. */
+#include "node/flash/array.h"
 #include "tests/sim/world.h"
 
 uint64_t clock_of(const struct node *n)
@@ -42,16 +43,22 @@ static uint64_t disk_latency(struct node *n, const struct blkdev_req *req)
 }
 
 /* Requests that are new get the time at which they end. */
-static void schedule_disk(struct node *n)
+static void schedule_drive(struct node *n, struct drive *d)
 {
-    const size_t pending = blkdev_mem_pending(n->disk);
+    const size_t pending = blkdev_mem_pending(d->mem);
     /* The oldest come first; those known are a prefix but for what has ended. */
-    for (size_t i = n->scheduled_count; i < pending; i++) {
-        struct blkdev_req *req = blkdev_mem_pending_at(n->disk, i);
-        assert(n->scheduled_count < sizeof n->scheduled / sizeof n->scheduled[0]);
-        n->scheduled[n->scheduled_count++] = req;
+    for (size_t i = d->scheduled_count; i < pending; i++) {
+        struct blkdev_req *req = blkdev_mem_pending_at(d->mem, i);
+        assert(d->scheduled_count < sizeof d->scheduled / sizeof d->scheduled[0]);
+        d->scheduled[d->scheduled_count++] = req;
         at(n->w, n->w->now + disk_latency(n, req), EVENT_DISK, n->index, n->life, req);
     }
+}
+
+static void schedule_disk(struct node *n)
+{
+    for (unsigned i = 0; i < n->drive_count; i++)
+        schedule_drive(n, &n->drives[i]);
 }
 
 static void flip_stored(struct node *n, uint64_t bit)
@@ -70,24 +77,34 @@ static bool is_batch(const struct blkdev_req *req)
     return req->op == BLKDEV_WRITE && batch_peek(req->buf, req->length, &h) == 0;
 }
 
+static struct drive *drive_of(struct node *n, const struct blkdev_req *req, size_t *at)
+{
+    for (unsigned d = 0; d < n->drive_count; d++)
+        for (size_t i = 0; i < n->drives[d].scheduled_count; i++)
+            if (n->drives[d].scheduled[i] == req) {
+                *at = i;
+                return &n->drives[d];
+            }
+    assert(false && "every scheduled request is pending");
+    return NULL;
+}
+
 void disk_done(struct node *n, struct blkdev_req *req)
 {
     struct world *w = n->w;
-    size_t i = 0;
-    while (i < n->scheduled_count && n->scheduled[i] != req)
-        i++;
-    assert(i < n->scheduled_count && "every scheduled request is pending");
-    memmove(n->scheduled + i, n->scheduled + i + 1, (n->scheduled_count - i - 1) * sizeof n->scheduled[0]);
-    n->scheduled_count--;
+    size_t i;
+    struct drive *d = drive_of(n, req, &i);
+    memmove(d->scheduled + i, d->scheduled + i + 1, (d->scheduled_count - i - 1) * sizeof d->scheduled[0]);
+    d->scheduled_count--;
     if (w->now < n->disk_fails_until && req->op != BLKDEV_READ) {
-        (void)blkdev_mem_fail_at(n->disk, i, n->disk_full && req->op == BLKDEV_WRITE ? PS_EFULL : PS_EIO);
+        (void)blkdev_mem_fail_at(d->mem, i, n->disk_full && req->op == BLKDEV_WRITE ? PS_EFULL : PS_EIO);
         return;
     }
     if (req->op == BLKDEV_WRITE)
         n->recent[n->recent_count++ % RECENT_WRITES] = req->offset;
     /* What is told is what was asked for; what is stored is another thing. */
     const uint64_t corrupt = n->corrupt_writes && is_batch(req) ? req->offset * 8 + req->length * 4 : 0;
-    (void)blkdev_mem_step_at(n->disk, i);
+    (void)blkdev_mem_step_at(d->mem, i);
     if (corrupt) {
         n->corrupt_writes--;
         trace(w, "%s: a write is stored wrongly", n->name);
@@ -125,12 +142,7 @@ void node_rot(struct node *n, uint64_t bits)
 
 void node_new_disk(struct node *n)
 {
-    const struct blkdev_mem_options disk = {.size_bytes = n->w->scenario->disk_bytes[n->index],
-                                            .max_io_bytes = 1 << 20};
-    if (n->disk)
-        blkdev_destroy(n->disk);
-    n->disk = blkdev_mem_create(&disk);
-    assert(n->disk);
+    drives_new(n);
     n->known = n->damaged = n->copies_damage = n->lost = false;
     n->disk_fails_until = n->corrupt_writes = n->recent_count = 0;
     n->stores++;
@@ -138,11 +150,32 @@ void node_new_disk(struct node *n)
 
 /* ---- turns */
 
+static void open_member(struct node *n);
+
+/* Its array opens, or did. */
+static void array_turns(struct node *n)
+{
+    if (n->array_status == 0) {
+        n->disk = array_device(n->array);
+        open_member(n);
+    } else if (n->array_status != DRIVES_OPENING && !n->w->result->failed) {
+        fail(n->w, SIM_STORE, "%s: its array does not open: %s, %s", n->name, ps_status_name(n->array_status),
+             n->error.detail);
+    }
+    schedule_disk(n);
+}
+
 void node_turn(struct node *n)
 {
     const uint64_t clock = clock_of(n);
     n->turn_at = UINT64_MAX;
-    const uint64_t next = member_turn(n->member, clock);
+    if (!n->member) {
+        array_turns(n);
+        return;
+    }
+    uint64_t next = member_turn(n->member, clock);
+    const uint64_t of_array = drives_turn(n, clock);
+    next = of_array < next ? of_array : next;
     schedule_disk(n);
     if (n->opened)
         check_applied(n->w, n);
@@ -187,15 +220,9 @@ static void pod_event(void *user, const char *kind, uint64_t image_id, const cha
     n->lost_page |= strcmp(kind, "pod.data_loss") == 0 && strstr(text, "metadata page");
 }
 
-void node_start(struct node *n)
+static void open_member(struct node *n)
 {
     struct world *w = n->w;
-    n->life++;
-    n->up = true;
-    n->opened = false;
-    n->scheduled_count = 0;
-    n->turn_at = UINT64_MAX;
-    n->error = (struct ps_error){0};
     struct member_config config = {
         .dev = n->disk,
         .pod = {.name = "default",
@@ -234,6 +261,21 @@ void node_start(struct node *n)
         wake(n);
 }
 
+void node_start(struct node *n)
+{
+    n->life++;
+    n->up = true;
+    n->opened = false;
+    n->turn_at = UINT64_MAX;
+    n->error = (struct ps_error){0};
+    if (drives_open(n, &n->error))
+        fail(n->w, SIM_STORE, "%s: its array does not start: %s", n->name, n->error.detail);
+    else if (n->array)
+        wake(n);
+    else
+        open_member(n);
+}
+
 /* Since the pod was opened last. */
 static void count_collected(struct node *n)
 {
@@ -251,10 +293,11 @@ void node_destroy(struct node *n)
         host_node_dies(&n->w->hosts[i], n->index);
     filler_node_dies(n->w, n->index);
     count_collected(n);
-    member_destroy(n->member);
+    if (n->member)
+        member_destroy(n->member);
     n->member = NULL;
+    drives_close(n);
     n->up = n->opened = false;
-    n->scheduled_count = 0;
 }
 
 void node_crash(struct node *n, enum blkdev_mem_cut cut)
@@ -268,7 +311,7 @@ void node_crash(struct node *n, enum blkdev_mem_cut cut)
     trace(w, "%s: crashes", n->name);
     w->result->crashes++;
     n->paused_until = n->stalled_until = 0;
-    blkdev_mem_power_cut(n->disk, &w->disks, cut);
+    drives_cut(n, cut);
     node_destroy(n);
 }
 

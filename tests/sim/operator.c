@@ -39,7 +39,7 @@ static void replace(struct world *w, struct node *n)
         return;
     trace(w, "%s: its disk is replaced by an empty one", n->name);
     if (n->up) {
-        blkdev_mem_power_cut(n->disk, &w->disks, BLKDEV_MEM_LOSE);
+        drives_cut(n, BLKDEV_MEM_LOSE);
         node_destroy(n);
     }
     n->paused_until = n->stalled_until = 0;
@@ -87,7 +87,7 @@ static void restart_failed(struct world *w, struct node *n)
     if (!n->ever_failed && !may_be_damaged(n))
         fail(w, SIM_STORE, "%s: its store failed, and nothing had been done to its device", n->name);
     trace(w, "%s: is started anew, its store had failed", n->name);
-    blkdev_mem_power_cut(n->disk, &w->disks, BLKDEV_MEM_LOSE);
+    drives_cut(n, BLKDEV_MEM_LOSE);
     node_destroy(n);
     node_start(n);
 }

@@ -34,6 +34,9 @@ const struct scenario_action scenario_actions[ACTIONS] = {
     [ACTION_ROT] = {"rot", FORM_BITS, "rot WHO N"},
     [ACTION_ROT_METADATA] = {"rot-metadata", FORM_WHO_ONLY, "rot-metadata WHO"},
     [ACTION_CORRUPT] = {"corrupt", FORM_BITS, "corrupt WHO N"},
+    [ACTION_FAIL_DEVICE] = {"fail-device", FORM_WHO_ONLY, "fail-device WHO"},
+    [ACTION_ROT_DEVICE] = {"rot-device", FORM_WHO_ONLY, "rot-device WHO"},
+    [ACTION_MEND] = {"replace-devices", FORM_WHO_ONLY, "replace-devices WHO"},
     [ACTION_FILL] = {"fill", FORM_SIZE, "fill SIZE"},
     [ACTION_LOAD] = {"load", FORM_SWITCH, "load on|off"},
     [ACTION_PROMOTE] = {"promote", FORM_PROMOTE, "promote WHO [off]"},
@@ -263,6 +266,8 @@ void scenario_print(const struct scenario *s, FILE *out)
     for (unsigned i = 0; i < s->nodes; i++) {
         if (s->disk_bytes[i] != SCENARIO_DISK_BYTES)
             (void)fprintf(out, "disk %s of %s\n", size_format(s->disk_bytes[i], size), who_text(i));
+        if (s->array[i].parity)
+            (void)fprintf(out, "array %u+%u of %s\n", s->array[i].data, s->array[i].parity, who_text(i));
         if (s->drift_ppm[i])
             (void)fprintf(out, "drift %s %+d\n", who_text(i), s->drift_ppm[i]);
         if (s->async >> i & 1)

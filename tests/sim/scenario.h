@@ -16,6 +16,7 @@
 
 enum {
     SIM_NODES_MAX = 5,
+    SIM_DRIVES_MAX = 6, /* of an array */
     SCENARIO_STEPS_MAX = 2048,
     SCENARIO_DISK_BYTES = 320 << 20, /* unless a scenario says otherwise */
 };
@@ -73,6 +74,9 @@ enum action {
     ACTION_ROT,          /* who: amount bits flip in what it has written */
     ACTION_ROT_METADATA, /* who: a bit flips in one copy of each record of metadata that it has */
     ACTION_CORRUPT,      /* who: the next amount writes of batches are stored with a flipped bit */
+    ACTION_FAIL_DEVICE,  /* who: one of its array's fails for good, where parity makes up for it */
+    ACTION_ROT_DEVICE,   /* who: one is noise all over, where two are made up for and all are well */
+    ACTION_MEND,         /* who: those are replaced by blank ones */
     ACTION_FILL,         /* amount bytes more that do not compress are written to another volume */
     ACTION_LOAD,         /* both: on, else off: the hosts */
     ACTION_PROMOTE, /* who, if it is bound to one that is gone and lacks nothing; both: that one is off */
@@ -107,6 +111,9 @@ struct scenario {
     unsigned async;     /* a bit a member */
     unsigned preferred; /* a node; SIM_NODES_MAX: none */
     uint64_t disk_bytes[SIM_NODES_MAX];
+    struct {
+        uint8_t data, parity; /* parity 0: one disk */
+    } array[SIM_NODES_MAX];
     int32_t drift_ppm[SIM_NODES_MAX];
     bool eager; /* members move to the preferred one, and miss the mediator, soon */
     bool noise; /* single messages are late, lost and sent twice */

@@ -338,6 +338,28 @@ static int read_disk(struct line *l, struct scenario *s)
     return 0;
 }
 
+static int read_array(struct line *l, struct scenario *s)
+{
+    uint8_t who = WHO_ALL;
+    const char *w = take(l);
+    const unsigned data = (unsigned)(w[0] - '0'), parity = strlen(w) == 3 ? (unsigned)(w[2] - '0') : 0;
+    if (strlen(w) != 3 || w[1] != '+' || data - 1 >= SIM_DRIVES_MAX || parity - 1 >= 2 ||
+        data + parity > SIM_DRIVES_MAX || data + parity < 2)
+        return wrong(l, WORD " is no array: 3+1 is; one or two of parity, at most %d devices", w,
+                     SIM_DRIVES_MAX);
+    if (take_word(l, "of")) {
+        const int rc = take_who(l, true, &who);
+        if (rc || (who > WHO_MEDIATOR && who != WHO_ALL))
+            return rc ? rc : wrong(l, "an array belongs to a node: array 3+1 of b");
+    }
+    for (uint8_t i = 0; i < SIM_NODES_MAX; i++)
+        if (who == WHO_ALL || who == i) {
+            s->array[i].data = (uint8_t)data;
+            s->array[i].parity = (uint8_t)parity;
+        }
+    return 0;
+}
+
 /* 1: no setting. */
 static int read_setting(struct line *l, struct scenario *s)
 {
@@ -353,6 +375,8 @@ static int read_setting(struct line *l, struct scenario *s)
     }
     if (take_word(l, "disk"))
         return read_disk(l, s);
+    if (take_word(l, "array"))
+        return read_array(l, s);
     if (take_word(l, "drift"))
         return read_drift(l, s);
     if (take_word(l, "async") || take_word(l, "preferred")) {

@@ -168,11 +168,11 @@ static void end(struct world *w)
     }
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
-        if (n->member) {
-            blkdev_mem_power_cut(n->disk, &w->disks, BLKDEV_MEM_LOSE);
+        if (n->up) {
+            drives_cut(n, BLKDEV_MEM_LOSE);
             node_destroy(n);
         }
-        blkdev_destroy(n->disk);
+        drives_free(n);
     }
     hosts_free(w);
     filler_free(w);

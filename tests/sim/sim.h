@@ -42,6 +42,7 @@ struct sim_result {
     uint64_t copies;                    /* members that were given a full copy */
     uint64_t leads, crashes, cuts, pauses, stalls, mediator_outages;
     uint64_t replaced, disk_failures, rotten, full; /* disks; …; bits; writes refused for want of space */
+    uint64_t devices_failed, devices_replaced;      /* of arrays; failed or noise */
     uint64_t elections, alone; /* a primary might go on without the mediator; changes that it made so */
     uint64_t promotions, yields, moves; /* by persons; to who reaches the mediator; to the preferred member */
     uint64_t mediators;                 /* that took the place of one that was lost */

@@ -28,6 +28,7 @@ static void a_scenario_is_read_as_it_is_written(void **state)
                                "nodes 3\n"
                                "drift a -30000\n"
                                "disk 80M of b\n"
+                               "array 4+2 of b\n"
                                "async c\n"
                                "preferred b\n"
                                "noise on\n"
@@ -44,16 +45,19 @@ static void a_scenario_is_read_as_it_is_written(void **state)
                                "fill 16M\n"
                                "rot a 7\n"
                                "rot-metadata b\n"
+                               "fail-device b\n"
+                               "rot-device primary\n"
+                               "replace-devices all\n"
                                "load off\n"
                                "heal b\n"
                                "heal\n";
     struct scenario s;
     struct ps_error err = {0};
     assert_int_equal(scenario_parse(&s, text, strlen(text), &err), 0);
-    assert_int_equal(s.step_count, 15);
+    assert_int_equal(s.step_count, 18);
     assert_int_equal(s.steps[0].who, WHO_PRIMARY);
     assert_int_equal(s.steps[0].for_ns, 20000);
-    assert_int_equal(s.steps[0].line, 9);
+    assert_int_equal(s.steps[0].line, 10);
     assert_int_equal(s.steps[1].for_ns, SECOND + 250);
     char *again = printed(&s);
     assert_string_equal(again, text);
@@ -107,6 +111,9 @@ static void what_is_wrong_is_said_with_its_line_and_what_would_be_right(void **s
          "line 1: \"in\" is too much behind the condition: only \"within TIME\" may follow"},
         {"heal\nseed 3\n", "line 2: settings come before the first step"},
         {"disk 1G of mediator\n", "line 1: \"mediator\" is nobody: a to b are, primary and backup, and all"},
+        {"array 3-1\n", "line 1: \"3-1\" is no array: 3+1 is; one or two of parity, at most 6 devices"},
+        {"array 5+2\n", "line 1: \"5+2\" is no array: 3+1 is; one or two of parity, at most 6 devices"},
+        {"array 2+1 of primary\n", "line 1: an array belongs to a node: array 3+1 of b"},
         {"disk 3M\n", "line 1: \"3M\" is no size of a disk: 80M is; whole MiB from 52M to 4G"},
         {"async a\n", "line 1: a is the first primary, which is not asynchronous"},
         {"async b\npreferred b\n", "the preferred node is asynchronous: it can't be primary"},

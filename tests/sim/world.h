@@ -2,7 +2,8 @@
  *
  *   sim.c      a run and its phases
  *   events.c   events in the order of time; what happened
- *   node.c     nodes that start and die, their clocks and devices
+ *   node.c     nodes that start and die, their clocks and devices' time
+ *   drives.c   what a node's pod lies on: a disk, or several as an array
  *   script.c   a scenario's steps: what they wait for and expect
  *   fault.c    a scenario's steps: what they do
  *   look.c     what can be seen of a cluster
@@ -38,6 +39,7 @@ enum {
     ENDS = SIM_NODES_MAX + 1,
     RECENT_WRITES = 64,
     SEGMENT_BYTES = 2 << 20,
+    DRIVES_OPENING = 1, /* no status is that */
 };
 
 enum event_kind {
@@ -102,11 +104,28 @@ struct event {
     void *what;
 };
 
+struct drive {
+    struct blkdev *mem, *fault; /* fault: of an array, what is told to fail */
+    bool gone;                  /* it failed for good */
+    bool rotten;                /* it holds noise */
+    bool out;                   /* by the array's label, as far as that is known: lost, or being rebuilt */
+    uint64_t in_ns;             /* since when it is in, as it was seen */
+    struct blkdev_req *scheduled[512];
+    size_t scheduled_count;
+};
+
 struct node {
     struct world *w;
     unsigned index;
     char name[2];
-    struct blkdev *disk;
+    struct blkdev *disk; /* what the pod sees */
+    struct drive drives[SIM_DRIVES_MAX];
+    unsigned drive_count;
+    struct array *array; /* NULL: it is down, or has one disk */
+    struct ps_error array_error;
+    int array_status;   /* of its opening */
+    bool mend, mending; /* devices of it shall be replaced; one is being taken in or out */
+    uint64_t looked;
     struct member_pod *member;
     struct ps_error error; /* of its opening */
     bool up, opened;
@@ -129,8 +148,6 @@ struct node {
     uint64_t copies;
     int64_t drift_ppm;
     uint64_t clock_base; /* what its clock showed at time 0 */
-    struct blkdev_req *scheduled[512];
-    size_t scheduled_count;
     struct uuid store;
     uint64_t stores; /* disks that it has had */
     bool known;      /* store is set */
@@ -245,6 +262,30 @@ static inline bool stands_still(const struct node *n)
 uint64_t clock_of(const struct node *n);
 /* NULL: it was on a disk that is gone. */
 struct node *node_of(struct world *w, const struct uuid *store);
+
+/* drives.c */
+bool on_array(const struct node *n);
+/* Blank ones. */
+void drives_new(struct node *n);
+void drives_free(struct node *n);
+/* An array opens while time goes on; DRIVES_OPENING until then, and node.disk is set by whoever sees it open.
+ */
+int drives_open(struct node *n, struct ps_error *err);
+/* Whoever used it is gone; the power was cut before. */
+void drives_close(struct node *n);
+void drives_cut(struct node *n, enum blkdev_mem_cut mode);
+size_t drives_pending(const struct node *n);
+/* The oldest request of each, at once: after all. */
+bool drives_step(struct node *n);
+/* Returns when to come again. */
+uint64_t drives_turn(struct node *n, uint64_t clock);
+/* None is lost, rotten or being rebuilt. */
+bool drives_whole(const struct node *n);
+/* One fails for good, or is noise all over; nothing happens where parity would not make up for it. */
+void drive_fails(struct node *n);
+void drive_rots(struct node *n);
+/* As many as parity makes up for are not there at the next opening. */
+void drives_go_missing(struct node *n);
 
 /* script.c */
 /* Does and awaits steps as far as they go; says when to come again. */
