@@ -134,6 +134,7 @@ void drives_close(struct node *n)
         array_destroy(n->array);
     n->array = NULL;
     n->disk = NULL;
+    n->array_status = 0;
 }
 
 /* What the array is without. Of one that is in again it may not be durable yet. */
@@ -231,10 +232,10 @@ void drive_fails(struct node *n)
     static const struct blkdev_fault_rule rule = {.ops = BLKDEV_FAULT_ANY, .action = BLKDEV_FAULT_FAIL};
     if (!one_may_go(n) || n->array_status == DRIVES_OPENING)
         return;
-    const unsigned i = (unsigned)prng_below(&n->w->disks, n->drive_count);
+    unsigned i = (unsigned)prng_below(&n->w->disks, n->drive_count);
+    while (n->drives[i].gone || n->drives[i].out)
+        i = (i + 1) % n->drive_count;
     struct drive *d = &n->drives[i];
-    if (d->gone || d->out)
-        return;
     trace(n->w, "%s: device %u fails for good", n->name, i);
     (void)blkdev_fault_add(d->fault, &rule);
     d->gone = true;
