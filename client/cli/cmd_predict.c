@@ -22,6 +22,7 @@ enum {
 #define SAMPLE_DEFAULT (1ull << 30)
 #define SAMPLE_MIN     (1ull << 20)
 #define SAMPLE_MAX     (64ull << 30)
+#define WITHIN_DEFAULT 5 /* points */
 
 struct range {
     uint64_t start, end; /* bytes */
@@ -147,9 +148,6 @@ static int choose(struct survey *s, uint64_t at)
 static int survey(struct survey *s, uint64_t sample, uint64_t *extents)
 {
     uint64_t seen;
-    int rc = gather(s);
-    if (rc)
-        return rc;
     s->extent_bytes = BATCH_BYTES;
     (void)each_extent(s, NULL, extents);
     if (*extents * s->extent_bytes > sample) {
@@ -160,16 +158,43 @@ static int survey(struct survey *s, uint64_t sample, uint64_t *extents)
     s->wanted = sample / s->extent_bytes < *extents ? sample / s->extent_bytes : *extents;
     /* The same file, and the same sample: a result can be had again. */
     prng_seed(&s->prng, s->source.size);
+    if (s->prediction)
+        prediction_destroy(s->prediction);
     s->prediction = prediction_create(*extents, s->source.size + 1);
-    s->buffer = aligned_alloc(BLOCK, BATCH_BYTES);
-    if (!s->prediction || !s->buffer)
+    if (!s->prediction)
         return no_memory(s->cli);
+    s->sent_bytes = 0;
     meter_start(&s->meter, s->wanted * s->extent_bytes, !s->cli->in->json);
-    rc = each_extent(s, choose, &seen);
+    int rc = each_extent(s, choose, &seen);
     if (rc == PSTORAGE_OK)
         rc = send(s);
     meter_stop(&s->meter);
     return rc;
+}
+
+/* A sample twice as large each time, until the interval is narrow enough, or all is looked at. `within`:
+ * points; 0: this sample alone. */
+static int survey_until(struct survey *s, uint64_t sample, uint64_t within, uint64_t *extents,
+                        struct prediction_result *r)
+{
+    const double each_way = (double)within / 100;
+    int rc = gather(s);
+    if (rc)
+        return rc;
+    s->buffer = aligned_alloc(BLOCK, BATCH_BYTES);
+    if (!s->buffer)
+        return no_memory(s->cli);
+    for (;; sample = 2 * sample < SAMPLE_MAX ? 2 * sample : SAMPLE_MAX) {
+        rc = survey(s, sample, extents);
+        /* Nothing but holes: nothing would be stored. */
+        if (rc || *extents == 0)
+            return rc;
+        if (!prediction_make(s->prediction, r))
+            return no_memory(s->cli);
+        if (within == 0 || sample == SAMPLE_MAX ||
+            (r->high - r->occupied <= each_way && r->occupied - r->low <= each_way))
+            return PSTORAGE_OK;
+    }
 }
 
 /* ---- the result */
@@ -239,28 +264,31 @@ static int print(struct cli *cli, const struct survey *s, const struct predictio
     return PSTORAGE_OK;
 }
 
-static int conclude(struct cli *cli, struct survey *s, uint64_t extents)
+static int conclude(struct cli *cli, const struct survey *s, uint64_t extents,
+                    const struct prediction_result *r)
 {
-    struct prediction_result r = {0};
     const uint64_t whole = (s->source.size + BLOCK - 1) / BLOCK * BLOCK;
     struct shown v = {.data = extents * s->extent_bytes, .sampled = s->sent_bytes};
     v.data = v.data < whole ? v.data : whole;
-    /* Nothing but holes: nothing would be stored. */
-    if (extents > 0 && !prediction_make(s->prediction, &r))
-        return no_memory(cli);
-    v.occupied = part(r.occupied, v.data);
-    v.low = part(r.low, v.data);
-    v.high = part(r.high, v.data);
-    return cli->in->json ? print_json(cli, s, &r, &v) : print(cli, s, &r, &v);
+    v.occupied = part(r->occupied, v.data);
+    v.low = part(r->low, v.data);
+    v.high = part(r->high, v.data);
+    return cli->in->json ? print_json(cli, s, r, &v) : print(cli, s, r, &v);
 }
 
 int cmd_analytics_predict_reduction(struct cli *cli)
 {
     struct survey s = {.cli = cli};
-    const uint64_t sample = cli_number(cli->in, "sample", SAMPLE_DEFAULT);
+    struct prediction_result result = {0};
+    const uint64_t asked = cli_number(cli->in, "sample", 0);
+    const uint64_t sample = asked ? asked : SAMPLE_DEFAULT;
+    const uint64_t within = cli_number(cli->in, "within", asked ? 0 : WITHIN_DEFAULT);
     uint64_t extents = 0;
     if (sample < SAMPLE_MIN || sample > SAMPLE_MAX)
         return cli_fail(cli, PSTORAGE_EINVAL, "--sample takes 1M to 64G");
+    if (within > 100)
+        return cli_fail(cli, PSTORAGE_EINVAL,
+                        "--within takes 1 to 100 points, or 0 for the first sample alone");
     int rc = file_source_open(&s.source, cli->in->operands[0], &cli->error);
     if (rc)
         return rc;
@@ -270,9 +298,9 @@ int cmd_analytics_predict_reduction(struct cli *cli)
     else if (s.source.size == 0)
         rc = cli_fail(cli, PSTORAGE_EINVAL, "%s is empty", s.source.path);
     else
-        rc = survey(&s, sample, &extents);
+        rc = survey_until(&s, sample, within, &extents, &result);
     if (rc == PSTORAGE_OK)
-        rc = conclude(cli, &s, extents);
+        rc = conclude(cli, &s, extents, &result);
     if (s.prediction)
         prediction_destroy(s.prediction);
     free(s.buffer);

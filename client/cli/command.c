@@ -510,14 +510,23 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
             "result is exact as of now; of a larger one pieces of 32 KiB are drawn at random, and the result "
             "comes with an interval that holds the truth in 95 of 100 cases. Above all it is duplicates "
             "within the "
-            "file that a small sample says little about; a larger one says more.",
+            "file that a small sample says little about: unless --sample is given, it is doubled, up to "
+            "64G, until the interval reaches 5 points to each side at most.",
         .example = "pstorage analytics predict-reduction disk.raw\n"
                    "pstorage analytics predict-reduction /dev/sdb --sample 8G --json",
         .operands = {OPERAND("FILE", CLI_FILE, "File or block device to read")},
-        .options = {{.name = "sample",
-                     .kind = CLI_SIZE,
-                     .metavar = "SIZE",
-                     .help = "How much to look at, 1M to 64G; default 1G"}},
+        .options =
+            {{.name = "sample",
+              .kind = CLI_SIZE,
+              .metavar =
+                  "SIZE",
+              .help = "How much to look at, 1M to 64G; default 1G, and more if need be"},
+             {.name = "within",
+              .kind = CLI_NUMBER,
+              .metavar =
+                  "POINTS",
+              .help = "Double the sample until the interval reaches at most so far to each side; 0: never. "
+                      "Default 5; 0 with --sample"}},
     },
     {
         .id = CLI_FLASH_LIST,

@@ -60,7 +60,16 @@ same "$(p exact)" false
 [ "$(p sampled_bytes)" -le $((16 << 20)) ] || fail "more was looked at than was asked for"
 pstorage analytics predict-reduction twice.img --sample 16M >shown
 grep -Eq '^Would occupy +[0-9.]+ [MG]iB .*; between .* and .* in 95 of 100 cases$' shown || fail "$(cat shown)"
-check twice.img --sample "$(($(stat -c %b twice.img) / 2 / 1024 / 3))M"
+pstorage --json analytics predict-reduction twice.img --sample 4M >predicted
+[ $(($(p occupied_high_bytes) - $(p occupied_low_bytes))) -gt $(($(p data_bytes) / 10)) ] || fail "4 MiB say enough: $(cat predicted)"
+
+say "== which is doubled until it says enough"
+check twice.img --sample 4M --within 5
+[ "$(p sampled_bytes)" -gt $((4 << 20)) ] || fail "no more was looked at: $(cat predicted)"
+for bound in low high; do
+    off=$(($(p "occupied_${bound}_bytes") - $(p occupied_bytes)))
+    [ "${off#-}" -le $(($(p data_bytes) / 20)) ] || fail "wider than asked for: $(cat predicted)"
+done
 [ "$(p duplicate_bytes)" -gt $(($(p data_bytes) / 5)) ] || fail "the second copy is not seen: $(cat predicted)"
 
 say "== to people, and what is wrong"
@@ -74,6 +83,7 @@ refused 3 'No such file' pstorage analytics predict-reduction absent.img
 : >empty.img
 refused 2 'is empty' pstorage analytics predict-reduction empty.img
 refused 2 '1M to 64G' pstorage analytics predict-reduction random.img --sample 4K
+refused 2 '1 to 100' pstorage analytics predict-reduction random.img --within 101
 
 say "== nothing was changed by looking"
 before=$(pstorage --json metrics | field stored_bytes)

@@ -416,6 +416,29 @@ int rig_attach(struct array_rig *rig, unsigned device)
     return rc ? rc : rig->answer;
 }
 
+static void on_end(void *user, int status)
+{
+    struct array_rig *rig = user;
+    (void)status;
+    array_destroy(rig->array);
+    rig->array = NULL;
+    rig->whole = NULL;
+}
+
+bool rig_close_in_attach(struct array_rig *rig, unsigned device, unsigned steps)
+{
+    const struct array_device d = {rig->dev[device], rig->name[device]};
+    rig->answer = 1;
+    assert_int_equal(array_attach(rig->array, &d, on_answer, rig, &rig->error), 0);
+    for (unsigned i = 0; i < steps && rig->answer == 1; i++)
+        assert_true(rig_step(rig));
+    const bool ended = rig->answer != 1;
+    array_close(rig->array, on_end, rig);
+    rig_drain(rig);
+    assert_null(rig->array);
+    return ended;
+}
+
 int rig_detach(struct array_rig *rig, unsigned device)
 {
     rig->answer = 1;

@@ -70,6 +70,9 @@ int rig_open(struct array_rig *rig, uint32_t devices, uint32_t gone);
 bool rig_step(struct array_rig *rig);
 void rig_drain(struct array_rig *rig);
 void rig_close(struct array_rig *rig);
+/* Attaches the device and closes after so many completions; the array is destroyed where its end is told, as
+ * the contract allows. True: the attach had ended by then. */
+bool rig_close_in_attach(struct array_rig *rig, unsigned device, unsigned steps);
 /* Power goes; the array is gone with it. */
 void rig_cut(struct array_rig *rig, int mode);
 bool rig_idle(const struct array_rig *rig);

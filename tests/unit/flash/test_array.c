@@ -543,9 +543,28 @@ static void a_flush_does_not_let_go_of_what_a_rebuild_holds(void **state)
     }
 }
 
+/* A node that stops does not wait for an attach. */
+static void a_close_in_the_middle_of_an_attach_ends(void **state)
+{
+    (void)state;
+    bool ended = false;
+    for (unsigned steps = 0; !ended; steps++) {
+        struct array_rig *rig = create(6, 2);
+        write_all(rig, 0, 11, true);
+        rig_break(rig, 3);
+        assert_true(rig_erase(rig, 1));
+        rig_drain(rig);
+        assert_int_equal(rig_lost(rig), 1);
+        ended = rig_close_in_attach(rig, 6, steps);
+        assert_true(steps < 1000);
+        rig_destroy(rig);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_close_in_the_middle_of_an_attach_ends),
         cmocka_unit_test(what_was_written_is_read_with_any_two_of_six_devices_gone),
         cmocka_unit_test(segments_are_spread_without_parity_and_devices_may_differ),
         cmocka_unit_test(a_lost_device_is_noticed_told_and_done_without),
