@@ -9,7 +9,7 @@ import mmap, os, sys
 with open(sys.argv[1], "r+b") as flash, open(sys.argv[2], "rb") as data:
     stored = mmap.mmap(flash.fileno(), 0)
     data.seek(int(sys.argv[3]) + 1000)
-    at = stored.find(data.read(64))
+    at = stored.find(data.read(64), 0, len(stored) - 1)
     assert at > 0, "what was written is not there"
     stored[at] ^= 0x10
     stored.flush()
@@ -23,12 +23,13 @@ rot_pages()
 import mmap, os, struct, sys
 with open(sys.argv[1], "r+b") as flash:
     stored = mmap.mmap(flash.fileno(), 0)
-    found, at = 0, stored.find(b"PSPG\x01")
+    end = len(stored) - 1  # Python 3.11's find looks at the byte behind what it searches
+    found, at = 0, stored.find(b"PSPG\x01", 0, end)
     while at >= 0:
         if at % 64 == 0 and struct.unpack_from("<Q", stored, at + 16)[0] >> 60 == 1:
             stored[at + 50] ^= 0x10
             found += 1
-        at = stored.find(b"PSPG\x01", at + 1)
+        at = stored.find(b"PSPG\x01", at + 1, end)
     assert found, "no page of a map is stored"
     stored.flush()
     os.fsync(flash.fileno())

@@ -11,7 +11,7 @@ with open(sys.argv[1], "r+b") as flash, open(sys.argv[2], "rb") as noise:
     stored = mmap.mmap(flash.fileno(), 0)
     for megabyte in map(int, sys.argv[3:]):
         noise.seek((megabyte << 20) + 5000)
-        at = stored.find(noise.read(64))
+        at = stored.find(noise.read(64), 0, len(stored) - 1)
         assert at > 0, f"what was written at {megabyte}M is not in {sys.argv[1]}"
         stored[at] ^= 0x10
     stored.flush()
