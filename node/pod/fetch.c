@@ -310,6 +310,7 @@ bool load_page(struct pod *pod, struct meta_key page)
     struct load *l = container_of(node, struct load, link);
     l->page = page;
     l->place = place;
+    l->way = 0;
     l->req = (struct blkdev_req){.op = BLKDEV_READ, .buf = l->buf};
     span_of(pod, place, &l->req.offset, &l->req.length, &l->skip);
     list_push_back(&pod->active_loads, &l->link);

@@ -18,7 +18,7 @@ enum {
     KIB = 1 << 10,
     MIB = 1 << 20,
     BLOCK = POD_BLOCK_BYTES,
-    PARTS = 120, /* of data, each in a leaf of its own */
+    PARTS = 240, /* of data, each in a leaf of its own */
     IDLE_S = 31,
     ROUNDS = 30,
 };
@@ -74,18 +74,23 @@ static void create(bool faulty)
     }
 }
 
-/* With records of pages, not their changes alone. */
-static void begin(bool faulty)
+/* With records of pages, not their changes alone: of so many leaves. */
+static void begin_with(unsigned leaves, bool faulty)
 {
     create(faulty);
     uint8_t data[4 * BLOCK];
-    for (unsigned i = 0; i < 6 * 40; i++) {
+    for (unsigned i = 0; i < leaves * 40; i++) {
         make_piece(0, data);
         data[0] = (uint8_t)(i + 1);
         assert_int_equal(
             rig_write(&rig, "v", offset_of(i / 40) + (1 + i % 40) * sizeof data, data, sizeof data), 0);
     }
     checkpoint();
+}
+
+static void begin(bool faulty)
+{
+    begin_with(6, faulty);
 }
 
 static void end(void)
@@ -260,6 +265,39 @@ static void a_record_whose_first_copy_rots_is_read_and_written_anew(void **state
     each_record(0, true, is_made_good);
 }
 
+/* Half of the pages that are in memory are read again when they are wanted. */
+static void forget(void)
+{
+    meta_lend(rig.pod->meta, MIB);
+    meta_shrink(rig.pod->meta);
+    meta_lend(rig.pod->meta, 0);
+}
+
+/* More pages than can be on their way at once are read: what one of them met says nothing of the next. */
+static void each_read_begins_with_the_first_copy(void **state)
+{
+    (void)state;
+    uint64_t expected = 0;
+    begin_with(PARTS, false);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        const struct record r = choose(2 * round);
+        assert_true(r.page.v != 0);
+        flip(r.addr[0], &r);
+        forget();
+        assert_int_equal(read_all(), 0);
+        be_idle();
+        const bool unread = is_referred_to(&r);
+        expected += !unread;
+        assert_int_equal(rig.pod->stats.repaired_metadata, expected);
+        if (unread)
+            flip(r.addr[0], &r);
+    }
+    assert_true(expected > ROUNDS / 4);
+    assert_int_equal(lost, 0);
+    rig_check(&rig);
+    end();
+}
+
 static void a_record_whose_second_copy_rots_is_found_by_a_scrub(void **state)
 {
     (void)state;
@@ -411,6 +449,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_lies_twice),
         cmocka_unit_test(a_record_whose_first_copy_rots_is_read_and_written_anew),
+        cmocka_unit_test(each_read_begins_with_the_first_copy),
         cmocka_unit_test(a_record_whose_second_copy_rots_is_found_by_a_scrub),
         cmocka_unit_test(without_either_copy_it_is_told_and_not_made_up),
         cmocka_unit_test(what_is_in_memory_needs_neither_copy),
