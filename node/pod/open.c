@@ -687,6 +687,8 @@ static void step_run(struct pod *pod)
     if (rc == PS_EDAMAGED && !to.impossible && run_otherwise(o, o->local.detail))
         return;
     if (rc) {
+        if (o->way > 1) /* what is wrong with the record itself, not with the last other way to read it */
+            (void)ps_error_set(&o->local, rc, "%s", o->trouble);
         finish(pod, rc);
         return;
     }
