@@ -306,6 +306,16 @@ int rig_write(struct rig *rig, const char *name, uint64_t offset, const void *da
     return with_image(rig, name, &io);
 }
 
+void rig_write_noise(struct rig *rig, const char *name, uint64_t lba, unsigned count, uint64_t seed)
+{
+    static uint8_t data[32 * POD_BLOCK_BYTES];
+    struct prng p;
+    assert_true(count * (size_t)POD_BLOCK_BYTES <= sizeof data);
+    prng_seed(&p, seed);
+    prng_fill(&p, data, (size_t)count * POD_BLOCK_BYTES);
+    assert_int_equal(rig_write(rig, name, lba * POD_BLOCK_BYTES, data, (uint64_t)count * POD_BLOCK_BYTES), 0);
+}
+
 int rig_read(struct rig *rig, const char *name, uint64_t offset, void *data, uint64_t length)
 {
     struct pod_io io = {.op = POD_READ, .offset = offset, .length = length, .buf = data};

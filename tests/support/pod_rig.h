@@ -65,6 +65,8 @@ int rig_io(struct rig *rig, struct pod_io *io);
 int rig_create_volume(struct rig *rig, const char *name, uint64_t size);
 int rig_named(struct rig *rig, enum pod_manage_op op, const char *name, const char *new_name, uint64_t size);
 int rig_write(struct rig *rig, const char *name, uint64_t offset, const void *data, uint64_t length);
+/* So many blocks of noise, at most 32, at the LBA. */
+void rig_write_noise(struct rig *rig, const char *name, uint64_t lba, unsigned count, uint64_t seed);
 int rig_read(struct rig *rig, const char *name, uint64_t offset, void *data, uint64_t length);
 int rig_range(struct rig *rig, enum pod_io_op op, const char *name, uint64_t offset, uint64_t length);
 /* Flips a bit of the record, on a device in memory: of its first copy (1), its second (2), or both (3). */

@@ -37,15 +37,6 @@ static uint32_t units[UNITS], records[UNITS];
 static size_t unit_count, record_count;
 static unsigned refused, sound, damaged; /* pools */
 
-static void write_blocks(const char *name, uint64_t lba, unsigned count, uint64_t seed)
-{
-    static uint8_t data[32 * BLOCK];
-    struct prng p;
-    prng_seed(&p, seed);
-    prng_fill(&p, data, (size_t)count * BLOCK);
-    assert_int_equal(rig_write(&rig, name, lba * BLOCK, data, (uint64_t)count * BLOCK), 0);
-}
-
 static void checkpoint(void)
 {
     checkpoint_want(rig.pod);
@@ -57,21 +48,21 @@ static void make_pool(void)
     const uint64_t far = 600 * META_SLOTS; /* an inner page more */
     assert_int_equal(rig_create_volume(&rig, "v", 2048ull * MIB), 0);
     for (unsigned i = 0; i < 20; i++)
-        write_blocks("v", 100ull * i, 32, i % 15);
+        rig_write_noise(&rig, "v", 100ull * i, 32, i % 15);
     for (unsigned i = 0; i < 6; i++)
-        write_blocks("v", far + i * META_SLOTS, 8, 50 + i);
+        rig_write_noise(&rig, "v", far + i * META_SLOTS, 8, 50 + i);
     checkpoint();
     assert_int_equal(rig_named(&rig, POD_SNAPSHOT_CREATE, "v@s", NULL, 0), 0);
     assert_int_equal(rig_named(&rig, POD_CLONE_CREATE, "v@s", "c", 0), 0);
-    write_blocks("v", 100, 32, 70);
-    write_blocks("c", far, 16, 71);
+    rig_write_noise(&rig, "v", 100, 32, 70);
+    rig_write_noise(&rig, "c", far, 16, 71);
     checkpoint();
     assert_int_equal(rig_named(&rig, POD_SNAPSHOT_CREATE, "v@t", NULL, 0), 0);
     assert_int_equal(rig_named(&rig, POD_SNAPSHOT_DELETE, "v@s", NULL, 0), 0);
     assert_int_equal(rig_range(&rig, POD_TRIM, "v", 300 * BLOCK, 300 * BLOCK), 0);
     checkpoint();
     for (unsigned i = 0; i < 8; i++)
-        write_blocks("v", 50ull * i, 16, 90 + i); /* in the log alone */
+        rig_write_noise(&rig, "v", 50ull * i, 16, 90 + i); /* in the log alone */
     assert_int_equal(rig_named(&rig, POD_SNAPSHOT_CREATE, "c@u", NULL, 0), 0);
 }
 

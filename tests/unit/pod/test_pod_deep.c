@@ -44,15 +44,6 @@ static bool is_told(const char *a, const char *b)
     return false;
 }
 
-static void write_blocks(const char *name, uint64_t lba, unsigned count, uint64_t seed)
-{
-    static uint8_t data[32 * BLOCK];
-    struct prng p;
-    prng_seed(&p, seed);
-    prng_fill(&p, data, (size_t)count * BLOCK);
-    assert_int_equal(rig_write(&rig, name, lba * BLOCK, data, (uint64_t)count * BLOCK), 0);
-}
-
 static int setup(void **state)
 {
     (void)state;
@@ -67,10 +58,10 @@ static int setup(void **state)
     assert_int_equal(rig_open(&rig), 0);
     assert_int_equal(rig_create_volume(&rig, "v", 64 * MIB), 0);
     for (unsigned i = 0; i < 64; i++)
-        write_blocks("v", 32ull * i, 32, i % 40);
+        rig_write_noise(&rig, "v", 32ull * i, 32, i % 40);
     assert_int_equal(rig_named(&rig, POD_SNAPSHOT_CREATE, "v@s", NULL, 0), 0);
     for (unsigned i = 0; i < 20; i++)
-        write_blocks("v", 64ull * i, 32, 100 + i);
+        rig_write_noise(&rig, "v", 64ull * i, 32, 100 + i);
     rig_settle(&rig);
     return 0;
 }
@@ -158,7 +149,7 @@ static void damage_is_told_and_kept(void **state)
     struct pod_finding f;
     const uint64_t block = block_at("v", 5);
     meta_set(rig.pod->meta, meta_key_flat(META_REF, block), 3);
-    write_blocks("v", 3000, 1, 999); /* something for a checkpoint */
+    rig_write_noise(&rig, "v", 3000, 1, 999); /* something for a checkpoint */
     const struct pod_deep_info info = deep();
     assert_int_equal(info.damage, 1);
     assert_int_equal(pod_deep_finding(rig.pod, 0, &f), 0);
@@ -183,7 +174,7 @@ static void a_rotten_page_is_found_though_it_is_in_memory(void **state)
     uint8_t block[BLOCK];
     assert_int_equal(rig_create_volume(&rig, "w", (uint64_t)LEAVES * 2 * MIB), 0);
     for (uint64_t i = 0; i < LEAVES; i++)
-        write_blocks("w", i * META_SLOTS, 1, 1);
+        rig_write_noise(&rig, "w", i * META_SLOTS, 1, 1);
     checkpoint_want(rig.pod);
     rig_settle(&rig);
     const struct image *image = images_find(rig.pod->images, "v");
@@ -342,7 +333,7 @@ static void it_comes_by_itself_when_something_has_changed(void **state)
         (void)rig_step(&rig);
     }
     assert_int_equal(look().runs, runs);
-    write_blocks("v", 0, 1, 77);
+    rig_write_noise(&rig, "v", 0, 1, 77);
     for (int i = 0; i < 1000; i++) {
         rig.now_ns += 10 * MS;
         (void)rig_step(&rig);
@@ -556,7 +547,7 @@ static void a_crashed_pool_is_checked_with_its_log(void **state)
 {
     (void)state;
     for (uint64_t i = 0; i < 10; i++)
-        write_blocks("v", 32 * i, 20, 500 + i);
+        rig_write_noise(&rig, "v", 32 * i, 20, 500 + i);
     assert_true(rig.pod->log_bytes > 0);
     const uint64_t blocks = rig.pod->unique_blocks;
     rig_crash(&rig, BLKDEV_MEM_KEEP);
@@ -576,7 +567,7 @@ static void damage_is_found_offline(void **state)
     (void)state;
     const uint64_t block = block_at("v", 5);
     meta_set(rig.pod->meta, meta_key_flat(META_REF, block), 3);
-    write_blocks("v", 3000, 1, 999);
+    rig_write_noise(&rig, "v", 3000, 1, 999);
     rig_close(&rig);
     struct check c = check(false);
     assert_int_equal(c.request.totals.damage, 1);
@@ -607,10 +598,10 @@ static void what_the_log_frees_twice_is_damage_and_no_end(void **state)
     const uint64_t v = value_of(key);
     meta_set(rig.pod->meta, key, v & ~(1ull << block_slot(block)));
     checkpoint_want(rig.pod);
-    write_blocks("v", 3000, 1, 999);
+    rig_write_noise(&rig, "v", 3000, 1, 999);
     rig_settle(&rig);
     meta_set(rig.pod->meta, key, v);
-    write_blocks("v", 0, 32, 4711); /* frees the block, in the log alone */
+    rig_write_noise(&rig, "v", 0, 32, 4711); /* frees the block, in the log alone */
     rig_crash(&rig, BLKDEV_MEM_KEEP);
     assert_true(check(false).request.totals.damage > 0);
 }
@@ -623,10 +614,10 @@ static void what_the_log_frees_outside_of_the_pool_is_damage_and_no_end(void **s
     const struct place far = place_make(1ull << 40, place_len(l2p_place(v)));
     meta_set(rig.pod->meta, key, l2p_make(far, l2p_blocks(v), l2p_live(v)));
     checkpoint_want(rig.pod);
-    write_blocks("v", 3000, 1, 999);
+    rig_write_noise(&rig, "v", 3000, 1, 999);
     rig_settle(&rig);
     meta_set(rig.pod->meta, key, v);
-    write_blocks("v", 0, 32, 4711);
+    rig_write_noise(&rig, "v", 0, 32, 4711);
     rig_crash(&rig, BLKDEV_MEM_KEEP);
     assert_true(check(false).request.totals.damage > 0);
 }
@@ -639,10 +630,10 @@ static void what_the_log_frees_in_an_empty_segment_is_damage_and_no_end(void **s
     const int64_t live = (int64_t)segments_live(rig.pod->segments, segment);
     segments_add_live(rig.pod->segments, segment, 1 - live);
     checkpoint_want(rig.pod);
-    write_blocks("v", 3000, 1, 999);
+    rig_write_noise(&rig, "v", 3000, 1, 999);
     rig_settle(&rig);
     segments_add_live(rig.pod->segments, segment, live - 1);
-    write_blocks("v", 0, 32, 4711);
+    rig_write_noise(&rig, "v", 0, 32, 4711);
     rig_crash(&rig, BLKDEV_MEM_KEEP);
     assert_true(check(false).request.totals.findings[SURVEY_SEGMENT] > 0);
 }

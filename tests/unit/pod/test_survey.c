@@ -81,15 +81,6 @@ static bool is_told(enum survey_kind kind, const char *text)
     return false;
 }
 
-static void write_blocks(const char *name, uint64_t lba, unsigned count, uint64_t seed)
-{
-    static uint8_t data[32 * BLOCK];
-    struct prng p;
-    prng_seed(&p, seed);
-    prng_fill(&p, data, (size_t)count * BLOCK);
-    assert_int_equal(rig_write(&rig, name, lba * BLOCK, data, (uint64_t)count * BLOCK), 0);
-}
-
 static int setup(void **state)
 {
     (void)state;
@@ -97,10 +88,10 @@ static int setup(void **state)
     rig.config.metadata_cache_bytes = MIB;
     assert_int_equal(rig_open(&rig), 0);
     assert_int_equal(rig_create_volume(&rig, "v", 16 * MIB), 0);
-    write_blocks("v", 0, 32, 1);
+    rig_write_noise(&rig, "v", 0, 32, 1);
     assert_int_equal(rig_named(&rig, POD_SNAPSHOT_CREATE, "v@s", NULL, 0), 0);
-    write_blocks("v", 8, 8, 2);
-    write_blocks("v", 1000, 32, 1); /* duplicates of what the snapshot holds */
+    rig_write_noise(&rig, "v", 8, 8, 2);
+    rig_write_noise(&rig, "v", 1000, 32, 1); /* duplicates of what the snapshot holds */
     rig_settle(&rig);
     assert_int_equal(look().damage, 0);
     return 0;
@@ -281,11 +272,11 @@ static void write_all_pages(void)
     /* Enough changes in one leaf, and in an L2P page of its own, that a checkpoint writes them anew. */
     rig.pod->next_group = 1 << 20;
     for (unsigned i = 0; i < 64; i++)
-        write_blocks("v", 32ull * i % META_SLOTS, 32, 100 + i);
+        rig_write_noise(&rig, "v", 32ull * i % META_SLOTS, 32, 100 + i);
     assert_int_equal(rig_named(&rig, POD_SNAPSHOT_CREATE, "v@t", NULL, 0), 0);
     assert_int_equal(rig_create_volume(&rig, "w", (uint64_t)LEAVES * 2 * MIB), 0);
     for (uint64_t i = 0; i < LEAVES; i++)
-        write_blocks("w", i * META_SLOTS, 1, 1);
+        rig_write_noise(&rig, "w", i * META_SLOTS, 1, 1);
     checkpoint_want(rig.pod);
     rig_settle(&rig);
 }
@@ -381,7 +372,7 @@ static void space_is_shared_out_as_it_is_held(void **state)
     assert_int_equal(space_named(&all, "v").referenced.blocks, 64);
     assert_int_equal(space_named(&all, "v").exclusive.blocks, 8);
     assert_int_equal(t.shared.blocks, 32);
-    write_blocks("v", 1000, 32, 3);
+    rig_write_noise(&rig, "v", 1000, 32, 3);
     all = spaces_of(&t);
     assert_int_equal(space_named(&all, "v@s").exclusive.blocks, 8);
     assert_int_equal(space_named(&all, "v@s").reclaimable.blocks, 8);
@@ -393,12 +384,12 @@ static void a_clone_keeps_what_its_snapshot_held(void **state)
 {
     (void)state;
     struct survey_totals t;
-    write_blocks("v", 1000, 32, 3);
+    rig_write_noise(&rig, "v", 1000, 32, 3);
     assert_int_equal(rig_named(&rig, POD_CLONE_CREATE, "v@s", "c", 0), 0);
-    write_blocks("v", 0, 32, 4);
+    rig_write_noise(&rig, "v", 0, 32, 4);
     struct spaces all = spaces_of(&t);
     assert_int_equal(space_named(&all, "v@s").reclaimable.blocks, 0);
-    write_blocks("c", 0, 32, 5);
+    rig_write_noise(&rig, "c", 0, 32, 5);
     all = spaces_of(&t);
     /* Nobody else has its blocks, but two were derived from it. */
     assert_int_equal(space_named(&all, "v@s").exclusive.blocks, 32);
@@ -447,7 +438,8 @@ static void change(struct prng *p)
         break;
     default:
         if (images_find(rig.pod->images, name))
-            write_blocks(name, prng_below(p, 990), 1 + (unsigned)prng_below(p, 32), prng_below(p, 40));
+            rig_write_noise(&rig, name, prng_below(p, 990), 1 + (unsigned)prng_below(p, 32),
+                            prng_below(p, 40));
         break;
     }
 }
@@ -501,12 +493,12 @@ static void what_stands_among_shared_pages_is_found(void **state)
     (void)state;
     assert_int_equal(rig_create_volume(&rig, "w", 200ull * META_SLOTS * BLOCK), 0);
     for (uint64_t i = 0; i < 200; i++)
-        write_blocks("w", i * META_SLOTS, 1, 700 + i);
+        rig_write_noise(&rig, "w", i * META_SLOTS, 1, 700 + i);
     for (unsigned i = 0; i < 4; i++) {
         char name[8];
         (void)snprintf(name, sizeof name, "w@%u", i);
         assert_int_equal(rig_named(&rig, POD_SNAPSHOT_CREATE, name, NULL, 0), 0);
-        write_blocks("w", (150 + 10ull * i) * META_SLOTS, 1, 900 + i);
+        rig_write_noise(&rig, "w", (150 + 10ull * i) * META_SLOTS, 1, 900 + i);
     }
     rig_settle(&rig);
     assert_int_equal(look().damage, 0);
@@ -525,7 +517,7 @@ static void many_passes_find_what_one_does(void **state)
      */
     for (unsigned i = 0; i < 60; i++) {
         rig.pod->next_group += 4096;
-        write_blocks("v", 16 * i, 16, 1000 + i);
+        rig_write_noise(&rig, "v", 16 * i, 16, 1000 + i);
     }
     assert_int_equal(rig_named(&rig, POD_SNAPSHOT_CREATE, "v@t", NULL, 0), 0);
     rig_settle(&rig);
