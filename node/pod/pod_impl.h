@@ -375,7 +375,7 @@ enum pod_state {
     POD_CLOSED
 };
 
-struct open_state; /* restore.c */
+struct open_state; /* open_impl.h */
 struct restore {
     const struct pod *pod; /* whose flash it is */
     struct meta *meta;
@@ -403,8 +403,6 @@ int restore_chunk_begin(struct restore *to, const void *chunk, size_t bytes, uin
                         struct place *next, struct ps_error *err);
 int restore_chunk_some(struct restore *to, size_t entries, bool *more, struct ps_error *err);
 
-/* open.c */
-void open_begin(struct pod *pod, enum pod_format format, pod_open_cb cb, void *user, struct ps_error *err);
 struct copy_out;   /* copy_out.c */
 struct copy_in;    /* copy_in.c */
 struct collect;    /* collect.h */
