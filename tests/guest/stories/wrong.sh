@@ -41,12 +41,13 @@ node_start PSTORAGE_DATA_DIR=/tmp/second PSTORAGE_FLASH_DEVICES="nvme:$ZONED"
 pstorage volume create second --size 16M
 pstorage volume write second <payload
 node_stop
-# Whatever the directory is, a device is what is on it.
-node_start PSTORAGE_DATA_DIR=/tmp/first PSTORAGE_FLASH_DEVICES="nvme:$ZONED"
-pstorage volume read second --length 1M | cmp - payload
-refused 'no (volume|image)|not found|does not exist' pstorage volume show first
-node_stop
+# The directory knows what was on its device: another pool is not served in its place.
+node_refuses 'holds another pod.*rebuild-catalog' PSTORAGE_DATA_DIR=/tmp/first PSTORAGE_FLASH_DEVICES="nvme:$ZONED"
+node_refuses 'holds another pod.*rebuild-catalog' PSTORAGE_DATA_DIR=/tmp/second PSTORAGE_FLASH_DEVICES="nvme:$TIRED"
 node_refuses 'in a pool|another|array|alone' PSTORAGE_DATA_DIR=/tmp/first PSTORAGE_FLASH_DEVICES="nvme:$TIRED nvme:$ZONED"
 node_start PSTORAGE_DATA_DIR=/tmp/first PSTORAGE_FLASH_DEVICES="nvme:$TIRED"
 pstorage volume read first --length 1M | cmp - payload
+node_stop
+node_start PSTORAGE_DATA_DIR=/tmp/second PSTORAGE_FLASH_DEVICES="nvme:$ZONED"
+pstorage volume read second --length 1M | cmp - payload
 node_stop
