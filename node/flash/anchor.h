@@ -5,6 +5,7 @@
  * its anchors. Only the first ANCHOR_RING_BYTES of each are used: recovery reads
  * them whole. When one half is full, and at each opening, the next goes to the start
  * of the other: so on a zoned device a half is erased before its first place is written, and no place twice.
+ * Each is written to the same place of the other half, too (node/pod/anchor_put.c).
  */
 #ifndef PS_NODE_FLASH_ANCHOR_H
 #define PS_NODE_FLASH_ANCHOR_H

@@ -15,13 +15,12 @@ void anchor_writer_init(struct pod *pod)
 {
     struct anchor_writer *w = &pod->anchor_writer;
     w->pod = pod;
-    w->buf = aligned_alloc(BLKDEV_ALIGN, ANCHOR_BYTES);
-    assert(w->buf && "out of memory at start");
+    anchor_put_init(&w->put);
 }
 
 void anchor_writer_free(struct pod *pod)
 {
-    free(pod->anchor_writer.buf);
+    anchor_put_free(&pod->anchor_writer.put);
 }
 
 bool anchor_writer_is_idle(const struct pod *pod)
@@ -42,27 +41,33 @@ static void end_adopt(struct anchor_writer *w, int status)
     w->adopt.cb(w->adopt.user, status);
 }
 
-static void write_done(struct blkdev_req *req, int status);
-
-static void submit(struct anchor_writer *w, uint64_t offset)
+static void refused(struct anchor_writer *w, int rc)
 {
-    struct pod *pod = w->pod;
-    w->writing = true;
-    w->req = (struct blkdev_req){
-        .op = BLKDEV_WRITE, .flags = BLKDEV_FUA, .offset = offset, .length = ANCHOR_BYTES, .buf = w->buf};
-    pod->metadata_programmed += ANCHOR_BYTES;
-    const int rc = zones_write(pod, &w->req, write_done);
-    if (!rc)
-        return;
-    w->writing = w->busy = false;
-    pod_fail(pod, "the device refused an anchor: %s", ps_status_text(rc));
+    w->busy = false;
+    pod_fail(w->pod, "the device refused an anchor: %s", ps_status_text(rc));
+}
+
+static void write_done(struct anchor_writer *w, int status);
+
+static void label_written(struct blkdev_req *req, int status)
+{
+    write_done(container_of(req, struct anchor_writer, req), status);
 }
 
 static void write_label(struct anchor_writer *w, unsigned segment)
 {
+    struct pod *pod = w->pod;
     w->adopt.label_segment = segment;
-    label_encode(&w->adopt.label, w->buf);
-    submit(w, segment_addr(w->pod, segment));
+    label_encode(&w->adopt.label, w->put.buf);
+    w->req = (struct blkdev_req){.op = BLKDEV_WRITE,
+                                 .flags = BLKDEV_FUA,
+                                 .offset = segment_addr(pod, segment),
+                                 .length = ANCHOR_BYTES,
+                                 .buf = w->put.buf};
+    pod->metadata_programmed += ANCHOR_BYTES;
+    const int rc = zones_write(pod, &w->req, label_written);
+    if (rc)
+        refused(w, rc);
 }
 
 static void adopted(struct anchor_writer *w)
@@ -74,11 +79,9 @@ static void adopted(struct anchor_writer *w)
     end_adopt(w, 0);
 }
 
-static void write_done(struct blkdev_req *req, int status)
+static void write_done(struct anchor_writer *w, int status)
 {
-    struct anchor_writer *w = container_of(req, struct anchor_writer, req);
     struct pod *pod = w->pod;
-    w->writing = false;
     pod->again = true;
     if (status) {
         w->busy = false;
@@ -96,6 +99,11 @@ static void write_done(struct blkdev_req *req, int status)
     }
 }
 
+static void anchor_written(struct anchor_put *p, int status)
+{
+    write_done(container_of(p, struct anchor_writer, put), status);
+}
+
 static void begin(struct anchor_writer *w)
 {
     struct pod *pod = w->pod;
@@ -110,9 +118,9 @@ static void begin(struct anchor_writer *w)
         memset(w->anchor.protocol, 0, sizeof w->anchor.protocol);
         memcpy(w->anchor.protocol, w->protocol.data, w->protocol.bytes);
     }
-    anchor_encode(&w->anchor, w->buf);
-    const uint32_t segment = pod->label.pods[0].anchor_segments[anchor_half(w->anchor.number)];
-    submit(w, segment_addr(pod, segment) + anchor_offset(w->anchor.number));
+    const int rc = anchor_put(pod, &w->put, &w->anchor, anchor_written);
+    if (rc)
+        refused(w, rc);
 }
 
 void anchor_writer_turn(struct pod *pod)

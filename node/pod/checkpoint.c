@@ -347,9 +347,9 @@ static void free_chunks(struct checkpoint *cp)
     cp->chunk_count = 0;
 }
 
-static void anchor_done(struct blkdev_req *req, int status)
+static void anchor_done(struct anchor_put *p, int status)
 {
-    struct pod *pod = container_of(req, struct checkpoint_req, req)->pod;
+    struct pod *pod = p->pod;
     struct checkpoint *cp = &pod->checkpoint;
     if (status) {
         fail(pod, "the anchor", status);
@@ -369,7 +369,6 @@ static void anchor_done(struct blkdev_req *req, int status)
 void checkpoint_anchor_turn(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
-    struct blkdev_req *req = &cp->reqs[0].req;
     if (cp->state != CHECKPOINT_ANCHOR_WAITS || pod->anchor_writer.busy)
         return;
     cp->state = CHECKPOINT_ANCHORING;
@@ -378,17 +377,7 @@ void checkpoint_anchor_turn(struct pod *pod)
     memcpy(cp->anchor.pod, pod->anchor.pod, sizeof cp->anchor.pod);
     cp->anchor.protocol_bytes = pod->anchor.protocol_bytes;
     memcpy(cp->anchor.protocol, pod->anchor.protocol, sizeof cp->anchor.protocol);
-    anchor_encode(&cp->anchor, cp->anchor_buf);
-    const uint32_t segment = pod->label.pods[0].anchor_segments[anchor_half(cp->anchor.number)];
-    *req = (struct blkdev_req){
-        .op = BLKDEV_WRITE,
-        .flags = BLKDEV_FUA,
-        .offset = segment_addr(pod, segment) + anchor_offset(cp->anchor.number),
-        .length = ANCHOR_BYTES,
-        .buf = cp->anchor_buf,
-    };
-    pod->metadata_programmed += ANCHOR_BYTES;
-    const int rc = zones_write(pod, req, anchor_done);
+    const int rc = anchor_put(pod, &cp->put, &cp->anchor, anchor_done);
     if (rc)
         fail(pod, "the anchor", rc);
 }
@@ -538,8 +527,7 @@ void checkpoint_init(struct pod *pod)
     cp->sink.alloc = sink_alloc;
     cp->sink.copy = sink_copy;
     cp->reqs[0].pod = cp->reqs[1].pod = pod;
-    cp->anchor_buf = aligned_alloc(BLKDEV_ALIGN, ANCHOR_BYTES);
-    assert(cp->anchor_buf);
+    anchor_put_init(&cp->put);
     pod->meta_segment = SEGMENT_NONE;
 }
 
@@ -548,7 +536,7 @@ void checkpoint_free(struct pod *pod)
     struct checkpoint *cp = &pod->checkpoint;
     free_chunks(cp);
     free(cp->chunks);
-    free(cp->anchor_buf);
+    anchor_put_free(&cp->put);
     for (size_t i = 0; i < pod->run_count; i++)
         free(pod->runs[i].chunks);
 }

@@ -43,7 +43,7 @@ struct copy_in {
     } slots[POD_COPY_PIECES];
     struct blkdev_req req;
     bool busy;
-    uint8_t *anchor_buf;
+    struct anchor_put put;
     struct pod_anchor anchor;
     void (*cb)(void *user, int status);
     void *user;
@@ -67,7 +67,7 @@ void copy_in_free(struct pod *pod)
         return;
     for (int i = 0; i < POD_COPY_PIECES; i++)
         free(c->slots[i].buf);
-    free(c->anchor_buf);
+    anchor_put_free(&c->put);
     free(c);
     pod->copy_in = NULL;
 }
@@ -122,27 +122,19 @@ int pod_copy_in_check(const struct pod *pod, const void *description, size_t byt
 
 /* ---- the mark */
 
-static void submit_anchor(struct copy_in *c, blkdev_cb cb)
+static void submit_anchor(struct copy_in *c, anchor_put_cb cb)
 {
-    struct pod *pod = c->pod;
-    anchor_encode(&c->anchor, c->anchor_buf);
-    const uint32_t segment = pod->label.pods[0].anchor_segments[anchor_half(c->anchor.number)];
-    c->req = (struct blkdev_req){.op = BLKDEV_WRITE,
-                                 .flags = BLKDEV_FUA,
-                                 .offset = segment_addr(pod, segment) + anchor_offset(c->anchor.number),
-                                 .length = ANCHOR_BYTES,
-                                 .buf = c->anchor_buf};
     c->busy = true;
-    const int rc = zones_write(pod, &c->req, cb);
+    const int rc = anchor_put(c->pod, &c->put, &c->anchor, cb);
     if (rc) {
         c->busy = false;
         failed(c, "the anchor of", rc);
     }
 }
 
-static void marked(struct blkdev_req *req, int status)
+static void marked(struct anchor_put *p, int status)
 {
-    struct copy_in *c = container_of(req, struct copy_in, req);
+    struct copy_in *c = container_of(p, struct copy_in, put);
     c->busy = false;
     if (status) {
         failed(c, "the mark of", status);
@@ -187,8 +179,7 @@ int pod_copy_in_begin(struct pod *pod, const void *description, size_t bytes,
         c = calloc(1, sizeof *c);
         assert(c && "out of memory");
         c->pod = pod;
-        c->anchor_buf = aligned_alloc(BLKDEV_ALIGN, ANCHOR_BYTES);
-        assert(c->anchor_buf);
+        anchor_put_init(&c->put);
         for (int i = 0; i < POD_COPY_PIECES; i++) {
             c->slots[i].c = c;
             c->slots[i].buf = aligned_alloc(BLKDEV_ALIGN, COPY_PIECE_BYTES);
@@ -287,9 +278,9 @@ uint64_t pod_copy_in_written(const struct pod *pod)
 
 /* ---- the end */
 
-static void anchored(struct blkdev_req *req, int status)
+static void anchored(struct anchor_put *p, int status)
 {
-    struct copy_in *c = container_of(req, struct copy_in, req);
+    struct copy_in *c = container_of(p, struct copy_in, put);
     struct pod *pod = c->pod;
     c->busy = false;
     if (status) {

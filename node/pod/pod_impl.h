@@ -16,6 +16,7 @@
  *   log_restart.c the log goes on in a new segment under a new generation: at each opening, and to truncate
  *   log_read.c    where the batches of the log lie, for members that lag
  *   follow.c      batches made elsewhere: appended, applied when committed
+ *   anchor_put.c  an anchor on its way to its two places
  *   anchor_write.c anchors that are not a checkpoint's: replication's state, adoption of a pod's identity
  *   role.c        standby, leading, abandoned
  *   deep.c        a survey of all maps in the background, or offline; deep_read.c: what it reads
@@ -242,6 +243,23 @@ enum checkpoint_state {
     CHECKPOINT_ANCHORING,
 };
 
+/* One anchor on its way to its two places: anchor_put.c. */
+struct anchor_put;
+typedef void (*anchor_put_cb)(struct anchor_put *p, int status);
+struct anchor_put {
+    struct pod *pod;
+    uint8_t *buf;
+    uint64_t number;
+    anchor_put_cb cb;
+    struct anchor_write {
+        struct blkdev_req req;
+        struct anchor_put *put;
+    } writes[2];
+    unsigned left;
+    int status;
+    bool copy_waits;
+};
+
 struct checkpoint {
     enum checkpoint_state state;
     bool wanted;
@@ -255,7 +273,7 @@ struct checkpoint {
     size_t write_next, write_done; /* two for each chunk: to its segment, and to that one's twin */
     uint32_t needed;               /* segments that the cut may need if it lies there once */
     struct pod_anchor anchor;
-    uint8_t *anchor_buf;
+    struct anchor_put put;
     struct checkpoint_req {
         struct blkdev_req req;
         struct pod *pod;
@@ -336,8 +354,8 @@ struct anchor_writer {
     bool busy; /* something is under way: a checkpoint's anchor waits */
     bool writing;
     struct pod *pod;
-    uint8_t *buf;
-    struct blkdev_req req;
+    struct anchor_put put;
+    struct blkdev_req req; /* of a label, from the same buffer */
     struct pod_anchor anchor;
     struct {
         bool wanted;
@@ -643,6 +661,11 @@ bool follow_is_quiet(const struct pod *pod);
 void tell_durable(struct pod *pod, const struct batch_header *h);
 
 /* anchor_write.c */
+void anchor_put_init(struct anchor_put *p);
+void anchor_put_free(struct anchor_put *p);
+/* The callback runs when it is durable in both places, or not to be had in one. Non-zero: it does not. */
+int anchor_put(struct pod *pod, struct anchor_put *p, const struct pod_anchor *anchor, anchor_put_cb cb);
+
 void anchor_writer_init(struct pod *pod);
 void anchor_writer_free(struct pod *pod);
 void anchor_writer_turn(struct pod *pod);
