@@ -19,7 +19,7 @@ void collect_init(struct pod *pod)
     struct collect *c = calloc(1, sizeof *c);
     assert(c && "out of memory at start");
     c->pod = pod;
-    c->victim = SEGMENT_NONE;
+    c->victim = c->ahead = SEGMENT_NONE;
     for (int i = 0; i < STREAMS; i++)
         c->streams[i].segment = c->streams[i].full = SEGMENT_NONE;
     c->ring = aligned_alloc(BLKDEV_ALIGN, RING_BYTES + RING_SPARE_BYTES);
@@ -301,6 +301,8 @@ static bool choose(struct collect *c)
         pod->events++; /* whoever waited for it */
         return false;
     }
+    if (!ahead_leave(c, SEGMENT_NONE))
+        return false;
     victim_begin(c, segment);
     return true;
 }
@@ -314,7 +316,7 @@ static void level(struct collect *c)
         return;
     const uint32_t segment = segments_wear_victim(pod->segments, pod->anchor.seq, wear_threshold(pod));
     c->even = segment == SEGMENT_NONE;
-    if (c->even)
+    if (c->even || !ahead_leave(c, SEGMENT_NONE))
         return;
     victim_begin(c, segment);
     c->levelling = true;

@@ -132,6 +132,7 @@ struct collect {
     bool damaged;    /* something in the victim cannot be read */
     bool levelling;  /* it was chosen because its segment wears too little */
     bool scrubbing;  /* it is read alone */
+    uint32_t ahead;  /* the scrub's next one, behind the victim, pinned: read ahead; SEGMENT_NONE */
     bool narrow;     /* reading on failed: the record that is next is read alone */
     bool unread;     /* and the device does not read it */
     bool by_sectors; /* the same for the directory that is next: the first sectors_bytes are in the ring */
@@ -172,6 +173,8 @@ void victim_begin(struct collect *c, uint32_t segment);
 bool victim_step(struct collect *c);
 /* Gives the scrub's up; no read of it is under way. */
 void victim_drop(struct collect *c);
+/* What is read ahead of the scrub's victim is given up, unless it is `next`. False: not while it is read. */
+bool ahead_leave(struct collect *c, uint32_t next);
 /* Gives all up; no request is under way. */
 void collect_drop(struct collect *c);
 /* Nothing more is to come for now into a chunk that is being filled. */

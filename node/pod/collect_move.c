@@ -588,13 +588,17 @@ bool patch_step(struct collect *c)
 
 void victim_begin(struct collect *c, uint32_t segment)
 {
-    assert(c->victim == SEGMENT_NONE && c->reading == 0);
+    assert(c->victim == SEGMENT_NONE && (c->ahead == segment || (c->ahead == SEGMENT_NONE && !c->reading)));
     c->victim = segment;
     c->offset = c->found_count = c->found_next = 0;
     c->seq = 0;
     c->damaged = c->levelling = c->scrubbing = false;
     c->narrow = c->unread = c->by_sectors = false;
     c->seen = 0;
+    if (c->ahead == segment) {
+        c->ahead = SEGMENT_NONE; /* its pin is the victim's */
+        return;
+    }
     reads_reset(c);
     segments_pin(c->pod->segments, segment);
 }
@@ -663,7 +667,8 @@ bool victim_step(struct collect *c)
         return false;
     if (!end)
         return true;
-    if (c->reading)
+    if (c->reading &&
+        (c->ahead == SEGMENT_NONE || c->reads[c->read_first].req.offset < segment_addr(c->pod, c->ahead)))
         return false;
     if (c->scrubbing) {
         scrub_segment_done(c);
@@ -684,6 +689,7 @@ void victim_drop(struct collect *c)
 {
     if (c->victim != SEGMENT_NONE)
         release_victim(c);
+    (void)ahead_leave(c, SEGMENT_NONE);
 }
 
 void collect_drop(struct collect *c)
