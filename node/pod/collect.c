@@ -172,7 +172,7 @@ uint32_t collect_floor(const struct pod *pod)
 
 static bool is_at_work(const struct collect *c)
 {
-    return (c->victim != SEGMENT_NONE || c->leaving_count) && !c->blocked;
+    return (c->victim != SEGMENT_NONE || c->leaving_count || c->again_count) && !c->blocked;
 }
 
 void collect_logged(struct pod *pod, uint32_t bytes)
@@ -264,7 +264,7 @@ static void end_asked(struct collect *c)
 {
     struct pod *pod = c->pod;
     if (!c->asked || !c->nothing || c->asked_later || c->victim != SEGMENT_NONE || c->leaving_count ||
-        !chunks_are_empty(c))
+        c->again_count || !chunks_are_empty(c))
         return;
     c->asked = false;
     checkpoint_want(pod);
@@ -287,6 +287,8 @@ void pod_collect(struct pod *pod)
 static bool choose(struct collect *c)
 {
     struct pod *pod = c->pod;
+    if (again_begin(c))
+        return true;
     if ((c->room > c->levels.start && !c->asked) || c->nothing || pod->state != POD_SERVING)
         return false;
     /* Log beyond the checkpoint is left alone. */
@@ -312,7 +314,8 @@ static bool choose(struct collect *c)
 static void level(struct collect *c)
 {
     struct pod *pod = c->pod;
-    if (c->even || c->victim != SEGMENT_NONE || !chunks_are_empty(c) || is_little(c) || c->blocked)
+    if (c->even || c->victim != SEGMENT_NONE || c->again_count || !chunks_are_empty(c) || is_little(c) ||
+        c->blocked)
         return;
     const uint32_t segment = segments_wear_victim(pod->segments, pod->anchor.seq, wear_threshold(pod));
     c->even = segment == SEGMENT_NONE;
@@ -367,7 +370,8 @@ void collect_turn(struct pod *pod)
 uint64_t collect_next_ns(const struct pod *pod)
 {
     const struct collect *c = pod->collect;
-    const bool wants = c->victim != SEGMENT_NONE || ((c->room <= c->levels.start || c->asked) && !c->nothing);
+    const bool wants = c->victim != SEGMENT_NONE || c->again_count ||
+                       ((c->room <= c->levels.start || c->asked) && !c->nothing);
     if (pod->failed || pod->state != POD_SERVING || !wants || c->scrubbing || c->blocked || may_move(c) ||
         !collect_is_quiet(pod))
         return UINT64_MAX;

@@ -590,6 +590,7 @@ void victim_begin(struct collect *c, uint32_t segment)
 {
     assert(c->victim == SEGMENT_NONE && (c->ahead == segment || (c->ahead == SEGMENT_NONE && !c->reading)));
     c->victim = segment;
+    c->attempt = (struct attempt){0};
     c->offset = c->found_count = c->found_next = 0;
     c->seq = 0;
     c->damaged = c->levelling = c->scrubbing = false;
@@ -613,8 +614,8 @@ static void release_victim(struct collect *c)
 /* All of it was looked at: it is gone when the chunks that hold something of it are named. */
 static void victim_end(struct collect *c)
 {
-    c->leaving[c->leaving_count++] =
-        (struct leaving){.segment = c->victim, .damaged = c->damaged, .chunks = c->begun};
+    c->leaving[c->leaving_count++] = (struct leaving){
+        .segment = c->victim, .attempt = c->attempt, .damaged = c->damaged, .chunks = c->begun};
     segments_set_leaving(c->pod->segments, c->victim, true);
     c->victim = SEGMENT_NONE;
     c->levelling = false;
@@ -625,7 +626,12 @@ static void leave_victim(struct collect *c, const struct leaving *l)
 {
     struct pod *pod = c->pod;
     const uint32_t left = segments_live(pod->segments, l->segment);
+    pod->again = true;
+    if (left && again_put(c, l))
+        return;
     segments_set_leaving(pod->segments, l->segment, false);
+    if (!left)
+        again_helped(c, l);
     if (left) {
         segments_stuck(pod->segments, l->segment);
         pod_event(pod, "gc.stuck", 0, "%u bytes that live in segment %u cannot be moved: %s", left,
@@ -636,7 +642,6 @@ static void leave_victim(struct collect *c, const struct leaving *l)
     c->ended++;
     pod->stats.collected++;
     pod->events++; /* a checkpoint may make room now */
-    pod->again = true;
 }
 
 static void leave_victims(struct collect *c)
@@ -704,5 +709,6 @@ void collect_drop(struct collect *c)
         segments_unpin(c->pod->segments, c->leaving[i].segment);
     }
     c->leaving_count = 0;
+    again_drop(c);
     victim_drop(c);
 }

@@ -39,10 +39,14 @@ static void submit(struct collect *c, uint64_t addr, uint32_t length, uint8_t *b
         c->credit -= (int64_t)length / COLLECT_READ_SHARE;
         pod->stats.collect_read += length;
     }
-    *r = (struct collect_read){.c = c,
-                               .req = {.op = BLKDEV_READ, .offset = addr, .length = length, .buf = buf}};
+    const uint16_t way = again_way(c);
+    *r = (struct collect_read){
+        .c = c,
+        .req = {.op = BLKDEV_READ, .flags = blkdev_way(way), .offset = addr, .length = length, .buf = buf}};
     const int rc = blkdev_submit(pod->dev, &r->req, cb);
-    if (rc) {
+    if (rc && way) { /* one that is not to be had now */
+        cb(&r->req, rc);
+    } else if (rc) {
         c->reading--;
         pod_fail(pod, "the device refused a read: %s", ps_status_text(rc));
     }
