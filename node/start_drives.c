@@ -4,16 +4,47 @@
 
 #include "common/blkdev.h"
 #include "common/log.h"
+#include "common/nand/nand_file_uv.h"
 #include "node/daemon.h"
 #include "node/host/catalog_uv.h"
 #include "node/host/drives_uv.h"
 #include "node/host/drives_watch_uv.h"
 #include "node/host/flash_devices_uv.h"
 
+#define NS_A_MINUTE 60000000000ull
+enum {
+    NVME_UNIT_BYTES = 512000, /* in which an NVMe device counts what it read and wrote */
+};
+
 struct pooled {
     struct drive_pooled *out;
     size_t count, max;
 };
+
+/* Simulated flash says what an NVMe device would; it has no thermometer. */
+static void look_at_simulated(const struct blkdev *dev, struct nvme_smart *out)
+{
+    const struct blkdev *drive = nand_file_drive(dev);
+    struct nand_health health;
+    struct nand_stats stats;
+    nand_drive_health(drive, &health);
+    nand_stats(nand_drive_flash(drive), &stats);
+    *out = (struct nvme_smart){
+        .critical_warning = (uint8_t)(health.warnings & (NAND_WARN_SPARE | NAND_WARN_RELIABLE)),
+        .spare_percent = (uint8_t)health.spare_percent,
+        .spare_threshold_percent = (uint8_t)health.spare_threshold_percent,
+        .used_percent = (uint8_t)health.used_percent,
+        .read_units = (health.read_bytes + NVME_UNIT_BYTES - 1) / NVME_UNIT_BYTES,
+        .written_units = (health.programmed_bytes + NVME_UNIT_BYTES - 1) / NVME_UNIT_BYTES,
+        .read_commands = stats.reads,
+        .write_commands = stats.programs,
+        .busy_minutes = health.busy_ns / NS_A_MINUTE,
+        .power_cycles = health.power_cycles,
+        .power_on_hours = nand_time(nand_drive_flash(drive)) / NS_A_MINUTE / 60,
+        .unsafe_shutdowns = health.unsafe_shutdowns,
+        .media_errors = health.media_errors,
+    };
+}
 
 static void put(void *user, const struct blkdev *dev, enum blkdev_kind kind)
 {
@@ -28,6 +59,9 @@ static void put(void *user, const struct blkdev *dev, enum blkdev_kind kind)
         .block_bytes = dev->geometry.read_unit,
     };
     (void)snprintf(out->name, sizeof out->name, "%s", dev->name);
+    out->smart_known = kind == BLKDEV_KIND_SIM;
+    if (out->smart_known)
+        look_at_simulated(dev, &out->smart);
 }
 
 static size_t pooled(void *user, struct drive_pooled *out, size_t max)

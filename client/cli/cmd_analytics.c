@@ -202,7 +202,7 @@ static int print_health_json(struct cli *cli, const struct pstorage_health *h)
         show_json_number(o, "written_30_days_bytes", d->written_30_days_bytes);
         json_days(o, "life_used_percent", d->smart_known, (double)d->used_percent);
         json_days(o, "spare_percent", d->smart_known, (double)d->spare_percent);
-        json_days(o, "temperature_celsius", d->smart_known, d->celsius);
+        json_days(o, "temperature_celsius", d->celsius_known, d->celsius);
         json_days(o, "media_errors", d->smart_known, (double)d->media_errors);
     }
     return cli_print_json(cli, json);
@@ -239,7 +239,7 @@ int cmd_analytics_health(struct cli *cli)
         table_add(t, "%u", d->score);
         table_add(t, "%s", d->wear_known ? cycles : "-");
         table_add(t, "%s", d->smart_known ? life : "-");
-        table_add(t, "%s", d->smart_known ? celsius : "-");
+        table_add(t, "%s", d->celsius_known ? celsius : "-");
         table_add(t, "%s", d->days_left_known ? days_text(d->days_left, days) : "-");
         table_add(t, "%s", size_format_human(d->written_30_days_bytes, size));
         table_add(t, "%s", reasons);

@@ -15,6 +15,7 @@
 enum {
     PIECE_BYTES = 1 << 20,
     KELVIN_OF_0_C = 273,
+    ERRORS_MAX = 64, /* that a node tells of */
     FORMAT_TIMEOUT_MS = 60 * 60 * 1000,
 };
 #define DEALLOCATE_PIECE_BYTES (16ull << 30) /* so that no single request runs into its timeout */
@@ -341,13 +342,15 @@ static void print_smart(FILE *out, const struct pstorage_flash_smart *s)
 
 int cmd_flash_smart(struct cli *cli)
 {
+    const uint64_t errors = cli_number(cli->in, "errors", 8);
     struct target target;
+    if (errors > ERRORS_MAX)
+        return cli_fail(cli, PSTORAGE_EINVAL, "--errors is %d at most", ERRORS_MAX);
     int rc = find_target(cli, &target);
     if (rc)
         return rc;
-    struct pstorage_flash_smart smart = {.node = target.node,
-                                         .device = cli->in->operands[0],
-                                         .max_errors = (uint32_t)cli_number(cli->in, "errors", 8)};
+    struct pstorage_flash_smart smart = {
+        .node = target.node, .device = cli->in->operands[0], .max_errors = (uint32_t)errors};
     rc = pstorage_flash_smart_run(target.client, &smart);
     if (rc)
         rc = cli_fail_request(cli, &smart.request, rc);
@@ -360,6 +363,13 @@ int cmd_flash_smart(struct cli *cli)
 }
 
 /* ---- raw I/O */
+
+static int check_length(struct cli *cli)
+{
+    return cli_number(cli->in, "length", 0)
+               ? PSTORAGE_OK
+               : cli_fail(cli, PSTORAGE_EINVAL, "--length 0 is nothing: a block of the device at least");
+}
 
 static int run_io(struct cli *cli, const struct target *t, struct pstorage_flash_io *io)
 {
@@ -432,7 +442,9 @@ static int write_all(struct cli *cli, const struct target *t, char *buffer, uint
 int cmd_flash_read(struct cli *cli)
 {
     struct target target;
-    int rc = find_target(cli, &target);
+    int rc = check_length(cli);
+    if (rc == PSTORAGE_OK)
+        rc = find_target(cli, &target);
     if (rc)
         return rc;
     char *buffer = malloc(PIECE_BYTES);
@@ -477,7 +489,9 @@ int cmd_flash_deallocate(struct cli *cli)
 {
     const uint64_t offset = cli_number(cli->in, "offset", 0), length = cli_number(cli->in, "length", 0);
     struct target target;
-    int rc = find_target(cli, &target);
+    int rc = check_length(cli);
+    if (rc == PSTORAGE_OK)
+        rc = find_target(cli, &target);
     if (rc)
         return rc;
     for (uint64_t at = 0; rc == PSTORAGE_OK && at < length; at += DEALLOCATE_PIECE_BYTES) {

@@ -124,6 +124,9 @@ static int print_json(struct cli *cli, const struct pstorage_report *r,
 #undef X
         (void)cJSON_AddBoolToObject(group, "dedup_index_loading", p->dedup_index_loading);
         (void)cJSON_AddBoolToObject(group, "collecting", p->collecting);
+        (void)cJSON_AddBoolToObject(group, "scrub_running", p->scrub_running);
+        show_json_number(group, "scrub_permille", p->scrub_permille);
+        show_json_number(group, "scrub_ended_ms_ago", p->scrub_ended_ms_ago);
         add_json_deep_check(o, &p->deep_check);
         add_json_findings(o, "losses", p->losses, p->nlosses);
     }
@@ -172,7 +175,8 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
 #define BYTES(label, bytes, ...) ROW(label, size_format_human(bytes, a), __VA_ARGS__)
     BYTES("Capacity", p->capacity_bytes, "%s", "");
     BYTES("  used", used, "%s", show_percent(used, p->capacity_bytes, text));
-    BYTES("  free", p->free_bytes, "%s", "");
+    BYTES("  free", p->free_bytes, "of which %s are kept for collection",
+          size_format_human(p->reserve_bytes, more));
     BYTES("Logical", p->logical_bytes,
           "in %" PRIu64 " volume%s and %" PRIu64 " snapshot%s, as each sees itself", p->volumes,
           p->volumes == 1 ? "" : "s", p->snapshots, p->snapshots == 1 ? "" : "s");
@@ -180,6 +184,7 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
     BYTES("  metadata", p->metadata_bytes, "%s%s", p->metadata_single_bytes ? "without a second copy: " : "",
           p->metadata_single_bytes ? size_format_human(p->metadata_single_bytes, more) : "");
     BYTES("  garbage", p->garbage_bytes, "%s", releasing);
+    BYTES("  open", p->open_bytes, "%s", "not written yet, in segments that are being filled");
     BYTES("Written by hosts", p->host_written_bytes, "%s", "since the pod was made");
     BYTES("  patterns", p->pattern_removed_bytes, "%s",
           show_percent(p->pattern_removed_bytes, p->host_written_bytes, text));
@@ -208,6 +213,9 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
 #undef ROW
     (void)fprintf(cli->out, "\nPod %s is %s%s%s\n", p->name, state_name(p), *p->failure ? ": " : "",
                   p->failure);
+    if (p->nlosses)
+        (void)fputs("Records are lost: 'pstorage scrub --status' says of which volumes and snapshots, and where\n",
+                    cli->out);
     table_print(t, cli->out, false);
     table_destroy(t);
 }

@@ -107,6 +107,7 @@ static bool take_drive(const Pstorage__V1__DriveHealth *m, struct pstorage_drive
         .smart_known = m->smart_known != 0,
         .used_percent = m->used_percent,
         .spare_percent = m->spare_percent,
+        .celsius_known = m->celsius_known != 0,
         .celsius = m->celsius,
         .media_errors = m->media_errors,
     };

@@ -877,6 +877,7 @@ struct pstorage_drive {
     bool smart_known;      /* what an NVMe device says of itself: */
     uint64_t used_percent; /* of its life, as it counts; may exceed 100 */
     uint64_t spare_percent, media_errors;
+    bool celsius_known;
     double celsius;
 };
 

@@ -59,8 +59,8 @@ enum {
  */
 struct nand_health {
     uint32_t warnings; /* NAND_WARN_... */
-    uint32_t spare_percent,
-        used_percent; /* of the spares at first, in the worst plane; of the endurance, 255 at most */
+    uint32_t spare_percent, spare_threshold_percent; /* of the spares at first, in the worst plane */
+    uint32_t used_percent;                           /* of the endurance, 255 at most */
     uint64_t read_bytes, programmed_bytes; /* of the flash, moves included */
     uint64_t media_errors, corrected_bits; /* sectors beyond correction */
     uint64_t program_fails, erase_fails;

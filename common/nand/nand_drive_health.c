@@ -70,6 +70,7 @@ void nand_drive_health(const struct blkdev *dev, struct nand_health *out)
         out->retired_zones += d->zones[zone].retired;
     const uint64_t used = out->pe_total * 100 / ((uint64_t)nand_block_count(d->g) * c->endurance);
     out->spare_percent = spares < d->first_spares ? spares * 100 / d->first_spares : 100;
+    out->spare_threshold_percent = d->first_spares ? SPARE_KEPT * 100 / d->first_spares : 0;
     out->used_percent = used < 255 ? (uint32_t)used : 255;
     out->warnings = (spares <= SPARE_KEPT ? NAND_WARN_SPARE : 0u) |
                     (s.uncorrectable ? NAND_WARN_RELIABLE : 0u) | (used >= 100 ? NAND_WARN_WORN : 0u);

@@ -27,6 +27,8 @@ struct drive_pooled {
     bool zoned;
     uint64_t size_bytes;
     uint32_t block_bytes;
+    bool smart_known; /* it says so here: no NVMe namespace is asked */
+    struct nvme_smart smart;
 };
 
 struct drive {

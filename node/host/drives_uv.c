@@ -257,12 +257,16 @@ static int list(const struct work *w)
         struct drive d = {0};
         char real[PATH_MAX];
         const char *name = find_namespace(w->pooled[i].name, real);
-        if (name && drives_sysfs_look(name, &d))
+        if (w->pooled[i].smart_known) {
+            d.smart_known = true;
+            d.smart = w->pooled[i].smart;
+        } else if (name && drives_sysfs_look(name, &d)) {
             look_at_smart(&d);
-        else if (w->pooled[i].kind == BLKDEV_KIND_NVME)
+        } else if (w->pooled[i].kind == BLKDEV_KIND_NVME) {
             (void)snprintf(d.smart_unknown, sizeof d.smart_unknown, "%s",
                            access(w->pooled[i].name, F_OK) ? "the device is gone"
                                                            : "a partition: its whole device is asked");
+        }
         d.what = w->pooled[i];
         d.in_pool = true;
         d.used_by[0] = '\0';
@@ -314,6 +318,11 @@ static int smart(const struct work *w)
 {
     struct drive_job *job = w->job;
     int fd;
+    for (size_t i = 0; i < w->npooled; i++)
+        if (w->pooled[i].smart_known && strcmp(w->pooled[i].name, job->device) == 0) {
+            job->smart = w->pooled[i].smart;
+            return 0;
+        }
     int rc = open_to_ask(w, &fd, &job->error);
     if (rc)
         return rc;

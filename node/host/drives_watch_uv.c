@@ -109,7 +109,8 @@ static void answered(struct drive_job *job, int status)
 static void ask_next(struct drives_watch *w)
 {
     for (; w->at < w->npooled; w->at++) {
-        if (w->pooled[w->at].kind != BLKDEV_KIND_NVME && w->pooled[w->at].kind != BLKDEV_KIND_BLOCK)
+        const struct drive_pooled *p = &w->pooled[w->at];
+        if (!p->smart_known && p->kind != BLKDEV_KIND_NVME && p->kind != BLKDEV_KIND_BLOCK)
             continue;
         w->job = (struct drive_job){.op = DRIVE_SMART, .device = w->pooled[w->at].name, .done = answered};
         w->asking = w->config.drives->submit(w->config.drives, &w->job) == 0;

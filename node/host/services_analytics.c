@@ -202,7 +202,8 @@ static void health_answered(struct analytics_query *query, int status)
         rows[i].smart_known = d->smart_known;
         rows[i].used_percent = d->used_percent;
         rows[i].spare_percent = d->spare_percent;
-        rows[i].celsius = d->smart_known ? d->kelvin - 273.15 : 0;
+        rows[i].celsius_known = d->smart_known && d->kelvin;
+        rows[i].celsius = rows[i].celsius_known ? d->kelvin - 273.15 : 0;
         rows[i].media_errors = d->media_errors;
         rows[i].node = text_of(q->services->config.node_name);
         pointers[i] = &rows[i];

@@ -23,13 +23,14 @@ void pod_scrub(struct pod *pod)
 void pod_scrub_look(const struct pod *pod, struct pod_scrub_info *out)
 {
     const struct scrub *s = &pod->scrub;
+    const bool begins = s->wanted && !s->running;
     *out = (struct pod_scrub_info){
-        .running = s->running,
+        .running = s->running || begins,
         .passes = s->passes,
         .segments = pod->segment_count,
         .segments_done = s->running ? s->next : 0,
-        .read_bytes = s->read_bytes,
-        .damaged = s->damaged,
+        .read_bytes = begins ? 0 : s->read_bytes,
+        .damaged = begins ? 0 : s->damaged,
         .ended_ns_ago = s->passes ? pod->now_ns - s->ended_ns : 0,
     };
 }

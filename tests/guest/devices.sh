@@ -15,6 +15,8 @@ namespace()
 }
 device_plain() { namespace "$1" plain PLAIN 2G logical_block_size=4096 physical_block_size=4096; }
 device_other() { namespace "$1" other OTHER 2G logical_block_size=512; }
+device_third() { namespace "$1" third THIRD 1G logical_block_size=4096 physical_block_size=4096; }
+device_spare() { namespace "$1" spare SPARE 1G logical_block_size=4096 physical_block_size=4096; }
 # It warns that it is not reliable any more.
 device_tired() { controller_options=,smart_critical_warning=4 namespace "$1" tired TIRED 1G logical_block_size=4096 physical_block_size=4096; }
 # Too small for a pool.

@@ -265,7 +265,8 @@ static void health(struct json_out *out, const struct pstorage_health *h)
             const char *const labels[] = {"device", d->name, NULL};
             const double values[] = {d->score, (double)d->used_percent / 100, (double)d->spare_percent / 100,
                                      d->celsius, (double)d->media_errors};
-            if (i > 0 && !d->smart_known)
+            const bool known[] = {true, d->smart_known, d->smart_known, d->celsius_known, d->smart_known};
+            if (!known[i])
                 continue;
             series(out, figures[i].name, labels);
             text_printf(out, "%.15g\n", values[i]);

@@ -55,7 +55,7 @@ SCHEMA(rest_drive, "Drive", "A flash device. What it does not tell is null.",
     U64(written_30_days_bytes, "Written by the node"),
     {.name = "life_used_percent", .type = REST_U64_IF, .offset = AT(used_percent), .beside = AT(smart_known), .doc = "As an NVMe device counts; may exceed 100"},
     {.name = "spare_percent", .type = REST_U64_IF, .offset = AT(spare_percent), .beside = AT(smart_known), .doc = "What an NVMe device has left of its spare"},
-    NUMBER_AS_IF("temperature_celsius", celsius, smart_known, "Of an NVMe device"), U64_IF(media_errors, smart_known, "That an NVMe device counts"));
+    NUMBER_AS_IF("temperature_celsius", celsius, celsius_known, "Of an NVMe device"), U64_IF(media_errors, smart_known, "That an NVMe device counts"));
 #undef THIS
 #define THIS struct rest_health
 SCHEMA(rest_health, "Health", "All drives of the cluster.",

@@ -63,7 +63,7 @@ say "== a scrub of n2, where nobody reads, finds two more and has them repaired;
 rot 2 14 15
 scrubbed() { [ "$(on 2 --json metrics | field scrub_passes)" -ge "$1" ]; }
 have_happened() { [ "$(happened 2 pod.repaired)" -eq "$1" ]; }
-on 2 scrub
+shows 2 '0.0 % gone through, 0 B read' scrub || fail "a scrub that was begun: $(cat shown.txt)"
 until_true 60 scrubbed 1 || fail "the scrub does not end: $(on 2 scrub --status)"
 same "$(on 2 --json metrics | field scrub_damaged)" 2 "damaged records"
 until_true 30 have_happened 14 || fail "they are not repaired: $(on 2 events)"
@@ -78,6 +78,7 @@ rot 2 25
 if read_of 1 25 2>"$TMP/error.txt"; then fail "what both have lost is read"; fi
 grep -q "Input/output error" "$TMP/error.txt" || fail "another error than EIO: $(cat "$TMP/error.txt")"
 same "$(happened 1 pod.data_loss)" 1 "records lost"
+shows 1 "^Records are lost: 'pstorage scrub --status'" status || fail "status does not tell of it: $(cat shown.txt)"
 read_of 1 27 || fail "the records beside it are not read"
 same "$(on 1 --json metrics | field repaired_reads)" 2 "repaired reads in the metrics"
 

@@ -348,14 +348,16 @@ static void prometheus_text_keeps_its_form(void **state)
         .pod = "p",
         .operations[PSTORAGE_OPERATION_FLUSH] = {.sum_ns = 1000000070,
                                                  .counts = {[2] = 3, [5] = 4, [6] = 1, [23] = 1}}};
-    static struct pstorage_health health = {.count = 2,
+    static struct pstorage_health health = {.count = 3,
                                             .items = {{.name = "flash0", .score = 100},
                                                       {.name = "nvme0",
                                                        .score = 60,
                                                        .smart_known = true,
                                                        .used_percent = 81,
+                                                       .celsius_known = true,
                                                        .celsius = 36.85,
-                                                       .media_errors = 7}}};
+                                                       .media_errors = 7},
+                                                      {.name = "sim0", .score = 90, .smart_known = true}}};
     const struct rest_figures figures = {.report = &report,
                                          .view = &view,
                                          .volumes = &volume,
@@ -379,6 +381,8 @@ static void prometheus_text_keeps_its_form(void **state)
     assert_non_null(strstr(text, "pstorage_device_temperature_celsius{device=\"nvme0\"} 36.85\n"));
     assert_non_null(strstr(text, "pstorage_device_media_errors_total{device=\"nvme0\"} 7\n"));
     assert_null(strstr(text, "pstorage_device_temperature_celsius{device=\"flash0\"}"));
+    assert_non_null(strstr(text, "pstorage_device_life_used_ratio{device=\"sim0\"} 0\n"));
+    assert_null(strstr(text, "pstorage_device_temperature_celsius{device=\"sim0\"}")); /* no thermometer */
 #define FLUSH(part, more)                                                                                    \
     "pstorage_volume_operation_duration_seconds_" part "{pod=\"p\",volume=\"v\",operation=\"flush\"" more
     assert_non_null(strstr(text, FLUSH("bucket", ",le=\"0.000016\"} 3\n")));
