@@ -19,6 +19,7 @@
  *   anchor_write.c anchors that are not a checkpoint's: replication's state, adoption of a pod's identity
  *   role.c        standby, leading, abandoned
  *   deep.c        a survey of all maps in the background, or offline; deep_read.c: what it reads
+ *   grow.c        segments that the device has got; vacate.c: those that it is to lose
  *   survey.h      what it is made of
  *   scrub.c       reading all that lives, to verify it; scrub_meta.c: metadata
  *   repair.c      records that flash has lost, from other members and for them
