@@ -27,9 +27,10 @@ enum {
     RING_SPARE_BYTES = 256 * 1024,
     COLLECT_DEBT_BYTES = 2 << 20, /* to be moved, behind which hosts wait */
     COLLECT_OWED_MOST = 64 << 20,
-    STREAMS = 3,        /* WARM, COLD, and what makes wear even */
-    COLLECT_CHUNKS = 3, /* one is filled while others are written */
-    LEAVING = 8,        /* victims that were walked, until their last copies are named */
+    COLLECT_THRESHOLD = 75, /* percent of segments in use, unless it is set */
+    STREAMS = 3,            /* WARM, COLD, and what makes wear even */
+    COLLECT_CHUNKS = 3,     /* one is filled while others are written */
+    LEAVING = 8,            /* victims that were walked, until their last copies are named */
     AGAIN = LEAVING + 2,
     PATCHES_MAX = 8,                                     /* records to be written anew at once */
     COLD_BURST = RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES, /* compressed in a turn: some 130 us */
@@ -128,7 +129,8 @@ struct collect {
     uint64_t logged, seen_checkpoints;
     uint32_t seen_free;
     bool recount;
-    bool nothing; /* no segment was worth it then */
+    bool nothing;       /* no segment was worth it then */
+    bool nothing_there; /* and none that is to be taken away could be moved */
     /* A person wants all garbage collected that was there `asked_clock` takes of segments ago. */
     bool asked, asked_later; /* a checkpoint comes first */
     uint32_t asked_clock;
@@ -206,6 +208,8 @@ void victim_drop(struct collect *c);
 bool ahead_leave(struct collect *c, uint32_t next);
 /* Gives all up; no request is under way. */
 void collect_drop(struct collect *c);
+/* Nothing more goes to the stream's open segment. False: the one before is not named yet. */
+bool stream_leave(struct collect *c, struct collect_stream *s);
 /* Nothing more is to come for now into a chunk that is being filled. */
 void chunk_flush(struct collect *c);
 /* The bytes at `addr` of the victim, in one piece, until the next call; NULL: they are being read, or the
