@@ -7,7 +7,10 @@
  *
  * Adoption. Anchors count only under the pod id that the label says. The anchor with the new id is written
  * first and not seen yet; then the label's copy; then the first.
- * A crash in between finds the old identity with its last anchor, or the new one. */
+ * A crash in between finds the old identity with its last anchor, or the new one.
+ *
+ * Mending. What a scrub or an opening found bad is written anew: the last anchor under the next number, a
+ * label as it is, in the places that were bad alone. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +33,8 @@ void anchor_writer_free(struct pod *pod)
 bool anchor_writer_is_idle(const struct pod *pod)
 {
     const struct anchor_writer *w = &pod->anchor_writer;
-    return !w->busy && !w->protocol.wanted && !w->adopt.wanted && !w->resize.wanted;
+    return !w->busy && !w->protocol.wanted && !w->adopt.wanted && !w->resize.wanted && !w->mend.anchor &&
+           !w->mend.labels;
 }
 
 static void end_protocol(struct anchor_writer *w, int status)
@@ -83,8 +87,10 @@ static void write_label(struct anchor_writer *w, unsigned segment)
 static void labelled(struct anchor_writer *w)
 {
     struct pod *pod = w->pod;
-    pod->label = w->label;
     w->busy = false;
+    if (w->doing == ANCHOR_MENDS_LABEL)
+        return;
+    pod->label = w->label;
     if (w->doing == ANCHOR_RESIZES) {
         end_resize(w, 0);
         return;
@@ -102,15 +108,16 @@ static void write_done(struct anchor_writer *w, int status)
         pod_fail(pod, "the anchor failed: %s", ps_status_text(status));
         return;
     }
-    if (w->doing == ANCHOR_PROTOCOL) {
+    if (w->doing == ANCHOR_PROTOCOL || w->doing == ANCHOR_MENDS) {
         pod->anchor = w->anchor;
         w->busy = false;
-        end_protocol(w, 0);
+        if (w->doing == ANCHOR_PROTOCOL)
+            end_protocol(w, 0);
         return;
     }
     if (w->label_segment < 2)
         zones_abandon(pod, w->label_segment, ANCHOR_BYTES);
-    if (w->label_segment == 0)
+    if (w->label_segment == 0 || w->doing == ANCHOR_MENDS_LABEL)
         labelled(w);
     else if (pod->failed)
         w->busy = false;
@@ -130,11 +137,27 @@ static void anchor_written(struct anchor_put *p, int status)
     write_done(container_of(p, struct anchor_writer, put), status);
 }
 
+static enum anchor_doing what_next(const struct anchor_writer *w)
+{
+    return w->adopt.wanted      ? ANCHOR_ADOPTS
+           : w->protocol.wanted ? ANCHOR_PROTOCOL
+           : w->resize.wanted   ? ANCHOR_RESIZES
+           : w->mend.anchor     ? ANCHOR_MENDS
+                                : ANCHOR_MENDS_LABEL;
+}
+
 static void begin(struct anchor_writer *w)
 {
     struct pod *pod = w->pod;
     w->busy = true;
-    w->doing = w->adopt.wanted ? ANCHOR_ADOPTS : w->protocol.wanted ? ANCHOR_PROTOCOL : ANCHOR_RESIZES;
+    w->doing = what_next(w);
+    if (w->doing == ANCHOR_MENDS_LABEL) {
+        const unsigned segment = w->mend.labels & 1 ? 0 : 1;
+        w->mend.labels &= ~(1u << segment);
+        w->label = pod->label;
+        write_label(w, segment);
+        return;
+    }
     if (w->doing == ANCHOR_RESIZES) {
         begin_label(w);
         w->label.device_bytes = w->resize.device_bytes;
@@ -148,6 +171,8 @@ static void begin(struct anchor_writer *w)
         begin_label(w);
         memcpy(w->label.pods[0].id, w->adopt.pod_id, sizeof w->label.pods[0].id);
         memcpy(w->anchor.pod, w->adopt.pod_id, sizeof w->anchor.pod);
+    } else if (w->doing == ANCHOR_MENDS) {
+        w->mend.anchor = false;
     } else {
         w->anchor.protocol_bytes = (uint32_t)w->protocol.bytes;
         memset(w->anchor.protocol, 0, sizeof w->anchor.protocol);
@@ -168,9 +193,11 @@ void anchor_writer_turn(struct pod *pod)
             end_adopt(w, pod_end_status(pod));
         if (w->resize.wanted)
             end_resize(w, pod_end_status(pod));
+        w->mend.anchor = false;
+        w->mend.labels = 0;
         return;
     }
-    if (!w->busy && (w->protocol.wanted || w->adopt.wanted || w->resize.wanted) && !copy_in_is_marking(pod) &&
+    if (!w->busy && !anchor_writer_is_idle(pod) && !copy_in_is_marking(pod) &&
         pod->checkpoint.state != CHECKPOINT_ANCHORING && pod->checkpoint.state != CHECKPOINT_ANCHOR_WAITS)
         begin(w);
     checkpoint_anchor_turn(pod);
@@ -212,6 +239,21 @@ int pod_log_adopt(struct pod *pod, const uint8_t pod_id[16], void (*cb)(void *us
     w->adopt.wanted = true;
     pod->again = true;
     return 0;
+}
+
+void anchor_writer_mend(struct pod *pod, bool anchor, unsigned label)
+{
+    struct anchor_writer *w = &pod->anchor_writer;
+    w->mend.anchor |= anchor;
+    if (!anchor)
+        w->mend.labels |= 1u << label;
+    pod->again = true;
+}
+
+bool anchor_writer_labels(const struct pod *pod)
+{
+    const struct anchor_writer *w = &pod->anchor_writer;
+    return w->busy && w->doing != ANCHOR_PROTOCOL && w->doing != ANCHOR_MENDS;
 }
 
 void anchor_writer_resize(struct pod *pod, uint64_t device_bytes, uint32_t segment_count,

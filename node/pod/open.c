@@ -198,6 +198,10 @@ static void step_checkpoint(struct pod *pod)
     pod->state = POD_SERVING;
     collect_start(pod);
     index_load_start(pod);
+    if (o->label_lost) {
+        twin_tell(pod, "the pool's label", 0, pod->segment_bytes, "it is damaged");
+        anchor_writer_mend(pod, false, 0);
+    }
     pod_event(pod, "pod.opened", 0, "run %" PRIu64 ", %" PRIu64 " batches replayed, log at %" PRIu64,
               pod->run, o->replayed, pod->applied_seq);
     open_finish(pod, 0);

@@ -101,6 +101,7 @@ void open_step_label(struct pod *pod)
         return;
     pod->again = true;
     if (o->label_status == 0) {
+        o->label_lost = copy;
         if (use_label(pod))
             o->step = OPEN_ANCHOR_FIRST;
     } else if (!copy) {

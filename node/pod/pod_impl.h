@@ -22,7 +22,7 @@
  *   deep.c        a survey of all maps in the background, or offline; deep_read.c: what it reads
  *   grow.c        segments that the device has got; vacate.c: those that it is to lose
  *   survey.h      what it is made of
- *   scrub.c       reading all that lives, to verify it; scrub_meta.c: metadata
+ *   scrub.c       reading all that lives, to verify it; scrub_meta.c: metadata, scrub_label.c: label, anchor
  *   repair.c      records that flash has lost, from other members and for them
  *   copy_out.c    a full copy for another member
  *   copy_in.c     a full copy taken in
@@ -362,6 +362,8 @@ enum anchor_doing {
     ANCHOR_PROTOCOL,
     ANCHOR_ADOPTS,
     ANCHOR_RESIZES,
+    ANCHOR_MENDS,       /* the last anchor once more */
+    ANCHOR_MENDS_LABEL, /* one of its places */
 };
 
 struct anchor_writer {
@@ -392,6 +394,10 @@ struct anchor_writer {
         uint32_t segment_count;
         void (*cb)(struct pod *pod, int status, const struct pool_label *label);
     } resize;
+    struct {
+        bool anchor;
+        unsigned labels; /* a bit for each of their segments */
+    } mend;
 };
 
 /* ---- size */
@@ -492,8 +498,9 @@ struct scrub {
     uint64_t passes, read_bytes, damaged;
     int64_t credit; /* bytes that may be read now */
     uint64_t opened_ns, last_ns, ended_ns;
-    uint64_t requests, busy_ns; /* of hosts: as last seen, when that changed */
-    struct scrub_meta *meta;    /* the pass goes through metadata, its last part */
+    uint64_t requests, busy_ns;  /* of hosts: as last seen, when that changed */
+    struct scrub_meta *meta;     /* the pass goes through metadata */
+    struct scrub_labels *labels; /* its last part */
 };
 
 /* The first ids that are not given out. */
@@ -734,6 +741,10 @@ void anchor_writer_free(struct pod *pod);
 void anchor_writer_turn(struct pod *pod);
 bool anchor_writer_is_idle(const struct pod *pod);
 /* Writes the label with another size. */
+/* The newest anchor, or the label in segment 0 or 1, is to be written once more. */
+void anchor_writer_mend(struct pod *pod, bool anchor, unsigned label);
+/* A label is being written. */
+bool anchor_writer_labels(const struct pod *pod);
 void anchor_writer_resize(struct pod *pod, uint64_t device_bytes, uint32_t segment_count,
                           void (*cb)(struct pod *pod, int status, const struct pool_label *label));
 
@@ -855,6 +866,11 @@ void scrub_meta_begin(struct pod *pod);
 bool scrub_meta_step(struct pod *pod);
 bool scrub_meta_is_quiet(const struct pod *pod);
 void scrub_meta_free(struct pod *pod);
+
+/* scrub_label.c */
+void scrub_labels_begin(struct pod *pod);
+bool scrub_labels_are_quiet(const struct pod *pod);
+void scrub_labels_free(struct pod *pod);
 
 /* scrub.c */
 void scrub_turn(struct pod *pod);

@@ -3,7 +3,7 @@
  *
  * A pass begins when a person wants one, or by itself when the last one was long ago. While hosts are served
  * it reads at the rate that was set; when none has come for a moment, without a pause. Segments that
- * are being written wait for the next pass. Metadata comes last (scrub_meta.c). */
+ * are being written wait for the next pass. Metadata comes last (scrub_meta.c, scrub_label.c). */
 #include "node/pod/collect.h"
 
 enum {
@@ -141,7 +141,7 @@ static void metadata(struct pod *pod)
         return;
     }
     scrub_meta_free(pod);
-    end_pass(pod);
+    scrub_labels_begin(pod);
 }
 
 void scrub_turn(struct pod *pod)
@@ -155,6 +155,13 @@ void scrub_turn(struct pod *pod)
     pass_time(pod);
     if (s->meta) {
         metadata(pod);
+        return;
+    }
+    if (s->labels) {
+        if (!scrub_labels_are_quiet(pod))
+            return;
+        scrub_labels_free(pod);
+        end_pass(pod);
         return;
     }
     /* Room for hosts comes first. */

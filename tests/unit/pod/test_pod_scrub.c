@@ -22,7 +22,7 @@ enum {
 };
 
 static struct rig rig;
-static unsigned lost, directories, ended;
+static unsigned lost, directories, ended, repaired;
 
 static void on_event(void *user, const char *kind, uint64_t image_id, const char *text)
 {
@@ -32,6 +32,7 @@ static void on_event(void *user, const char *kind, uint64_t image_id, const char
     lost += strcmp(kind, "pod.data_loss") == 0;
     directories += strcmp(kind, "scrub.damage") == 0;
     ended += strcmp(kind, "scrub.ended") == 0;
+    repaired += strcmp(kind, "pod.repaired") == 0;
 }
 
 static void write_piece(uint64_t piece, uint64_t seed)
@@ -46,7 +47,7 @@ static void write_piece(uint64_t piece, uint64_t seed)
 static int setup(void **state)
 {
     (void)state;
-    lost = directories = ended = 0;
+    lost = directories = ended = repaired = 0;
     rig_create(&rig, 128 * MIB, 3);
     rig.dev = blkdev_fault_create(rig.mem);
     assert_non_null(rig.dev);
@@ -181,6 +182,73 @@ static void a_segment_that_is_read_ahead_is_not_given_out(void **state)
     assert_int_equal(lost + directories, 0);
 }
 
+static bool is_sound(uint64_t addr, bool anchor)
+{
+    uint8_t block[ANCHOR_BYTES];
+    struct pool_label label;
+    struct pod_anchor found;
+    blkdev_mem_peek(rig.mem, addr, block, sizeof block, true);
+    return anchor ? anchor_decode(block, &found, NULL) == 0 && found.number == rig.pod->anchor.number
+                  : label_decode(block, &label, NULL) == 0 && label.number == rig.pod->label.number;
+}
+
+static uint64_t anchor_addr(unsigned side)
+{
+    const uint64_t number = rig.pod->anchor.number;
+    const uint32_t segment = rig.pod->label.pods[0].anchor_segments[anchor_half(number) ^ side];
+    return segment_addr(rig.pod, segment) + anchor_offset(number);
+}
+
+static void labels_and_the_anchor_are_written_anew(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 12; i++) {
+        const bool anchor = i % 4 >= 2;
+        const unsigned side = i % 2;
+        repaired = 0;
+        rig.now_ns += 2000ull * MS;
+        flip((anchor ? anchor_addr(side) : segment_addr(rig.pod, side)) + 100);
+        assert_int_equal(scrub().damaged, 1);
+        rig_settle(&rig);
+        assert_int_equal(repaired, 1);
+        for (unsigned n = 0; n < 2; n++)
+            assert_true(is_sound(segment_addr(rig.pod, n), false) && is_sound(anchor_addr(n), true));
+        assert_int_equal(scrub().damaged, 0);
+        rig_crash(&rig, BLKDEV_MEM_KEEP);
+        assert_int_equal(rig_open(&rig), 0);
+    }
+    assert_int_equal(lost, 0);
+}
+
+static void an_opening_by_the_second_label_mends_the_first(void **state)
+{
+    (void)state;
+    rig_crash(&rig, BLKDEV_MEM_KEEP);
+    flip(100);
+    assert_int_equal(rig_open(&rig), 0);
+    rig_settle(&rig);
+    assert_int_equal(repaired, 1);
+    assert_true(is_sound(0, false) && is_sound(rig.pod->segment_bytes, false));
+}
+
+/* Nothing waits for what will not be written any more. */
+static void a_pod_that_failed_mends_nothing_and_ends(void **state)
+{
+    (void)state;
+    flip(100);
+    pod_scrub(rig.pod);
+    while (!rig.pod->scrub.labels) {
+        rig.now_ns += MS;
+        (void)rig_step(&rig);
+    }
+    anchor_writer_mend(rig.pod, true, 0);
+    pod_fail(rig.pod, "as the test wants it");
+    rig_settle(&rig);
+    rig_close(&rig);
+    assert_int_equal(rig_open(&rig), 0);
+    rig_settle(&rig);
+}
+
 static void each_damaged_record_is_found_and_the_rest_goes_on(void **state)
 {
     (void)state;
@@ -300,6 +368,9 @@ int main(void)
         TEST(a_sound_pool_has_nothing_to_tell),
         TEST(the_device_has_work_while_one_segment_follows_another),
         TEST(a_segment_that_is_read_ahead_is_not_given_out),
+        TEST(labels_and_the_anchor_are_written_anew),
+        TEST(an_opening_by_the_second_label_mends_the_first),
+        TEST(a_pod_that_failed_mends_nothing_and_ends),
         TEST(each_damaged_record_is_found_and_the_rest_goes_on),
         TEST(a_damaged_directory_is_told),
         TEST(what_the_device_does_not_read_is_found_record_by_record),
