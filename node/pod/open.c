@@ -195,6 +195,7 @@ static void step_checkpoint(struct pod *pod)
     }
     pod->state = POD_SERVING;
     collect_start(pod);
+    pod->scrub.wanted |= o->last_spoilt > 0; /* whose the damaged data is */
     index_load_start(pod);
     pod_event(pod, "pod.opened", 0, "run %" PRIu64 ", %" PRIu64 " batches replayed, log at %" PRIu64,
               pod->run, o->replayed, pod->applied_seq);
