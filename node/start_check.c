@@ -38,7 +38,7 @@ static void done(void *user, struct pod_check_request *request)
 }
 
 /* Of what was read: second copies are read where the first is bad. */
-static bool tell_bad_copies(struct pod *pod)
+static bool tell_of_opening(struct pod *pod)
 {
     struct pod_stats stats;
     pod_stats(pod, &stats);
@@ -47,7 +47,13 @@ static bool tell_bad_copies(struct pod *pod)
                      " records of metadata are bad in one of their two copies: a node that serves the "
                      "pool writes them anew\n",
                      stats.repaired_metadata);
-    return stats.repaired_metadata > 0;
+    if (stats.damaged_batches)
+        (void)printf(
+            "%" PRIu64
+            " batches of the log hold damaged data: --check-records tells whose, as does the scrub that a "
+            "node begins with\n",
+            stats.damaged_batches);
+    return stats.repaired_metadata > 0 || stats.damaged_batches > 0;
 }
 
 static void summarize(const struct pod_check_request *r)
@@ -84,7 +90,7 @@ static int check(struct node *node, struct pod *pod, struct ps_error *err)
     if (rc)
         return end.done ? ps_error_set(err, rc, "%s", request.why) : rc;
     summarize(&request);
-    node->damaged = tell_bad_copies(pod) || request.totals.damage > 0;
+    node->damaged = tell_of_opening(pod) || request.totals.damage > 0;
     return 0;
 }
 

@@ -1,8 +1,12 @@
 #include "client/cli/transfer.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+#include "common/container.h"
 
 struct transfer {
     struct pstorage_client *client;
@@ -113,8 +117,14 @@ static void done(struct transfer_slot *slot, const struct pstorage_error *error)
 
 static void on_done(struct pstorage_request *r, int status)
 {
-    (void)status;
-    done(r->user, &r->error);
+    const struct pstorage_io *io = container_of(r, struct pstorage_io, request);
+    struct pstorage_error error = r->error;
+    if (status == PSTORAGE_EDATALOSS)
+        (void)snprintf(error.detail, sizeof error.detail,
+                       "of the %" PRIu64 " bytes at %" PRIu64
+                       " some are lost: 'pstorage scrub --status' and events tell which",
+                       io->length, io->offset);
+    done(r->user, &error);
 }
 
 void transfer_submit(struct transfer *t, struct transfer_slot *slot)

@@ -197,6 +197,7 @@ static void step_checkpoint(struct pod *pod)
     }
     pod->state = POD_SERVING;
     collect_start(pod);
+    pod->scrub.wanted |= o->last_spoilt > 0; /* whose the damaged data is */
     index_load_start(pod);
     if (o->label_lost) {
         twin_tell(pod, "the pool's label", 0, pod->segment_bytes, "it is damaged");

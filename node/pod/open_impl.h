@@ -62,12 +62,13 @@ struct open_state {
     uint32_t window_bytes;
     uint64_t replayed;
     bool restarting;
-    bool applying;           /* the walk applies what it finds */
-    struct log_id walked;    /* the last batch that it found */
-    struct log_id chain_end; /* of the walk that only looked */
-    uint64_t committed;      /* as far as the log says */
-    struct position probe;   /* OPEN_AFTER_LOG */
-    bool growing;            /* OPEN_GROW: this label is being written */
+    bool applying;                /* the walk applies what it finds */
+    struct log_id walked;         /* the last batch that it found */
+    struct log_id chain_end;      /* of the walk that only looked */
+    uint64_t committed;           /* as far as the log says */
+    uint64_t spoilt, last_spoilt; /* batch that may be taken though its data is damaged; the last that was */
+    struct position probe;        /* OPEN_AFTER_LOG */
+    bool growing;                 /* OPEN_GROW: this label is being written */
     struct pool_label label;
 };
 

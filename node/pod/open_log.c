@@ -1,4 +1,9 @@
-/* The log from the checkpoint on: walked once, or twice in a replicated pod (open.c). */
+/* The log from the checkpoint on: walked once, or twice in a replicated pod (open.c).
+ *
+ * A batch that is damaged though it was durable counts all the same if only its data is: what it changes has
+ * a checksum of its own, and its records have theirs. So what rots in the log costs the records that it hit,
+ * as it does everywhere else. It is taken only when a later batch proves that it was durable; in a replicated
+ * pod it must be committed too, for what is not is copied by an opening, and sent to members. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -46,7 +51,9 @@ static int batch_at(struct pod *pod, struct position at, struct batch_header *h,
             return rc;
         if (h->total_bytes <= available || o->window_at + o->window_bytes == segment_end) {
             *batch = p;
-            return batch_parse(p, available, h);
+            const int rc_all = batch_parse(p, available, h);
+            return rc_all == PS_EDAMAGED && h->seq == o->spoilt ? batch_parse_directory(p, available, h)
+                                                                : rc_all;
         }
     }
     /* In another way a batch alone: its header, then all of it. */
@@ -94,12 +101,41 @@ static bool try_log_otherwise(struct pod *pod)
     return true;
 }
 
+/* Once more, with the batch that follows taken if its data alone is damaged. False: that was tried. */
+static bool try_log_spoilt(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    if (o->spoilt == o->walked.seq + 1)
+        return false;
+    o->spoilt = o->walked.seq + 1;
+    o->tried_next = false;
+    o->window_bytes = 0;
+    o->step = OPEN_LOG;
+    pod->again = true;
+    return true;
+}
+
+static void took_spoilt(struct pod *pod, const struct batch_header *h, uint32_t segment)
+{
+    struct open_state *o = pod->opening;
+    if (h->seq <= o->last_spoilt)
+        return; /* by the walk before */
+    o->last_spoilt = h->seq;
+    pod->stats.damaged_batches++;
+    pod_event(pod, "log.damage", 0,
+              "batch %" PRIu64
+              " in segment %u: some of its data is damaged; what it changes is not, and counts",
+              h->seq, segment);
+}
+
 static void log_ends(struct pod *pod)
 {
     struct open_state *o = pod->opening;
     if (try_log_otherwise(pod))
         return;
     if (is_second_walk(pod)) {
+        if (o->walked.seq < o->last_spoilt && try_log_spoilt(pod))
+            return;
         (void)ps_error_set(&o->local, PS_EDAMAGED, "%s: batch %" PRIu64 " of the log cannot be read again",
                            pod->dev->name, o->walked.seq + 1);
         open_finish(pod, PS_EDAMAGED);
@@ -154,6 +190,8 @@ void open_step_log(struct pod *pod)
         open_finish(pod, PS_EDAMAGED);
         return;
     }
+    if (h.seq == o->spoilt)
+        took_spoilt(pod, &h, at.segment);
     if (o->applying) {
         const int applied = apply_batch(pod, &h, batch, segment_addr(pod, at.segment) + at.offset, &o->local);
         if (applied) {
@@ -177,6 +215,14 @@ static void after_log(struct pod *pod)
 {
     struct open_state *o = pod->opening;
     o->chain_end = o->walked;
+    if (may_end_uncommitted(pod) && o->last_spoilt > o->committed) {
+        (void)ps_error_set(&o->local, PS_EDATALOSS,
+                           "%s: batch %" PRIu64
+                           " of the log is damaged; it was durable, and may not be committed",
+                           pod->dev->name, o->last_spoilt);
+        open_finish(pod, PS_EDATALOSS);
+        return;
+    }
     if (may_end_uncommitted(pod)) {
         walk_log(pod, true);
         return;
@@ -206,6 +252,8 @@ void open_step_after_log(struct pod *pod)
             return;
         if (rc == 0 && h.generation == pod->generation && h.pod == get_le64(pod->anchor.pod) &&
             h.seq > o->walked.seq && h.floor > o->walked.seq) {
+            if (try_log_spoilt(pod))
+                return;
             (void)ps_error_set(&o->local, PS_EDATALOSS,
                                "%s: batch %" PRIu64 " of the log is damaged in segment %u; batch %" PRIu64
                                " says that it was durable",

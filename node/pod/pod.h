@@ -314,6 +314,7 @@ struct pod_stats {
     uint64_t checksum_errors;
     uint64_t repaired_reads;    /* since start: served with another member's record */
     uint64_t repaired_metadata; /* since start: pages and runs that were read from their second copies */
+    uint64_t damaged_batches;   /* of the log, at the start: some of their data is damaged */
     uint64_t log_seq;           /* last applied batch */
     enum pod_role role;
     bool opening; /* or being filled with a copy: the rest is not all there yet */

@@ -79,6 +79,7 @@ if read_of 1 25 2>"$TMP/error.txt"; then fail "what both have lost is read"; fi
 grep -q "Input/output error" "$TMP/error.txt" || fail "another error than EIO: $(cat "$TMP/error.txt")"
 same "$(happened 1 pod.data_loss)" 1 "records lost"
 shows 1 "^Records are lost: 'pstorage scrub --status'" status || fail "status does not tell of it: $(cat shown.txt)"
+refused 1 "of the 1048576 bytes at 26214400 some are lost" pstorage --endpoint "${RPC[1]}" volume read vol --offset 25M --length 1M
 read_of 1 27 || fail "the records beside it are not read"
 same "$(on 1 --json metrics | field repaired_reads)" 2 "repaired reads in the metrics"
 
