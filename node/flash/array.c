@@ -241,11 +241,14 @@ static void go_on(struct array *a)
 {
     for (struct blkdev_req *req; !a->label_busy && (req = waiting_pop(&a->held));)
         req->cb(req, a->failed && req->op != BLKDEV_READ ? PS_EIO : (int)(int64_t)req->priv[0]);
-    for (unsigned i = 0; i < ARRAY_OPEN_SEGMENTS && a->m; i++)
-        if (a->segment[i].used)
-            segment_deliver(&a->segment[i]);
     if (!a->m)
         return;
+    const bool waking = a->waking;
+    a->waking = true; /* the end of a close comes behind the last of them */
+    for (unsigned i = 0; i < ARRAY_OPEN_SEGMENTS; i++)
+        if (a->segment[i].used)
+            segment_deliver(&a->segment[i]);
+    a->waking = waking;
     list_turn(a);
     flush_turn(a);
     const bool closing = a->closing;

@@ -310,6 +310,15 @@ void array_close(struct array *a, array_cb cb, void *user)
         spread_close(a);
 }
 
+/* Whoever asked destroys the array, and its members, when it is told of the end. */
+static bool is_on_its_way(const struct array *a)
+{
+    for (unsigned i = 0; i < a->n; i++)
+        if (a->member[i].inflight)
+            return true;
+    return false;
+}
+
 void close_turn(struct array *a)
 {
     if (!a->closing || a->close_cb == NULL || a->list_busy)
@@ -321,7 +330,7 @@ void close_turn(struct array *a)
             (void)segment_finish(s);
         busy |= s->used;
     }
-    if (busy && !(a->failed && rebuild_rests(a)))
+    if (a->failed ? !rebuild_rests(a) || is_on_its_way(a) : busy)
         return;
     bool dirty = false;
     for (unsigned i = 0; i < a->n; i++)

@@ -16,6 +16,7 @@ const struct log_entry *log_unfold_get(struct log_unfold *unfold, uint64_t seq);
 void log_unfold_wait(struct log_unfold *unfold, struct pod_log_read *read);
 /* Whatever holds any of these batches. */
 void log_unfold_drop(struct log_unfold *unfold, uint64_t first, uint64_t last);
+uint64_t log_unfold_memory(const struct log_unfold *unfold);
 
 /* ---- log_read.c */
 

@@ -354,6 +354,7 @@ struct pod_config {
     uint64_t memory_budget; /* bytes for caches, maps and the dedup index together; at least POD_MEMORY_MIN */
     uint64_t metadata_cache_bytes; /* 0: from the budget; tests make it small. At least 1 MiB */
     uint32_t log_index_batches;    /* a power of two, at least 64; 0: 65,536; tests make it small */
+    uint32_t log_slice_batches;    /* of older log that are remembered as one; 0: 8,192; likewise */
     uint64_t checkpoint_log_bytes; /* log between two checkpoints; 0: 64 MiB; tests make it small */
     bool dedupe, compression;
     bool sha256;                       /* fingerprint; XXH3-128 otherwise */

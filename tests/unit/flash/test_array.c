@@ -561,10 +561,52 @@ static void a_close_in_the_middle_of_an_attach_ends(void **state)
     }
 }
 
+static void on_failed_end(void *user, int status)
+{
+    struct array_rig *rig = user;
+    (void)status;
+    for (unsigned i = 0; i < RIG_DEVICES; i++)
+        assert_int_equal(blkdev_mem_pending(rig->mem[i]), 0);
+    array_destroy(rig->array);
+    rig->array = NULL;
+    rig->whole = NULL;
+}
+
+/* Who is told that it is closed destroys it, and the devices: a label that says who is lost, or a flush, must
+ * not be on its way then. Devices fail before the close and in it, one after the other. */
+static void an_array_that_failed_closes_when_nothing_is_on_its_way(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed < 300; seed++) {
+        static struct array_rig rig;
+        const unsigned parity = 1 + seed % 2, members = parity == 1 ? 3 : 6;
+        rig_create(&rig, seed, members, parity);
+        assert_int_equal(rig_open(&rig, (1u << members) - 1, 0), 0);
+        for (uint32_t s = 0; s < 4; s++) {
+            assert_true(rig_erase(&rig, s));
+            rig_drain(&rig);
+            assert_true(rig_append(&rig, s, 1 + (uint32_t)prng_below(&rig.prng, 40), false));
+            rig_drain(&rig);
+        }
+        if (prng_chance(&rig.prng, 1, 2))
+            rig_break(&rig, parity + 1);
+        array_close(rig.array, on_failed_end, &rig);
+        for (unsigned i = 0; i <= parity && rig.array; i++) {
+            rig_break(&rig, i);
+            for (uint64_t n = prng_below(&rig.prng, 12); n && rig.array && rig_step(&rig); n--)
+                ;
+        }
+        rig_drain(&rig);
+        assert_null(rig.array);
+        rig_destroy(&rig);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_close_in_the_middle_of_an_attach_ends),
+        cmocka_unit_test(an_array_that_failed_closes_when_nothing_is_on_its_way),
         cmocka_unit_test(what_was_written_is_read_with_any_two_of_six_devices_gone),
         cmocka_unit_test(segments_are_spread_without_parity_and_devices_may_differ),
         cmocka_unit_test(a_lost_device_is_noticed_told_and_done_without),

@@ -1,1 +1,2 @@
-ps_test(test_host_image test_host_image.c DEPS ps_services ps_host_image ps_pod_fake)
+ps_test(test_host_image test_host_image.c DEPS ps_hosts_rig)
+ps_test(test_host_image_lost test_host_image_lost.c DEPS ps_hosts_rig)

@@ -341,6 +341,74 @@ static void who_comes_near_the_oldest_batch_in_memory_gets_past_it(void **state)
     group_check(g);
 }
 
+/* However many batches a segment holds: a slice of them is remembered, and where others begin. */
+static void old_log_takes_little_memory(void **state)
+{
+    enum {
+        SLICE = 16,
+        WINDOW = 256 * KIB,
+    };
+    struct group *g = *state;
+    struct member *a = &g->members[0];
+    struct blkdev_health before, after;
+    struct log_id id;
+    group_create(g, 1, DEVICE, 7);
+    a->rig.config.log_slice_batches = SLICE;
+    assert_int_equal(member_open(a), 0);
+    group_lead(g, a);
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    write_blocks(a, 1500, 0);
+    struct log_unfold *u = a->rig.pod->log_unfold;
+    const struct log_span *span = log_spans_find(a->rig.pod->log_spans, 700);
+    const uint64_t first = span->first, last = span->last;
+    assert_true(last - first > 6 * SLICE);
+    const uint64_t most = 9 * SLICE * sizeof(struct log_entry) + WINDOW + 8 * KIB;
+    /* Forwards, backwards, and here and there. */
+    for (uint64_t seq = first; seq <= last; seq++) {
+        assert_int_equal(read_batch(a, seq), 0);
+        assert_true(log_unfold_memory(u) <= most);
+    }
+    for (uint64_t seq = last; seq >= first; seq--)
+        assert_int_equal(member_id_at(a, seq, &id), 0);
+    for (unsigned n = 0; n < 200; n++)
+        assert_int_equal(read_batch(a, 1 + n * 7919 % 1300), 0);
+    assert_true(log_unfold_memory(u) <= most);
+    /* Where a slice begins is known: no other one is read for it. */
+    assert_true(first > 10 * SLICE);
+    for (uint64_t seq = 1; seq < 10 * SLICE; seq += SLICE)
+        assert_int_equal(read_batch(a, seq), 0);
+    blkdev_health(a->rig.mem, &before);
+    assert_int_equal(pod_log_id_at(a->rig.pod, last - SLICE, &id), PS_EUNAVAILABLE);
+    rig_settle(&a->rig);
+    blkdev_health(a->rig.mem, &after);
+    assert_int_equal(pod_log_id_at(a->rig.pod, last - SLICE, &id), 0);
+    assert_true(log_id_equal(&id, &g->log.at[last - SLICE].id));
+    assert_int_equal(after.read_ops - before.read_ops, 1);
+    assert_known_from(a, 1);
+    group_check(g);
+}
+
+/* The end of a segment counts for what stands at its beginning, too. */
+static void a_slice_counts_only_if_all_of_its_segment_is_the_log(void **state)
+{
+    struct group *g = *state;
+    struct member *a = &g->members[0];
+    group_create(g, 1, DEVICE, 7);
+    a->rig.config.log_slice_batches = 16;
+    assert_int_equal(member_open(a), 0);
+    group_lead(g, a);
+    assert_int_equal(rig_create_volume(&a->rig, "v", MIB), 0);
+    write_blocks(a, 1500, 0);
+    const struct log_span *span = log_spans_find(a->rig.pod->log_spans, 600);
+    const struct log_span *after = log_spans_after(a->rig.pod->log_spans, span);
+    const uint64_t first = span->first, last = span->last;
+    ((struct log_span *)(uintptr_t)after)->previous ^= 1;
+    assert_int_equal(read_batch(a, first), PS_ENOTFOUND);
+    assert_int_equal(pod_log_first(a->rig.pod), last + 1);
+    write_blocks(a, 10, 5000);
+    group_check(g);
+}
+
 /* Steps until a read is pending, which fails. */
 static void fail_a_read(struct member *m)
 {
@@ -459,6 +527,9 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(who_waits_for_old_log_is_told_when_the_pod_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(who_comes_near_the_oldest_batch_in_memory_gets_past_it, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(old_log_takes_little_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slice_counts_only_if_all_of_its_segment_is_the_log, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_read_that_fails_once_costs_nobody_the_log, setup, teardown),
         cmocka_unit_test_setup_teardown(a_read_that_fails_once_at_a_start_costs_nobody_the_log, setup,

@@ -360,6 +360,7 @@ static void play(uint64_t seed)
     prng_seed(&w->prng, seed);
     for (int i = 0; i < MEMBERS; i++) {
         w->g.members[i].rig.random = prng_chance(&w->prng, 1, 2);
+        w->g.members[i].rig.config.log_slice_batches = seed % 2 ? 16 : 0;
         assert_int_equal(member_open(&w->g.members[i]), 0);
         w->in_sync[i] = true;
     }
