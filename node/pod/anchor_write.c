@@ -2,11 +2,12 @@
  * replication or another pod's identity; and the pool's label, with that identity or for a pool that grows.
  * One of all these is written at a time; a checkpoint's anchor waits.
  *
- * Labels are written over the former ones (on a zoned device after an erase), first the copy, which is read
- * only if the first one is torn, then the first one. What the new one allows may be used only then.
+ * Labels are written over the former ones (on a zoned device after an erase), the one that the opening relied
+ * on last: so one is whole while the other is written. The copy, in segment 1, is read only if the one in
+ * segment 0 is torn. What a new one allows may be used when both are there.
  *
  * Adoption. Anchors count only under the pod id that the label says. The anchor with the new id is written
- * first and not seen yet; then the label's copy; then the first.
+ * first and not seen yet; then the labels.
  * A crash in between finds the old identity with its last anchor, or the new one.
  *
  * Mending. What a scrub or an opening found bad is written anew: the last anchor under the next number, a
@@ -68,7 +69,7 @@ static void label_written(struct blkdev_req *req, int status)
     write_done(container_of(req, struct anchor_writer, req), status);
 }
 
-static void write_label(struct anchor_writer *w, unsigned segment)
+static void write_label(struct anchor_writer *w, uint32_t segment)
 {
     struct pod *pod = w->pod;
     w->label_segment = segment;
@@ -79,15 +80,22 @@ static void write_label(struct anchor_writer *w, unsigned segment)
                                  .length = ANCHOR_BYTES,
                                  .buf = w->put.buf};
     pod->metadata_programmed += ANCHOR_BYTES;
+    w->labelling = true;
     const int rc = zones_write(pod, &w->req, label_written);
     if (rc)
         refused(w, rc);
+}
+
+static void next_label(struct anchor_writer *w)
+{
+    write_label(w, label_segment(w->pod, --w->labels_left));
 }
 
 static void labelled(struct anchor_writer *w)
 {
     struct pod *pod = w->pod;
     w->busy = false;
+    pod->label_at = 0;
     if (w->doing == ANCHOR_MENDS_LABEL)
         return;
     pod->label = w->label;
@@ -115,21 +123,22 @@ static void write_done(struct anchor_writer *w, int status)
             end_protocol(w, 0);
         return;
     }
-    if (w->label_segment < 2)
+    if (w->labelling)
         zones_abandon(pod, w->label_segment, ANCHOR_BYTES);
-    if (w->label_segment == 0 || w->doing == ANCHOR_MENDS_LABEL)
+    w->labelling = false;
+    if (w->labels_left == 0)
         labelled(w);
     else if (pod->failed)
         w->busy = false;
     else
-        write_label(w, w->label_segment - 1);
+        next_label(w);
 }
 
 static void begin_label(struct anchor_writer *w)
 {
     w->label = w->pod->label;
     w->label.number++;
-    w->label_segment = 2; /* the segments behind this one are next */
+    w->labels_left = LABELS;
 }
 
 static void anchor_written(struct anchor_put *p, int status)
@@ -155,6 +164,7 @@ static void begin(struct anchor_writer *w)
         const unsigned segment = w->mend.labels & 1 ? 0 : 1;
         w->mend.labels &= ~(1u << segment);
         w->label = pod->label;
+        w->labels_left = 0;
         write_label(w, segment);
         return;
     }
@@ -162,7 +172,7 @@ static void begin(struct anchor_writer *w)
         begin_label(w);
         w->label.device_bytes = w->resize.device_bytes;
         w->label.segment_count = w->resize.segment_count;
-        write_label(w, w->label_segment - 1);
+        next_label(w);
         return;
     }
     w->anchor = pod->anchor;
@@ -244,9 +254,12 @@ int pod_log_adopt(struct pod *pod, const uint8_t pod_id[16], void (*cb)(void *us
 void anchor_writer_mend(struct pod *pod, bool anchor, unsigned label)
 {
     struct anchor_writer *w = &pod->anchor_writer;
-    w->mend.anchor |= anchor;
-    if (!anchor)
+    if (anchor) {
+        w->mend.anchor = true;
+    } else {
         w->mend.labels |= 1u << label;
+        pod->label_at = !label;
+    }
     pod->again = true;
 }
 

@@ -199,7 +199,7 @@ static void step_checkpoint(struct pod *pod)
     collect_start(pod);
     pod->scrub.wanted |= o->last_spoilt > 0; /* whose the damaged data is */
     index_load_start(pod);
-    if (o->label_lost) {
+    if (pod->label_at) {
         twin_tell(pod, "the pool's label", 0, pod->segment_bytes, "it is damaged");
         anchor_writer_mend(pod, false, 0);
     }

@@ -45,7 +45,6 @@ struct open_state {
     uint64_t read_at, asked_at; /* asked_at: of what the window holds */
     uint32_t read_bytes, skip;
     bool blank;
-    bool label_lost; /* the first one: the copy is used */
     int label_status;
     struct ps_error label_error;
     uint32_t run, chunk;
