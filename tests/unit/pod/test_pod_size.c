@@ -466,6 +466,11 @@ static void what_is_absent_comes_back(void **state)
         skip();
     begin_hosts(f);
     run(f, 10000);
+    /* What stays must have room at once: for a checkpoint, and to begin to move. */
+    assert_int_equal(vacate_begin(f, 40, LARGE), PS_EFULL);
+    assert_non_null(strstr(f->rig.error.detail, "collect garbage first"));
+    pod_collect(f->rig.pod);
+    run(f, 10000);
     assert_int_equal(vacate(f, 40, LARGE), 0);
     take_away(f);
     pod_vacate_stop(f->rig.pod);
