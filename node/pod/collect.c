@@ -198,7 +198,9 @@ static uint32_t rate_of(const struct collect *c)
 {
     const uint32_t rate = collect_rate(&c->levels, c->room);
     const bool asked = c->asked || segments_barred(c->pod->segments);
-    const uint32_t least = c->levelling ? LEVEL_RATE : asked ? ASKED_RATE : 0;
+    const bool begun = c->victim != SEGMENT_NONE && !c->scrubbing;
+    /* What was begun is ended, though there may be room again: a scrub waits for that. */
+    const uint32_t least = c->levelling ? LEVEL_RATE : asked ? ASKED_RATE : begun ? LEVEL_RATE : 0;
     return rate < least ? least : rate;
 }
 
