@@ -330,7 +330,9 @@ void close_turn(struct array *a)
             (void)segment_finish(s);
         busy |= s->used;
     }
-    if (a->failed ? !rebuild_rests(a) || is_on_its_way(a) : busy)
+    if (busy && !(a->failed && rebuild_rests(a)))
+        return;
+    if (a->failed && is_on_its_way(a))
         return;
     bool dirty = false;
     for (unsigned i = 0; i < a->n; i++)
