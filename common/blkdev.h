@@ -29,8 +29,9 @@
 #include "common/status.h"
 
 enum {
-    BLKDEV_ALIGN = 4096
-}; /* buffers, whatever the geometry */
+    BLKDEV_ALIGN = 4096, /* buffers, whatever the geometry */
+    BLKDEV_HEAD_BYTES = 4096,
+};
 
 enum blkdev_op {
     BLKDEV_READ,
@@ -116,10 +117,13 @@ struct blkdev_ops {
     void (*wear)(const struct blkdev *dev, uint64_t offset, struct blkdev_wear *out);
     /* NULL: it is of no interest. */
     void (*finish)(struct blkdev *dev, uint64_t offset, uint32_t length);
+    /* NULL: nothing is. */
+    bool (*absent)(const struct blkdev *dev, uint64_t offset, uint64_t length);
 };
 
 struct blkdev {
     const struct blkdev_ops *ops;
+    /* size_bytes may grow while the device is open, by its owner on its thread; nothing else changes. */
     struct blkdev_geometry geometry;
     char name[128]; /* for people: path, or what the test called it */
 };
@@ -166,6 +170,14 @@ static inline bool blkdev_wear(const struct blkdev *dev, uint64_t offset, struct
     if (dev->ops->wear)
         dev->ops->wear(dev, offset, out);
     return dev->ops->wear != NULL;
+}
+
+/* Whether some of this part of the device is not there: it holds nothing, nothing may be written to it, and
+ * reading it fails. Other parts go on as they are. It may come back, blank, while the device is open. */
+static inline bool blkdev_absent(const struct blkdev *dev, uint64_t offset, uint64_t length)
+{
+    assert(length > 0 && offset + length <= dev->geometry.size_bytes);
+    return dev->ops->absent && dev->ops->absent(dev, offset, length);
 }
 
 /* Of a zoned device: the zone that begins at `offset` is not written to beyond `length` bytes (0: beyond what

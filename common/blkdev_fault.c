@@ -249,11 +249,17 @@ static void fault_finish(struct blkdev *dev, uint64_t offset, uint32_t length)
     blkdev_finish(fault_of(dev)->below, offset, length);
 }
 
+static bool fault_absent(const struct blkdev *dev, uint64_t offset, uint64_t length)
+{
+    return blkdev_absent(fault_of(dev)->below, offset, length);
+}
+
 static const struct blkdev_ops fault_ops = {.submit = fault_submit,
                                             .health = fault_health,
                                             .destroy = fault_destroy,
                                             .wear = fault_wear,
-                                            .finish = fault_finish};
+                                            .finish = fault_finish,
+                                            .absent = fault_absent};
 
 struct blkdev *blkdev_fault_create(struct blkdev *inner)
 {

@@ -142,6 +142,11 @@ static void scratch_wear(const struct blkdev *dev, uint64_t offset, struct blkde
     (void)blkdev_wear(scratch_of(dev)->below, offset, out);
 }
 
+static bool scratch_absent(const struct blkdev *dev, uint64_t offset, uint64_t length)
+{
+    return blkdev_absent(scratch_of(dev)->below, offset, length);
+}
+
 static void scratch_destroy(struct blkdev *dev)
 {
     struct scratch *s = scratch_of(dev);
@@ -154,9 +159,12 @@ static void scratch_destroy(struct blkdev *dev)
 }
 
 static const struct blkdev_ops ops = {
-    .submit = scratch_submit, .health = scratch_health, .destroy = scratch_destroy};
-static const struct blkdev_ops ops_with_wear = {
-    .submit = scratch_submit, .health = scratch_health, .destroy = scratch_destroy, .wear = scratch_wear};
+    .submit = scratch_submit, .health = scratch_health, .destroy = scratch_destroy, .absent = scratch_absent};
+static const struct blkdev_ops ops_with_wear = {.submit = scratch_submit,
+                                                .health = scratch_health,
+                                                .destroy = scratch_destroy,
+                                                .wear = scratch_wear,
+                                                .absent = scratch_absent};
 
 struct blkdev *blkdev_scratch_create(struct blkdev *inner, uint64_t memory_bytes)
 {

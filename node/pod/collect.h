@@ -3,6 +3,7 @@
  *   collect.c       when, how fast, which segment
  *   collect_read.c  a segment read ahead of whoever walks it
  *   collect_move.c  one segment taken apart; records that were repaired, written anew
+ *   collect_again.c segments of which something stayed, read in the device's other ways
  *   scrub.c         the same walk, over all segments, to verify what lives in them
  *
  * One victim at a time: its batches' (or chunks') directories are walked from the start; records that L2P
@@ -26,10 +27,12 @@ enum {
     RING_SPARE_BYTES = 256 * 1024,
     COLLECT_DEBT_BYTES = 2 << 20, /* to be moved, behind which hosts wait */
     COLLECT_OWED_MOST = 64 << 20,
-    STREAMS = 3,        /* WARM, COLD, and what makes wear even */
-    COLLECT_CHUNKS = 3, /* one is filled while others are written */
-    LEAVING = 8,        /* victims that were walked, until their last copies are named */
-    PATCHES_MAX = 8,    /* records to be written anew at once */
+    COLLECT_THRESHOLD = 75, /* percent of segments in use, unless it is set */
+    STREAMS = 3,            /* WARM, COLD, and what makes wear even */
+    COLLECT_CHUNKS = 3,     /* one is filled while others are written */
+    LEAVING = 8,            /* victims that were walked, until their last copies are named */
+    AGAIN = LEAVING + 2,
+    PATCHES_MAX = 8,                                     /* records to be written anew at once */
     COLD_BURST = RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES, /* compressed in a turn: some 130 us */
 };
 _Static_assert((int)RING_SPARE_BYTES >= (int)MOVED_CHUNK_BYTES &&
@@ -89,9 +92,21 @@ struct collect_read {
     int status;
 };
 
+/* How often a victim was walked before, and the way (blkdev_way) of reading it that is tried first after the
+ * device's own. */
+struct attempt {
+    uint16_t tries, first;
+};
+
+struct again {
+    uint32_t segment;
+    struct attempt attempt;
+};
+
 /* A victim that was walked to its end. */
 struct leaving {
     uint32_t segment;
+    struct attempt attempt;
     bool damaged;    /* something in it cannot be read */
     uint64_t chunks; /* all that were begun up to here must be named */
 };
@@ -114,7 +129,8 @@ struct collect {
     uint64_t logged, seen_checkpoints;
     uint32_t seen_free;
     bool recount;
-    bool nothing; /* no segment was worth it then */
+    bool nothing;       /* no segment was worth it then */
+    bool nothing_there; /* and none that is to be taken away could be moved */
     /* A person wants all garbage collected that was there `asked_clock` takes of segments ago. */
     bool asked, asked_later; /* a checkpoint comes first */
     uint32_t asked_clock;
@@ -128,10 +144,12 @@ struct collect {
     uint64_t limited_ns;
 
     uint32_t victim; /* SEGMENT_NONE: none */
+    struct attempt attempt;
     bool blocked;    /* no segment is left for a chunk */
     bool damaged;    /* something in the victim cannot be read */
     bool levelling;  /* it was chosen because its segment wears too little */
     bool scrubbing;  /* it is read alone */
+    uint32_t ahead;  /* the scrub's next one, behind the victim, pinned: read ahead; SEGMENT_NONE */
     bool narrow;     /* reading on failed: the record that is next is read alone */
     bool unread;     /* and the device does not read it */
     bool by_sectors; /* the same for the directory that is next: the first sectors_bytes are in the ring */
@@ -158,6 +176,9 @@ struct collect {
     uint64_t begun, named;    /* chunks, ever; without those that were given up */
     struct leaving leaving[LEAVING];
     unsigned leaving_count; /* the first ones, in order */
+    struct again again[AGAIN];
+    unsigned again_count;
+    uint16_t helped; /* the last way in which a segment gave what it had not given otherwise; 0: none did */
     uint8_t *work;
     uint8_t *dense;      /* a record that was compressed anew */
     int64_t cold_credit; /* bytes of data that may be */
@@ -168,12 +189,27 @@ struct collect {
 
 /* Begins with the segment. */
 void victim_begin(struct collect *c, uint32_t segment);
+/* Something of the victim, which is pinned and leaving, stayed where it is. False: it was read in all ways.
+ */
+bool again_put(struct collect *c, const struct leaving *l);
+/* Nothing did. */
+void again_helped(struct collect *c, const struct leaving *l);
+/* Begins with one of those. False: there is none. */
+bool again_begin(struct collect *c);
+/* Gives them up. */
+void again_drop(struct collect *c);
+/* The way in which the victim is read. */
+uint16_t again_way(const struct collect *c);
 /* Goes on with it. False: not now, or it is done. */
 bool victim_step(struct collect *c);
 /* Gives the scrub's up; no read of it is under way. */
 void victim_drop(struct collect *c);
+/* What is read ahead of the scrub's victim is given up, unless it is `next`. False: not while it is read. */
+bool ahead_leave(struct collect *c, uint32_t next);
 /* Gives all up; no request is under way. */
 void collect_drop(struct collect *c);
+/* Nothing more goes to the stream's open segment. False: the one before is not named yet. */
+bool stream_leave(struct collect *c, struct collect_stream *s);
 /* Nothing more is to come for now into a chunk that is being filled. */
 void chunk_flush(struct collect *c);
 /* The bytes at `addr` of the victim, in one piece, until the next call; NULL: they are being read, or the

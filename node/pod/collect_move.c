@@ -192,20 +192,25 @@ static void seal_full(struct collect *c, struct collect_stream *s)
     s->full = SEGMENT_NONE;
 }
 
+bool stream_leave(struct collect *c, struct collect_stream *s)
+{
+    if (s->full != SEGMENT_NONE)
+        return false;
+    s->full = s->segment;
+    s->full_written = s->written;
+    s->full_end = s->next;
+    s->full_chunks = c->begun;
+    s->segment = SEGMENT_NONE;
+    seal_full(c, s);
+    return true;
+}
+
 /* Its open segment, with room. False: not now. */
 static bool open_stream(struct collect *c, struct collect_stream *s)
 {
     struct pod *pod = c->pod;
-    if (s->segment != SEGMENT_NONE && s->next + CHUNK_LEAST_BYTES > pod->segment_bytes) {
-        if (s->full != SEGMENT_NONE)
-            return false;
-        s->full = s->segment;
-        s->full_written = s->written;
-        s->full_end = s->next;
-        s->full_chunks = c->begun;
-        s->segment = SEGMENT_NONE;
-        seal_full(c, s);
-    }
+    if (s->segment != SEGMENT_NONE && s->next + CHUNK_LEAST_BYTES > pod->segment_bytes && !stream_leave(c, s))
+        return false;
     if (s->segment != SEGMENT_NONE)
         return true;
     if (segments_free(pod->segments) <= collect_floor(pod)) {
@@ -588,13 +593,18 @@ bool patch_step(struct collect *c)
 
 void victim_begin(struct collect *c, uint32_t segment)
 {
-    assert(c->victim == SEGMENT_NONE && c->reading == 0);
+    assert(c->victim == SEGMENT_NONE && (c->ahead == segment || (c->ahead == SEGMENT_NONE && !c->reading)));
     c->victim = segment;
+    c->attempt = (struct attempt){0};
     c->offset = c->found_count = c->found_next = 0;
     c->seq = 0;
     c->damaged = c->levelling = c->scrubbing = false;
     c->narrow = c->unread = c->by_sectors = false;
     c->seen = 0;
+    if (c->ahead == segment) {
+        c->ahead = SEGMENT_NONE; /* its pin is the victim's */
+        return;
+    }
     reads_reset(c);
     segments_pin(c->pod->segments, segment);
 }
@@ -609,8 +619,8 @@ static void release_victim(struct collect *c)
 /* All of it was looked at: it is gone when the chunks that hold something of it are named. */
 static void victim_end(struct collect *c)
 {
-    c->leaving[c->leaving_count++] =
-        (struct leaving){.segment = c->victim, .damaged = c->damaged, .chunks = c->begun};
+    c->leaving[c->leaving_count++] = (struct leaving){
+        .segment = c->victim, .attempt = c->attempt, .damaged = c->damaged, .chunks = c->begun};
     segments_set_leaving(c->pod->segments, c->victim, true);
     c->victim = SEGMENT_NONE;
     c->levelling = false;
@@ -621,7 +631,12 @@ static void leave_victim(struct collect *c, const struct leaving *l)
 {
     struct pod *pod = c->pod;
     const uint32_t left = segments_live(pod->segments, l->segment);
+    pod->again = true;
+    if (left && again_put(c, l))
+        return;
     segments_set_leaving(pod->segments, l->segment, false);
+    if (!left)
+        again_helped(c, l);
     if (left) {
         segments_stuck(pod->segments, l->segment);
         pod_event(pod, "gc.stuck", 0, "%u bytes that live in segment %u cannot be moved: %s", left,
@@ -632,7 +647,6 @@ static void leave_victim(struct collect *c, const struct leaving *l)
     c->ended++;
     pod->stats.collected++;
     pod->events++; /* a checkpoint may make room now */
-    pod->again = true;
 }
 
 static void leave_victims(struct collect *c)
@@ -663,7 +677,8 @@ bool victim_step(struct collect *c)
         return false;
     if (!end)
         return true;
-    if (c->reading)
+    if (c->reading &&
+        (c->ahead == SEGMENT_NONE || c->reads[c->read_first].req.offset < segment_addr(c->pod, c->ahead)))
         return false;
     if (c->scrubbing) {
         scrub_segment_done(c);
@@ -684,6 +699,7 @@ void victim_drop(struct collect *c)
 {
     if (c->victim != SEGMENT_NONE)
         release_victim(c);
+    (void)ahead_leave(c, SEGMENT_NONE);
 }
 
 void collect_drop(struct collect *c)
@@ -698,5 +714,6 @@ void collect_drop(struct collect *c)
         segments_unpin(c->pod->segments, c->leaving[i].segment);
     }
     c->leaving_count = 0;
+    again_drop(c);
     victim_drop(c);
 }

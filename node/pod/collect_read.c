@@ -39,10 +39,14 @@ static void submit(struct collect *c, uint64_t addr, uint32_t length, uint8_t *b
         c->credit -= (int64_t)length / COLLECT_READ_SHARE;
         pod->stats.collect_read += length;
     }
-    *r = (struct collect_read){.c = c,
-                               .req = {.op = BLKDEV_READ, .offset = addr, .length = length, .buf = buf}};
+    const uint16_t way = again_way(c);
+    *r = (struct collect_read){
+        .c = c,
+        .req = {.op = BLKDEV_READ, .flags = blkdev_way(way), .offset = addr, .length = length, .buf = buf}};
     const int rc = blkdev_submit(pod->dev, &r->req, cb);
-    if (rc) {
+    if (rc && way) { /* one that is not to be had now */
+        cb(&r->req, rc);
+    } else if (rc) {
         c->reading--;
         pod_fail(pod, "the device refused a read: %s", ps_status_text(rc));
     }
@@ -104,10 +108,36 @@ static void broke(struct collect *c)
     c->sectors_bytes = 0;
 }
 
-const uint8_t *want(struct collect *c, uint64_t addr, uint32_t bytes)
+/* Up to where reading ahead may go. A scrub that has the device to itself reads on into the next segment:
+ * else the device would have nothing to do at the end of each. */
+static uint64_t ahead_end(struct collect *c)
 {
     const struct pod *pod = c->pod;
-    const uint64_t segment_end = segment_addr(pod, c->victim) + pod->segment_bytes;
+    const uint64_t end = segment_addr(pod, c->victim) + pod->segment_bytes;
+    if (!c->scrubbing || !pod->scrub.quiet)
+        return end;
+    if (c->ahead == SEGMENT_NONE && c->ring_asked == end &&
+        segments_with_data(pod->segments, c->victim + 1, pod->applied_seq) == c->victim + 1) {
+        c->ahead = c->victim + 1;
+        segments_pin(pod->segments, c->ahead);
+    }
+    return c->ahead == SEGMENT_NONE ? end : end + pod->segment_bytes;
+}
+
+bool ahead_leave(struct collect *c, uint32_t next)
+{
+    if (c->ahead == SEGMENT_NONE || c->ahead == next)
+        return true;
+    if (c->reading)
+        return false;
+    segments_unpin(c->pod->segments, c->ahead);
+    c->ahead = SEGMENT_NONE;
+    reads_reset(c);
+    return true;
+}
+
+const uint8_t *want(struct collect *c, uint64_t addr, uint32_t bytes)
+{
     const uint64_t alone = (addr + bytes + BLKDEV_ALIGN - 1) / BLKDEV_ALIGN * BLKDEV_ALIGN;
     assert(bytes <= RING_SPARE_BYTES);
     if (c->unread)
@@ -120,7 +150,7 @@ const uint8_t *want(struct collect *c, uint64_t addr, uint32_t bytes)
         c->ring_from = c->ring_end = c->ring_asked = from;
     }
     c->ring_low = from;
-    read_ahead(c, c->narrow ? alone : segment_end);
+    read_ahead(c, c->narrow ? alone : ahead_end(c));
     if (addr + bytes <= c->ring_end)
         return in_one_piece(c, addr, bytes);
     if (c->ring_broken && c->reading == 0)

@@ -400,6 +400,46 @@ typedef void (*pod_open_cb)(void *user, int status, struct pod *pod);
 int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_format format, pod_open_cb cb,
              void *user, struct ps_error *err, struct pod **opening);
 
+/* ---- size, while hosts are served
+
+ * The device may become larger, parts of it may be absent (blkdev_absent) and come back: an opening takes it
+ as
+ * it is then, but for one that is smaller than the pool, which is refused. While the pod is open its owner
+ * says so. */
+
+/* The device has become larger, or parts that were absent have come back: the pool takes the segments that
+ * fit now. `cb` runs once they are in use and the label that says so is durable, or at once if there are
+ * none; with PS_EIO if the pod failed, with PS_EUNAVAILABLE if it is closed or reopened before. A pod that is
+ * being opened, or filled with a full copy, grows when that is done; one that gives a full copy to another
+ * member grows meanwhile. Non-zero: refused, the callback never runs: PS_EPRECONDITION (another one is under
+ * way), PS_EINVAL (the device is smaller than the pool), PS_EIO, PS_EUNAVAILABLE (the pod is closing). */
+int pod_grow(struct pod *pod, void (*cb)(void *user, int status), void *user, struct ps_error *err);
+
+/* Some of the device is to be taken away: what lies in segments for which `leaves` is true (bytes of the
+ * device) is moved elsewhere while hosts are served, at the rate of pod_collect, and nothing new is put
+ * there. `cb` runs with 0 when no durable state refers to anything there and no request of the pod's is under
+ * way there, and from then on none comes; the pool's capacity is smaller then. `leaves` is asked again after
+ * the pod was reopened; it and `user` are borrowed until pod_vacate_stop or the pod's end.
+ *
+ * It is not durable: after a crash it is asked for again. When the device has durably lost these parts,
+ * it says that they are absent; then pod_vacate_stop.
+ *
+ * Non-zero: refused, `cb` never runs: PS_EFULL (what is stored and the reserve do not fit the rest),
+ * PS_EINVAL (the pool's label or the pod's anchors lie there: its first four segments), PS_EPRECONDITION (one
+ * is under way, or done and not stopped), PS_EUNAVAILABLE (the pod is not open, or is being filled with a
+ * full copy), PS_EIO.
+ *
+ * `cb` with another status: PS_EFULL (hosts wrote so much that the rest is too small now), PS_EDATALOSS (what
+ * lies there cannot be read, so it stays), PS_ECANCELLED (stopped), PS_EIO (the pod failed), PS_EUNAVAILABLE
+ * (closed): then all segments are in use again as before. */
+int pod_vacate(struct pod *pod, bool (*leaves)(void *user, uint64_t offset, uint64_t length),
+               void (*cb)(void *user, int status), void *user, struct ps_error *err);
+/* Ends it. Under way: its callback runs with PS_ECANCELLED, from pod_turn. Done: of these segments those that
+ * the device does not call absent are in use again. Without one nothing happens. */
+void pod_vacate_stop(struct pod *pod);
+/* Bytes of the segments there that something may still refer to; 0: it is done, or there is none. */
+uint64_t pod_vacate_left(const struct pod *pod);
+
 /* Whether anything may lie in this part of the device: it is not all free segments. */
 bool pod_uses_flash(const struct pod *pod, uint64_t offset, uint64_t length);
 

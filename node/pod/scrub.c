@@ -122,6 +122,8 @@ static bool choose(struct collect *c)
     if (!chunks_are_empty(c) || c->room <= c->levels.low)
         return false;
     const uint32_t segment = segments_with_data(pod->segments, pod->scrub.next, pod->applied_seq);
+    if (!ahead_leave(c, segment))
+        return false;
     if (segment == SEGMENT_NONE) {
         scrub_meta_begin(pod);
         return false;

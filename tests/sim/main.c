@@ -59,7 +59,7 @@ static const char help[] =
     "  slow WHO [for TIME]                             its disk\n"
     "  fail-disk WHO [full] [for TIME]                 writes fail; for want of space\n"
     "  rot WHO N, corrupt WHO N                        bits flip at rest; next writes are stored wrongly\n"
-    "  rot-metadata WHO                                one copy of each record of its maps, while it is up\n"
+    "  rot-metadata WHO                                one copy of each record of its maps and of its anchor, while it is up\n"
     "  fail-device WHO, rot-device WHO                 one of its array: for good; noise (parity 2)\n"
     "  replace-devices WHO                             those, by blank ones, rebuilt under load\n"
     "  replace WHO                                     its disk by an empty one, as soon as nothing is lost\n"

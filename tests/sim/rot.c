@@ -4,15 +4,25 @@
 #include "node/pod/pod_impl.h"
 #include "tests/sim/world.h"
 
-static void flip_first_copy(struct node *n, const struct pod *pod, struct place place)
+static void flip(struct node *n, uint64_t at)
 {
-    const uint64_t at = place_addr(place) + place_len(place) / 2;
     uint8_t byte;
-    if (!segments_twin(pod->segments, place_segment(pod, place)))
-        return;
     blkdev_mem_peek(n->disk, at, &byte, 1, false);
     byte ^= 0x10;
     blkdev_mem_poke(n->disk, at, &byte, 1);
+}
+
+static void flip_first_copy(struct node *n, const struct pod *pod, struct place place)
+{
+    if (segments_twin(pod->segments, place_segment(pod, place)))
+        flip(n, place_addr(place) + place_len(place) / 2);
+}
+
+static void flip_anchor(struct node *n, const struct pod *pod)
+{
+    const uint64_t number = pod->anchor.number;
+    const uint32_t segment = pod->label.pods[0].anchor_segments[anchor_half(number)];
+    flip(n, segment_addr(pod, segment) + anchor_offset(number) + ANCHOR_BYTES / 2);
 }
 
 struct rotting {
@@ -44,7 +54,7 @@ static void rot_page(void *user, struct meta_key page)
         rot_place(r, base);
 }
 
-/* One copy of all that its last checkpoint refers to: nothing is lost by it. */
+/* One copy of all that its last checkpoint refers to, and of its anchor: nothing is lost by it. */
 void node_rot_metadata(struct node *n)
 {
     const struct pod *pod = n->member ? member_pod(n->member) : NULL;
@@ -56,6 +66,7 @@ void node_rot_metadata(struct node *n)
     for (size_t i = 0; i < pod->run_count; i++)
         for (size_t c = 0; c < pod->runs[i].count; c++)
             rot_place(&r, pod->runs[i].chunks[c]);
+    flip_anchor(n, pod);
     trace(n->w, "%s: one copy of %zu records of its metadata rots", n->name, r.count);
     free(r.places);
 }

@@ -10,8 +10,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "common/container.h"
 #include "node/pod/pod_impl.h"
 #include "tests/support/pod_check.h"
+#include "tests/support/pool_audit.h"
 #include "tests/support/rig_array.h"
 
 enum {
@@ -240,6 +242,8 @@ void rig_close(struct rig *rig)
     assert_true(wait_for(rig, &closed));
     pod_destroy(rig->pod);
     rig->pod = NULL;
+    if (rig->audited)
+        rig_audit(rig);
 }
 
 static void on_manage(struct pod_manage *req, int status)
@@ -350,6 +354,7 @@ void rig_rot(struct rig *rig, struct place place, unsigned copies)
     const uint64_t in = place_addr(place) % rig->pod->segment_bytes + place_len(place) / 2;
     const uint32_t segments[] = {place_segment(rig->pod, place),
                                  segments_twin(rig->pod->segments, place_segment(rig->pod, place))};
+    rig->rotted = true;
     for (unsigned i = 0; i < 2; i++) {
         const uint64_t addr = segment_addr(rig->pod, segments[i]) + in;
         uint8_t byte;
@@ -367,4 +372,74 @@ void rig_check(struct rig *rig)
     rig_settle(rig);
     if (!rig->dead && !pod_check_counts(rig->pod, step_for_check, rig, why, sizeof why))
         fail_msg("%s", why);
+    if (!rig->dead)
+        rig_audit(rig);
+}
+
+/* ---- the audit */
+
+struct device_read {
+    struct blkdev_req req;
+    bool done;
+    int status;
+};
+
+static void read_done(struct blkdev_req *req, int status)
+{
+    struct device_read *read = container_of(req, struct device_read, req);
+    read->done = true;
+    read->status = status;
+}
+
+/* By the device itself, which may complete others' requests meanwhile. */
+static bool read_device(struct rig *rig, unsigned way, uint64_t offset, void *buf, uint32_t bytes)
+{
+    static _Alignas(BLKDEV_ALIGN) uint8_t aligned[256 * 1024];
+    const uint32_t unit = rig->mem->geometry.read_unit;
+    const uint64_t from = offset / unit * unit, end = (offset + bytes + unit - 1) / unit * unit;
+    struct device_read read = {.req = {.op = BLKDEV_READ,
+                                       .flags = blkdev_way(way),
+                                       .offset = from,
+                                       .length = (uint32_t)(end - from),
+                                       .buf = aligned}};
+    assert_true(end - from <= sizeof aligned);
+    if (way > rig->mem->geometry.ways)
+        return false;
+    const int rc = blkdev_submit(rig->mem, &read.req, read_done);
+    while (rc == 0 && !read.done)
+        complete_one(rig);
+    if (rc || read.status)
+        memset(aligned, 0, sizeof aligned);
+    memcpy(buf, aligned + (offset - from), bytes);
+    return true;
+}
+
+static bool audit_read(void *user, unsigned way, uint64_t offset, void *buf, uint32_t bytes)
+{
+    struct rig *rig = user;
+    if (rig->several || rig->area)
+        return read_device(rig, way, offset, buf, bytes);
+    if (way == 0)
+        blkdev_mem_peek(rig->mem, offset, buf, bytes, false);
+    return way == 0;
+}
+
+void rig_audit(struct rig *rig)
+{
+    const struct pool_audit_io io = {audit_read, rig};
+    struct pool_audit_result result;
+    char why[200];
+    if (!pool_audit(&io, &result, why, sizeof why))
+        fail_msg("the audit: %s", why);
+    if (rig->pod && result.anchor != rig->pod->anchor.number)
+        fail_msg("the audit: anchor %llu is the newest, the pod says %llu", (unsigned long long)result.anchor,
+                 (unsigned long long)rig->pod->anchor.number);
+    if (!rig->pod && !result.clean)
+        fail_msg("the audit: the pool was closed, and anchor %llu does not say so",
+                 (unsigned long long)result.anchor);
+    if (result.bad_records && !rig->rotted)
+        fail_msg("the audit: %llu records are damaged, group %llu's is the first",
+                 (unsigned long long)result.bad_records, (unsigned long long)result.bad_group);
+    if (result.bad_copies && !rig->rotted)
+        fail_msg("the audit: %llu pieces of metadata have a bad copy", (unsigned long long)result.bad_copies);
 }

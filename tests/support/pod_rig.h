@@ -37,6 +37,8 @@ struct rig {
         surveyed; /* deep checks, one after the other, must find nothing (PS_RIG_SURVEY in the environment) */
     bool surveying, settling;
     unsigned surveys; /* so many were made */
+    bool rotted;      /* the test damaged records, or copies of metadata */
+    bool audited;     /* rig_audit after each rig_close */
 };
 
 /* On a device in memory; on simulated flash if the environment has PS_RIG_DEVICE=flash, on six devices
@@ -77,5 +79,8 @@ void rig_settle(struct rig *rig);
 /* Deep check of the quiet pod: every block's owned references equal its count, every page has one
  * owner, L2P knows exactly the referenced blocks, space and segments add up. Fails the test otherwise. */
 void rig_check(struct rig *rig);
+/* What lies on the device is right (pool_audit.h), whether there is a pod or not; part of rig_check. Fails
+ * the test otherwise. */
+void rig_audit(struct rig *rig);
 
 #endif

@@ -242,6 +242,7 @@ static struct soak *soak_create(uint64_t mib, uint64_t percent)
 {
     struct soak *s = calloc(1, sizeof *s);
     rig_create(&s->rig, mib * MIB, seed);
+    s->rig.audited = true;
     prng_seed(&s->prng, seed);
     s->rig.random = true;
     assert_int_equal(rig_open(&s->rig), 0);
@@ -648,6 +649,7 @@ static void a_damaged_record_stays_where_it_is(void **state)
     blkdev_mem_peek(s->rig.mem, place_addr(place) + 100, &byte, 1, false);
     byte ^= 4;
     blkdev_mem_poke(s->rig.mem, place_addr(place) + 100, &byte, 1);
+    s->rig.rotted = true;
     struct collect *c = begin_collecting(s);
     run_for(s, 1000);
     assert_int_equal(s->stuck, 1); /* once: it is not chosen again */
@@ -742,6 +744,7 @@ static void a_damaged_record_alone_in_its_segment_stays(void **state)
     blkdev_mem_peek(s->rig.mem, place_addr(place) + 100, &byte, 1, false);
     byte ^= 4;
     blkdev_mem_poke(s->rig.mem, place_addr(place) + 100, &byte, 1);
+    s->rig.rotted = true;
     (void)begin_collecting(s);
     run_for(s, 1000);
     assert_int_equal(s->stuck, 1);

@@ -547,6 +547,7 @@ static void run_seed(uint64_t seed)
 {
     struct model *m = calloc(1, sizeof *m);
     rig_create(&m->rig, 768ull * MIB, seed);
+    m->rig.audited = true;
     m->rotten_copy = 1 + seed % 2;
     m->rig.random = seed % 4 != 0;
     m->rig.config.dedupe = seed % 5 != 1;

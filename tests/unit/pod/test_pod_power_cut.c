@@ -407,6 +407,7 @@ static void check_after_cut(struct play *p, const struct step *s)
 static bool play(struct play *p, uint64_t cut, enum blkdev_mem_cut mode, bool random)
 {
     rig_create(&p->rig, 64 * MIB, cut);
+    p->rig.audited = true;
     p->rig.random = random;
     p->rig.leave_segments = 10;
     p->rig.config.checkpoint_log_bytes = 256 * KIB;

@@ -96,6 +96,7 @@ static void damage(struct member *m, uint64_t group)
     blkdev_mem_peek(m->rig.mem, at, &byte, 1, false);
     byte ^= 4;
     blkdev_mem_poke(m->rig.mem, at, &byte, 1);
+    m->rig.rotted = true;
 }
 
 struct reading {

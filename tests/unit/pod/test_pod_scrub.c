@@ -119,6 +119,68 @@ static void a_sound_pool_has_nothing_to_tell(void **state)
     assert_false(look().running);
 }
 
+/* Until the walk has asked for what follows its segment. */
+static void scrub_until_ahead(void)
+{
+    const struct collect *c = rig.pod->collect;
+    pod_scrub(rig.pod);
+    for (int i = 0; c->ahead == SEGMENT_NONE || c->ring_asked <= segment_addr(rig.pod, c->ahead); i++) {
+        rig.now_ns += c->victim == SEGMENT_NONE ? 30 * MS : 1;
+        (void)rig_step(&rig);
+        assert_true(i < 1000);
+    }
+}
+
+static void finish_pass(void)
+{
+    for (int i = 0; look().running; i++) {
+        rig.now_ns += MS;
+        (void)rig_step(&rig);
+        assert_true(i < 100000);
+    }
+}
+
+static void the_device_has_work_while_one_segment_follows_another(void **state)
+{
+    (void)state;
+    const struct collect *c = rig.pod->collect;
+    unsigned changes = 0, busy = 0;
+    scrub_until_ahead();
+    for (uint32_t next = look().segments_done; look().running; (void)rig_step(&rig)) {
+        rig.now_ns++;
+        if (look().segments_done == next || rig.pod->scrub.meta)
+            continue;
+        next = look().segments_done;
+        changes++;
+        busy += c->reading > 0;
+    }
+    assert_true(changes >= 3);
+    assert_true(busy >= changes - 1); /* behind the last one there is none */
+    assert_int_equal(lost + directories, 0);
+}
+
+static void a_segment_that_is_read_ahead_is_not_given_out(void **state)
+{
+    (void)state;
+    const struct collect *c = rig.pod->collect;
+    scrub_until_ahead();
+    const uint32_t ahead = c->ahead, clock = segments_clock(rig.pod->segments);
+    /* Hosts come, and the scrub stands still. */
+    rig.pod->config.scrub_rate = 1;
+    rig.pod->scrub.busy_ns = rig.now_ns;
+    rig.pod->scrub.credit = -1;
+    for (uint64_t i = 0; segments_clock_since(rig.pod->segments, clock) < 2 * rig.pod->segment_count; i++) {
+        write_piece(i % CHUNKS, 5000 + i);
+        assert_int_equal(c->ahead, ahead);
+        if (segments_clock_since(rig.pod->segments, clock) > rig.pod->segment_count / 2 &&
+            segments_live(rig.pod->segments, ahead) && !segments_open(rig.pod->segments, ahead))
+            break; /* it has other data now */
+    }
+    rig.pod->config.scrub_rate = 0;
+    finish_pass();
+    assert_int_equal(lost + directories, 0);
+}
+
 static void each_damaged_record_is_found_and_the_rest_goes_on(void **state)
 {
     (void)state;
@@ -236,6 +298,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_sound_pool_has_nothing_to_tell),
+        TEST(the_device_has_work_while_one_segment_follows_another),
+        TEST(a_segment_that_is_read_ahead_is_not_given_out),
         TEST(each_damaged_record_is_found_and_the_rest_goes_on),
         TEST(a_damaged_directory_is_told),
         TEST(what_the_device_does_not_read_is_found_record_by_record),
