@@ -40,6 +40,25 @@ static void tell_heartbeat(struct cluster *c, unsigned peer)
     }
 }
 
+/* One of both has a copy of the other one's flash. As one and the same member they would both lead, so
+ * whoever does not lead yet never will. */
+static void refuse_copy(struct cluster *c, unsigned peer)
+{
+    char text[300];
+    if (!c->known[peer].is_copy) {
+        (void)snprintf(
+            text, sizeof text,
+            "%.63s has the same store as this node: the flash of one is a copy of the other's. %s. Stop "
+            "the one that has the copy, and give it empty flash",
+            peers_name(c->peers, peer),
+            c->info.role == REPLICA_LEADING ? "This node leads and goes on" : "This node takes no part");
+        c->config.warn(c->config.user, text);
+    }
+    c->known[peer].is_copy = true;
+    if (c->info.role != REPLICA_LEADING)
+        replica_log_failed(member_replica(c->member));
+}
+
 static void on_hello(void *user, unsigned peer, const struct replication_hello *hello)
 {
     struct cluster *c = user;
@@ -50,6 +69,10 @@ static void on_hello(void *user, unsigned peer, const struct replication_hello *
     k->hello = *hello;
     k->hello_ns = cluster_now(c);
     tell_heartbeat(c, peer);
+    if (cluster_is_live(c) && uuid_equal(&hello->store, &c->store))
+        refuse_copy(c, peer);
+    else
+        k->is_copy = false;
     cluster_wake(c);
 }
 

@@ -13,6 +13,7 @@ struct known_peer {
     uint64_t beats_ns; /* when its heartbeats' thread was last known to be connected */
     bool no_beats;     /* for long: it was said */
     bool lost;         /* to be told to the member at the next turn */
+    bool is_copy;      /* it has this node's store: it was said */
 };
 
 struct cluster {

@@ -304,6 +304,16 @@ void node_new_disk(struct cluster_world *w, unsigned node)
     n->stores++;
 }
 
+void node_copy_disk(struct cluster_world *w, unsigned node, unsigned from)
+{
+    uint8_t *all = malloc(DISK_BYTES);
+    assert(all && !w->nodes[from].up);
+    node_new_disk(w, node);
+    blkdev_mem_peek(w->nodes[from].disk, 0, all, DISK_BYTES, true);
+    blkdev_mem_poke(w->nodes[node].disk, 0, all, DISK_BYTES);
+    free(all);
+}
+
 static void node_prepare(struct cluster_world *w, unsigned node)
 {
     struct cluster_node *n = &w->nodes[node];

@@ -74,6 +74,8 @@ void node_kill(struct cluster_world *world, unsigned node);
 /* Its process stands still: what is sent to it waits. */
 void node_pause(struct cluster_world *world, unsigned node, bool paused);
 void node_new_disk(struct cluster_world *world, unsigned node);
+/* It gets one that holds what the other node's does; both are down. */
+void node_copy_disk(struct cluster_world *world, unsigned node, unsigned from);
 /* The node, which is down, is used without a cluster for a while: it gets this volume. */
 void node_use_alone(struct cluster_world *world, unsigned node, const char *volume);
 void mediator_stop(struct cluster_world *world);

@@ -464,6 +464,53 @@ static void a_peer_that_was_never_heard_cannot_be_added(void **state)
     assert_string_equal(err.detail, "n2 has not answered yet");
 }
 
+/* n1 led alone at last, and n2 has a copy of its disk; both are down. */
+static void copy_the_primary(struct cluster_world *w)
+{
+    world_form(w);
+    node_write(w, 0, "v");
+    world_run(w, 100);
+    node_kill(w, 1);
+    WORLD_UNTIL(w, serves(w, 0) && !is_in_sync(w, 0, 1));
+    world_run(w, 100);
+    node_kill(w, 0);
+    node_copy_disk(w, 1, 0);
+}
+
+static void two_nodes_with_copies_of_one_store_do_not_both_lead(void **state)
+{
+    struct cluster_world *w = *state;
+    copy_the_primary(w);
+    node_start(w, 0);
+    node_start(w, 1);
+    for (int ms = 0; ms < 10000; ms++) {
+        world_run(w, 1);
+        assert_false(serves(w, 0) && serves(w, 1));
+    }
+    assert_non_null(strstr(w->nodes[1].warnings, "n1 has the same store"));
+    assert_non_null(strstr(w->nodes[0].warnings, "n2 has the same store"));
+}
+
+static void a_copy_gives_way_to_the_store_that_leads(void **state)
+{
+    struct cluster_world *w = *state;
+    copy_the_primary(w);
+    node_start(w, 0);
+    WORLD_UNTIL(w, serves(w, 0));
+    node_start(w, 1);
+    for (int ms = 0; ms < 10000; ms++) {
+        world_run(w, 1);
+        assert_false(serves(w, 1));
+    }
+    assert_true(serves(w, 0));
+    assert_non_null(strstr(w->nodes[1].warnings, "n1 has the same store"));
+    /* With a disk of its own it is a new member. */
+    node_kill(w, 1);
+    node_new_disk(w, 1);
+    node_start(w, 1);
+    WORLD_UNTIL(w, is_in_sync(w, 0, 1));
+}
+
 #define IN(name, prepare) cmocka_unit_test_setup_teardown(name, prepare, teardown)
 #define T(name)           IN(name, setup)
 
@@ -481,6 +528,8 @@ int main(void)
         T(a_node_with_another_empty_disk_takes_the_place_of_its_former_store),
         T(who_has_data_founds_the_pod_and_fills_the_other),
         T(two_nodes_with_data_of_their_own_are_warned_and_left_alone),
+        T(two_nodes_with_copies_of_one_store_do_not_both_lead),
+        T(a_copy_gives_way_to_the_store_that_leads),
         T(a_node_that_gets_another_name_stays_the_member_that_it_was),
         T(what_was_on_a_broken_connection_is_sent_anew_within_a_heartbeat),
         T(a_pod_that_is_handed_over_tells_both_nodes),

@@ -44,6 +44,7 @@ static void flip(struct rig *rig, uint64_t at)
     uint8_t block[BLOCK];
     blkdev_mem_peek(rig->mem, at / BLOCK * BLOCK, block, BLOCK, true);
     block[at % BLOCK] ^= 0x10;
+    rig->rotted = true;
     blkdev_mem_poke(rig->mem, at / BLOCK * BLOCK, block, BLOCK);
 }
 
