@@ -16,8 +16,8 @@
     X(mapped_bytes)                                                                                          \
     X(unique_blocks)                                                                                         \
     X(stored_bytes)                                                                                          \
-    X(metadata_bytes) X(metadata_single_bytes) X(garbage_bytes) X(open_bytes) X(volumes) X(snapshots)        \
-        X(releasing)
+    X(metadata_bytes)                                                                                        \
+    X(metadata_single_bytes) X(garbage_bytes) X(open_bytes) X(volumes) X(snapshots) X(releasing)
 #define POD_REDUCTION(X)                                                                                     \
     X(host_read_bytes)                                                                                       \
     X(host_written_bytes)                                                                                    \
@@ -39,9 +39,11 @@
     X(collect_moved_bytes)                                                                                   \
     X(collect_read_bytes)                                                                                    \
     X(collect_waits)                                                                                         \
-    X(cold_in_bytes) X(cold_out_bytes) X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity)      \
-        X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(repaired_reads) X(repaired_metadata)     \
-            X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
+    X(cold_in_bytes)                                                                                         \
+    X(cold_out_bytes)                                                                                        \
+    X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes)  \
+        X(checksum_errors) X(repaired_reads) X(repaired_metadata) X(scrub_passes) X(scrub_read_bytes)        \
+            X(scrub_damaged) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
@@ -140,9 +142,10 @@ static int print_json(struct cli *cli, const struct pstorage_report *r,
         DEVICE_NUMBERS(X)
 #undef X
         (void)cJSON_AddBoolToObject(o, "failed", d->failed);
-        static const char *const states[] = {"alone", "in", "out", "rebuilding"};
+        static const char *const states[] = {"alone", "in", "out", "rebuilding", "leaving"};
         (void)cJSON_AddStringToObject(o, "state", states[d->state]);
         show_json_number(o, "rebuilt_percent", d->rebuilt_percent);
+        show_json_number(o, "vacated_percent", d->vacated_percent);
     }
     cJSON *volumes = latency ? cJSON_AddArrayToObject(json, "volumes") : NULL;
     for (size_t i = 0; latency && i < latency->count; i++) {
@@ -227,6 +230,8 @@ static void print_devices(struct cli *cli, const struct pstorage_report *r)
         table_add(t, "%" PRIu64, d->errors);
         if (d->state == PSTORAGE_DEVICE_REBUILDING)
             table_add(t, "rebuilding, %u %%", d->rebuilt_percent);
+        else if (d->state == PSTORAGE_DEVICE_LEAVING)
+            table_add(t, "leaving, %u %% moved", d->vacated_percent);
         else
             table_add(t, "%s", d->state == PSTORAGE_DEVICE_OUT ? "out" : d->failed ? "failed" : "good");
     }
