@@ -39,6 +39,8 @@ struct mem {
     struct blkdev_req *pending[MAX_PENDING];
     size_t npending;
     struct blkdev_health health;
+    bool (*absent)(void *user, uint64_t offset, uint64_t length);
+    void *absent_user;
 };
 
 static struct mem *mem_of(const struct blkdev *dev)
@@ -204,6 +206,8 @@ static int mem_submit(struct blkdev *dev, struct blkdev_req *req)
     struct mem *m = mem_of(dev);
     if (m->npending == MAX_PENDING)
         return PS_ELIMIT;
+    if (req->op != BLKDEV_FLUSH)
+        assert(!blkdev_absent(dev, req->offset, req->length) && "that part is not there");
     for (size_t i = 0; i < m->npending; i++) {
         assert(m->pending[i] != req && "a request is submitted while it is in flight");
         assert(!overlap(m->pending[i], req) && "overlapping requests in flight");
@@ -232,7 +236,22 @@ static void mem_destroy(struct blkdev *dev)
     free(m);
 }
 
-static const struct blkdev_ops mem_ops = {.submit = mem_submit, .health = mem_health, .destroy = mem_destroy};
+static bool mem_absent(const struct blkdev *dev, uint64_t offset, uint64_t length)
+{
+    const struct mem *m = mem_of(dev);
+    return m->absent && m->absent(m->absent_user, offset, length);
+}
+
+static const struct blkdev_ops mem_ops = {
+    .submit = mem_submit, .health = mem_health, .destroy = mem_destroy, .absent = mem_absent};
+
+void blkdev_mem_take_away(struct blkdev *dev, bool (*absent)(void *user, uint64_t offset, uint64_t length),
+                          void *user)
+{
+    struct mem *m = mem_of(dev);
+    m->absent = absent;
+    m->absent_user = user;
+}
 
 struct blkdev *blkdev_mem_create(const struct blkdev_mem_options *o)
 {

@@ -25,6 +25,11 @@ struct blkdev_mem_options {
 /* NULL only when memory is out. Destroy with blkdev_destroy. */
 struct blkdev *blkdev_mem_create(const struct blkdev_mem_options *options);
 
+/* Parts for which `absent` is true are not there (blkdev_absent) from now on; to use one is an error of the
+ * caller's. NULL: all is there. */
+void blkdev_mem_take_away(struct blkdev *dev, bool (*absent)(void *user, uint64_t offset, uint64_t length),
+                          void *user);
+
 /* Requests submitted and not completed, in order of submission. */
 size_t blkdev_mem_pending(const struct blkdev *dev);
 struct blkdev_req *blkdev_mem_pending_at(const struct blkdev *dev, size_t index);

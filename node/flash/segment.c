@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct segment {
     uint64_t last_seq;
@@ -19,6 +20,8 @@ struct segment {
     bool held;
     bool stuck;
     bool leaving;
+    bool barred; /* its part of the device is to be taken away */
+    bool absent; /* it is not there */
 };
 
 /* A persistent value: state 4 bits, stamp 28 (of metadata: its twin), live 32. */
@@ -37,14 +40,18 @@ struct segments {
     bool told;         /* something of wear or erase: else all are alike */
     uint32_t clock;    /* segments taken, modulo 2^28 */
     uint64_t keep_log; /* batches from here on are kept */
-    struct segment s[];
+    uint32_t barred;   /* those that are not retired yet */
+    uint32_t gone;     /* barred or absent */
+    struct segment *s;
 };
 
 struct segments *segments_create(uint32_t count, uint32_t segment_bytes, uint32_t system_count)
 {
     assert(system_count <= count);
-    struct segments *s = calloc(1, sizeof *s + count * sizeof s->s[0]);
+    struct segments *s = calloc(1, sizeof *s);
     assert(s && "out of memory for the segment table");
+    s->s = calloc(count, sizeof s->s[0]);
+    assert(s->s && "out of memory for the segment table");
     s->count = count;
     s->bytes = segment_bytes;
     s->free = count - system_count;
@@ -57,7 +64,23 @@ struct segments *segments_create(uint32_t count, uint32_t segment_bytes, uint32_
 
 void segments_destroy(struct segments *s)
 {
+    free(s->s);
     free(s);
+}
+
+void segments_grow(struct segments *s, uint32_t count)
+{
+    assert(count >= s->count);
+    s->s = realloc(s->s, count * sizeof s->s[0]);
+    assert(s->s && "out of memory for the segment table");
+    memset(s->s + s->count, 0, (count - s->count) * sizeof s->s[0]);
+    s->free += count - s->count;
+    s->count = count;
+}
+
+uint32_t segments_count(const struct segments *s)
+{
+    return s->count;
 }
 
 /* NULL: it has none. Twins are taken, filled, sealed, read and freed as one: all but their wear is alike. */
@@ -77,6 +100,25 @@ static void part(struct segments *s, struct segment *seg)
 static bool available(const struct segment *seg)
 {
     return seg->state == SEGMENT_FREE && !seg->taken && !seg->limbo;
+}
+
+static bool is_gone(const struct segment *seg)
+{
+    return seg->barred || seg->absent;
+}
+
+/* Nothing is in it any more. */
+static void come_free(struct segments *s, struct segment *seg)
+{
+    assert(!seg->taken && !seg->limbo);
+    if (!is_gone(seg)) {
+        seg->state = SEGMENT_FREE;
+        s->free++;
+        s->erased += seg->erased;
+        return;
+    }
+    seg->state = SEGMENT_RETIRED;
+    s->barred -= seg->barred;
 }
 
 static uint32_t take(struct segments *s, uint32_t i, enum segment_state state)
@@ -173,9 +215,7 @@ void segments_untake(struct segments *s, uint32_t index)
     struct segment *seg = &s->s[index];
     assert(seg->taken && seg->live == 0);
     seg->taken = seg->open = false;
-    seg->state = SEGMENT_FREE;
-    s->free++;
-    s->erased += seg->erased;
+    come_free(s, seg);
 }
 
 void segments_add_live(struct segments *s, uint32_t index, int64_t bytes)
@@ -202,7 +242,7 @@ static void unpin(struct segments *s, struct segment *seg)
     if (--seg->pins == 0 && seg->limbo) {
         seg->limbo = false;
         part(s, seg);
-        s->free++;
+        come_free(s, seg);
     }
 }
 
@@ -338,9 +378,10 @@ void segments_cut_done(struct segments *s)
         seg->state = SEGMENT_FREE;
         seg->last_seq = 0;
         seg->limbo = seg->pins > 0;
-        if (!seg->limbo)
-            part(s, seg);
-        s->free += !seg->limbo;
+        if (seg->limbo)
+            continue;
+        part(s, seg);
+        come_free(s, seg);
     }
 }
 
@@ -374,7 +415,7 @@ uint32_t segments_best(const struct segments *s, uint64_t seq,
     double highest = 0;
     for (uint32_t i = 0; i < s->count; i++) {
         const struct segment *seg = &s->s[i];
-        if (!collectable(seg, seq) || seg->leaving)
+        if (!collectable(seg, seq) || seg->leaving || seg->barred)
             continue;
         const double is = score(user, s->bytes, seg->live, (s->clock - seg->stamp) & STAMP_MASK);
         if (is > highest) {
@@ -390,7 +431,7 @@ uint32_t segments_room(const struct segments *s, uint64_t seq)
     uint32_t n = s->free;
     for (uint32_t i = 0; i < s->count; i++) {
         const struct segment *seg = &s->s[i];
-        n += !seg->held && (seg->limbo || seg->freeing || lifeless(seg, seq));
+        n += !seg->held && !is_gone(seg) && (seg->limbo || seg->freeing || lifeless(seg, seq));
     }
     return n;
 }
@@ -399,7 +440,7 @@ uint64_t segments_gain(const struct segments *s, uint64_t seq, uint32_t least)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < s->count; i++)
-        if (collectable(&s->s[i], seq) && s->bytes - s->s[i].live >= least)
+        if (collectable(&s->s[i], seq) && !s->s[i].barred && s->bytes - s->s[i].live >= least)
             bytes += s->bytes - s->s[i].live;
     return bytes;
 }
@@ -574,7 +615,7 @@ uint32_t segments_wear_victim(const struct segments *s, uint64_t seq, uint32_t t
         return SEGMENT_NONE;
     for (uint32_t i = 0; i < s->count; i++) {
         const struct segment *seg = &s->s[i], *best = victim == SEGMENT_NONE ? NULL : &s->s[victim];
-        if (!collectable(seg, seq) || seg->leaving || highest - seg->wear <= threshold)
+        if (!collectable(seg, seq) || seg->leaving || seg->barred || highest - seg->wear <= threshold)
             continue;
         if (!best || seg->wear < best->wear || (seg->wear == best->wear && seg->last_seq < best->last_seq))
             victim = i;
@@ -598,6 +639,111 @@ void segments_take_this(struct segments *s, uint32_t index, enum segment_state s
 {
     assert(available(&s->s[index]));
     (void)take(s, index, state);
+}
+
+/* ---- parts of the device that are taken away, and come back */
+
+static void come_back(struct segments *s, struct segment *seg)
+{
+    if (seg->state == SEGMENT_RETIRED && !is_gone(seg))
+        come_free(s, seg);
+}
+
+/* Free, it is retired at once. */
+static void leave(struct segments *s, struct segment *seg)
+{
+    if (!available(seg))
+        return;
+    seg->state = SEGMENT_RETIRED;
+    s->free--;
+    s->erased -= seg->erased;
+}
+
+void segments_bar(struct segments *s, uint32_t index)
+{
+    struct segment *seg = &s->s[index];
+    assert(seg->state != SEGMENT_SYSTEM && !seg->barred);
+    if (seg->state == SEGMENT_RETIRED)
+        return;
+    s->gone += !is_gone(seg);
+    seg->barred = true;
+    leave(s, seg);
+    s->barred += seg->state != SEGMENT_RETIRED;
+}
+
+bool segments_is_barred(const struct segments *s, uint32_t index)
+{
+    return s->s[index].barred;
+}
+
+void segments_unbar(struct segments *s, uint32_t index)
+{
+    struct segment *seg = &s->s[index];
+    if (!seg->barred)
+        return;
+    s->barred -= seg->state != SEGMENT_RETIRED;
+    seg->barred = false;
+    s->gone -= !is_gone(seg);
+    come_back(s, seg);
+}
+
+void segments_set_absent(struct segments *s, uint32_t index, bool absent)
+{
+    struct segment *seg = &s->s[index];
+    if (seg->absent == absent)
+        return;
+    s->gone += absent && !seg->barred;
+    s->gone -= !absent && !seg->barred;
+    seg->absent = absent;
+    if (absent)
+        leave(s, seg);
+    else
+        come_back(s, seg);
+}
+
+bool segments_is_absent(const struct segments *s, uint32_t index)
+{
+    return s->s[index].absent;
+}
+
+uint32_t segments_barred(const struct segments *s)
+{
+    return s->barred;
+}
+
+uint32_t segments_gone(const struct segments *s)
+{
+    return s->gone;
+}
+
+uint32_t segments_barred_victim(const struct segments *s, uint64_t seq)
+{
+    for (uint32_t i = 0; i < s->count && s->barred; i++)
+        if (s->s[i].barred && !s->s[i].leaving && collectable(&s->s[i], seq))
+            return i;
+    return SEGMENT_NONE;
+}
+
+void segments_look_barred(const struct segments *s, uint64_t seq, struct segments_barred_look *out)
+{
+    *out = (struct segments_barred_look){0};
+    for (uint32_t i = 0; i < s->count && s->gone; i++) {
+        const struct segment *seg = &s->s[i];
+        const struct segment *twin = seg->twin ? &s->s[seg->twin] : seg;
+        out->pinned += seg->barred && seg->pins;
+        if (!seg->barred && !twin->barred)
+            continue;
+        if (seg->state == SEGMENT_META)
+            out->live_meta += seg->live;
+        if (!seg->barred)
+            continue;
+        out->stuck += seg->stuck && is_data(seg) && seg->live > 0 && !seg->freeing;
+        out->movable += collectable(seg, seq) || seg->leaving;
+        out->behind += is_data(seg) && !seg->open && !seg->freeing && seg->last_seq > seq;
+        out->dead += lifeless(seg, seq) || seg->freeing;
+        if (seg->state == SEGMENT_LOG && !seg->open && seg->live == 0 && seg->last_seq > out->last_log)
+            out->last_log = seg->last_seq;
+    }
 }
 
 void segments_stats(const struct segments *s, struct segments_stats *out)

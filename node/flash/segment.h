@@ -22,13 +22,17 @@ enum segment_state {
     SEGMENT_WARM,   /* records that were moved out of the log */
     SEGMENT_COLD,   /* records that were moved more than once */
     SEGMENT_STATES, /* those above can be in a checkpoint */
-    SEGMENT_RETIRED /* the device will not have it any more: in memory only, the device tells at each start */
+    SEGMENT_RETIRED /* the device will not have it any more, or loses it: in memory only, the device tells at
+                       each start */
 };
 
 struct segments;
 
 struct segments *segments_create(uint32_t count, uint32_t segment_bytes, uint32_t system_count);
 void segments_destroy(struct segments *s);
+/* There are `count` now, those that are new free and unworn. Not fewer than before. */
+void segments_grow(struct segments *s, uint32_t count);
+uint32_t segments_count(const struct segments *s);
 
 /* A free segment, now open for `state`: of those that are erased, or of all if none is, the least worn, and
  * of equal ones the next in turn. SEGMENT_NONE if there is none. It counts as free in checkpoints until
@@ -137,6 +141,34 @@ uint32_t segments_wear_floor(const struct segments *s, uint32_t threshold);
  * as by segments_take. */
 uint32_t segments_most_worn(const struct segments *s);
 void segments_take_this(struct segments *s, uint32_t index, enum segment_state state);
+
+/* ---- parts of the device that are taken away, and come back
+
+ * A barred segment is to be emptied: nothing new is put there, and it does not count as room, nor is it
+ chosen
+ * for collection as others are. Free, it is retired at once, else when it would come free. An absent one is
+ not
+ * there: free, or come free, it is retired. What is retired for neither reason stays so. */
+void segments_bar(struct segments *s, uint32_t index); /* no system segment; a retired one stays as it is */
+void segments_unbar(struct segments *s, uint32_t index);
+bool segments_is_barred(const struct segments *s, uint32_t index);
+void segments_set_absent(struct segments *s, uint32_t index, bool absent);
+bool segments_is_absent(const struct segments *s, uint32_t index);
+/* Barred ones that are not retired yet; all that are barred or absent. */
+uint32_t segments_barred(const struct segments *s);
+uint32_t segments_gone(const struct segments *s);
+/* A collectable one, to be emptied; SEGMENT_NONE: there is none. */
+uint32_t segments_barred_victim(const struct segments *s, uint64_t seq);
+struct segments_barred_look {
+    uint32_t pinned;
+    uint32_t movable;   /* data lives there that collection can move, or is moving */
+    uint32_t stuck;     /* or that it cannot */
+    uint32_t behind;    /* data or log that the checkpoint at `seq` does not cover yet */
+    uint32_t dead;      /* come free by a checkpoint, unless they are kept as log */
+    uint64_t live_meta; /* bytes, their twins elsewhere included */
+    uint64_t last_log;  /* the highest last batch of those that hold nothing but log */
+};
+void segments_look_barred(const struct segments *s, uint64_t seq, struct segments_barred_look *out);
 
 uint32_t segments_free(const struct segments *s);
 enum segment_state segments_state(const struct segments *s, uint32_t index);

@@ -13,6 +13,7 @@ enum {
     PLACE_UNIT = 64,
     PLACE_MAX_BYTES = 2047 * PLACE_UNIT
 };
+#define PLACE_END (1ull << 47) /* no place lies there or behind it */
 
 struct place {
     uint64_t v;
@@ -23,7 +24,7 @@ struct place {
 static inline struct place place_make(uint64_t addr_bytes, uint64_t len_bytes)
 {
     assert(addr_bytes % PLACE_UNIT == 0 && len_bytes % PLACE_UNIT == 0);
-    assert(len_bytes > 0 && len_bytes <= PLACE_MAX_BYTES && addr_bytes >> 47 == 0);
+    assert(len_bytes > 0 && len_bytes <= PLACE_MAX_BYTES && addr_bytes < PLACE_END);
     return (struct place){(addr_bytes / PLACE_UNIT) << 11 | len_bytes / PLACE_UNIT};
 }
 

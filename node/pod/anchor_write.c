@@ -1,8 +1,12 @@
 /* Anchors that are not a checkpoint's: the last one again under the next number, with another state of
- * replication or another pod's identity. One anchor is written at a time; a checkpoint's waits.
+ * replication or another pod's identity; and the pool's label, with that identity or for a pool that grows.
+ * One of all these is written at a time; a checkpoint's anchor waits.
+ *
+ * Labels are written over the former ones (on a zoned device after an erase), first the copy, which is read
+ * only if the first one is torn, then the first one. What the new one allows may be used only then.
  *
  * Adoption. Anchors count only under the pod id that the label says. The anchor with the new id is written
- * first and not seen yet; then the label's copy, which is read only if the first one is torn; then the first.
+ * first and not seen yet; then the label's copy; then the first.
  * A crash in between finds the old identity with its last anchor, or the new one. */
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +31,7 @@ void anchor_writer_free(struct pod *pod)
 bool anchor_writer_is_idle(const struct pod *pod)
 {
     const struct anchor_writer *w = &pod->anchor_writer;
-    return !w->busy && !w->protocol.wanted && !w->adopt.wanted;
+    return !w->busy && !w->protocol.wanted && !w->adopt.wanted && !w->resize.wanted;
 }
 
 static void end_protocol(struct anchor_writer *w, int status)
@@ -40,6 +44,12 @@ static void end_adopt(struct anchor_writer *w, int status)
 {
     w->adopt.wanted = false;
     w->adopt.cb(w->adopt.user, status);
+}
+
+static void end_resize(struct anchor_writer *w, int status)
+{
+    w->resize.wanted = false;
+    w->resize.cb(w->pod, status, &w->label);
 }
 
 static void write_done(struct blkdev_req *req, int status);
@@ -60,17 +70,21 @@ static void submit(struct anchor_writer *w, uint64_t offset)
 
 static void write_label(struct anchor_writer *w, unsigned segment)
 {
-    w->adopt.label_segment = segment;
-    label_encode(&w->adopt.label, w->buf);
+    w->label_segment = segment;
+    label_encode(&w->label, w->buf);
     submit(w, segment_addr(w->pod, segment));
 }
 
-static void adopted(struct anchor_writer *w)
+static void labelled(struct anchor_writer *w)
 {
     struct pod *pod = w->pod;
-    pod->anchor = w->anchor;
-    pod->label = w->adopt.label;
+    pod->label = w->label;
     w->busy = false;
+    if (w->doing == ANCHOR_RESIZES) {
+        end_resize(w, 0);
+        return;
+    }
+    pod->anchor = w->anchor;
     end_adopt(w, 0);
 }
 
@@ -83,28 +97,49 @@ static void write_done(struct blkdev_req *req, int status)
     if (status) {
         w->busy = false;
         pod_fail(pod, "the anchor failed: %s", ps_status_text(status));
-    } else if (!w->adopt.wanted) {
+        return;
+    }
+    if (w->doing == ANCHOR_PROTOCOL) {
         pod->anchor = w->anchor;
         w->busy = false;
         end_protocol(w, 0);
-    } else if (w->adopt.label_segment == 0) {
-        adopted(w);
-    } else if (pod->failed) {
-        w->busy = false;
-    } else {
-        write_label(w, w->adopt.label_segment - 1);
+        return;
     }
+    if (w->label_segment < 2)
+        zones_abandon(pod, w->label_segment, ANCHOR_BYTES);
+    if (w->label_segment == 0)
+        labelled(w);
+    else if (pod->failed)
+        w->busy = false;
+    else
+        write_label(w, w->label_segment - 1);
+}
+
+static void begin_label(struct anchor_writer *w)
+{
+    w->label = w->pod->label;
+    w->label.number++;
+    w->label_segment = 2; /* the segments behind this one are next */
 }
 
 static void begin(struct anchor_writer *w)
 {
     struct pod *pod = w->pod;
     w->busy = true;
+    w->doing = w->adopt.wanted ? ANCHOR_ADOPTS : w->protocol.wanted ? ANCHOR_PROTOCOL : ANCHOR_RESIZES;
+    if (w->doing == ANCHOR_RESIZES) {
+        begin_label(w);
+        w->label.device_bytes = w->resize.device_bytes;
+        w->label.segment_count = w->resize.segment_count;
+        write_label(w, w->label_segment - 1);
+        return;
+    }
     w->anchor = pod->anchor;
     w->anchor.number++;
-    if (w->adopt.wanted) {
-        w->adopt.label_segment = 2; /* the segments behind this one are next */
-        memcpy(w->anchor.pod, w->adopt.label.pods[0].id, sizeof w->anchor.pod);
+    if (w->doing == ANCHOR_ADOPTS) {
+        begin_label(w);
+        memcpy(w->label.pods[0].id, w->adopt.pod_id, sizeof w->label.pods[0].id);
+        memcpy(w->anchor.pod, w->adopt.pod_id, sizeof w->anchor.pod);
     } else {
         w->anchor.protocol_bytes = (uint32_t)w->protocol.bytes;
         memset(w->anchor.protocol, 0, sizeof w->anchor.protocol);
@@ -123,9 +158,11 @@ void anchor_writer_turn(struct pod *pod)
             end_protocol(w, pod_end_status(pod));
         if (w->adopt.wanted)
             end_adopt(w, pod_end_status(pod));
+        if (w->resize.wanted)
+            end_resize(w, pod_end_status(pod));
         return;
     }
-    if (!w->busy && (w->protocol.wanted || w->adopt.wanted) && !copy_in_is_marking(pod) &&
+    if (!w->busy && (w->protocol.wanted || w->adopt.wanted || w->resize.wanted) && !copy_in_is_marking(pod) &&
         pod->checkpoint.state != CHECKPOINT_ANCHORING && pod->checkpoint.state != CHECKPOINT_ANCHOR_WAITS)
         begin(w);
     checkpoint_anchor_turn(pod);
@@ -161,12 +198,22 @@ int pod_log_adopt(struct pod *pod, const uint8_t pod_id[16], void (*cb)(void *us
         return PS_EUNAVAILABLE;
     if (pod->role != POD_STANDBY || pod->sealed_seq || w->adopt.wanted)
         return PS_EPRECONDITION;
-    w->adopt.label = pod->label;
-    w->adopt.label.number++;
-    memcpy(w->adopt.label.pods[0].id, pod_id, 16);
+    memcpy(w->adopt.pod_id, pod_id, sizeof w->adopt.pod_id);
     w->adopt.cb = cb;
     w->adopt.user = user;
     w->adopt.wanted = true;
     pod->again = true;
     return 0;
+}
+
+void anchor_writer_resize(struct pod *pod, uint64_t device_bytes, uint32_t segment_count,
+                          void (*cb)(struct pod *pod, int status, const struct pool_label *label))
+{
+    struct anchor_writer *w = &pod->anchor_writer;
+    assert(!w->resize.wanted && "one at a time");
+    w->resize.device_bytes = device_bytes;
+    w->resize.segment_count = segment_count;
+    w->resize.cb = cb;
+    w->resize.wanted = true;
+    pod->again = true;
 }

@@ -28,7 +28,7 @@ bool batch_open(struct pod *pod)
     if (pod->open)
         return true;
     struct list_node *node = pod->free_batches.next;
-    if (node == &pod->free_batches)
+    if (node == &pod->free_batches || restart_holds_log(pod))
         return false;
     if (!log_has_room(pod)) {
         checkpoint_want(pod);
@@ -59,7 +59,8 @@ bool batch_open(struct pod *pod)
 
 bool log_is_full(struct pod *pod)
 {
-    if (pod->open || pod->in_flight_count || log_has_room(pod) || checkpoint_busy(pod))
+    if (pod->open || pod->in_flight_count || restart_holds_log(pod) || log_has_room(pod) ||
+        checkpoint_busy(pod) || vacate_gives_way(pod))
         return false;
     log_retain_trim(pod);
     return segments_dead(pod->segments, pod->applied_seq) == 0 && !collect_helps(pod);

@@ -15,7 +15,8 @@
 static void open_chunk(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
-    if (pod->meta_segment == SEGMENT_NONE || pod->meta_offset + CHECKPOINT_CHUNK > pod->segment_bytes) {
+    if (pod->meta_segment == SEGMENT_NONE || pod->meta_offset + CHECKPOINT_CHUNK > pod->segment_bytes ||
+        vacate_wants(pod, pod->meta_segment)) {
         /* What this checkpoint puts there is not written yet, and maybe not even erased: end_segment. */
         if (pod->meta_segment != SEGMENT_NONE && cp->chunk_count)
             segments_seal(pod->segments, pod->meta_segment, 0);
@@ -111,6 +112,16 @@ void runs_release(struct pod *pod)
     pod->run_count = 0;
 }
 
+/* Some of the runs lies in what is to be taken away. */
+static bool runs_leave(const struct pod *pod)
+{
+    for (size_t i = 0; i < pod->run_count && segments_barred(pod->segments); i++)
+        for (size_t c = 0; c < pod->runs[i].count; c++)
+            if (vacate_wants(pod, place_segment(pod, pod->runs[i].chunks[c])))
+                return true;
+    return false;
+}
+
 static bool full_is_due(const struct pod *pod)
 {
     uint64_t later = 0;
@@ -121,7 +132,7 @@ static bool full_is_due(const struct pod *pod)
         (pod->run_count >= OPENING_RUNS || segments_free(pod->segments) <= pod->reserve_segments))
         return true;
     return pod->run_count == 0 || pod->rotten_run || pod->run_count >= ANCHOR_RUNS_MAX ||
-           later > (1 << 20) + pod->runs[0].bytes;
+           later > (1 << 20) + pod->runs[0].bytes || runs_leave(pod);
 }
 
 /* ---- the cut */
@@ -278,8 +289,8 @@ static bool is_sparse(void *user, struct place base)
     const uint32_t floor = collect_wear_floor(p->pod);
     if (segments_open(s, segment))
         return false;
-    if (segments_live(s, segment) < live || segments_wear(s, segment) < floor ||
-        (twin && segments_wear(s, twin) < floor))
+    if (vacate_wants(p->pod, segment) || segments_live(s, segment) < live ||
+        segments_wear(s, segment) < floor || (twin && segments_wear(s, twin) < floor))
         return true;
     if (twin || !p->singles)
         return false;

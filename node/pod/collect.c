@@ -6,7 +6,6 @@
 enum {
     STEPS = 1024,            /* in a turn: records looked at */
     STEP_BYTES = 128 * 1024, /* and bytes moved */
-    THRESHOLD_DEFAULT = 75,
     WEAR_DEFAULT = 1000,
     COUNT_SLACK = 1024,     /* one in so many segments may change before they are counted again */
     LEVEL_RATE = 4 * 1024,  /* bytes a millisecond, so that wear evens out when nothing else is to be done */
@@ -51,9 +50,16 @@ void collect_free(struct pod *pod)
 void collect_start(struct pod *pod)
 {
     struct collect *c = pod->collect;
-    const uint32_t threshold = pod->config.gc_threshold ? pod->config.gc_threshold : THRESHOLD_DEFAULT;
-    c->levels = collect_levels_for(pod->segment_count - SYSTEM_SEGMENTS, pod->reserve_segments, threshold);
+    collect_resize(pod);
     c->last_ns = pod->scrub.opened_ns = pod->now_ns;
+}
+
+void collect_resize(struct pod *pod)
+{
+    struct collect *c = pod->collect;
+    const uint32_t threshold = pod->config.gc_threshold ? pod->config.gc_threshold : COLLECT_THRESHOLD;
+    const uint32_t usable = pod->segment_count - SYSTEM_SEGMENTS - segments_gone(pod->segments);
+    c->levels = collect_levels_for(usable, pod->reserve_segments, threshold);
     c->recount = true;
 }
 
@@ -140,7 +146,7 @@ static void count(struct collect *c)
     log_retain_trim(pod);
     c->room = segments_room(pod->segments, pod->applied_seq);
     c->helps = would_help(c, c->room);
-    c->nothing = c->even = false;
+    c->nothing = c->nothing_there = c->even = false;
     c->wear_floor = segments_wear_floor(pod->segments, wear_threshold(pod));
     c->limited &= is_little(c);
     if (c->blocked && c->seen_free > collect_floor(pod)) {
@@ -191,7 +197,8 @@ void collect_logged(struct pod *pod, uint32_t bytes)
 static uint32_t rate_of(const struct collect *c)
 {
     const uint32_t rate = collect_rate(&c->levels, c->room);
-    const uint32_t least = c->levelling ? LEVEL_RATE : c->asked ? ASKED_RATE : 0;
+    const bool asked = c->asked || segments_barred(c->pod->segments);
+    const uint32_t least = c->levelling ? LEVEL_RATE : asked ? ASKED_RATE : 0;
     return rate < least ? least : rate;
 }
 
@@ -284,11 +291,59 @@ void pod_collect(struct pod *pod)
     pod->again = true;
 }
 
+/* Room at or below which nothing is moved for that alone: it is hosts'. */
+static uint32_t last_room(const struct collect *c)
+{
+    return c->levels.reserve + (c->levels.low - c->levels.reserve) / 4;
+}
+
+/* What is to be taken away. */
+static bool choose_there(struct collect *c)
+{
+    struct pod *pod = c->pod;
+    if (!segments_barred(pod->segments) || c->nothing_there || c->room <= last_room(c))
+        return false;
+    const uint32_t segment = segments_barred_victim(pod->segments, pod->anchor.seq);
+    c->nothing_there = segment == SEGMENT_NONE;
+    if (c->nothing_there)
+        return false;
+    victim_begin(c, segment);
+    return true;
+}
+
+bool collect_is_at_an_end(struct pod *pod)
+{
+    struct collect *c = pod->collect;
+    return c->room <= last_room(c) && c->victim == SEGMENT_NONE && !c->leaving_count && c->nothing &&
+           !checkpoint_busy(pod) && segments_room(pod->segments, pod->applied_seq) <= last_room(c) &&
+           segments_dead(pod->segments, pod->applied_seq) == 0;
+}
+
+void collect_leave(struct pod *pod)
+{
+    struct collect *c = pod->collect;
+    for (int i = 0; i < STREAMS; i++) {
+        struct collect_stream *s = &c->streams[i];
+        if (s->segment == SEGMENT_NONE || !segments_is_barred(pod->segments, s->segment))
+            continue;
+        if (c->chunks[c->filled].state == CHUNK_FILLING && c->chunks[c->filled].stream == s)
+            chunk_flush(c);
+        if (s->next == 0) {
+            segments_untake(pod->segments, s->segment);
+            s->segment = SEGMENT_NONE;
+        } else {
+            (void)stream_leave(c, s);
+        }
+    }
+}
+
 static bool choose(struct collect *c)
 {
     struct pod *pod = c->pod;
-    if ((c->room > c->levels.start && !c->asked) || c->nothing || pod->state != POD_SERVING)
+    if (pod->state != POD_SERVING)
         return false;
+    if ((c->room > c->levels.start && !c->asked) || c->nothing)
+        return choose_there(c);
     /* Log beyond the checkpoint is left alone. */
     const uint32_t segment = segments_best(pod->segments, pod->anchor.seq, score, c);
     c->nothing = segment == SEGMENT_NONE;
@@ -299,7 +354,7 @@ static bool choose(struct collect *c)
         if (later)
             checkpoint_want(pod);
         pod->events++; /* whoever waited for it */
-        return false;
+        return choose_there(c);
     }
     victim_begin(c, segment);
     return true;
@@ -365,8 +420,12 @@ void collect_turn(struct pod *pod)
 uint64_t collect_next_ns(const struct pod *pod)
 {
     const struct collect *c = pod->collect;
-    const bool wants = c->victim != SEGMENT_NONE || ((c->room <= c->levels.start || c->asked) && !c->nothing);
-    if (pod->failed || pod->state != POD_SERVING || !wants || c->scrubbing || c->blocked || may_move(c) ||
+    if (pod->failed || pod->state != POD_SERVING)
+        return UINT64_MAX;
+    const bool there = segments_barred(pod->segments) && !c->nothing_there;
+    const bool wants =
+        c->victim != SEGMENT_NONE || ((c->room <= c->levels.start || c->asked) && !c->nothing) || there;
+    if (!wants || c->scrubbing || c->blocked || may_move(c) ||
         !collect_is_quiet(pod))
         return UINT64_MAX;
     const uint32_t rate = rate_of(c);

@@ -26,10 +26,11 @@ enum {
     RING_SPARE_BYTES = 256 * 1024,
     COLLECT_DEBT_BYTES = 2 << 20, /* to be moved, behind which hosts wait */
     COLLECT_OWED_MOST = 64 << 20,
-    STREAMS = 3,        /* WARM, COLD, and what makes wear even */
-    COLLECT_CHUNKS = 3, /* one is filled while others are written */
-    LEAVING = 8,        /* victims that were walked, until their last copies are named */
-    PATCHES_MAX = 8,    /* records to be written anew at once */
+    COLLECT_THRESHOLD = 75, /* percent of segments in use, unless it is set */
+    STREAMS = 3,            /* WARM, COLD, and what makes wear even */
+    COLLECT_CHUNKS = 3,     /* one is filled while others are written */
+    LEAVING = 8,            /* victims that were walked, until their last copies are named */
+    PATCHES_MAX = 8,        /* records to be written anew at once */
     COLD_BURST = RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES, /* compressed in a turn: some 130 us */
 };
 _Static_assert((int)RING_SPARE_BYTES >= (int)MOVED_CHUNK_BYTES &&
@@ -114,7 +115,8 @@ struct collect {
     uint64_t logged, seen_checkpoints;
     uint32_t seen_free;
     bool recount;
-    bool nothing; /* no segment was worth it then */
+    bool nothing;       /* no segment was worth it then */
+    bool nothing_there; /* and none that is to be taken away could be moved */
     /* A person wants all garbage collected that was there `asked_clock` takes of segments ago. */
     bool asked, asked_later; /* a checkpoint comes first */
     uint32_t asked_clock;
@@ -174,6 +176,8 @@ bool victim_step(struct collect *c);
 void victim_drop(struct collect *c);
 /* Gives all up; no request is under way. */
 void collect_drop(struct collect *c);
+/* Nothing more goes to the stream's open segment. False: the one before is not named yet. */
+bool stream_leave(struct collect *c, struct collect_stream *s);
 /* Nothing more is to come for now into a chunk that is being filled. */
 void chunk_flush(struct collect *c);
 /* The bytes at `addr` of the victim, in one piece, until the next call; NULL: they are being read, or the

@@ -192,20 +192,25 @@ static void seal_full(struct collect *c, struct collect_stream *s)
     s->full = SEGMENT_NONE;
 }
 
+bool stream_leave(struct collect *c, struct collect_stream *s)
+{
+    if (s->full != SEGMENT_NONE)
+        return false;
+    s->full = s->segment;
+    s->full_written = s->written;
+    s->full_end = s->next;
+    s->full_chunks = c->begun;
+    s->segment = SEGMENT_NONE;
+    seal_full(c, s);
+    return true;
+}
+
 /* Its open segment, with room. False: not now. */
 static bool open_stream(struct collect *c, struct collect_stream *s)
 {
     struct pod *pod = c->pod;
-    if (s->segment != SEGMENT_NONE && s->next + CHUNK_LEAST_BYTES > pod->segment_bytes) {
-        if (s->full != SEGMENT_NONE)
-            return false;
-        s->full = s->segment;
-        s->full_written = s->written;
-        s->full_end = s->next;
-        s->full_chunks = c->begun;
-        s->segment = SEGMENT_NONE;
-        seal_full(c, s);
-    }
+    if (s->segment != SEGMENT_NONE && s->next + CHUNK_LEAST_BYTES > pod->segment_bytes && !stream_leave(c, s))
+        return false;
     if (s->segment != SEGMENT_NONE)
         return true;
     if (segments_free(pod->segments) <= collect_floor(pod)) {

@@ -117,6 +117,14 @@ int pod_copy_in_check(const struct pod *pod, const void *description, size_t byt
         return ps_error_set(err, PS_EABORTED, "the pod is not on standby");
     if (pod->state == POD_FILLING && (pod->copy_in->state != COPY_IN_FILLING || !copy_in_is_quiet(pod)))
         return ps_error_set(err, PS_EABORTED, "another copy is just ending");
+    /* What is copied keeps its places. */
+    for (uint32_t i = SYSTEM_SEGMENTS;
+         i <= d.highest && i < pod->segment_count && segments_gone(pod->segments); i++)
+        if (segments_is_absent(pod->segments, i) || segments_is_barred(pod->segments, i))
+            return ps_error_set(err, PS_EPRECONDITION,
+                                "a part of its flash, at %" PRIu64
+                                " MiB, is not there or is being taken away; a copy of this pod may need it",
+                                segment_addr(pod, i) >> 20);
     return 0;
 }
 

@@ -20,7 +20,7 @@ struct copy_out {
     struct copy_description description;
     struct log_id base; /* the last batch in it */
     struct out_segment *segments;
-    uint32_t count;
+    uint32_t count, capacity;
     void (*cb)(void *user, int status);
     void *user;
     struct pod_copy_read *read;
@@ -77,6 +77,11 @@ static void list_segments(struct pod *pod)
         .anchor = pod->anchor, .segment_bytes = pod->segment_bytes, .segment_count = pod->segment_count};
     d->anchor.protocol_bytes = 0;
     memset(d->anchor.protocol, 0, sizeof d->anchor.protocol);
+    if (c->capacity < pod->segment_count) { /* the pool has grown since this was asked for */
+        c->segments = realloc(c->segments, pod->segment_count * sizeof c->segments[0]);
+        assert(c->segments && "out of memory");
+        c->capacity = pod->segment_count;
+    }
     c->base = (struct log_id){pod->anchor.log_epoch, pod->anchor.log_run, pod->anchor.seq, pod->anchor.hash};
     for (uint32_t i = SYSTEM_SEGMENTS; i < pod->segment_count; i++) {
         bool lives;
@@ -126,7 +131,12 @@ int pod_copy_out_begin(struct pod *pod, void (*cb)(void *user, int status), void
         free(segments);
         return PS_ENOMEM;
     }
-    *c = (struct copy_out){.asked = true, .segments = segments, .cb = cb, .user = user, .pod = pod};
+    *c = (struct copy_out){.asked = true,
+                           .segments = segments,
+                           .capacity = pod->segment_count,
+                           .cb = cb,
+                           .user = user,
+                           .pod = pod};
     pod->copy_out = c;
     if (pod->applied_seq != pod->anchor.seq)
         pod->checkpoint.wanted = true;

@@ -441,7 +441,7 @@ static void begin_survey(struct deep *d)
         .images = d->images,
         .segments = d->segments,
         .segment_bytes = pod->segment_bytes,
-        .segment_count = pod->segment_count,
+        .segment_count = segments_count(d->segments), /* as it was then */
         .system_segments = SYSTEM_SEGMENTS,
         .unique_blocks = d->unique_blocks,
         .memory_bytes = part > SURVEY_MEMORY_MIN ? part : SURVEY_MEMORY_MIN,

@@ -189,7 +189,7 @@ static int check_room(struct pod *pod, uint32_t total, struct ps_error *err)
     log_retain_trim(pod);
     checkpoint_want(pod);
     if (checkpoint_busy(pod) || segments_dead(pod->segments, pod->applied_seq) ||
-        pod->applied_seq < pod->sealed_seq || collect_helps(pod))
+        pod->applied_seq < pod->sealed_seq || collect_helps(pod) || vacate_gives_way(pod))
         return ps_error_set(err, PS_ELIMIT, "no segment is free for the log right now");
     return ps_error_set(err, PS_EFULL, "%s: no segment is left for the log", pod->dev->name);
 }
@@ -394,6 +394,8 @@ int pod_log_truncate(struct pod *pod, uint64_t seq, void (*cb)(void *user, int s
         return PS_EUNAVAILABLE;
     if (pod->role != POD_STANDBY || seq < pod->applied_seq)
         return PS_EPRECONDITION;
+    if (restart_truncates_later(pod, seq, cb, user))
+        return 0;
     if (restart_holds_log(pod))
         return PS_ELIMIT;
     restart_begin(pod, seq < pod->sealed_seq ? seq : pod->sealed_seq, cb, user);

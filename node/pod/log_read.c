@@ -91,6 +91,12 @@ void log_retain_trim(struct pod *pod)
     segments_keep_log(pod->segments, asked);
     if (asked == UINT64_MAX)
         return;
+    if (segments_barred(pod->segments)) { /* what is to be taken away, and all that is older */
+        struct segments_barred_look look;
+        segments_look_barred(pod->segments, pod->applied_seq, &look);
+        if (look.last_log >= asked)
+            segments_keep_log(pod->segments, look.last_log + 1);
+    }
     for (uint32_t kept; (kept = segments_kept(pod->segments, pod->applied_seq, &lowest)) > 0;) {
         const uint32_t all = segments_free(pod->segments) + kept;
         const uint32_t above = all > pod->reserve_segments ? all - pod->reserve_segments : 0;

@@ -15,7 +15,7 @@ struct recalled {
 
 struct log_recall {
     struct log_id end; /* the applied end when the reload began: what comes later is noted as it comes */
-    uint32_t count;
+    uint32_t count, capacity; /* segments that are taken later hold nothing that is looked for */
     struct recalled found[];
 };
 
@@ -27,6 +27,7 @@ void log_recall_start(struct pod *pod)
     }
     pod->recall = calloc(1, sizeof *pod->recall + pod->segment_count * sizeof pod->recall->found[0]);
     assert(pod->recall && "out of memory at start");
+    pod->recall->capacity = pod->segment_count;
     pod_log_ends(pod, &pod->recall->end, NULL);
 }
 
@@ -43,7 +44,7 @@ void log_recall_note(struct pod *pod, const struct batch_header *h, uint32_t seg
         return;
     struct recalled *r = recall->count ? &recall->found[recall->count - 1] : NULL;
     if (!r || r->span.segment != segment) {
-        if (recall->count == pod->segment_count)
+        if (recall->count == recall->capacity)
             return;
         r = &recall->found[recall->count++];
         *r = (struct recalled){

@@ -1,5 +1,6 @@
 /* The log goes on in a new segment under a new generation, from the applied state: at each opening,
- * so that a torn end can never be taken for part of what follows, and to truncate.
+ * so that a torn end can never be taken for part of what follows, to truncate, and to leave segments that are
+ * to be taken away.
  *
  * Batches behind the applied state that stay are written again into the new
  * segments, stamped anew. Order that a crash depends on: they are durable before the anchor that names the
@@ -20,17 +21,50 @@ bool restart_holds_checkpoint(const struct pod *pod)
     return pod->restart.state == RESTART_QUIET || pod->restart.state == RESTART_COPY;
 }
 
-void restart_begin(struct pod *pod, uint64_t keep, void (*cb)(void *user, int status), void *user)
+static void start(struct pod *pod, void (*cb)(void *user, int status), void *user)
 {
     struct log_restart *r = &pod->restart;
-    assert(r->state == RESTART_IDLE && keep >= pod->applied_seq && keep <= pod->sealed_seq);
+    assert(r->state == RESTART_IDLE);
     r->state = RESTART_QUIET;
-    r->keep = keep;
+    r->whole = false;
     r->busy = r->have = false;
     r->cb = cb;
     r->user = user;
     r->status = 0;
     pod->again = true;
+}
+
+void restart_begin(struct pod *pod, uint64_t keep, void (*cb)(void *user, int status), void *user)
+{
+    assert(keep >= pod->applied_seq && keep <= pod->sealed_seq);
+    start(pod, cb, user);
+    pod->restart.keep = keep;
+}
+
+void restart_whole(struct pod *pod, void (*cb)(void *user, int status), void *user)
+{
+    start(pod, cb, user);
+    pod->restart.whole = true;
+}
+
+bool restart_truncates_later(struct pod *pod, uint64_t keep, void (*cb)(void *user, int status), void *user)
+{
+    struct log_restart *r = &pod->restart;
+    if (!restart_holds_log(pod) || !r->whole || r->truncation.wanted)
+        return false;
+    r->truncation.wanted = true;
+    r->truncation.keep = keep;
+    r->truncation.cb = cb;
+    r->truncation.user = user;
+    return true;
+}
+
+static void truncate_now(struct pod *pod)
+{
+    struct log_restart *r = &pod->restart;
+    const uint64_t keep = r->truncation.keep < pod->sealed_seq ? r->truncation.keep : pod->sealed_seq;
+    r->truncation.wanted = false;
+    restart_begin(pod, keep, r->truncation.cb, r->truncation.user);
 }
 
 static void finish(struct pod *pod, int status)
@@ -41,8 +75,11 @@ static void finish(struct pod *pod, int status)
     free(r->buf);
     r->buf = NULL;
     pod->again = true;
+    pod->events++; /* what waited for the log */
     if (r->cb)
         r->cb(r->user, status);
+    if (r->truncation.wanted)
+        truncate_now(pod);
 }
 
 /* Segments that the kept batches need, one to go on in included. */
@@ -78,11 +115,22 @@ static void leave_old_log(struct pod *pod)
                      pod->applied.offset ? pod->applied.segment : SEGMENT_NONE);
 }
 
+/* Nothing is written to the log; for all of it to be kept, nothing is planned for it either. */
+static bool is_quiet(const struct pod *pod)
+{
+    if (!follow_is_quiet(pod) || pod->checkpoint.state != CHECKPOINT_IDLE)
+        return false;
+    return !pod->restart.whole ||
+           (!pod->open && pod->in_flight_count == 0 && pod->durable.seq == pod->sealed_seq);
+}
+
 static void begin(struct pod *pod)
 {
     struct log_restart *r = &pod->restart;
-    if (!follow_is_quiet(pod) || pod->checkpoint.state != CHECKPOINT_IDLE || !zones_are_ready(pod))
+    if (!is_quiet(pod) || !zones_are_ready(pod))
         return;
+    if (r->whole)
+        r->keep = pod->sealed_seq;
     assert(pod->in_flight_count == 0);
     /* What was appended and dropped before it was durable is no part of the kept ones. */
     assert(r->keep <= pod->durable.seq && "what is kept is durable here");
@@ -106,8 +154,10 @@ static void begin(struct pod *pod)
     pod->sealed_seq = pod->applied_seq;
     pod->sealed_hash = pod->applied_hash;
     pod->sealed_epoch = pod->applied_epoch;
-    pod->told_page = pod->next_page;
-    pod->told_image = pod->next_image;
+    if (!r->whole) { /* ids that a batch is still to tell of */
+        pod->told_page = pod->next_page;
+        pod->told_image = pod->next_image;
+    }
     struct log_id end = {pod->applied_epoch, pod->applied_run, pod->applied_seq, pod->applied_hash};
     if (r->keep > pod->applied_seq) {
         const int known = pod_log_id_at(pod, r->keep, &end);

@@ -6,25 +6,43 @@
 struct log_spans {
     uint64_t low; /* what is older was dropped, though its span is here */
     uint32_t capacity, head, count;
-    struct log_span spans[];
+    struct log_span *spans;
 };
 
 struct log_spans *log_spans_create(uint32_t capacity)
 {
-    struct log_spans *s = calloc(1, sizeof *s + capacity * sizeof s->spans[0]);
+    struct log_spans *s = calloc(1, sizeof *s);
     assert(s && capacity && "out of memory at start");
+    s->spans = calloc(capacity, sizeof s->spans[0]);
+    assert(s->spans && "out of memory at start");
     s->capacity = capacity;
     return s;
 }
 
-void log_spans_destroy(struct log_spans *spans)
+void log_spans_destroy(struct log_spans *s)
 {
-    free(spans);
+    if (s)
+        free(s->spans);
+    free(s);
 }
 
 static struct log_span *at(const struct log_spans *s, uint32_t i)
 {
-    return (struct log_span *)(uintptr_t)&s->spans[(s->head + i) % s->capacity];
+    return &s->spans[(s->head + i) % s->capacity];
+}
+
+void log_spans_grow(struct log_spans *s, uint32_t capacity)
+{
+    if (capacity <= s->capacity)
+        return;
+    struct log_span *spans = calloc(capacity, sizeof spans[0]);
+    assert(spans && "out of memory");
+    for (uint32_t i = 0; i < s->count; i++)
+        spans[i] = *at(s, i);
+    free(s->spans);
+    s->spans = spans;
+    s->capacity = capacity;
+    s->head = 0;
 }
 
 static struct log_span *newest(const struct log_spans *s)

@@ -18,6 +18,8 @@ struct log_spans;
 
 struct log_spans *log_spans_create(uint32_t capacity);
 void log_spans_destroy(struct log_spans *spans);
+/* Has room for so many, at least. */
+void log_spans_grow(struct log_spans *spans, uint32_t capacity);
 
 /* The batch at `seq` and all after it are forgotten, then it is put in; all is forgotten if `seq` does not
  * follow what is there. */

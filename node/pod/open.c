@@ -1,4 +1,5 @@
-/* Opening a pool: label, newest anchor, its runs, then the log from there on.
+/* Opening a pool: label, newest anchor, its runs, then the log from there on; then it grows, if its device
+ * has.
  *
  * A pod that stands alone applies each batch as it finds it. A replicated one walks the log twice: first to
  * its end, to learn from the batches' watermarks what is committed, then to apply that; what is left is its
@@ -178,6 +179,7 @@ static void step_checkpoint(struct pod *pod)
         pod->durable = o->chain_end;
         if (pod_is_replicated(pod))
             pod->commit_seq = o->committed;
+        vacate_again(pod);
         restart_begin(pod, pod->sealed_seq, NULL, NULL);
     }
     restart_turn(pod);
@@ -236,6 +238,9 @@ void open_turn(struct pod *pod)
         break;
     case OPEN_AFTER_LOG:
         open_step_after_log(pod);
+        break;
+    case OPEN_GROW:
+        open_step_grow(pod);
         break;
     case OPEN_CHECKPOINT:
         step_checkpoint(pod);

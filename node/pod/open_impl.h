@@ -24,6 +24,7 @@ enum open_step {
     OPEN_RUN,
     OPEN_LOG,
     OPEN_AFTER_LOG, /* is there a later batch that proves damage? */
+    OPEN_GROW,
     OPEN_CHECKPOINT,
     OPEN_FAILED, /* told once nothing is under way any more: the pod may be ended at once then */
     OPEN_FINISHED,
@@ -65,6 +66,8 @@ struct open_state {
     struct log_id chain_end; /* of the walk that only looked */
     uint64_t committed;      /* as far as the log says */
     struct position probe;   /* OPEN_AFTER_LOG */
+    bool growing;            /* OPEN_GROW: this label is being written */
+    struct pool_label label;
 };
 
 /* ---- open.c */
@@ -80,11 +83,12 @@ bool open_otherwise(struct open_state *o);
 bool open_run_otherwise(struct open_state *o, const char *trouble);
 bool open_put(struct open_state *o, uint64_t addr, uint32_t bytes); /* the window's start; true when done */
 
-/* ---- open_label.c: label and format */
+/* ---- open_label.c: label, format and growth */
 void open_step_label(struct pod *pod);
 void open_step_blank(struct pod *pod);
 void open_step_format_begins(struct pod *pod);
 void open_step_format(struct pod *pod);
+void open_step_grow(struct pod *pod);
 
 /* ---- open_runs.c: anchors and their runs */
 void open_step_anchor(struct pod *pod);

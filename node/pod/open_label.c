@@ -1,5 +1,5 @@
-/* A pool's label: the one that is there, or a new pool on a blank device. */
-#include <inttypes.h>
+/* A pool's label: the one that is there, a new pool on a blank device, or a larger one on a device that has
+ * grown. */
 #include <string.h>
 
 #include "common/sizes.h"
@@ -35,8 +35,10 @@ static bool use_label(struct pod *pod)
     struct open_state *o = pod->opening;
     const struct pool_label *l = &pod->label;
     if (l->device_bytes > pod->dev->geometry.size_bytes) {
-        (void)ps_error_set(&o->local, PS_EINVAL, "%s has %" PRIu64 " bytes, its pool was made with %" PRIu64,
-                           pod->dev->name, pod->dev->geometry.size_bytes, l->device_bytes);
+        char has[SIZE_TEXT_MAX], needs[SIZE_TEXT_MAX];
+        (void)ps_error_set(&o->local, PS_EINVAL, "%.120s has %s, its pool was made with %s", pod->dev->name,
+                           size_format(pod->dev->geometry.size_bytes, has),
+                           size_format(l->device_bytes, needs));
         open_finish(pod, PS_EINVAL);
         return false;
     }
@@ -62,11 +64,9 @@ static bool use_label(struct pod *pod)
     }
     pod->segment_bytes = l->segment_bytes;
     pod->segment_count = l->segment_count;
-    const uint32_t percent = pod->config.overprovision_percent ? pod->config.overprovision_percent : 3;
-    const uint32_t kept = (uint32_t)((uint64_t)l->segment_count * percent / 100);
-    pod->reserve_segments = kept > 8 ? kept : 8;
     memcpy(pod->name, l->pods[0].name, sizeof pod->name);
     pod->segments = segments_create(l->segment_count, l->segment_bytes, SYSTEM_SEGMENTS);
+    pod_size_reserve(pod);
     log_read_segments(pod);
     return true;
 }
@@ -127,7 +127,7 @@ static void make_pool(struct pod *pod)
     *l = (struct pool_label){
         .device_bytes = pod->dev->geometry.size_bytes,
         .segment_bytes = bytes,
-        .segment_count = (uint32_t)(pod->dev->geometry.size_bytes / bytes),
+        .segment_count = grow_count(pod->dev, bytes),
         .pod_count = 1,
     };
     put_le64(l->pool, pod->config.seed[0]);
@@ -229,6 +229,21 @@ void open_step_format_begins(struct pod *pod)
     pod->again = true;
 }
 
+/* The copy first: the label in segment 0 is what makes it a pool. o->run of them are to be written. True when
+ * they are. */
+static bool put_labels(struct pod *pod, const struct pool_label *label)
+{
+    struct open_state *o = pod->opening;
+    while (o->run > 0) {
+        label_encode(label, o->window);
+        if (!open_put(o, segment_addr(pod, o->run - 1), ANCHOR_BYTES))
+            return false;
+        o->run--;
+        zones_abandon(pod, (uint32_t)o->run, ANCHOR_BYTES);
+    }
+    return true;
+}
+
 void open_step_format(struct pod *pod)
 {
     struct open_state *o = pod->opening;
@@ -237,15 +252,32 @@ void open_step_format(struct pod *pod)
         if (!open_put(o, segment_addr(pod, segment) + anchor_offset(pod->anchor.number), ANCHOR_BYTES))
             return;
         o->step = OPEN_FORMAT_LABEL;
-        o->run = 2; /* the copy first: the label in segment 0 is what makes it a pool */
+        o->run = 2;
     }
-    while (o->run > 0) {
-        label_encode(&pod->label, o->window);
-        if (!open_put(o, segment_addr(pod, o->run - 1), ANCHOR_BYTES))
-            return;
-        o->run--;
-        zones_abandon(pod, (uint32_t)o->run, ANCHOR_BYTES);
-    }
+    if (!put_labels(pod, &pod->label))
+        return;
     o->step = OPEN_ANCHOR_FIRST;
+    pod->again = true;
+}
+
+/* ---- growth
+
+ * Behind the log, so that a pool that is full to its last segment opens once its device is larger. Labels are
+ * written as anchor_write.c says. */
+
+void open_step_grow(struct pod *pod)
+{
+    struct open_state *o = pod->opening;
+    if (!o->growing && !pod->config.check_only && grow_fits(pod, &o->label)) {
+        o->growing = true;
+        o->run = 2;
+    }
+    if (o->growing) {
+        if (!put_labels(pod, &o->label))
+            return;
+        grow_use(pod, &o->label);
+    }
+    o->growing = false;
+    o->step = OPEN_CHECKPOINT;
     pod->again = true;
 }

@@ -117,7 +117,7 @@ void open_step_log(struct pod *pod)
     struct batch_header h;
     const uint8_t *batch = NULL;
     if (is_second_walk(pod) && (pod->applied_seq == o->committed || pod->applied_seq == o->chain_end.seq)) {
-        o->step = OPEN_CHECKPOINT;
+        o->step = OPEN_GROW;
         pod->again = true;
         return;
     }
@@ -181,7 +181,7 @@ static void after_log(struct pod *pod)
         walk_log(pod, true);
         return;
     }
-    o->step = OPEN_CHECKPOINT;
+    o->step = OPEN_GROW;
     pod->again = true;
 }
 

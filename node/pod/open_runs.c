@@ -158,7 +158,8 @@ static int restore_blob(void *user, uint8_t type, uint64_t id, const uint8_t *da
 static void runs_are_in(struct pod *pod)
 {
     segments_restore_meta(pod->segments);
-    zones_look(pod);
+    zones_look(pod, 0);
+    pod_size_reserve(pod); /* without what is absent */
     for (size_t i = 0; i < pod->run_count; i++)
         for (size_t c = 0; c < pod->runs[i].count; c++)
             pod_place_ref(pod, pod->runs[i].chunks[c], +1);

@@ -232,12 +232,32 @@ void pod_destroy(struct pod *pod)
 
 /* ---- opening anew */
 
+/* The pod ends for good. */
+static void end_sizing(struct pod *pod)
+{
+    grow_stop(pod, PS_EUNAVAILABLE);
+    vacate_end(pod, PS_EUNAVAILABLE);
+    resize_deliver(pod);
+}
+
 static void on_reopened(void *user, int status, struct pod *opened)
 {
     struct pod *pod = user;
     (void)opened;
     pod->failed |= status != 0;
+    if (status)
+        end_sizing(pod);
     pod->reopened(pod->reopened_user, status);
+}
+
+/* What was asked for of its size goes on after it. */
+static void keep_sizing(struct pod *pod, const struct pod *was)
+{
+    pod->growth = was->growth;
+    pod->vacate = was->vacate;
+    pod->vacate.logging = false;
+    pod->grow_end = was->grow_end;
+    pod->vacate_end = was->vacate_end;
 }
 
 void pod_reopen_now(struct pod *pod)
@@ -247,6 +267,7 @@ void pod_reopen_now(struct pod *pod)
     const uint64_t now_ns = pod->now_ns, openings = pod->openings;
     void (*const reopened)(void *, int) = pod->reopened;
     void *const reopened_user = pod->reopened_user;
+    const struct pod was = *pod;
     free_parts(pod);
     memset(pod, 0, sizeof *pod);
     pod->config = config;
@@ -255,6 +276,7 @@ void pod_reopen_now(struct pod *pod)
     pod->openings = openings + 1;
     pod->reopened = reopened;
     pod->reopened_user = reopened_user;
+    keep_sizing(pod, &was);
     make_parts(pod);
     pod->again = true;
     open_begin(pod, POD_OPEN_ONLY, on_reopened, pod, NULL);
@@ -292,6 +314,7 @@ static void fill_now(void *user)
     pod->dev = was.dev;
     pod->now_ns = was.now_ns;
     pod->openings = was.openings + 1;
+    keep_sizing(pod, &was);
     make_parts(pod);
     pod->state = POD_FILLING;
     pod->label = was.label;
@@ -304,6 +327,7 @@ static void fill_now(void *user)
     pod->reserve_segments = was.reserve_segments;
     memcpy(pod->name, was.name, sizeof pod->name);
     pod->segments = segments_create(was.segment_count, was.segment_bytes, SYSTEM_SEGMENTS);
+    zones_look(pod, 0);
     log_read_segments(pod);
     pod->copy_in = was.copy_in;
     pod->again = true;
@@ -490,6 +514,7 @@ static void deliver(struct pod *pod)
     }
     log_read_deliver(pod);
     repair_deliver(pod);
+    resize_deliver(pod);
 }
 
 static bool is_drained(const struct pod *pod)
@@ -510,6 +535,8 @@ static void abandon_turn(struct pod *pod)
     if (!is_drained(pod) || index_load_busy(pod) || pod->checkpoint.state != CHECKPOINT_IDLE ||
         !list_empty(&pod->done) || !list_empty(&pod->managed))
         return;
+    if (pod->closed != reopen_now && pod->closed != fill_now)
+        end_sizing(pod);
     pod->state = POD_CLOSED;
     pod->closed(pod->closed_user);
 }
@@ -525,6 +552,7 @@ static void close_turn(struct pod *pod)
     }
     if (pod->checkpoint.state != CHECKPOINT_IDLE || (!pod->failed && !pod->closed_cut))
         return;
+    end_sizing(pod);
     pod->state = POD_CLOSED;
     pod->closed(pod->closed_user);
 }
@@ -544,6 +572,8 @@ static void serve_turn(struct pod *pod)
     role_turn(pod);
     repair_turn(pod);
     read_turn(pod);
+    grow_turn(pod);
+    vacate_turn(pod);
     collect_turn(pod);
     checkpoint_turn(pod);
     copy_out_turn(pod);
@@ -586,6 +616,9 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
     const uint64_t collect = collect_next_ns(pod);
     if (collect < ask)
         ask = collect;
+    const uint64_t vacate = vacate_next_ns(pod);
+    if (vacate < ask)
+        ask = vacate;
     const uint64_t scrub = scrub_next_ns(pod);
     if (scrub < ask)
         ask = scrub;
@@ -692,8 +725,10 @@ bool pod_uses_flash(const struct pod *pod, uint64_t offset, uint64_t length)
         return true;
     const uint64_t end = offset + length;
     for (uint64_t i = offset / pod->segment_bytes; i * pod->segment_bytes < end && i < pod->segment_count;
-         i++)
-        if (segments_state(pod->segments, (uint32_t)i) != SEGMENT_FREE)
+         i++) {
+        const enum segment_state state = segments_state(pod->segments, (uint32_t)i);
+        if (state != SEGMENT_FREE && state != SEGMENT_RETIRED)
             return true;
+    }
     return false;
 }

@@ -318,6 +318,7 @@ enum restart_state {
 
 struct log_restart {
     enum restart_state state;
+    bool whole;    /* all of the log is kept: `keep` is not known before it is quiet */
     uint64_t keep; /* last batch of the uncommitted end that stays */
     uint64_t next; /* to be copied */
     uint8_t *buf;
@@ -329,17 +330,32 @@ struct log_restart {
     int status;
     void (*cb)(void *user, int status);
     void *user;
+    struct {
+        bool wanted;
+        uint64_t keep;
+        void (*cb)(void *user, int status);
+        void *user;
+    } truncation;
 };
 
-/* ---- anchors that are not a checkpoint's */
+/* ---- anchors that are not a checkpoint's, and labels */
+
+enum anchor_doing {
+    ANCHOR_PROTOCOL,
+    ANCHOR_ADOPTS,
+    ANCHOR_RESIZES,
+};
 
 struct anchor_writer {
     bool busy; /* something is under way: a checkpoint's anchor waits */
     bool writing;
+    enum anchor_doing doing;
     struct pod *pod;
     uint8_t *buf;
     struct blkdev_req req;
     struct pod_anchor anchor;
+    struct pool_label label;
+    unsigned label_segment; /* being written */
     struct {
         bool wanted;
         uint8_t data[POD_LOG_PROTOCOL_MAX];
@@ -349,11 +365,51 @@ struct anchor_writer {
     } protocol;
     struct {
         bool wanted;
-        unsigned label_segment; /* being written */
-        struct pool_label label;
+        uint8_t pod_id[16];
         void (*cb)(void *user, int status);
         void *user;
     } adopt;
+    struct {
+        bool wanted;
+        uint64_t device_bytes;
+        uint32_t segment_count;
+        void (*cb)(struct pod *pod, int status, const struct pool_label *label);
+    } resize;
+};
+
+/* ---- size */
+
+struct growth {
+    bool wanted;
+    bool writing;                       /* the label */
+    void (*cb)(void *user, int status); /* NULL: nobody waits */
+    void *user;
+};
+
+enum vacate_state {
+    VACATE_NONE,
+    VACATE_RUNNING,
+    VACATE_DONE,
+};
+
+struct vacate {
+    enum vacate_state state;
+    bool (*leaves)(void *user, uint64_t offset, uint64_t length);
+    void (*cb)(void *user, int status); /* NULL: it was called */
+    void *user;
+    bool logging;         /* the log is being led out of there */
+    uint64_t seen_events; /* pod->events when it was last looked at */
+    uint64_t look_ns;     /* not before */
+    uint64_t checkpoints; /* when metadata was last looked at */
+    uint64_t live_meta;   /* and what lived there */
+    unsigned in_vain;     /* checkpoints that moved none of it */
+};
+
+/* What was asked for has ended, and is told by the next turn. */
+struct resize_end {
+    void (*cb)(void *user, int status);
+    void *user;
+    int status;
 };
 
 /* ---- erases of a zoned device */
@@ -516,6 +572,9 @@ struct pod {
     struct follow follow;
     struct log_restart restart;
     struct anchor_writer anchor_writer;
+    struct growth growth;
+    struct vacate vacate;
+    struct resize_end grow_end, vacate_end;
     struct zones zones;
     struct log_index *log_index; /* NULL: the pod stands alone */
     struct log_spans *log_spans;
@@ -609,6 +668,10 @@ struct position log_place(struct pod *pod, uint32_t total);
 /* The log goes on in a new segment and generation, from the applied state and the batches after it up to
  * `keep`, which are durable here. `cb` may be NULL. */
 void restart_begin(struct pod *pod, uint64_t keep, void (*cb)(void *user, int status), void *user);
+/* The same with all of the log, while it is written: batches wait meanwhile. */
+void restart_whole(struct pod *pod, void (*cb)(void *user, int status), void *user);
+/* Truncates behind one of these that is under way. False: there is none, or somebody waits already. */
+bool restart_truncates_later(struct pod *pod, uint64_t keep, void (*cb)(void *user, int status), void *user);
 void restart_turn(struct pod *pod);
 /* No batch may be placed or applied; no checkpoint may begin. */
 bool restart_holds_log(const struct pod *pod);
@@ -648,6 +711,37 @@ void anchor_writer_init(struct pod *pod);
 void anchor_writer_free(struct pod *pod);
 void anchor_writer_turn(struct pod *pod);
 bool anchor_writer_is_idle(const struct pod *pod);
+/* Writes the label with another size. */
+void anchor_writer_resize(struct pod *pod, uint64_t device_bytes, uint32_t segment_count,
+                          void (*cb)(struct pod *pod, int status, const struct pool_label *label));
+
+/* grow.c */
+/* Segments that fit the device. */
+uint32_t grow_count(const struct blkdev *dev, uint32_t segment_bytes);
+/* A label for the device as it is now. False: no segment more fits. */
+bool grow_fits(const struct pod *pod, struct pool_label *label);
+/* The label is durable: the segments are the pool's. */
+void grow_use(struct pod *pod, const struct pool_label *label);
+void grow_turn(struct pod *pod);
+/* The pod is to end, or to be opened anew. */
+void grow_stop(struct pod *pod, int status);
+/* Of segments that are or come into use: those that are gone are no room. */
+void pod_size_reserve(struct pod *pod);
+/* Whoever waits for a change of size that has ended is told. */
+void resize_deliver(struct pod *pod);
+
+/* vacate.c */
+void vacate_turn(struct pod *pod);
+/* When it wants to go on; UINT64_MAX: not before something happens. */
+uint64_t vacate_next_ns(const struct pod *pod);
+/* The pod is opened anew: nothing new is put there. */
+void vacate_again(struct pod *pod);
+/* The pod is to end. */
+void vacate_end(struct pod *pod, int status);
+/* Hosts need the room: it is given up. False: there is none under way. */
+bool vacate_gives_way(struct pod *pod);
+/* Something there refers to metadata in the segment: it is to be written anew. */
+bool vacate_wants(const struct pod *pod, uint32_t segment);
 
 /* twin.c */
 /* A second copy may take a segment, though `needed` are for what lies once. */
@@ -669,8 +763,12 @@ void twin_helped_chunk(struct pod *pod, uint64_t run, uint32_t chunk, struct pla
 
 /* zones.c */
 void zones_init(struct pod *pod);
-/* Asks the device for the wear of each segment, and retires those that it has retired. */
-void zones_look(struct pod *pod);
+/* Asks the device for the wear of each segment from this one on, and retires those that it has retired or
+ * that are absent. */
+void zones_look(struct pod *pod, uint32_t from);
+/* Which are absent now. True: it has changed. */
+bool zones_look_for_absent(struct pod *pod);
+void zones_unbar(struct pod *pod, uint32_t segment);
 void zones_turn(struct pod *pod);
 /* Whoever waits for an erase that the device refused is told. */
 void zones_deliver(struct pod *pod);
@@ -788,6 +886,12 @@ void collect_init(struct pod *pod);
 void collect_free(struct pod *pod);
 /* The pod is open. */
 void collect_start(struct pod *pod);
+/* The number of segments, or the reserve, has changed. */
+void collect_resize(struct pod *pod);
+/* The log is elsewhere than in barred segments; now or soon the streams are, too. */
+void collect_leave(struct pod *pod);
+/* So little room is left that hosts would be next to find none, and there is no garbage. */
+bool collect_is_at_an_end(struct pod *pod);
 void collect_turn(struct pod *pod);
 /* What lies at `from` is lost; this is another member's record of the group. It is written anew, unless there
  * is no room for it. */

@@ -42,8 +42,9 @@ static void slot(void *user, struct meta_key key, uint64_t value)
     if (meta_kind_of(key) == META_SEG) {
         /* Metadata's live bytes are counted anew: records that pages share count for each of these. */
         const bool meta = value >> 60 == SEGMENT_META;
-        if (index < SYSTEM_SEGMENTS || index >= to->pod->segment_count || value >> 60 >= SEGMENT_STATES ||
-            value >> 60 == SEGMENT_SYSTEM || (!meta && (uint32_t)value > to->pod->segment_bytes))
+        if (index < SYSTEM_SEGMENTS || index >= segments_count(to->segments) ||
+            value >> 60 >= SEGMENT_STATES || value >> 60 == SEGMENT_SYSTEM ||
+            (!meta && (uint32_t)value > to->pod->segment_bytes))
             to->impossible = "an impossible segment";
         else
             segments_restore(to->segments, (uint32_t)index, value);

@@ -69,7 +69,7 @@ void plan_from(struct pod *pod, const struct log_ids *next)
 void pod_lead(struct pod *pod, uint64_t epoch)
 {
     assert(pod->state == POD_SERVING && pod->role == POD_STANDBY);
-    assert(list_empty(&pod->follow.appended) && !restart_holds_log(pod));
+    assert(list_empty(&pod->follow.appended) && (!restart_holds_log(pod) || pod->restart.whole));
     assert(pod->applied_seq == pod->sealed_seq && pod->durable.seq == pod->sealed_seq);
     pod->next_group = lead_from(pod, pod->next_group, epoch);
     pod->next_page = lead_from(pod, pod->next_page, epoch);

@@ -537,7 +537,8 @@ static int check_space(struct pod *pod)
         return releasing ? PS_EABORTED : PS_EFULL;
     if (segments_free(pod->segments) > pod->reserve_segments)
         return 0;
-    const bool more_to_come = checkpoint_busy(pod) || releasing || room_may_come(pod);
+    const bool more_to_come =
+        checkpoint_busy(pod) || releasing || room_may_come(pod) || vacate_gives_way(pod);
     checkpoint_want(pod);
     return more_to_come ? PS_EABORTED : PS_EFULL;
 }

@@ -1,9 +1,10 @@
-/* Writing to a zoned device: what begins a segment finds it erased.
+/* What a device tells of its parts: their wear, which it has retired, which are absent. And writing to a
+ * zoned one: what begins a segment finds it erased.
  *
  * Free segments are erased ahead, some at a time, so that the log need not wait. A write at the start of a
  * segment that is not known to be erased waits for its erase, and so does what follows it into the segment. A
  * free segment whose erase fails is retired: the pool has one less. Segments may be erased at any time while
- * they are free: nothing refers to them. On other devices this does nothing. */
+ * they are free: nothing refers to them. On other devices there are no erases. */
 #include <stdlib.h>
 
 #include "node/pod/pod_impl.h"
@@ -43,11 +44,49 @@ static struct blkdev_wear look_at(struct pod *pod, uint32_t segment)
     return all;
 }
 
-void zones_look(struct pod *pod)
+static bool is_absent(const struct pod *pod, uint32_t segment)
 {
-    for (uint32_t i = 0; i < pod->segment_count && pod->dev->geometry.zoned; i++)
-        if (look_at(pod, i).retired && segments_state(pod->segments, i) == SEGMENT_FREE)
-            segments_retire(pod->segments, i);
+    return segment >= SYSTEM_SEGMENTS &&
+           blkdev_absent(pod->dev, segment_addr(pod, segment), pod->segment_bytes);
+}
+
+static void look_for_wear(struct pod *pod, uint32_t segment)
+{
+    if (pod->dev->geometry.zoned && look_at(pod, segment).retired &&
+        segments_state(pod->segments, segment) == SEGMENT_FREE)
+        segments_retire(pod->segments, segment);
+}
+
+void zones_look(struct pod *pod, uint32_t from)
+{
+    for (uint32_t i = from; i < pod->segment_count; i++) {
+        segments_set_absent(pod->segments, i, is_absent(pod, i));
+        if (!segments_is_absent(pod->segments, i))
+            look_for_wear(pod, i);
+    }
+}
+
+bool zones_look_for_absent(struct pod *pod)
+{
+    bool changed = false;
+    for (uint32_t i = SYSTEM_SEGMENTS; i < pod->segment_count; i++) {
+        const bool absent = is_absent(pod, i);
+        if (absent == segments_is_absent(pod->segments, i))
+            continue;
+        changed = true;
+        segments_set_absent(pod->segments, i, absent);
+        segments_set_erased(pod->segments, i, false);
+        if (!absent)
+            look_for_wear(pod, i);
+    }
+    return changed;
+}
+
+void zones_unbar(struct pod *pod, uint32_t segment)
+{
+    segments_unbar(pod->segments, segment);
+    if (!segments_is_absent(pod->segments, segment))
+        look_for_wear(pod, segment);
 }
 
 bool zones_are_quiet(const struct pod *pod)

@@ -1,0 +1,617 @@
+/* A pool that grows with its device, and one that leaves a part of it, while hosts write. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka wants the four above first */
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/pod/check.h"
+#include "node/pod/pod_impl.h"
+#include "tests/support/pod_rig.h"
+
+enum {
+    BLOCK = 4096,
+    SEGMENT = 2 << 20,
+    SMALL = 40, /* segments */
+    LARGE = 64,
+    BLOCKS = 4096, /* of the volume */
+    BURST = 8,
+};
+
+/* Hosts write random blocks of one volume all the time, and the test knows what is in it. */
+struct fixture {
+    struct rig rig;
+    uint32_t seeds[BLOCKS];   /* of what was acknowledged; 0: zeroes */
+    uint32_t next_seed, used; /* blocks that hosts write to */
+    struct host {
+        struct fixture *f;
+        struct pod_io io;
+        bool busy;
+        uint32_t lba, seed;
+        uint8_t data[BLOCK];
+    } hosts[BURST];
+    bool writing; /* hosts go on */
+    int refused;  /* of the last write that was */
+    struct pod_image *image;
+    uint32_t from, to; /* segments that leave */
+    bool ended;
+    int status;
+    char events[4096];
+};
+
+static void on_event(void *user, const char *kind, uint64_t image, const char *text)
+{
+    struct fixture *f = user;
+    const size_t used = strlen(f->events);
+    (void)image;
+    (void)snprintf(f->events + used, sizeof f->events - used, "%s: %s\n", kind, text);
+}
+
+static void fill(uint8_t *data, uint32_t seed)
+{
+    struct prng p;
+    prng_seed(&p, seed);
+    prng_fill(&p, data, BLOCK);
+}
+
+static void host_done(struct pod_io *io, int status)
+{
+    struct host *h = io->user;
+    h->busy = false;
+    if (status)
+        h->f->refused = status;
+    else
+        h->f->seeds[h->lba] = h->seed;
+}
+
+static bool is_written(const struct fixture *f, uint32_t lba)
+{
+    for (int i = 0; i < BURST; i++)
+        if (f->hosts[i].busy && f->hosts[i].lba == lba)
+            return true;
+    return false;
+}
+
+static void beside(void *user)
+{
+    struct fixture *f = user;
+    for (int i = 0; i < BURST && f->writing && f->image; i++) {
+        struct host *h = &f->hosts[i];
+        if (h->busy)
+            continue;
+        do
+            h->lba = (uint32_t)prng_below(&f->rig.prng, f->used);
+        while (is_written(f, h->lba));
+        h->f = f;
+        h->seed = ++f->next_seed;
+        fill(h->data, h->seed);
+        h->io = (struct pod_io){.op = POD_WRITE,
+                                .image = f->image,
+                                .offset = (uint64_t)h->lba * BLOCK,
+                                .length = BLOCK,
+                                .buf = h->data,
+                                .user = h};
+        h->busy = pod_submit(f->rig.pod, &h->io, host_done) == 0;
+    }
+}
+
+static void begin_hosts(struct fixture *f)
+{
+    assert_int_equal(pod_image_open(f->rig.pod, "v", &f->image, NULL), 0);
+    f->writing = true;
+}
+
+static void end_hosts(struct fixture *f)
+{
+    f->writing = false;
+    for (int i = 0; i < BURST; i++)
+        while (f->hosts[i].busy)
+            assert_true(rig_step(&f->rig));
+    if (f->image)
+        pod_image_close(f->image);
+    f->image = NULL;
+}
+
+static void run(struct fixture *f, unsigned steps)
+{
+    for (unsigned i = 0; i < steps; i++)
+        assert_true(rig_step(&f->rig));
+}
+
+/* The power fails; what was not acknowledged may be there. */
+static void crash(struct fixture *f, enum blkdev_mem_cut mode)
+{
+    rig_crash(&f->rig, mode);
+    for (int i = 0; i < BURST; i++)
+        if (f->hosts[i].busy) {
+            f->seeds[f->hosts[i].lba] = UINT32_MAX;
+            f->hosts[i].busy = false;
+        }
+    free(f->image);
+    f->image = NULL;
+    f->writing = false;
+    assert_int_equal(rig_open(&f->rig), 0);
+}
+
+static void verify(struct fixture *f)
+{
+    uint8_t expected[BLOCK], data[BLOCK];
+    for (uint32_t lba = 0; lba < BLOCKS; lba++) {
+        if (f->seeds[lba] == UINT32_MAX)
+            continue;
+        memset(expected, 0, sizeof expected);
+        if (f->seeds[lba])
+            fill(expected, f->seeds[lba]);
+        assert_int_equal(rig_read(&f->rig, "v", (uint64_t)lba * BLOCK, data, BLOCK), 0);
+        assert_memory_equal(data, expected, BLOCK);
+    }
+}
+
+/* To the byte. */
+static void adds_up(struct fixture *f, uint64_t segments)
+{
+    struct pod_stats s;
+    pod_stats(f->rig.pod, &s);
+    assert_int_equal(s.capacity,
+                     s.free_bytes + s.stored_bytes + s.metadata_bytes + s.garbage_bytes + s.open_bytes);
+    if (segments)
+        assert_int_equal(s.capacity, (segments - SYSTEM_SEGMENTS) * SEGMENT);
+}
+
+static void on_end(void *user, int status)
+{
+    struct fixture *f = user;
+    assert_false(f->ended);
+    f->ended = true;
+    f->status = status;
+}
+
+static int ended(struct fixture *f)
+{
+    for (uint64_t n = 0; !f->ended; n++) {
+        assert_true(n < 3000000);
+        assert_true(rig_step(&f->rig));
+        if (n % 64 == 0)
+            adds_up(f, 0);
+    }
+    return f->status;
+}
+
+static void show(struct fixture *f, uint32_t segments)
+{
+    f->rig.dev->geometry.size_bytes = (uint64_t)segments * SEGMENT;
+}
+
+static int grow(struct fixture *f)
+{
+    struct ps_error err = {0};
+    f->ended = false;
+    const int rc = pod_grow(f->rig.pod, on_end, f, &err);
+    assert_false(f->ended);
+    return rc ? rc : ended(f);
+}
+
+static bool leaves(void *user, uint64_t offset, uint64_t length)
+{
+    const struct fixture *f = user;
+    return offset < (uint64_t)f->to * SEGMENT && offset + length > (uint64_t)f->from * SEGMENT;
+}
+
+static int vacate_begin(struct fixture *f, uint32_t from, uint32_t to)
+{
+    f->rig.error = (struct ps_error){0};
+    f->from = from;
+    f->to = to;
+    f->ended = false;
+    return pod_vacate(f->rig.pod, leaves, on_end, f, &f->rig.error);
+}
+
+static int vacate(struct fixture *f, uint32_t from, uint32_t to)
+{
+    const int rc = vacate_begin(f, from, to);
+    assert_false(f->ended);
+    return rc ? rc : ended(f);
+}
+
+/* A device of LARGE segments, of which `segments` are shown, with a volume. */
+static int setup_of(void **state, uint32_t segments)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    *state = f;
+    rig_create(&f->rig, (uint64_t)LARGE * SEGMENT, 1);
+    f->rig.random = true;
+    f->rig.config.event = on_event;
+    f->rig.config.user = f;
+    f->rig.beside = beside;
+    f->rig.beside_user = f;
+    f->used = 1024;
+    show(f, segments);
+    return rig_open(&f->rig) || rig_create_volume(&f->rig, "v", (uint64_t)BLOCKS * BLOCK);
+}
+
+static int setup_small(void **state)
+{
+    return setup_of(state, SMALL);
+}
+
+static int setup_large(void **state)
+{
+    return setup_of(state, LARGE);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    rig_destroy(&f->rig);
+    free(f);
+    return 0;
+}
+
+/* ---- growing */
+
+static void a_pool_grows_while_hosts_write(void **state)
+{
+    struct fixture *f = *state;
+    begin_hosts(f);
+    run(f, 3000);
+    adds_up(f, SMALL);
+    show(f, LARGE);
+    assert_int_equal(grow(f), 0);
+    adds_up(f, LARGE);
+    assert_non_null(strstr(f->events, "pool.grown"));
+    assert_non_null(strstr(f->events, "had 80M and has 128M"));
+    run(f, 30000);
+    adds_up(f, LARGE);
+    end_hosts(f);
+    assert_true(f->rig.pod->counters[COUNTER_DATA_PROGRAMMED] > 0);
+    rig_settle(&f->rig);
+    rig_check(&f->rig);
+    verify(f);
+    crash(f, BLKDEV_MEM_LOSE);
+    adds_up(f, LARGE);
+    verify(f);
+    rig_settle(&f->rig);
+    rig_check(&f->rig);
+}
+
+static void new_segments_take_what_did_not_fit(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t lba = 0;
+    const uint32_t size = 32 * 512;
+    assert_int_equal(rig_named(&f->rig, POD_VOLUME_RESIZE, "v", NULL, (uint64_t)2 * size * BLOCK), 0);
+    uint8_t data[32 * BLOCK];
+    int rc = 0;
+    for (; rc == 0 && lba < size; lba += 32) {
+        prng_fill(&f->rig.prng, data, sizeof data);
+        rc = rig_write(&f->rig, "v", (uint64_t)lba * BLOCK, data, sizeof data);
+    }
+    assert_int_equal(rc, PS_EFULL);
+    show(f, LARGE);
+    assert_int_equal(grow(f), 0);
+    for (uint32_t i = 0; i < 128; i++, lba += 32) {
+        prng_fill(&f->rig.prng, data, sizeof data);
+        assert_int_equal(rig_write(&f->rig, "v", (uint64_t)lba * BLOCK, data, sizeof data), 0);
+    }
+    rig_settle(&f->rig);
+    rig_check(&f->rig);
+}
+
+static void growing_without_need_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t number = f->rig.pod->label.number;
+    assert_int_equal(grow(f), 0);
+    f->rig.dev->geometry.size_bytes += SEGMENT / 2; /* no segment more */
+    assert_int_equal(grow(f), 0);
+    assert_int_equal(f->rig.pod->label.number, number);
+    assert_null(strstr(f->events, "pool.grown"));
+    adds_up(f, SMALL);
+    show(f, LARGE);
+    assert_int_equal(grow(f), 0);
+    assert_int_equal(grow(f), 0);
+    assert_int_equal(f->rig.pod->label.number, number + 1);
+    show(f, SMALL);
+    assert_int_equal(pod_grow(f->rig.pod, on_end, f, &f->rig.error), PS_EINVAL);
+    assert_non_null(strstr(f->rig.error.detail, "has 80M, its pool was made with 128M"));
+    show(f, LARGE);
+}
+
+static void one_growth_is_under_way_at_a_time(void **state)
+{
+    struct fixture *f = *state;
+    show(f, LARGE);
+    f->ended = false;
+    assert_int_equal(pod_grow(f->rig.pod, on_end, f, NULL), 0);
+    assert_int_equal(pod_grow(f->rig.pod, on_end, f, NULL), PS_EPRECONDITION);
+    assert_int_equal(ended(f), 0);
+}
+
+static void a_growth_that_a_stop_overtakes_is_told(void **state)
+{
+    struct fixture *f = *state;
+    show(f, LARGE);
+    f->ended = false;
+    assert_int_equal(pod_grow(f->rig.pod, on_end, f, NULL), 0);
+    rig_close(&f->rig);
+    assert_true(f->ended);
+    assert_int_equal(rig_open(&f->rig), 0);
+    adds_up(f, LARGE);
+}
+
+static void an_opening_finds_that_the_device_has_grown(void **state)
+{
+    struct fixture *f = *state;
+    begin_hosts(f);
+    run(f, 3000);
+    end_hosts(f);
+    show(f, LARGE);
+    crash(f, BLKDEV_MEM_REORDER);
+    assert_non_null(strstr(f->events, "pool.grown"));
+    adds_up(f, LARGE);
+    verify(f);
+    rig_check(&f->rig);
+    f->events[0] = 0;
+    rig_close(&f->rig);
+    assert_int_equal(rig_open(&f->rig), 0);
+    assert_null(strstr(f->events, "pool.grown"));
+    rig_close(&f->rig);
+    show(f, LARGE - 1);
+    assert_int_equal(rig_open(&f->rig), PS_EINVAL);
+    assert_non_null(strstr(f->rig.error.detail, "has 126M, its pool was made with 128M"));
+    pod_destroy(f->rig.pod);
+    f->rig.pod = NULL;
+    show(f, LARGE);
+}
+
+static void on_open(void *user, int status, struct pod *pod)
+{
+    struct fixture *f = user;
+    (void)pod;
+    f->ended = true;
+    f->status = status;
+}
+
+static void count_finding(void *user, const struct survey_finding *finding)
+{
+    fail_msg("%s", finding->text);
+    (void)user;
+}
+
+static void check_ended(void *user, struct pod_check_request *request)
+{
+    on_end(user, request->status);
+}
+
+static void a_check_of_a_larger_device_leaves_it_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct pod_config config = f->rig.config;
+    struct blkdev_health before, after;
+    begin_hosts(f);
+    run(f, 2000);
+    end_hosts(f);
+    rig_crash(&f->rig, BLKDEV_MEM_KEEP);
+    show(f, LARGE);
+    blkdev_health(f->rig.mem, &before);
+    config.check_only = true;
+    f->ended = false;
+    assert_int_equal(pod_open(f->rig.dev, &config, POD_OPEN_ONLY, on_open, f, NULL, &f->rig.pod), 0);
+    while (!f->ended)
+        assert_true(rig_step(&f->rig));
+    assert_int_equal(f->status, 0);
+    assert_int_equal(f->rig.pod->segment_count, SMALL);
+    f->ended = false;
+    struct pod_check_request request = {
+        .records = true, .found = count_finding, .done = check_ended, .user = f};
+    pod_check(f->rig.pod, &request);
+    while (!f->ended)
+        assert_true(rig_step(&f->rig));
+    assert_int_equal(f->status, 0);
+    blkdev_health(f->rig.mem, &after);
+    assert_int_equal(after.write_ops, before.write_ops);
+    pod_destroy(f->rig.pod);
+    f->rig.pod = NULL;
+}
+
+/* ---- leaving */
+
+/* Nothing of it is left: all of its bytes are another's now, and using it ends the test. */
+static void take_away(struct fixture *f)
+{
+    static uint8_t noise[SEGMENT];
+    for (uint32_t i = f->from; i < f->to; i++) {
+        prng_fill(&f->rig.prng, noise, sizeof noise);
+        blkdev_mem_poke(f->rig.mem, (uint64_t)i * SEGMENT, noise, sizeof noise);
+    }
+    blkdev_mem_take_away(f->rig.mem, leaves, f);
+}
+
+static void a_part_of_the_device_is_left_while_hosts_write(void **state)
+{
+    struct fixture *f = *state;
+    if (f->rig.area) /* of which nothing can be taken away */
+        skip();
+    begin_hosts(f);
+    run(f, 20000);
+    assert_int_equal(vacate(f, 8, 40), 0);
+    assert_int_equal(pod_vacate_left(f->rig.pod), 0);
+    adds_up(f, LARGE - 32);
+    assert_non_null(strstr(f->events, "pool.vacated"));
+    assert_false(pod_uses_flash(f->rig.pod, 8ull * SEGMENT, 32ull * SEGMENT));
+    take_away(f);
+    run(f, 10000);
+    pod_vacate_stop(f->rig.pod);
+    run(f, 10000);
+    end_hosts(f);
+    adds_up(f, LARGE - 32);
+    verify(f);
+    rig_settle(&f->rig);
+    rig_check(&f->rig);
+    crash(f, BLKDEV_MEM_LOSE);
+    adds_up(f, LARGE - 32);
+    verify(f);
+    rig_settle(&f->rig);
+    rig_check(&f->rig);
+}
+
+static void what_is_absent_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    if (f->rig.area) /* of which nothing can be taken away */
+        skip();
+    begin_hosts(f);
+    run(f, 10000);
+    assert_int_equal(vacate(f, 40, LARGE), 0);
+    take_away(f);
+    pod_vacate_stop(f->rig.pod);
+    run(f, 1000);
+    assert_int_equal(grow(f), 0);
+    adds_up(f, 40);
+    blkdev_mem_take_away(f->rig.mem, NULL, NULL);
+    const uint64_t number = f->rig.pod->label.number;
+    assert_int_equal(grow(f), 0);
+    assert_int_equal(f->rig.pod->label.number, number);
+    adds_up(f, LARGE);
+    run(f, 20000);
+    end_hosts(f);
+    rig_settle(&f->rig);
+    rig_check(&f->rig);
+    verify(f);
+}
+
+static void what_does_not_leave_after_all_is_used_again(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(vacate(f, 40, LARGE), 0);
+    adds_up(f, 40);
+    pod_vacate_stop(f->rig.pod);
+    adds_up(f, LARGE);
+    assert_int_equal(vacate(f, 5, 30), 0);
+    pod_vacate_stop(f->rig.pod);
+    adds_up(f, LARGE);
+    pod_vacate_stop(f->rig.pod); /* there is none */
+    rig_settle(&f->rig);
+    rig_check(&f->rig);
+}
+
+static void leaving_can_be_stopped(void **state)
+{
+    struct fixture *f = *state;
+    begin_hosts(f);
+    run(f, 20000);
+    assert_int_equal(vacate_begin(f, 8, 40), 0);
+    assert_int_equal(pod_vacate(f->rig.pod, leaves, on_end, f, NULL), PS_EPRECONDITION);
+    run(f, 300);
+    assert_false(f->ended);
+    assert_true(pod_vacate_left(f->rig.pod) > 0);
+    pod_vacate_stop(f->rig.pod);
+    assert_false(f->ended);
+    assert_int_equal(ended(f), PS_ECANCELLED);
+    assert_int_equal(pod_vacate_left(f->rig.pod), 0);
+    adds_up(f, LARGE);
+    run(f, 20000);
+    end_hosts(f);
+    rig_settle(&f->rig);
+    rig_check(&f->rig);
+    verify(f);
+}
+
+static void a_crash_forgets_that_something_leaves(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 8; i++) {
+        begin_hosts(f);
+        run(f, 3000);
+        assert_int_equal(vacate_begin(f, 4, 34), 0);
+        run(f, 300u << i);
+        crash(f, (enum blkdev_mem_cut)(i % BLKDEV_MEM_CUTS));
+        adds_up(f, LARGE);
+        verify(f);
+        rig_settle(&f->rig);
+        rig_check(&f->rig);
+    }
+}
+
+static void a_stop_ends_it(void **state)
+{
+    struct fixture *f = *state;
+    begin_hosts(f);
+    run(f, 20000);
+    end_hosts(f);
+    assert_int_equal(vacate_begin(f, 8, 40), 0);
+    run(f, 100);
+    rig_close(&f->rig);
+    assert_true(f->ended);
+    assert_int_equal(f->status, PS_EUNAVAILABLE);
+    assert_int_equal(rig_open(&f->rig), 0);
+    adds_up(f, LARGE);
+    verify(f);
+}
+
+static void what_has_no_room_elsewhere_does_not_leave(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(vacate_begin(f, 2, 10), PS_EINVAL);
+    assert_non_null(strstr(f->rig.error.detail, "label and anchors"));
+    assert_int_equal(vacate_begin(f, 10, LARGE), PS_EFULL);
+    assert_non_null(strstr(f->rig.error.detail, "would be left"));
+    f->used = BLOCKS;
+    begin_hosts(f);
+    run(f, 60000);
+    end_hosts(f);
+    rig_settle(&f->rig);
+    assert_int_equal(vacate_begin(f, 28, LARGE), PS_EFULL);
+    adds_up(f, LARGE);
+}
+
+static void leaving_gives_way_to_hosts(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t data[32 * BLOCK];
+    const uint32_t size = 32 * 1024;
+    assert_int_equal(rig_named(&f->rig, POD_VOLUME_RESIZE, "v", NULL, (uint64_t)size * BLOCK), 0);
+    uint32_t lba = 0;
+    for (bool begun = false; !begun || !f->ended; lba += 32) {
+        prng_fill(&f->rig.prng, data, sizeof data);
+        assert_int_equal(rig_write(&f->rig, "v", (uint64_t)lba * BLOCK, data, sizeof data), 0);
+        assert_true(lba < size);
+        if (!begun && lba >= 32 * 128) { /* as much as can be there */
+            assert_int_equal(vacate_begin(f, 4, 36), 0);
+            begun = true;
+        }
+    }
+    assert_int_equal(f->status, PS_EFULL);
+    assert_non_null(strstr(f->events, "pool.vacate_ended"));
+    adds_up(f, LARGE);
+    rig_settle(&f->rig);
+    rig_check(&f->rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_pool_grows_while_hosts_write, setup_small, teardown),
+        cmocka_unit_test_setup_teardown(new_segments_take_what_did_not_fit, setup_small, teardown),
+        cmocka_unit_test_setup_teardown(growing_without_need_changes_nothing, setup_small, teardown),
+        cmocka_unit_test_setup_teardown(one_growth_is_under_way_at_a_time, setup_small, teardown),
+        cmocka_unit_test_setup_teardown(a_growth_that_a_stop_overtakes_is_told, setup_small, teardown),
+        cmocka_unit_test_setup_teardown(an_opening_finds_that_the_device_has_grown, setup_small, teardown),
+        cmocka_unit_test_setup_teardown(a_check_of_a_larger_device_leaves_it_alone, setup_small, teardown),
+        cmocka_unit_test_setup_teardown(a_part_of_the_device_is_left_while_hosts_write, setup_large,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_is_absent_comes_back, setup_large, teardown),
+        cmocka_unit_test_setup_teardown(what_does_not_leave_after_all_is_used_again, setup_large, teardown),
+        cmocka_unit_test_setup_teardown(leaving_can_be_stopped, setup_large, teardown),
+        cmocka_unit_test_setup_teardown(a_crash_forgets_that_something_leaves, setup_large, teardown),
+        cmocka_unit_test_setup_teardown(a_stop_ends_it, setup_large, teardown),
+        cmocka_unit_test_setup_teardown(what_has_no_room_elsewhere_does_not_leave, setup_large, teardown),
+        cmocka_unit_test_setup_teardown(leaving_gives_way_to_hosts, setup_large, teardown),
+    };
+    cmocka_set_test_filter(getenv("PS_TEST_FILTER"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
