@@ -29,8 +29,9 @@
 #include "common/status.h"
 
 enum {
-    BLKDEV_ALIGN = 4096
-}; /* buffers, whatever the geometry */
+    BLKDEV_ALIGN = 4096, /* buffers, whatever the geometry */
+    BLKDEV_HEAD_BYTES = 4096,
+};
 
 enum blkdev_op {
     BLKDEV_READ,

@@ -74,9 +74,9 @@ static int sync_directory(const char *path)
     return error;
 }
 
-/* Allocates an empty file's space, so that no later write finds the file
- * system full. The size is set last: a file whose making was interrupted is
- * empty and made again, any other size than asked for is somebody's doing. */
+/* Allocates the space of a file that is empty, or to be enlarged, so that no later write finds the file
+ * system full. The size is set last: a file whose making or enlarging was interrupted has the size that it
+ * had. */
 static int allocate(int fd, const struct blkdev_spec *spec, const struct stat *st, struct ps_error *err)
 {
     struct statvfs vfs;
@@ -106,21 +106,53 @@ static int allocate(int fd, const struct blkdev_spec *spec, const struct stat *s
     return error ? fail(err, spec->path, "allocate its space", error) : 0;
 }
 
-static int size_file(int fd, const struct blkdev_spec *spec, const struct stat *st, struct ps_error *err)
+typedef int (*may_grow_fn)(const void *head, uint64_t has_bytes, struct ps_error *err);
+
+/* What is not ours, or was cut, is not made longer. */
+static int check_head(int fd, const struct blkdev_spec *spec, uint64_t have, may_grow_fn may_grow,
+                      struct ps_error *err)
+{
+    char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
+    struct ps_error reason = {0};
+    int rc = PS_EINVAL;
+    void *head = aligned_alloc(BLKDEV_ALIGN, BLKDEV_HEAD_BYTES);
+    if (!head)
+        return ps_error_set(err, PS_ENOMEM, "out of memory");
+    (void)ps_error_set(&reason, rc, "it was cut, or made with another size");
+    if (may_grow && have >= BLKDEV_HEAD_BYTES) {
+        if (pread(fd, head, BLKDEV_HEAD_BYTES, 0) != BLKDEV_HEAD_BYTES)
+            rc = fail(&reason, spec->path, "read it", errno ? errno : EIO);
+        else
+            rc = may_grow(head, have, &reason);
+    }
+    free(head);
+    return rc ? ps_error_set(err, rc, "%.120s has %s instead of size=%s: %.100s", spec->path,
+                             size_format(have, a), size_format(spec->size_bytes, b), reason.detail)
+              : 0;
+}
+
+/* The size that it has then is *size. */
+static int size_file(int fd, const struct blkdev_spec *spec, const struct stat *st, may_grow_fn may_grow,
+                     uint64_t *size, struct ps_error *err)
 {
     char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
     const uint64_t have = (uint64_t)st->st_size;
-    if (have != 0 && have != spec->size_bytes)
-        return ps_error_set(err, PS_EINVAL,
-                            "%s has %s instead of size=%s: it was cut, or made with another size", spec->path,
-                            size_format(have, a), size_format(spec->size_bytes, b));
-    if (have != 0)
+    *size = spec->size_bytes;
+    if (have == *size)
         return 0;
-    if (spec->read_only)
+    if (have > *size)
+        return ps_error_set(err, PS_EINVAL,
+                            "%s has %s instead of size=%s: a flash file cannot be made smaller", spec->path,
+                            size_format(have, a), size_format(*size, b));
+    if (have == 0 && spec->read_only)
         return ps_error_set(err, PS_ENOTFOUND, "%s is empty", spec->path);
-    const int rc = allocate(fd, spec, st, err);
-    if (rc == 0)
-        log_info("blkdev", "flash file created", LOG_S("path", spec->path),
+    int rc = have ? check_head(fd, spec, have, may_grow, err) : 0;
+    if (rc == 0 && spec->read_only)
+        *size = have;
+    else if (rc == 0)
+        rc = allocate(fd, spec, st, err);
+    if (rc == 0 && !spec->read_only)
+        log_info("blkdev", have ? "flash file enlarged" : "flash file created", LOG_S("path", spec->path),
                  LOG_U("size_bytes", spec->size_bytes));
     return rc;
 }
@@ -139,9 +171,11 @@ static uint32_t file_read_unit(int fd)
     return UNIT;
 }
 
-static int open_file(const struct blkdev_spec *spec, struct blkdev_file *out, struct ps_error *err)
+static int open_file(const struct blkdev_spec *spec, may_grow_fn may_grow, struct blkdev_file *out,
+                     struct ps_error *err)
 {
     bool created = false;
+    uint64_t size = 0;
     int fd = open_direct(spec->path, spec->read_only ? O_RDONLY : O_RDWR);
     if (fd < 0 && errno == ENOENT && !spec->read_only) {
         fd = open_direct(spec->path, O_CREAT | O_EXCL | O_RDWR);
@@ -166,7 +200,7 @@ static int open_file(const struct blkdev_spec *spec, struct blkdev_file *out, st
             err, PS_EINVAL,
             "%s is no regular file; a block device is named without file: and size=", spec->path);
     else
-        rc = size_file(fd, spec, &st, err);
+        rc = size_file(fd, spec, &st, may_grow, &size, err);
     if (rc == 0 && created) {
         const int error = sync_directory(spec->path);
         if (error)
@@ -178,8 +212,7 @@ static int open_file(const struct blkdev_spec *spec, struct blkdev_file *out, st
         (void)close(fd);
         return rc;
     }
-    *out = (struct blkdev_file){
-        .fd = fd, .geometry = {.size_bytes = spec->size_bytes, .read_unit = file_read_unit(fd)}};
+    *out = (struct blkdev_file){.fd = fd, .geometry = {.size_bytes = size, .read_unit = file_read_unit(fd)}};
     return 0;
 }
 
@@ -222,9 +255,11 @@ static int open_block(const struct blkdev_spec *spec, struct blkdev_file *out, s
     return 0;
 }
 
-int blkdev_file_open(const struct blkdev_spec *spec, struct blkdev_file *out, struct ps_error *err)
+int blkdev_file_open(const struct blkdev_spec *spec, may_grow_fn may_grow, struct blkdev_file *out,
+                     struct ps_error *err)
 {
-    const int rc = spec->kind == BLKDEV_KIND_FILE ? open_file(spec, out, err) : open_block(spec, out, err);
+    const int rc =
+        spec->kind == BLKDEV_KIND_FILE ? open_file(spec, may_grow, out, err) : open_block(spec, out, err);
     if (rc == 0) {
         out->geometry.write_unit = UNIT;
         out->geometry.max_io_bytes = MAX_IO;

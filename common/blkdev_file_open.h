@@ -14,7 +14,9 @@ struct blkdev_file {
 };
 
 /* Errors as of blkdev_uring_open. On success the caller owns the descriptor. */
-int blkdev_file_open(const struct blkdev_spec *spec, struct blkdev_file *out, struct ps_error *err);
+int blkdev_file_open(const struct blkdev_spec *spec,
+                     int (*may_grow)(const void *head, uint64_t has_bytes, struct ps_error *err),
+                     struct blkdev_file *out, struct ps_error *err);
 
 /* Marks what the file system says was never written. Where it can't say, nothing is marked. */
 void blkdev_file_find_blank(const struct blkdev_file *file, struct ahead *ahead);

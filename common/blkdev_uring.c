@@ -269,7 +269,7 @@ int blkdev_uring_prepare(const struct blkdev_spec *spec, const struct blkdev_uri
     struct file_dev *d = calloc(1, sizeof *d);
     if (!d)
         return ps_error_set(err, PS_ENOMEM, "out of memory");
-    const int rc = blkdev_file_open(spec, &d->file, err);
+    const int rc = blkdev_file_open(spec, options->may_grow, &d->file, err);
     if (rc) {
         free(d);
         return rc;

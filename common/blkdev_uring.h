@@ -17,12 +17,16 @@
 struct blkdev_uring_options {
     bool threads;      /* don't try io_uring */
     bool fill_nothing; /* no initialising ahead of use */
+    /* Is a file that is smaller than asked for one that may be enlarged? `head` are its first
+     * BLKDEV_HEAD_BYTES. 0, or an error with a detail: it is refused, and left as it is. NULL: all are. */
+    int (*may_grow)(const void *head, uint64_t has_bytes, struct ps_error *err);
 };
 
 /* A file that is not there (or is empty) is made with its size and its space
- * allocated; one of another size is refused. Errors, with a detail that names
- * the path: PS_ENOTFOUND, PS_EPERM, PS_EPRECONDITION (in use), PS_EINVAL (of the wrong kind or
- * size), PS_EFULL (no space for the file), PS_EIO. `options` may be NULL. */
+ * allocated; a smaller one is enlarged if it may be, the same way (read only, it is taken as it is); one of
+ * another size is refused. Errors, with a detail that names the path: PS_ENOTFOUND, PS_EPERM,
+ * PS_EPRECONDITION (in use), PS_EINVAL (of the wrong kind or size), PS_EFULL (no space for the file), PS_EIO.
+ * `options` may be NULL. */
 int blkdev_uring_open(uv_loop_t *loop, const struct blkdev_spec *spec,
                       const struct blkdev_uring_options *options, struct blkdev **out, struct ps_error *err);
 

@@ -212,7 +212,7 @@ static int map(struct file_drive *f, const struct blkdev_spec *spec, const struc
     file.read_only = spec->read_only;
     int rc = check_header(spec, config, err);
     if (rc == 0)
-        rc = blkdev_file_open(&file, &opened, err);
+        rc = blkdev_file_open(&file, NULL, &opened, err);
     if (rc)
         return rc;
     f->fd = opened.fd;

@@ -4,6 +4,7 @@
 #include "node/flash/anchor.h"
 
 #include "common/endian_codec.h"
+#include "common/sizes.h"
 #include "node/meta/checksum.h"
 
 enum {
@@ -137,6 +138,19 @@ int label_decode(const void *block, struct pool_label *out, struct ps_error *err
         }
     }
     *out = label;
+    return 0;
+}
+
+int label_may_grow(const void *block, uint64_t has_bytes, struct ps_error *err)
+{
+    struct pool_label label;
+    char needs[SIZE_TEXT_MAX];
+    const int rc = label_decode(block, &label, err);
+    if (rc)
+        return ps_error_set(err, PS_EINVAL, "it holds no pool that could grow");
+    if (label.device_bytes > has_bytes)
+        return ps_error_set(err, PS_EINVAL, "it was cut, for its pool was made with %s",
+                            size_format(label.device_bytes, needs));
     return 0;
 }
 

@@ -66,6 +66,9 @@ void label_encode(const struct pool_label *label, void *out);
 void anchor_encode(const struct pod_anchor *anchor, void *out);
 /* PS_ENOTFOUND: not one of ours at all; PS_EDAMAGED, PS_EVERSION with a detail. */
 int label_decode(const void *block, struct pool_label *out, struct ps_error *err);
+/* Whether the device that begins with this block is a pool's and holds all of it, so that it may be made
+ * larger: 0, or an error with a detail. */
+int label_may_grow(const void *block, uint64_t has_bytes, struct ps_error *err);
 int anchor_decode(const void *block, struct pod_anchor *out, struct ps_error *err);
 
 /* Where number `number` goes: half 0 or 1, and the byte offset in it. */

@@ -10,6 +10,7 @@
 #include "common/container.h"
 #include "common/log.h"
 #include "common/nand/nand_file_uv.h"
+#include "node/flash/anchor.h"
 #include "node/host/flash_devices_impl.h"
 
 enum {
@@ -34,10 +35,12 @@ static void log_simulated(const struct blkdev *flash)
 int flash_device_open(struct flash_devices *f, struct device *d, struct blkdev *prepared,
                       struct ps_error *err)
 {
+    /* A file whose pool is to be larger: one with a pool by itself. */
+    static const struct blkdev_uring_options options = {.may_grow = label_may_grow};
     const bool simulated = d->spec.kind == BLKDEV_KIND_SIM;
     const int rc = prepared    ? blkdev_uring_start(f->config.loop, prepared, &d->dev, err)
                    : simulated ? nand_file_open(f->config.loop, &d->spec, &d->dev, err)
-                               : blkdev_uring_open(f->config.loop, &d->spec, NULL, &d->dev, err);
+                               : blkdev_uring_open(f->config.loop, &d->spec, &options, &d->dev, err);
     if (rc) {
         d->dev = NULL;
         return rc;

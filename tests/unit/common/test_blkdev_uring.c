@@ -302,6 +302,61 @@ static void wrong_files_are_refused_with_their_reason(void **state)
     open_device(f);
 }
 
+static int says_yes(const void *head, uint64_t has_bytes, struct ps_error *err)
+{
+    (void)err;
+    assert_int_equal(*(const uint8_t *)head, 0x5a);
+    assert_int_equal(has_bytes, 96 << 20);
+    return 0;
+}
+
+static int says_no(const void *head, uint64_t has_bytes, struct ps_error *err)
+{
+    (void)head;
+    (void)has_bytes;
+    return ps_error_set(err, PS_EINVAL, "it is somebody else's");
+}
+
+static void a_file_is_enlarged_where_it_may_be(void **state)
+{
+    struct fixture *f = *state;
+    static _Alignas(BLKDEV_ALIGN) uint8_t data[BLKDEV_ALIGN], back[BLKDEV_ALIGN];
+    memset(data, 0x5a, sizeof data);
+    struct job w = job(BLKDEV_WRITE, 0, sizeof data, data, BLKDEV_FUA);
+    assert_int_equal(run_one(f, &w), 0);
+    close_device(f);
+    struct ps_error err;
+    struct blkdev *dev;
+    struct stat st;
+    f->spec.size_bytes = 128ull << 20;
+    f->options.may_grow = says_no;
+    assert_int_equal(blkdev_uring_open(&f->loop, &f->spec, &f->options, &dev, &err), PS_EINVAL);
+    assert_non_null(strstr(err.detail, "96M instead of size=128M: it is somebody else's"));
+    f->options.may_grow = says_yes;
+    f->spec.read_only = true;
+    open_device(f);
+    assert_int_equal(f->dev->geometry.size_bytes, 96 << 20); /* whoever looks changes nothing */
+    close_device(f);
+    assert_int_equal(stat(f->spec.path, &st), 0);
+    assert_int_equal(st.st_size, 96 << 20);
+    f->spec.read_only = false;
+    open_device(f);
+    assert_int_equal(f->dev->geometry.size_bytes, 128 << 20);
+    assert_int_equal(stat(f->spec.path, &st), 0);
+    assert_int_equal(st.st_size, 128 << 20);
+    struct job r = job(BLKDEV_READ, 0, sizeof back, back, 0);
+    assert_int_equal(run_one(f, &r), 0);
+    assert_memory_equal(back, data, sizeof data);
+    w = job(BLKDEV_WRITE, (128ull << 20) - sizeof data, sizeof data, data, BLKDEV_FUA);
+    assert_int_equal(run_one(f, &w), 0);
+    r = job(BLKDEV_READ, 96ull << 20, sizeof back, back, 0);
+    assert_int_equal(run_one(f, &r), 0);
+    assert_int_equal(back[0], 0);
+    close_device(f);
+    f->options.may_grow = says_no; /* it is as large as asked for: nobody is asked */
+    open_device(f);
+}
+
 /* The size is set last, so that is what a killed process leaves. */
 static void a_file_whose_making_was_interrupted_is_made_again(void **state)
 {
@@ -409,6 +464,7 @@ int main(void)
         T(the_file_has_its_space_from_the_start),
         T(a_device_in_use_is_refused),
         T(wrong_files_are_refused_with_their_reason),
+        T(a_file_is_enlarged_where_it_may_be),
         T(a_file_whose_making_was_interrupted_is_made_again),
         T(an_erase_punches_only_when_asked_to),
         T(a_read_beyond_the_end_of_a_shrunk_file_fails),

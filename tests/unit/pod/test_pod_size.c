@@ -592,6 +592,125 @@ static void leaving_gives_way_to_hosts(void **state)
     rig_check(&f->rig);
 }
 
+/* ---- power cuts */
+
+/* Until the power fails, after so many completions. False: it ended before. */
+static bool until_cut(struct fixture *f, uint64_t cut)
+{
+    f->rig.cut_after = f->rig.steps + cut;
+    while (!f->ended && rig_step(&f->rig))
+        ;
+    f->rig.cut_after = 0;
+    return f->rig.dead;
+}
+
+static void after_cut(struct fixture *f, enum blkdev_mem_cut mode)
+{
+    crash(f, mode);
+    adds_up(f, LARGE);
+    verify(f);
+    rig_check(&f->rig);
+    crash(f, mode); /* what an opening leaves is as good */
+    adds_up(f, LARGE);
+    verify(f);
+    begin_hosts(f);
+    run(f, 500);
+    end_hosts(f);
+    rig_settle(&f->rig);
+    rig_check(&f->rig);
+}
+
+/* Hosts write meanwhile. */
+static bool grows_until(uint64_t cut, enum blkdev_mem_cut mode)
+{
+    struct fixture *f;
+    assert_int_equal(setup_of((void **)&f, SMALL), 0);
+    f->used = 64;
+    begin_hosts(f);
+    run(f, 500);
+    show(f, LARGE);
+    assert_int_equal(pod_grow(f->rig.pod, on_end, f, NULL), 0);
+    const bool was_cut = until_cut(f, cut);
+    if (was_cut)
+        after_cut(f, mode);
+    else {
+        end_hosts(f);
+        rig_close(&f->rig);
+    }
+    (void)teardown((void **)&f);
+    return was_cut;
+}
+
+/* By itself, in an opening that is cut. */
+static bool opens_until(uint64_t cut, enum blkdev_mem_cut mode)
+{
+    struct fixture *f;
+    assert_int_equal(setup_of((void **)&f, SMALL), 0);
+    f->used = 64;
+    begin_hosts(f);
+    run(f, 500);
+    end_hosts(f);
+    rig_crash(&f->rig, BLKDEV_MEM_KEEP);
+    show(f, LARGE);
+    f->ended = false;
+    assert_int_equal(
+        pod_open(f->rig.dev, &f->rig.config, POD_OPEN_ONLY, on_open, f, &f->rig.error, &f->rig.pod), 0);
+    const bool was_cut = until_cut(f, cut);
+    if (was_cut)
+        after_cut(f, mode);
+    else
+        rig_close(&f->rig);
+    (void)teardown((void **)&f);
+    return was_cut;
+}
+
+static bool leaves_until(uint64_t cut, enum blkdev_mem_cut mode)
+{
+    struct fixture *f;
+    assert_int_equal(setup_of((void **)&f, LARGE), 0);
+    f->used = 256;
+    begin_hosts(f);
+    run(f, 2000);
+    assert_int_equal(vacate_begin(f, 4, 30), 0);
+    const bool was_cut = until_cut(f, cut);
+    if (was_cut)
+        after_cut(f, mode);
+    else {
+        end_hosts(f);
+        rig_close(&f->rig);
+    }
+    (void)teardown((void **)&f);
+    return was_cut;
+}
+
+static void at_every_cut(bool (*play)(uint64_t cut, enum blkdev_mem_cut mode), uint64_t stride)
+{
+    uint64_t cut = 1;
+    bool more = true;
+    for (; more; cut += stride)
+        for (int mode = 0; mode < BLKDEV_MEM_CUTS && more; mode++)
+            more = play(cut, (enum blkdev_mem_cut)mode);
+    print_message("up to completion %llu\n", (unsigned long long)cut);
+}
+
+static void every_cut_of_a_growth_leaves_a_sound_pool(void **state)
+{
+    (void)state;
+    at_every_cut(grows_until, 1);
+}
+
+static void every_cut_of_an_opening_that_grows_leaves_a_sound_pool(void **state)
+{
+    (void)state;
+    at_every_cut(opens_until, 1);
+}
+
+static void cuts_of_leaving_leave_a_sound_pool(void **state)
+{
+    (void)state;
+    at_every_cut(leaves_until, 97);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -611,6 +730,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_stop_ends_it, setup_large, teardown),
         cmocka_unit_test_setup_teardown(what_has_no_room_elsewhere_does_not_leave, setup_large, teardown),
         cmocka_unit_test_setup_teardown(leaving_gives_way_to_hosts, setup_large, teardown),
+        cmocka_unit_test(every_cut_of_a_growth_leaves_a_sound_pool),
+        cmocka_unit_test(every_cut_of_an_opening_that_grows_leaves_a_sound_pool),
+        cmocka_unit_test(cuts_of_leaving_leave_a_sound_pool),
     };
     cmocka_set_test_filter(getenv("PS_TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);
