@@ -30,7 +30,7 @@ enum {
 /* What lies on the devices, as far as it is asked to change. */
 struct pool {
     struct blkdev *dev; /* where it moved; NULL: nowhere */
-    unsigned grown, stopped;
+    unsigned grown, refused, stopped;
     int grow_status, refuse;
     bool (*leaves)(void *user, uint64_t offset, uint64_t length);
     void (*vacated)(void *user, int status);
@@ -81,6 +81,7 @@ static void pool_move(void *user, struct blkdev *dev)
 static int pool_grow(void *user, void (*cb)(void *user, int status), void *cb_user, struct ps_error *err)
 {
     struct fixture *f = user;
+    f->pool.refused += f->pool.grow_status != 0;
     if (f->pool.grow_status)
         return ps_error_set(err, f->pool.grow_status, "it does not grow");
     f->pool.grown++;
@@ -448,6 +449,64 @@ static void a_close_waits_for_the_second_device(void **state)
     assert_true(is_open(f, f->path[0]) && is_open(f, f->path[1]));
 }
 
+static bool all_are_in(const struct fixture *f)
+{
+    struct array_info info;
+    array_look(flash_devices_array(f->devices), &info);
+    return info.lost == 0;
+}
+
+static void with_parity_the_pool_is_told_when_all_devices_are_larger(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t before = flash_devices_whole(f->devices)->geometry.size_bytes;
+    /* Not open at first, as in a start. */
+    f->pool.grow_status = PS_EUNAVAILABLE;
+    for (size_t i = 0; i < DEVICES; i++) {
+        char spec[SPEC];
+        assert_int_equal(f->pool.refused, 0);
+        int rc; /* labels may still be written that say that the one before is in */
+        while ((rc = flash_devices_detach(f->devices, f->path[i], changed, f, &f->err)) == PS_EUNAVAILABLE)
+            (void)uv_run(&f->loop, UV_RUN_ONCE);
+        assert_int_equal(rc, 0);
+        assert_int_equal(answer_of(f), 0);
+        assert_int_equal(f->outcome, DEVICE_TAKEN_OUT);
+        (void)unlink(f->path[i]);
+        (void)snprintf(spec, sizeof spec, "file:%s,size=128M", f->path[i]);
+        assert_int_equal(flash_devices_attach(f->devices, spec, changed, f, &f->err), 0);
+        assert_int_equal(answer_of(f), 0);
+        assert_int_equal(f->outcome, DEVICE_REBUILDING);
+        while (!all_are_in(f))
+            (void)uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    while (f->pool.refused < 3)
+        (void)uv_run(&f->loop, UV_RUN_ONCE);
+    f->pool.grow_status = 0;
+    while (f->pool.grown == 0)
+        (void)uv_run(&f->loop, UV_RUN_ONCE);
+    assert_int_equal(f->pool.grown, 1);
+    assert_true(flash_devices_whole(f->devices)->geometry.size_bytes >= before + (64 << 20));
+}
+
+/* A pool on simulated flash. */
+static int setup_zoned(void **state)
+{
+    struct fixture *f = create(ALONE_MIB);
+    char spec[SPEC];
+    (void)snprintf(spec, sizeof spec, "sim:%s,size=1G", f->path[0]);
+    assert_int_equal(open_devices(f, FLASH_PARITY_AUTO, spec), 0);
+    *state = f;
+    return 0;
+}
+
+static void a_zoned_device_stays_alone(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(flash_devices_attach(f->devices, f->spec[1], changed, f, &f->err), PS_EPRECONDITION);
+    assert_non_null(strstr(f->err.detail, "zoned"));
+    assert_int_equal(access(f->path[1], F_OK), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -456,6 +515,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_device_in_use_is_not_attached_and_may_be_tried_again, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_close_waits_for_a_device_that_is_being_opened, setup, teardown),
+        cmocka_unit_test_setup_teardown(with_parity_the_pool_is_told_when_all_devices_are_larger, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_zoned_device_stays_alone, setup_zoned, teardown),
         cmocka_unit_test_setup_teardown(a_pool_on_one_device_becomes_one_on_two, setup_alone, teardown),
         cmocka_unit_test_setup_teardown(a_device_that_leaves_is_emptied_then_closed, setup_alone, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_attached_leaves_the_pool_alone, setup_alone, teardown),
