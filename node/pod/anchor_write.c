@@ -2,11 +2,12 @@
  * replication or another pod's identity; and the pool's label, with that identity or for a pool that grows.
  * One of all these is written at a time; a checkpoint's anchor waits.
  *
- * Labels are written over the former ones (on a zoned device after an erase), first the copy, which is read
- * only if the first one is torn, then the first one. What the new one allows may be used only then.
+ * Labels are written over the former ones (on a zoned device after an erase), the one that the opening relied
+ * on last: so one is whole while the other is written. The copy, in segment 1, is read only if the one in
+ * segment 0 is torn. What a new one allows may be used when both are there.
  *
  * Adoption. Anchors count only under the pod id that the label says. The anchor with the new id is written
- * first and not seen yet; then the label's copy; then the first.
+ * first and not seen yet; then the labels.
  * A crash in between finds the old identity with its last anchor, or the new one. */
 #include <stdlib.h>
 #include <string.h>
@@ -68,17 +69,17 @@ static void submit(struct anchor_writer *w, uint64_t offset)
     pod_fail(pod, "the device refused an anchor: %s", ps_status_text(rc));
 }
 
-static void write_label(struct anchor_writer *w, unsigned segment)
+static void write_label(struct anchor_writer *w)
 {
-    w->label_segment = segment;
     label_encode(&w->label, w->buf);
-    submit(w, segment_addr(w->pod, segment));
+    submit(w, segment_addr(w->pod, label_segment(w->pod, --w->labels_left)));
 }
 
 static void labelled(struct anchor_writer *w)
 {
     struct pod *pod = w->pod;
     pod->label = w->label;
+    pod->label_at = 0;
     w->busy = false;
     if (w->doing == ANCHOR_RESIZES) {
         end_resize(w, 0);
@@ -105,21 +106,21 @@ static void write_done(struct blkdev_req *req, int status)
         end_protocol(w, 0);
         return;
     }
-    if (w->label_segment < 2)
-        zones_abandon(pod, w->label_segment, ANCHOR_BYTES);
-    if (w->label_segment == 0)
+    if (w->labels_left < LABELS)
+        zones_abandon(pod, label_segment(pod, w->labels_left), ANCHOR_BYTES);
+    if (w->labels_left == 0)
         labelled(w);
     else if (pod->failed)
         w->busy = false;
     else
-        write_label(w, w->label_segment - 1);
+        write_label(w);
 }
 
 static void begin_label(struct anchor_writer *w)
 {
     w->label = w->pod->label;
     w->label.number++;
-    w->label_segment = 2; /* the segments behind this one are next */
+    w->labels_left = LABELS;
 }
 
 static void begin(struct anchor_writer *w)
@@ -131,7 +132,7 @@ static void begin(struct anchor_writer *w)
         begin_label(w);
         w->label.device_bytes = w->resize.device_bytes;
         w->label.segment_count = w->resize.segment_count;
-        write_label(w, w->label_segment - 1);
+        write_label(w);
         return;
     }
     w->anchor = pod->anchor;

@@ -55,6 +55,7 @@ void grow_use(struct pod *pod, const struct pool_label *label)
         log_spans_grow(pod->log_spans, pod->segment_count + 1);
     zones_look(pod, before);
     pod_size_reserve(pod);
+    vacate_again(pod); /* some of it may be what is to be taken away */
     pod_event(pod, "pool.grown", 0, "%s: the pool had %s and has %s now", pod->dev->name, was, is);
 }
 

@@ -101,6 +101,7 @@ void open_step_label(struct pod *pod)
         return;
     pod->again = true;
     if (o->label_status == 0) {
+        pod->label_at = copy;
         if (use_label(pod))
             o->step = OPEN_ANCHOR_FIRST;
     } else if (!copy) {
@@ -229,18 +230,20 @@ void open_step_format_begins(struct pod *pod)
     pod->again = true;
 }
 
-/* The copy first: the label in segment 0 is what makes it a pool. o->run of them are to be written. True when
- * they are. */
+/* Of both labels o->run are to be written; of a new pool the copy first, for the label in segment 0 is what
+ * makes it one. True when they are. */
 static bool put_labels(struct pod *pod, const struct pool_label *label)
 {
     struct open_state *o = pod->opening;
     while (o->run > 0) {
+        const uint32_t segment = label_segment(pod, (unsigned)o->run - 1);
         label_encode(label, o->window);
-        if (!open_put(o, segment_addr(pod, o->run - 1), ANCHOR_BYTES))
+        if (!open_put(o, segment_addr(pod, segment), ANCHOR_BYTES))
             return false;
         o->run--;
-        zones_abandon(pod, (uint32_t)o->run, ANCHOR_BYTES);
+        zones_abandon(pod, segment, ANCHOR_BYTES);
     }
+    pod->label_at = 0;
     return true;
 }
 
@@ -252,7 +255,7 @@ void open_step_format(struct pod *pod)
         if (!open_put(o, segment_addr(pod, segment) + anchor_offset(pod->anchor.number), ANCHOR_BYTES))
             return;
         o->step = OPEN_FORMAT_LABEL;
-        o->run = 2;
+        o->run = LABELS;
     }
     if (!put_labels(pod, &pod->label))
         return;
@@ -270,7 +273,7 @@ void open_step_grow(struct pod *pod)
     struct open_state *o = pod->opening;
     if (!o->growing && !pod->config.check_only && grow_fits(pod, &o->label)) {
         o->growing = true;
-        o->run = 2;
+        o->run = LABELS;
     }
     if (o->growing) {
         if (!put_labels(pod, &o->label))

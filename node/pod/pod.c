@@ -318,6 +318,7 @@ static void fill_now(void *user)
     make_parts(pod);
     pod->state = POD_FILLING;
     pod->label = was.label;
+    pod->label_at = was.label_at;
     pod->anchor = was.anchor;
     pod->run = was.run;
     pod->generation = was.generation;

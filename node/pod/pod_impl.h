@@ -355,7 +355,7 @@ struct anchor_writer {
     struct blkdev_req req;
     struct pod_anchor anchor;
     struct pool_label label;
-    unsigned label_segment; /* being written */
+    unsigned labels_left; /* to be written, behind the one that is */
     struct {
         bool wanted;
         uint8_t data[POD_LOG_PROTOCOL_MAX];
@@ -490,6 +490,7 @@ struct pod {
     struct blkdev *dev;
     enum pod_state state;
     struct pool_label label;
+    uint8_t label_at; /* segment whose label is known to be whole */
     uint32_t segment_bytes, segment_count, reserve_segments;
     uint64_t now_ns;
 
@@ -715,6 +716,15 @@ bool anchor_writer_is_idle(const struct pod *pod);
 void anchor_writer_resize(struct pod *pod, uint64_t device_bytes, uint32_t segment_count,
                           void (*cb)(struct pod *pod, int status, const struct pool_label *label));
 
+enum {
+    LABELS = 2
+};
+/* Where the label goes, when so many are left behind it: the one that is known to be whole comes last. */
+static inline uint32_t label_segment(const struct pod *pod, unsigned left)
+{
+    return left ? !pod->label_at : pod->label_at;
+}
+
 /* grow.c */
 /* Segments that fit the device. */
 uint32_t grow_count(const struct blkdev *dev, uint32_t segment_bytes);
@@ -734,7 +744,7 @@ void resize_deliver(struct pod *pod);
 void vacate_turn(struct pod *pod);
 /* When it wants to go on; UINT64_MAX: not before something happens. */
 uint64_t vacate_next_ns(const struct pod *pod);
-/* The pod is opened anew: nothing new is put there. */
+/* The pod is opened anew, or has more segments: nothing new is put there. */
 void vacate_again(struct pod *pod);
 /* The pod is to end. */
 void vacate_end(struct pod *pod, int status);

@@ -129,6 +129,13 @@ static void squeeze(struct rig *rig)
     const uint32_t leave = rig->leave_segments + (rig->surveyed ? SURVEY_ROOM : 0);
     if (!rig->leave_segments || !s || rig->pod->state != POD_SERVING)
         return;
+    for (uint32_t i = rig->squeezed_count; i-- > 0;) {
+        const uint32_t segment = rig->squeezed[i];
+        if (!segments_is_barred(s, segment))
+            continue;
+        segments_untake(s, segment); /* it is to be taken away */
+        rig->squeezed[i] = rig->squeezed[--rig->squeezed_count];
+    }
     while (segments_free(s) < leave && rig->squeezed_count)
         segments_untake(s, rig->squeezed[--rig->squeezed_count]);
     while (segments_free(s) > leave) {

@@ -281,6 +281,90 @@ static void another_shape_of_device_is_refused(void **state)
     pod_copy_out_end(a->rig.pod);
 }
 
+static void show(struct member *m, uint64_t bytes)
+{
+    m->rig.dev->geometry.size_bytes = bytes;
+}
+
+/* The sender's pool grows while it is copied, to a member whose does not. */
+static void a_pool_that_grows_meanwhile_fits_one_that_does_not(void **state)
+{
+    struct group *g = *state;
+    struct pod_copy_info info;
+    int status = 1, grown = 1;
+    group_create(g, 2, DEVICE, 7);
+    struct member *a = &g->members[0], *b = &g->members[1];
+    show(a, DEVICE / 2);
+    show(b, DEVICE / 2);
+    assert_int_equal(member_open(a), 0);
+    assert_int_equal(member_open(b), 0);
+    b->away = true;
+    b->counts = false;
+    group_lead(g, a);
+    make_content(a);
+    /* It is asked for before the pool is larger, and begins after that. */
+    assert_int_equal(pod_copy_out_begin(a->rig.pod, on_status, &status), 0);
+    show(a, DEVICE);
+    assert_int_equal(pod_grow(a->rig.pod, on_status, &grown, NULL), 0);
+    assert_true(wait_status(a, &grown) && wait_status(a, &status));
+    assert_int_equal(grown, 0);
+    assert_int_equal(status, 0);
+    assert_int_equal(a->rig.pod->segment_count, DEVICE / (2 * MIB));
+    pod_copy_out_describe(a->rig.pod, &info);
+    assert_true(copy_in(a, b, &info, true));
+    pod_copy_out_end(a->rig.pod);
+    come_back(b);
+    group_check(g);
+    /* A receiver that has grown meanwhile, or is told while it is filled, has all of it afterwards. */
+    member_crash(b, BLKDEV_MEM_LOSE);
+    assert_int_equal(member_open(b), 0);
+    b->away = true;
+    b->counts = false;
+    copy_out(a, &info);
+    status = grown = 1;
+    show(b, DEVICE);
+    assert_int_equal(pod_copy_in_begin(b->rig.pod, info.description, sizeof info.description, on_status,
+                                       &status, &b->rig.error),
+                     0);
+    assert_true(wait_status(b, &status));
+    assert_int_equal(pod_grow(b->rig.pod, on_status, &grown, NULL), 0);
+    assert_true(copy_in(a, b, &info, false));
+    pod_copy_out_end(a->rig.pod);
+    assert_true(wait_status(b, &grown));
+    assert_int_equal(grown, 0);
+    assert_int_equal(b->rig.pod->segment_count, DEVICE / (2 * MIB));
+    come_back(b);
+    group_check(g);
+}
+
+static bool first_part(void *user, uint64_t offset, uint64_t length)
+{
+    (void)user;
+    (void)length;
+    return offset >= 8 * MIB && offset < 16 * MIB;
+}
+
+static void a_copy_needs_every_place(void **state)
+{
+    struct group *g = *state;
+    struct member *a = start(g), *b = &g->members[1];
+    struct pod_copy_info info;
+    int status = 1;
+    make_content(a);
+    copy_out(a, &info);
+    assert_int_equal(pod_vacate(b->rig.pod, first_part, on_status, &status, NULL), 0);
+    assert_true(wait_status(b, &status));
+    assert_int_equal(status, 0);
+    assert_int_equal(pod_copy_in_check(b->rig.pod, info.description, sizeof info.description, &b->rig.error),
+                     PS_EPRECONDITION);
+    assert_non_null(strstr(b->rig.error.detail, "at 8 MiB, is not there or is being taken away"));
+    pod_vacate_stop(b->rig.pod);
+    assert_true(copy_in(a, b, &info, false));
+    pod_copy_out_end(a->rig.pod);
+    come_back(b);
+    group_check(g);
+}
+
 static void pieces_are_taken_in_order_whole_and_in_their_place(void **state)
 {
     struct group *g = *state;
@@ -535,6 +619,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_empty_device_gets_all_of_a_pod_that_goes_on, setup, teardown),
         cmocka_unit_test_setup_teardown(what_the_receiver_held_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(the_sender_may_overwrite_all_of_it_meanwhile, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pool_that_grows_meanwhile_fits_one_that_does_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_copy_needs_every_place, setup, teardown),
         cmocka_unit_test_setup_teardown(another_shape_of_device_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(pieces_are_taken_in_order_whole_and_in_their_place, setup, teardown),
         cmocka_unit_test(a_power_cut_never_leaves_a_pod_that_is_half_filled),

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "node/pod/pod_impl.h"
-#include "tests/support/pod_rig.h"
+#include "tests/support/rig_resize.h"
 
 enum {
     SECTOR = 512,
@@ -46,6 +46,7 @@ struct op {
 
 struct model {
     struct rig rig;
+    struct rig_resize resize;
     struct shadow images[IMAGES];
     struct op ops[AT_ONCE];
     unsigned names;
@@ -282,6 +283,7 @@ static void rot(struct model *m)
 static void crash(struct model *m)
 {
     rot(m);
+    rig_resize_forget(&m->resize);
     rig_crash(&m->rig, (enum blkdev_mem_cut)pick(m, BLKDEV_MEM_CUTS));
     m->crashes++;
     /* The power may fail again while the pool is being opened. */
@@ -547,6 +549,7 @@ static void run_seed(uint64_t seed)
 {
     struct model *m = calloc(1, sizeof *m);
     rig_create(&m->rig, 768ull * MIB, seed);
+    rig_resize_init(&m->resize, &m->rig, seed);
     m->rotten_copy = 1 + seed % 2;
     m->rig.random = seed % 4 != 0;
     m->rig.config.dedupe = seed % 5 != 1;
@@ -574,8 +577,10 @@ static void run_seed(uint64_t seed)
             manage_round(m);
         else
             io_round(m);
+        rig_resize_round(&m->resize);
         if (pick(m, 12) == 0) {
             rig_close(&m->rig);
+            rig_resize_forget(&m->resize);
             reopen(m);
         }
         if (pick(m, 10) == 0)
@@ -586,6 +591,7 @@ static void run_seed(uint64_t seed)
     compare_all(m);
     rig_check(&m->rig);
     rig_close(&m->rig);
+    rig_resize_forget(&m->resize);
     reopen(m);
     compare_all(m);
     rig_check(&m->rig);
@@ -594,10 +600,12 @@ static void run_seed(uint64_t seed)
     m->moved = stats.flash_written_moved;
     m->logged = stats.flash_written_data;
     rig_close(&m->rig);
-    (void)printf("seed %llu: %llu operations, %llu changes, %llu crashes, %llu KiB moved of %llu\n",
-                 (unsigned long long)seed, (unsigned long long)m->writes, (unsigned long long)m->managed,
-                 (unsigned long long)m->crashes, (unsigned long long)m->moved / 1024,
-                 (unsigned long long)m->logged / 1024);
+    (void)printf(
+        "seed %llu: %llu operations, %llu changes, %llu crashes, %llu KiB moved of %llu; %u growths, "
+        "%u parts left, %u not\n",
+        (unsigned long long)seed, (unsigned long long)m->writes, (unsigned long long)m->managed,
+        (unsigned long long)m->crashes, (unsigned long long)m->moved / 1024,
+        (unsigned long long)m->logged / 1024, m->resize.grown, m->resize.emptied, m->resize.ended);
     rig_destroy(&m->rig);
     for (int i = 0; i < IMAGES; i++)
         free(m->images[i].data);

@@ -705,10 +705,62 @@ static void every_cut_of_an_opening_that_grows_leaves_a_sound_pool(void **state)
     at_every_cut(opens_until, 1);
 }
 
+static void open_until(struct fixture *f, uint32_t segments, uint64_t cut)
+{
+    show(f, segments);
+    f->ended = false;
+    assert_int_equal(
+        pod_open(f->rig.dev, &f->rig.config, POD_OPEN_ONLY, on_open, f, &f->rig.error, &f->rig.pod), 0);
+    (void)until_cut(f, cut);
+    if (f->rig.pod->label_at == 0 && f->ended && f->status)
+        fail_msg("%s", f->rig.error.detail);
+}
+
+/* One opening that grows is cut, and then the next one, which grows once more. False: the first label is
+ * whole after the first cut. */
+static bool opens_twice_until(uint64_t first, uint64_t second, bool *was_cut)
+{
+    struct fixture *f;
+    assert_int_equal(setup_of((void **)&f, SMALL), 0);
+    rig_crash(&f->rig, BLKDEV_MEM_KEEP);
+    open_until(f, SMALL + 8, first);
+    *was_cut = f->rig.dead;
+    rig_crash(&f->rig, BLKDEV_MEM_LOSE);
+    open_until(f, LARGE, second);
+    const bool torn = f->rig.pod->label_at == 1;
+    rig_crash(&f->rig, BLKDEV_MEM_LOSE);
+    if (torn) {
+        assert_int_equal(rig_open(&f->rig), 0);
+        adds_up(f, LARGE);
+        rig_close(&f->rig);
+    }
+    (void)teardown((void **)&f);
+    return torn;
+}
+
+static void a_torn_label_is_written_before_the_one_that_is_whole(void **state)
+{
+    enum {
+        LABELS_ARE_READ = 6, /* by so many completions */
+        GROWN = 30,
+    };
+    const char *device = getenv("PS_RIG_DEVICE");
+    unsigned torn = 0;
+    (void)state;
+    if (!device || strcmp(device, "flash") != 0) /* others tear no block */
+        skip();
+    bool was_cut = true;
+    for (uint64_t first = 1; was_cut; first++)
+        for (uint64_t second = LABELS_ARE_READ; second < GROWN && opens_twice_until(first, second, &was_cut);
+             second++)
+            torn++;
+    assert_true(torn > 0);
+}
+
 static void cuts_of_leaving_leave_a_sound_pool(void **state)
 {
     (void)state;
-    at_every_cut(leaves_until, 97);
+    at_every_cut(leaves_until, 197);
 }
 
 int main(void)
@@ -732,6 +784,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(leaving_gives_way_to_hosts, setup_large, teardown),
         cmocka_unit_test(every_cut_of_a_growth_leaves_a_sound_pool),
         cmocka_unit_test(every_cut_of_an_opening_that_grows_leaves_a_sound_pool),
+        cmocka_unit_test(a_torn_label_is_written_before_the_one_that_is_whole),
         cmocka_unit_test(cuts_of_leaving_leave_a_sound_pool),
     };
     cmocka_set_test_filter(getenv("PS_TEST_FILTER"));
