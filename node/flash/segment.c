@@ -1,28 +1,7 @@
-#include "node/flash/segment.h"
+#include "node/flash/segment_impl.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct segment {
-    uint64_t last_seq;
-    uint64_t persisted; /* value in the last checkpoint */
-    uint32_t live, pins;
-    uint32_t stamp; /* the clock when it was sealed, or taken */
-    uint8_t state;
-    bool taken;   /* given out, not written yet: free for checkpoints */
-    bool open;    /* being appended to */
-    bool freeing; /* free as soon as the checkpoint under way is durable */
-    bool limbo;   /* free, but a read is still pinned */
-    bool erased;
-    uint32_t wear; /* P/E cycles */
-    uint32_t twin; /* holds the same; 0: none, for that is the system's */
-    bool held;
-    bool stuck;
-    bool leaving;
-    bool barred; /* its part of the device is to be taken away */
-    bool absent; /* it is not there */
-};
 
 /* A persistent value: state 4 bits, stamp 28 (of metadata: its twin), live 32. */
 enum {
@@ -32,17 +11,6 @@ enum {
 };
 enum {
     TWIN_AWAY = 61, /* segments; not a multiple of the members of any array */
-};
-
-struct segments {
-    uint32_t count, bytes, free, cursor;
-    uint32_t erased;   /* of the free ones */
-    bool told;         /* something of wear or erase: else all are alike */
-    uint32_t clock;    /* segments taken, modulo 2^28 */
-    uint64_t keep_log; /* batches from here on are kept */
-    uint32_t barred;   /* those that are not retired yet */
-    uint32_t gone;     /* barred or absent */
-    struct segment *s;
 };
 
 struct segments *segments_create(uint32_t count, uint32_t segment_bytes, uint32_t system_count)
@@ -97,18 +65,7 @@ static void part(struct segments *s, struct segment *seg)
     seg->twin = 0;
 }
 
-static bool available(const struct segment *seg)
-{
-    return seg->state == SEGMENT_FREE && !seg->taken && !seg->limbo;
-}
-
-static bool is_gone(const struct segment *seg)
-{
-    return seg->barred || seg->absent;
-}
-
-/* Nothing is in it any more. */
-static void come_free(struct segments *s, struct segment *seg)
+void segment_come_free(struct segments *s, struct segment *seg)
 {
     assert(!seg->taken && !seg->limbo);
     if (!is_gone(seg)) {
@@ -121,7 +78,7 @@ static void come_free(struct segments *s, struct segment *seg)
     s->barred -= seg->barred;
 }
 
-static uint32_t take(struct segments *s, uint32_t i, enum segment_state state)
+uint32_t segment_take(struct segments *s, uint32_t i, enum segment_state state)
 {
     if (i == SEGMENT_NONE)
         return SEGMENT_NONE;
@@ -145,7 +102,7 @@ static bool is_better(const struct segment *a, const struct segment *b, bool wor
 }
 
 /* The best one from `from` on. */
-static uint32_t choose(const struct segments *s, uint32_t from, bool worn)
+uint32_t segment_choose(const struct segments *s, uint32_t from, bool worn)
 {
     uint32_t best = SEGMENT_NONE;
     for (uint32_t n = 0; n < s->count && s->free; n++) {
@@ -161,7 +118,7 @@ static uint32_t choose(const struct segments *s, uint32_t from, bool worn)
 /* Dynamic wear levelling. From the cursor on: equal ones take turns, and writes are sequential. */
 uint32_t segments_take(struct segments *s, enum segment_state state)
 {
-    return take(s, choose(s, s->cursor, false), state);
+    return segment_take(s, segment_choose(s, s->cursor, false), state);
 }
 
 uint32_t segments_take_twin(struct segments *s, uint32_t index)
@@ -170,7 +127,7 @@ uint32_t segments_take_twin(struct segments *s, uint32_t index)
     const uint32_t cursor = s->cursor;
     struct segment *seg = &s->s[index];
     assert(seg->state == SEGMENT_META && seg->open && seg->live == 0 && !seg->twin);
-    const uint32_t i = take(s, choose(s, index + away, false), SEGMENT_META);
+    const uint32_t i = segment_take(s, segment_choose(s, index + away, false), SEGMENT_META);
     s->cursor = cursor; /* the others go on in turn */
     if (i == SEGMENT_NONE)
         return SEGMENT_NONE;
@@ -215,7 +172,7 @@ void segments_untake(struct segments *s, uint32_t index)
     struct segment *seg = &s->s[index];
     assert(seg->taken && seg->live == 0);
     seg->taken = seg->open = false;
-    come_free(s, seg);
+    segment_come_free(s, seg);
 }
 
 void segments_add_live(struct segments *s, uint32_t index, int64_t bytes)
@@ -242,7 +199,7 @@ static void unpin(struct segments *s, struct segment *seg)
     if (--seg->pins == 0 && seg->limbo) {
         seg->limbo = false;
         part(s, seg);
-        come_free(s, seg);
+        segment_come_free(s, seg);
     }
 }
 
@@ -272,18 +229,6 @@ void segments_set_leaving(struct segments *s, uint32_t index, bool leaving)
 {
     assert(s->s[index].leaving != leaving && s->s[index].pins);
     s->s[index].leaving = leaving;
-}
-
-static bool is_data(const struct segment *seg)
-{
-    return seg->state == SEGMENT_LOG || seg->state == SEGMENT_WARM || seg->state == SEGMENT_COLD;
-}
-
-/* Nothing lives in it and nothing of it is needed for recovery. */
-static bool lifeless(const struct segment *seg, uint64_t seq)
-{
-    return (is_data(seg) || seg->state == SEGMENT_META) && !seg->open && !seg->freeing && seg->live == 0 &&
-           seg->last_seq <= seq;
 }
 
 static bool kept(const struct segments *s, const struct segment *seg)
@@ -381,7 +326,7 @@ void segments_cut_done(struct segments *s)
         if (seg->limbo)
             continue;
         part(s, seg);
-        come_free(s, seg);
+        segment_come_free(s, seg);
     }
 }
 
@@ -391,12 +336,6 @@ uint32_t segments_dead(const struct segments *s, uint64_t seq)
     for (uint32_t i = 0; i < s->count; i++)
         n += dead(s, &s->s[i], seq) || s->s[i].freeing;
     return n;
-}
-
-static bool collectable(const struct segment *seg, uint64_t seq)
-{
-    return is_data(seg) && !seg->open && !seg->freeing && !seg->held && !seg->stuck && seg->live > 0 &&
-           seg->last_seq <= seq;
 }
 
 uint32_t segments_with_data(const struct segments *s, uint32_t from, uint64_t seq)
@@ -538,218 +477,10 @@ uint64_t segments_last_seq(const struct segments *s, uint32_t index)
     return s->s[index].last_seq;
 }
 
-/* ---- erase and wear */
-
-void segments_set_wear(struct segments *s, uint32_t index, uint32_t pe_cycles)
-{
-    s->s[index].wear = pe_cycles;
-    s->told = true;
-}
-
-uint32_t segments_wear(const struct segments *s, uint32_t index)
-{
-    return s->s[index].wear;
-}
-
-void segments_set_erased(struct segments *s, uint32_t index, bool erased)
-{
-    struct segment *seg = &s->s[index];
-    if (available(seg))
-        s->erased += (uint32_t)erased - seg->erased;
-    seg->erased = erased;
-    s->told = true;
-}
-
-bool segments_is_erased(const struct segments *s, uint32_t index)
-{
-    return s->s[index].erased;
-}
-
-uint32_t segments_to_erase(const struct segments *s, uint32_t ahead)
-{
-    uint32_t best = SEGMENT_NONE;
-    if (s->erased >= ahead || s->erased == s->free)
-        return SEGMENT_NONE;
-    for (uint32_t n = 0; n < s->count; n++) {
-        const uint32_t i = (s->cursor + n) % s->count;
-        const struct segment *seg = &s->s[i];
-        if (available(seg) && !seg->erased && (best == SEGMENT_NONE || seg->wear < s->s[best].wear))
-            best = i;
-    }
-    assert(best != SEGMENT_NONE);
-    return best;
-}
-
-void segments_retire(struct segments *s, uint32_t index)
-{
-    assert(available(&s->s[index]));
-    s->s[index].state = SEGMENT_RETIRED;
-    s->free--;
-    s->erased -= s->s[index].erased;
-}
-
-static bool wears(const struct segment *seg)
-{
-    return seg->state != SEGMENT_SYSTEM && seg->state != SEGMENT_RETIRED;
-}
-
-static void find_wear(const struct segments *s, uint32_t *lowest, uint32_t *highest)
-{
-    *lowest = UINT32_MAX;
-    *highest = 0;
-    for (uint32_t i = 0; i < s->count; i++) {
-        if (!wears(&s->s[i]))
-            continue;
-        *lowest = s->s[i].wear < *lowest ? s->s[i].wear : *lowest;
-        *highest = s->s[i].wear > *highest ? s->s[i].wear : *highest;
-    }
-    if (*lowest > *highest)
-        *lowest = 0;
-}
-
-uint32_t segments_wear_victim(const struct segments *s, uint64_t seq, uint32_t threshold)
-{
-    uint32_t lowest, highest, victim = SEGMENT_NONE;
-    find_wear(s, &lowest, &highest);
-    if (highest - lowest <= threshold)
-        return SEGMENT_NONE;
-    for (uint32_t i = 0; i < s->count; i++) {
-        const struct segment *seg = &s->s[i], *best = victim == SEGMENT_NONE ? NULL : &s->s[victim];
-        if (!collectable(seg, seq) || seg->leaving || seg->barred || highest - seg->wear <= threshold)
-            continue;
-        if (!best || seg->wear < best->wear || (seg->wear == best->wear && seg->last_seq < best->last_seq))
-            victim = i;
-    }
-    return victim;
-}
-
-uint32_t segments_wear_floor(const struct segments *s, uint32_t threshold)
-{
-    uint32_t lowest, highest;
-    find_wear(s, &lowest, &highest);
-    return highest > threshold ? highest - threshold : 0;
-}
-
-uint32_t segments_most_worn(const struct segments *s)
-{
-    return choose(s, s->cursor, true);
-}
-
-void segments_take_this(struct segments *s, uint32_t index, enum segment_state state)
-{
-    assert(available(&s->s[index]));
-    (void)take(s, index, state);
-}
-
-/* ---- parts of the device that are taken away, and come back */
-
-static void come_back(struct segments *s, struct segment *seg)
-{
-    if (seg->state == SEGMENT_RETIRED && !is_gone(seg))
-        come_free(s, seg);
-}
-
-/* Free, it is retired at once. */
-static void leave(struct segments *s, struct segment *seg)
-{
-    if (!available(seg))
-        return;
-    seg->state = SEGMENT_RETIRED;
-    s->free--;
-    s->erased -= seg->erased;
-}
-
-void segments_bar(struct segments *s, uint32_t index)
-{
-    struct segment *seg = &s->s[index];
-    assert(seg->state != SEGMENT_SYSTEM && !seg->barred);
-    if (seg->state == SEGMENT_RETIRED)
-        return;
-    s->gone += !is_gone(seg);
-    seg->barred = true;
-    leave(s, seg);
-    s->barred += seg->state != SEGMENT_RETIRED;
-}
-
-bool segments_is_barred(const struct segments *s, uint32_t index)
-{
-    return s->s[index].barred;
-}
-
-void segments_unbar(struct segments *s, uint32_t index)
-{
-    struct segment *seg = &s->s[index];
-    if (!seg->barred)
-        return;
-    s->barred -= seg->state != SEGMENT_RETIRED;
-    seg->barred = false;
-    s->gone -= !is_gone(seg);
-    come_back(s, seg);
-}
-
-void segments_set_absent(struct segments *s, uint32_t index, bool absent)
-{
-    struct segment *seg = &s->s[index];
-    if (seg->absent == absent)
-        return;
-    s->gone += absent && !seg->barred;
-    s->gone -= !absent && !seg->barred;
-    seg->absent = absent;
-    if (absent)
-        leave(s, seg);
-    else
-        come_back(s, seg);
-}
-
-bool segments_is_absent(const struct segments *s, uint32_t index)
-{
-    return s->s[index].absent;
-}
-
-uint32_t segments_barred(const struct segments *s)
-{
-    return s->barred;
-}
-
-uint32_t segments_gone(const struct segments *s)
-{
-    return s->gone;
-}
-
-uint32_t segments_barred_victim(const struct segments *s, uint64_t seq)
-{
-    for (uint32_t i = 0; i < s->count && s->barred; i++)
-        if (s->s[i].barred && !s->s[i].leaving && collectable(&s->s[i], seq))
-            return i;
-    return SEGMENT_NONE;
-}
-
-void segments_look_barred(const struct segments *s, uint64_t seq, struct segments_barred_look *out)
-{
-    *out = (struct segments_barred_look){0};
-    for (uint32_t i = 0; i < s->count && s->gone; i++) {
-        const struct segment *seg = &s->s[i];
-        const struct segment *twin = seg->twin ? &s->s[seg->twin] : seg;
-        out->pinned += seg->barred && seg->pins;
-        if (!seg->barred && !twin->barred)
-            continue;
-        if (seg->state == SEGMENT_META)
-            out->live_meta += seg->live;
-        if (!seg->barred)
-            continue;
-        out->stuck += seg->stuck && is_data(seg) && seg->live > 0 && !seg->freeing;
-        out->movable += collectable(seg, seq) || seg->leaving;
-        out->behind += is_data(seg) && !seg->open && !seg->freeing && seg->last_seq > seq;
-        out->dead += lifeless(seg, seq) || seg->freeing;
-        if (seg->state == SEGMENT_LOG && !seg->open && seg->live == 0 && seg->last_seq > out->last_log)
-            out->last_log = seg->last_seq;
-    }
-}
-
 void segments_stats(const struct segments *s, struct segments_stats *out)
 {
     *out = (struct segments_stats){.count = s->count, .free = s->free};
-    find_wear(s, &out->wear_lowest, &out->wear_highest);
+    segment_find_wear(s, &out->wear_lowest, &out->wear_highest);
     for (uint32_t i = 0; i < s->count; i++) {
         const struct segment *seg = &s->s[i];
         out->taken += seg->taken;

@@ -198,7 +198,9 @@ static uint32_t rate_of(const struct collect *c)
 {
     const uint32_t rate = collect_rate(&c->levels, c->room);
     const bool asked = c->asked || segments_barred(c->pod->segments);
-    const uint32_t least = c->levelling ? LEVEL_RATE : asked ? ASKED_RATE : 0;
+    const bool begun = c->victim != SEGMENT_NONE && !c->scrubbing;
+    /* What was begun is ended, though there may be room again: a scrub waits for that. */
+    const uint32_t least = c->levelling ? LEVEL_RATE : asked ? ASKED_RATE : begun ? LEVEL_RATE : 0;
     return rate < least ? least : rate;
 }
 
@@ -425,8 +427,7 @@ uint64_t collect_next_ns(const struct pod *pod)
     const bool there = segments_barred(pod->segments) && !c->nothing_there;
     const bool wants =
         c->victim != SEGMENT_NONE || ((c->room <= c->levels.start || c->asked) && !c->nothing) || there;
-    if (!wants || c->scrubbing || c->blocked || may_move(c) ||
-        !collect_is_quiet(pod))
+    if (!wants || c->scrubbing || c->blocked || may_move(c) || !collect_is_quiet(pod))
         return UINT64_MAX;
     const uint32_t rate = rate_of(c);
     return rate ? pod->now_ns + ((uint64_t)-c->credit / rate + 1) * 1000000 : UINT64_MAX;

@@ -143,12 +143,34 @@ static void into_an_empty_one_goes_anything(void **state)
     log_spans_destroy(spans);
 }
 
+static void a_longer_list_keeps_what_was_known(void **state)
+{
+    struct log_spans *spans = log_spans_create(CAPACITY);
+    (void)state;
+    uint64_t seq = 1;
+    for (; seq <= CAPACITY + 3; seq++) { /* it has begun anew at its start */
+        const struct log_entry e = entry_of(seq, (uint32_t)seq);
+        log_spans_put(spans, seq, &e);
+    }
+    log_spans_grow(spans, 2 * CAPACITY);
+    assert_int_equal(log_spans_first(spans), 4);
+    for (; seq <= 2 * CAPACITY + 3; seq++) {
+        const struct log_entry e = entry_of(seq, (uint32_t)seq);
+        log_spans_put(spans, seq, &e);
+    }
+    assert_int_equal(log_spans_first(spans), 4);
+    for (seq = 4; seq <= 2 * CAPACITY + 3; seq++)
+        assert_int_equal(log_spans_find(spans, seq)->segment, seq);
+    log_spans_destroy(spans);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_knows_what_a_list_of_all_batches_knows),
         cmocka_unit_test(older_ones_are_put_before_the_oldest_while_there_is_room),
         cmocka_unit_test(into_an_empty_one_goes_anything),
+        cmocka_unit_test(a_longer_list_keeps_what_was_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

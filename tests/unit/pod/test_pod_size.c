@@ -418,6 +418,38 @@ static void a_check_of_a_larger_device_leaves_it_alone(void **state)
     f->rig.pod = NULL;
 }
 
+/* Its tables are of the pool as it was. */
+static void a_deep_check_and_a_scrub_under_way_go_on(void **state)
+{
+    struct fixture *f = *state;
+    struct pod_deep_info deep;
+    struct pod_scrub_info scrub;
+    begin_hosts(f);
+    run(f, 20000);
+    end_hosts(f);
+    rig_settle(&f->rig);
+    for (unsigned steps = 0; steps < 24; steps++) {
+        pod_deep(f->rig.pod);
+        pod_scrub(f->rig.pod);
+        do {
+            assert_true(rig_step(&f->rig));
+            pod_deep_look(f->rig.pod, &deep);
+        } while (!deep.running);
+        run(f, steps);
+        show(f, SMALL + 1 + steps);
+        assert_int_equal(grow(f), 0);
+        do {
+            f->rig.now_ns += 1000000;
+            assert_true(rig_step(&f->rig));
+            pod_deep_look(f->rig.pod, &deep);
+            pod_scrub_look(f->rig.pod, &scrub);
+        } while (deep.running || scrub.running);
+        assert_false(deep.failed);
+        assert_int_equal(deep.damage + scrub.damaged, 0);
+    }
+    assert_int_equal(scrub.passes, 24);
+}
+
 /* ---- leaving */
 
 /* Nothing of it is left: all of its bytes are another's now, and using it ends the test. */
@@ -566,6 +598,37 @@ static void what_has_no_room_elsewhere_does_not_leave(void **state)
     end_hosts(f);
     rig_settle(&f->rig);
     assert_int_equal(vacate_begin(f, 28, LARGE), PS_EFULL);
+    adds_up(f, LARGE);
+}
+
+static struct place place_of(struct fixture *f, uint32_t *segment)
+{
+    for (uint64_t group = 1; group < 10000; group++) {
+        uint64_t value;
+        if (meta_get(f->rig.pod->meta, l2p_key(group), &value) && l2p_live(value)) {
+            *segment = place_segment(f->rig.pod, l2p_place(value));
+            return l2p_place(value);
+        }
+    }
+    fail_msg("nothing is stored");
+    return PLACE_NONE;
+}
+
+static void what_cannot_be_read_stays(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t segment = 0;
+    if (f->rig.area) /* whose bits cannot be flipped */
+        skip();
+    begin_hosts(f);
+    run(f, 20000);
+    end_hosts(f);
+    checkpoint_want(f->rig.pod);
+    rig_settle(&f->rig);
+    const struct place place = place_of(f, &segment);
+    rig_rot(&f->rig, place, 1);
+    assert_int_equal(vacate(f, segment, segment + 1), PS_EDATALOSS);
+    assert_non_null(strstr(f->events, "data in what was to be taken away cannot be read"));
     adds_up(f, LARGE);
 }
 
@@ -773,6 +836,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_growth_that_a_stop_overtakes_is_told, setup_small, teardown),
         cmocka_unit_test_setup_teardown(an_opening_finds_that_the_device_has_grown, setup_small, teardown),
         cmocka_unit_test_setup_teardown(a_check_of_a_larger_device_leaves_it_alone, setup_small, teardown),
+        cmocka_unit_test_setup_teardown(a_deep_check_and_a_scrub_under_way_go_on, setup_small, teardown),
         cmocka_unit_test_setup_teardown(a_part_of_the_device_is_left_while_hosts_write, setup_large,
                                         teardown),
         cmocka_unit_test_setup_teardown(what_is_absent_comes_back, setup_large, teardown),
@@ -781,6 +845,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_crash_forgets_that_something_leaves, setup_large, teardown),
         cmocka_unit_test_setup_teardown(a_stop_ends_it, setup_large, teardown),
         cmocka_unit_test_setup_teardown(what_has_no_room_elsewhere_does_not_leave, setup_large, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_read_stays, setup_large, teardown),
         cmocka_unit_test_setup_teardown(leaving_gives_way_to_hosts, setup_large, teardown),
         cmocka_unit_test(every_cut_of_a_growth_leaves_a_sound_pool),
         cmocka_unit_test(every_cut_of_an_opening_that_grows_leaves_a_sound_pool),
