@@ -64,19 +64,33 @@ static int check_room(struct pod *pod, uint32_t leaving, struct ps_error *err)
                         size_format_human((uint64_t)(usable - leaving) * pod->segment_bytes, rest));
 }
 
+/* Garbage in the rest makes room only when a checkpoint has freed it, and that needs some itself. */
+static int check_free(uint32_t free, struct ps_error *err)
+{
+    if (free >= SPARE_SEGMENTS)
+        return 0;
+    return ps_error_set(err, PS_EFULL,
+                        "of what would be left %u segments are free, and %d are needed to begin: collect "
+                        "garbage first (pstorage gc), or ask again soon",
+                        free, SPARE_SEGMENTS);
+}
+
 static int check(struct pod *pod, struct ps_error *err)
 {
-    uint32_t leaving = 0;
+    uint32_t leaving = 0, free = 0;
     for (uint32_t i = 0; i < pod->segment_count; i++) {
-        if (!is_asked(pod, i))
+        if (!is_asked(pod, i)) {
+            free += segments_state(pod->segments, i) == SEGMENT_FREE;
             continue;
+        }
         if (i < SYSTEM_SEGMENTS)
             return ps_error_set(err, PS_EINVAL,
                                 "the pool's label and anchors lie there, in its first %d segments",
                                 SYSTEM_SEGMENTS);
         leaving += segments_state(pod->segments, i) != SEGMENT_RETIRED;
     }
-    return check_room(pod, leaving, err);
+    const int rc = check_room(pod, leaving, err);
+    return rc ? rc : check_free(free, err);
 }
 
 int pod_vacate(struct pod *pod, bool (*leaves)(void *user, uint64_t offset, uint64_t length),

@@ -655,6 +655,63 @@ static void leaving_gives_way_to_hosts(void **state)
     rig_check(&f->rig);
 }
 
+/* All that is free is what leaves; the rest holds garbage that no checkpoint has freed yet. */
+static void garbage_in_the_rest_is_no_room(void **state)
+{
+    struct fixture *f = *state;
+    struct pod_stats s;
+    static uint8_t data[32 * BLOCK];
+    const uint32_t blocks = 29 * SEGMENT / BLOCK;
+    assert_int_equal(rig_create_volume(&f->rig, "w", (uint64_t)blocks * BLOCK), 0);
+    for (uint32_t lba = 0; lba < blocks; lba += 32) {
+        prng_fill(&f->rig.prng, data, sizeof data);
+        assert_int_equal(rig_write(&f->rig, "w", (uint64_t)lba * BLOCK, data, sizeof data), 0);
+    }
+    assert_int_equal(rig_named(&f->rig, POD_VOLUME_DELETE, "w", NULL, 0), 0);
+    for (pod_stats(f->rig.pod, &s); s.stored_bytes > SEGMENT; pod_stats(f->rig.pod, &s))
+        assert_true(rig_step(&f->rig));
+    assert_int_equal(vacate_begin(f, 36, LARGE), PS_EFULL);
+    assert_non_null(strstr(f->rig.error.detail, "collect garbage first"));
+    /* It may be filled with more of it while something leaves. */
+    assert_int_equal(vacate_begin(f, 26, LARGE), PS_EFULL);
+    assert_int_equal(vacate_begin(f, 44, LARGE), 0);
+    begin_hosts(f);
+    assert_int_equal(ended(f), 0);
+    pod_vacate_stop(f->rig.pod);
+    end_hosts(f);
+    checkpoint_want(f->rig.pod);
+    rig_settle(&f->rig);
+    assert_int_equal(vacate(f, 36, LARGE), 0);
+    pod_stats(f->rig.pod, &s);
+    assert_false(s.failed);
+    verify(f);
+}
+
+/* A checkpoint finds nothing free but what leaves: that ends it, and not the pod. */
+static void a_checkpoint_comes_before_what_leaves(void **state)
+{
+    struct fixture *f = *state;
+    struct pod_stats s;
+    begin_hosts(f);
+    run(f, 2000);
+    assert_int_equal(vacate_begin(f, 4, 28), 0);
+    /* As if all of the rest had been taken at once. */
+    uint32_t taken[LARGE], n = 0;
+    while (segments_free(f->rig.pod->segments) > 0)
+        taken[n++] = segments_take(f->rig.pod->segments, SEGMENT_LOG);
+    checkpoint_want(f->rig.pod);
+    for (unsigned i = 0; i < 100000 && !f->ended; i++)
+        assert_true(rig_step(&f->rig));
+    assert_true(f->ended);
+    assert_int_equal(f->status, PS_EFULL);
+    while (n > 0)
+        segments_untake(f->rig.pod->segments, taken[--n]);
+    end_hosts(f);
+    pod_stats(f->rig.pod, &s);
+    assert_false(s.failed);
+    verify(f);
+}
+
 /* ---- power cuts */
 
 /* Until the power fails, after so many completions. False: it ended before. */
@@ -847,6 +904,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_has_no_room_elsewhere_does_not_leave, setup_large, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_read_stays, setup_large, teardown),
         cmocka_unit_test_setup_teardown(leaving_gives_way_to_hosts, setup_large, teardown),
+        cmocka_unit_test_setup_teardown(garbage_in_the_rest_is_no_room, setup_large, teardown),
+        cmocka_unit_test_setup_teardown(a_checkpoint_comes_before_what_leaves, setup_large, teardown),
         cmocka_unit_test(every_cut_of_a_growth_leaves_a_sound_pool),
         cmocka_unit_test(every_cut_of_an_opening_that_grows_leaves_a_sound_pool),
         cmocka_unit_test(a_torn_label_is_written_before_the_one_that_is_whole),
