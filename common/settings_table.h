@@ -38,7 +38,7 @@ enum setting_replication {
     X(NODE_NAME, node_name, NAME, SETTING_EXPAND, "${HOST_NAME}", 0, 0, NULL,                                        \
       "Name of this node; the host name by default")                                                                 \
     X(FLASH_DEVICES, flash_devices, DEVICES, SETTING_EXPAND, "file:${DATA_DIR}/flash0,size=16G", 0, 0, NULL,         \
-      "Flash devices separated by spaces: file:PATH,size=N, nvme:/dev/nvme0n1, /dev/sdb or sim:PATH,size=N (simulated NAND flash, for tests); blank ones are formatted") \
+      "Flash devices separated by spaces: file:PATH,size=N, nvme:/dev/nvme0n1, /dev/sdb or sim:PATH,size=N (simulated NAND flash, for tests); blank ones are formatted, and a larger N, or a block device that has become larger, makes the pool larger at the next start") \
     X(FLASH_RAW_DEVICES, flash_raw_devices, STRING, SETTING_MAY_BE_EMPTY, "", 0, 0, NULL,                             \
       "NVMe namespaces that clients may read, write, deallocate and format past the pool, /dev/nvme1n1 or /dev/disk/by-id/…, separated by spaces") \
     X(ERASURE_CODING, erasure_coding, ENUM, 0, "auto", 0, 0, "auto|off|1|2",                                         \

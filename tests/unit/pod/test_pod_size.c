@@ -712,7 +712,108 @@ static void a_checkpoint_comes_before_what_leaves(void **state)
     verify(f);
 }
 
+/* Segments that collection is filling. */
+static void what_collection_fills_is_left(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t found = 0;
+    f->used = BLOCKS;
+    begin_hosts(f);
+    run(f, 20000);
+    pod_collect(f->rig.pod);
+    for (unsigned i = 0; i < 60000 && !found; i++) {
+        run(f, 1);
+        for (uint32_t s = SYSTEM_SEGMENTS; s < LARGE && !found; s++)
+            if (segments_state(f->rig.pod->segments, s) == SEGMENT_WARM &&
+                segments_open(f->rig.pod->segments, s) && collect_written(f->rig.pod, s) > 0)
+                found = s;
+    }
+    assert_true(found > 0);
+    end_hosts(f);
+    assert_int_equal(vacate(f, found, found + 1), 0);
+    adds_up(f, LARGE - 1);
+    rig_settle(&f->rig);
+    rig_check(&f->rig);
+    verify(f);
+}
+
+/* The segment where the log goes on next. */
+static void nothing_leads_an_opening_there(void **state)
+{
+    struct fixture *f = *state;
+    if (f->rig.area)
+        skip();
+    begin_hosts(f);
+    for (int i = 0; i < 20; i++) {
+        run(f, 2000);
+        const struct pod *pod = f->rig.pod;
+        const uint32_t segment = pod->tail.next != SEGMENT_NONE ? pod->tail.next : pod->tail.segment;
+        assert_int_equal(vacate(f, segment, segment + 1), 0);
+        const struct pod_anchor *a = &pod->anchor;
+        assert_true(a->log_segment != segment && a->log_next != segment && pod->tail.segment != segment &&
+                    pod->tail.next != segment);
+        for (uint32_t r = 0; r < a->run_count; r++)
+            assert_int_not_equal(place_segment(pod, a->runs[r].first), segment);
+        take_away(f);
+        crash(f, (enum blkdev_mem_cut)(i % BLKDEV_MEM_CUTS));
+        adds_up(f, LARGE - 1);
+        verify(f);
+        blkdev_mem_take_away(f->rig.mem, NULL, NULL);
+        assert_int_equal(grow(f), 0);
+        adds_up(f, LARGE);
+        begin_hosts(f);
+    }
+    end_hosts(f);
+}
+
 /* ---- power cuts */
+
+/* The log's end is in what leaves; hosts go on. */
+static void a_crash_while_the_log_is_led_out_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned steps = 0; steps < 40; steps++) {
+        begin_hosts(f);
+        run(f, 1000);
+        const uint32_t segment = f->rig.pod->tail.segment;
+        assert_int_equal(vacate_begin(f, segment, segment + 1), 0);
+        while (!restart_holds_log(f->rig.pod))
+            run(f, 1);
+        run(f, steps);
+        crash(f, steps % 2 ? BLKDEV_MEM_LOSE : BLKDEV_MEM_REORDER);
+        verify(f);
+    }
+    rig_settle(&f->rig);
+    rig_check(&f->rig);
+}
+
+static struct pool_label label_at(struct fixture *f, uint32_t segment)
+{
+    static uint8_t block[ANCHOR_BYTES];
+    struct pool_label label;
+    blkdev_mem_peek(f->rig.mem, (uint64_t)segment * SEGMENT, block, sizeof block, true);
+    assert_int_equal(label_decode(block, &label, NULL), 0);
+    return label;
+}
+
+static void segments_are_used_when_both_labels_are_durable(void **state)
+{
+    struct fixture *f = *state;
+    if (f->rig.area)
+        skip();
+    begin_hosts(f);
+    run(f, 1000);
+    show(f, LARGE);
+    f->ended = false;
+    assert_int_equal(pod_grow(f->rig.pod, on_end, f, NULL), 0);
+    while (f->rig.pod->segment_count == SMALL)
+        run(f, 1);
+    assert_int_equal(label_at(f, 0).segment_count, LARGE);
+    assert_int_equal(label_at(f, 1).segment_count, LARGE);
+    assert_int_equal(label_at(f, 0).device_bytes, (uint64_t)LARGE * SEGMENT);
+    assert_int_equal(label_at(f, 0).number, f->rig.pod->label.number);
+    end_hosts(f);
+}
 
 /* Until the power fails, after so many completions. False: it ended before. */
 static bool until_cut(struct fixture *f, uint64_t cut)
@@ -906,6 +1007,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(leaving_gives_way_to_hosts, setup_large, teardown),
         cmocka_unit_test_setup_teardown(garbage_in_the_rest_is_no_room, setup_large, teardown),
         cmocka_unit_test_setup_teardown(a_checkpoint_comes_before_what_leaves, setup_large, teardown),
+        cmocka_unit_test_setup_teardown(what_collection_fills_is_left, setup_large, teardown),
+        cmocka_unit_test_setup_teardown(nothing_leads_an_opening_there, setup_large, teardown),
+        cmocka_unit_test_setup_teardown(a_crash_while_the_log_is_led_out_loses_nothing, setup_large,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(segments_are_used_when_both_labels_are_durable, setup_small,
+                                        teardown),
         cmocka_unit_test(every_cut_of_a_growth_leaves_a_sound_pool),
         cmocka_unit_test(every_cut_of_an_opening_that_grows_leaves_a_sound_pool),
         cmocka_unit_test(a_torn_label_is_written_before_the_one_that_is_whole),
