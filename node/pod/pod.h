@@ -428,8 +428,7 @@ void pod_move(struct pod *pod, struct blkdev *dev);
  * It is not durable: after a crash it is asked for again. When the device has durably lost these parts,
  * it says that they are absent; then pod_vacate_stop.
  *
- * Non-zero: refused, `cb` never runs: PS_EFULL (what is stored and the reserve do not fit the rest, or
- * garbage fills it as yet),
+ * Non-zero: refused, `cb` never runs: PS_EFULL (what is stored and the reserve do not fit the rest),
  * PS_EINVAL (the pool's label or the pod's anchors lie there: its first four segments), PS_EPRECONDITION (one
  * is under way, or done and not stopped), PS_EUNAVAILABLE (the pod is not open, or is being filled with a
  * full copy), PS_EIO.
