@@ -16,8 +16,8 @@
     X(mapped_bytes)                                                                                          \
     X(unique_blocks)                                                                                         \
     X(stored_bytes)                                                                                          \
-    X(metadata_bytes)                                                                                        \
-    X(metadata_single_bytes) X(garbage_bytes) X(open_bytes) X(volumes) X(snapshots) X(releasing)
+    X(metadata_bytes) X(metadata_single_bytes) X(garbage_bytes) X(open_bytes) X(volumes) X(snapshots)        \
+        X(releasing)
 #define POD_REDUCTION(X)                                                                                     \
     X(host_read_bytes)                                                                                       \
     X(host_written_bytes)                                                                                    \
@@ -39,11 +39,9 @@
     X(collect_moved_bytes)                                                                                   \
     X(collect_read_bytes)                                                                                    \
     X(collect_waits)                                                                                         \
-    X(cold_in_bytes)                                                                                         \
-    X(cold_out_bytes)                                                                                        \
-    X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes) X(memory_budget_bytes)  \
-        X(checksum_errors) X(repaired_reads) X(repaired_metadata) X(scrub_passes) X(scrub_read_bytes)        \
-            X(scrub_damaged) X(log_seq)
+    X(cold_in_bytes) X(cold_out_bytes) X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity)      \
+        X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(repaired_reads) X(repaired_metadata)     \
+            X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 

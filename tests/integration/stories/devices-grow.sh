@@ -68,6 +68,11 @@ both=$(capacity)
 [ "$both" -gt $((alone + (600 << 20))) ] || fail "the pool has not grown: $alone, $both"
 same "$(state_of 0) $(state_of 1)" "in in"
 event device.attached "$(disk 1)" || fail "no event tells of it"
+curl -sS "http://127.0.0.1:$API_PORT/metrics" >metrics.txt
+for gauge in out leaving; do
+    grep -qF "pstorage_device_$gauge{device=\"$(disk 1)\"} 0" metrics.txt || fail "Prometheus is not told whether disk1 is $gauge"
+done
+curl -sS "http://127.0.0.1:$API_PORT/api/v1/metrics/flash" | grep -q '"vacated_percent":0' || fail "REST does not tell that nothing leaves"
 reap "$fio" || fail "fio found damage while writing: $(cat fio.log)"
 
 say "== more than the first one has room for"
