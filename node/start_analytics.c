@@ -53,8 +53,8 @@ static size_t drives(void *user, struct analytics_drive out[ANALYTICS_DEVICES_MA
     }
     array_look(array, &info);
     for (unsigned i = 0; i < info.members; i++) {
-        out[i] = (struct analytics_drive){.device = array_member(array, i),
-                                          .out = info.member[i].state == ARRAY_OUT};
+        out[i] =
+            (struct analytics_drive){.device = info.member[i].dev, .out = info.member[i].state == ARRAY_OUT};
         (void)snprintf(out[i].name, sizeof out[i].name, "%s", info.member[i].name);
     }
     return info.members;

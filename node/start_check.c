@@ -110,7 +110,8 @@ static void say_array(const struct node *node)
     if (!array)
         return;
     array_look(array, &info);
-    (void)printf("array of %u devices, %u of parity, %u lost", info.members, info.parity, info.lost);
+    (void)printf("array of %u device%s, %u of parity, %u lost", info.members, info.members == 1 ? "" : "s",
+                 info.parity, info.lost);
     if (info.unsettled)
         (void)printf("; it was not closed: %u segments are not settled, %" PRIu64
                      " of their rows lack the right parity, and the next start writes that anew",

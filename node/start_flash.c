@@ -161,6 +161,49 @@ static bool is_in_use(void *user, uint64_t offset, uint64_t length)
     return !node->pod || pod_uses_flash(node->pod, offset, length);
 }
 
+/* ---- a pool's device that becomes larger or smaller; before there is a pool, its opening sees to it */
+
+static void move_pool(void *user, struct blkdev *dev)
+{
+    struct node *node = user;
+    node->flash = dev;
+    if (node->pod)
+        pod_move(node->pod, dev);
+}
+
+static int no_pool(struct ps_error *err)
+{
+    return ps_error_set(err, PS_EUNAVAILABLE, "the pool is not open");
+}
+
+static int grow_pool(void *user, void (*cb)(void *user, int status), void *cb_user, struct ps_error *err)
+{
+    const struct node *node = user;
+    return node->pod ? pod_grow(node->pod, cb, cb_user, err) : no_pool(err);
+}
+
+static int vacate(void *user, bool (*leaves)(void *user, uint64_t offset, uint64_t length),
+                  void (*cb)(void *user, int status), void *cb_user, struct ps_error *err)
+{
+    const struct node *node = user;
+    return node->pod ? pod_vacate(node->pod, leaves, cb, cb_user, err) : no_pool(err);
+}
+
+static void vacate_stop(void *user)
+{
+    const struct node *node = user;
+    if (node->pod)
+        pod_vacate_stop(node->pod);
+}
+
+static uint64_t vacate_left(void *user)
+{
+    const struct node *node = user;
+    return node->pod ? pod_vacate_left(node->pod) : 0;
+}
+
+/* ---- the devices */
+
 struct put_device {
     struct node *node;
     int rc;
@@ -190,6 +233,11 @@ static int open_devices(struct node *node, bool read_only, struct ps_error *err)
         .read_only = read_only,
         .event = read_only ? print_event : device_event,
         .in_use = is_in_use,
+        .move = move_pool,
+        .grow = grow_pool,
+        .vacate = vacate,
+        .vacate_stop = vacate_stop,
+        .vacate_left = vacate_left,
         .user = node,
     };
     struct awaited open = {.node = node};

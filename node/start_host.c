@@ -122,13 +122,23 @@ static int keep_token(void *user, struct token_change *change)
     return catalog_service_token(user, change);
 }
 
-static int attach_device(void *user, const char *spec, void (*cb)(void *user, int status), void *cb_user,
+static const struct array *array_of_devices(void *user)
+{
+    return flash_devices_array(((const struct node *)user)->devices);
+}
+
+static unsigned vacated_percent(void *user)
+{
+    return flash_devices_vacated_percent(((const struct node *)user)->devices);
+}
+
+static int attach_device(void *user, const char *spec, device_change_cb cb, void *cb_user,
                          struct ps_error *err)
 {
     return flash_devices_attach(user, spec, cb, cb_user, err);
 }
 
-static int detach_device(void *user, const char *name, void (*cb)(void *user, int status), void *cb_user,
+static int detach_device(void *user, const char *name, device_change_cb cb, void *cb_user,
                          struct ps_error *err)
 {
     return flash_devices_detach(user, name, cb, cb_user, err);
@@ -155,7 +165,8 @@ static int register_services(struct node *node)
         .now_unix_ns = now_unix_ns,
         .devices = &node->flash,
         .ndevices = 1,
-        .array = flash_devices_array(node->devices),
+        .array = array_of_devices,
+        .vacated_percent = vacated_percent,
         .events = catalog_service_events(node->catalog_service),
         .analytics = analytics_service_source(node->analytics),
         .uses = node->uses,

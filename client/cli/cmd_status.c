@@ -143,9 +143,10 @@ static int print_json(struct cli *cli, const struct pstorage_report *r,
         DEVICE_NUMBERS(X)
 #undef X
         (void)cJSON_AddBoolToObject(o, "failed", d->failed);
-        static const char *const states[] = {"alone", "in", "out", "rebuilding"};
+        static const char *const states[] = {"alone", "in", "out", "rebuilding", "leaving"};
         (void)cJSON_AddStringToObject(o, "state", states[d->state]);
         show_json_number(o, "rebuilt_percent", d->rebuilt_percent);
+        show_json_number(o, "vacated_percent", d->vacated_percent);
     }
     cJSON *volumes = latency ? cJSON_AddArrayToObject(json, "volumes") : NULL;
     for (size_t i = 0; latency && i < latency->count; i++) {
@@ -235,6 +236,8 @@ static void print_devices(struct cli *cli, const struct pstorage_report *r)
         table_add(t, "%" PRIu64, d->errors);
         if (d->state == PSTORAGE_DEVICE_REBUILDING)
             table_add(t, "rebuilding, %u %%", d->rebuilt_percent);
+        else if (d->state == PSTORAGE_DEVICE_LEAVING)
+            table_add(t, "leaving, %u %% moved", d->vacated_percent);
         else
             table_add(t, "%s", d->state == PSTORAGE_DEVICE_OUT ? "out" : d->failed ? "failed" : "good");
     }

@@ -652,10 +652,13 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .id = CLI_FLASH_ATTACH,
         .noun = "flash",
         .verb = "attach",
-        .summary = "Put a device in the place of one that the pool has lost",
+        .summary = "Make the pool larger by a device, or replace one that it has lost",
         .details =
-            "For a pool on several devices with parity (PSTORAGE_ERASURE_CODING). The device must be blank "
-            "(its first MiB zeroes) or a former one of the pool. It is rebuilt while the pool is in use.",
+            "The device must be blank (its first MiB zeroes) or a former one of the pool. A pool on one "
+            "device, or on several without parity, is larger by it at once. With parity "
+            "(PSTORAGE_ERASURE_CODING) it takes the place of one that is lost or taken out, and is rebuilt "
+            "while the pool is in use; such a pool becomes larger when each of its devices has been replaced "
+            "by a larger one.",
         .example = "pstorage flash attach nvme:/dev/nvme3n1",
         .operands = {OPERAND("SPEC", CLI_TEXT, "Device as in PSTORAGE_FLASH_DEVICES")},
     },
@@ -664,7 +667,13 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
         .noun = "flash",
         .verb = "detach",
         .summary = "Take a device out of the pool",
-        .details = "Refused when parity does not make up for it: then another one is to be attached first.",
+        .details =
+            "With parity it is out at once; refused when parity does not make up for it: then another one is "
+            "to be attached first. Without parity what lies on it is moved to the others while the pool is "
+            "in "
+            "use (status tells how far that is, the event device.detached when it is out; if the node is "
+            "stopped before, ask again); refused when they have no room for it, and for the device on which "
+            "the pool begins.",
         .operands = {OPERAND("DEVICE", CLI_TEXT, "Device as status names it")},
     },
     {

@@ -598,10 +598,12 @@ static bool take_device(const Pstorage__V1__DeviceStatus *m, struct pstorage_dev
     d->erase_ops = m->erase_ops;
     d->errors = m->errors;
     d->failed = m->failed != 0;
-    if (m->state > PSTORAGE__V1__DEVICE_STATE__DEVICE_STATE_REBUILDING || m->rebuilt_percent > 100)
+    if (m->state > PSTORAGE__V1__DEVICE_STATE__DEVICE_STATE_LEAVING || m->rebuilt_percent > 100 ||
+        m->vacated_percent > 100)
         return false;
     d->state = (enum pstorage_device_state)m->state;
     d->rebuilt_percent = m->rebuilt_percent;
+    d->vacated_percent = m->vacated_percent;
     return copy(d->name, sizeof d->name, m->name);
 }
 

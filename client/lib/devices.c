@@ -21,17 +21,19 @@ static int send_detach(struct call *call)
     return call_send(call, &pstorage__v1__devices__descriptor, "Detach", &m.base);
 }
 
-static int take_nothing(struct call *call, const struct rpc_reply *reply)
+static int take_outcome(struct call *call, const struct rpc_reply *reply)
 {
-    (void)call;
-    (void)reply;
+    const Pstorage__V1__DeviceChangeResponse *m = (const void *)reply->message;
+    if (m->outcome > PSTORAGE__V1__DEVICE_OUTCOME__DEVICE_OUTCOME_TAKEN_OUT)
+        return PS_EPROTOCOL;
+    change_of(call)->outcome = (enum pstorage_device_outcome)m->outcome;
     return PS_OK;
 }
 
 int pstorage_device_change_submit(struct pstorage_client *client, struct pstorage_device_change *c,
                                   pstorage_cb cb)
 {
-    static const struct request_kind kinds[] = {{send_detach, take_nothing, NULL, false},
-                                                {send_attach, take_nothing, NULL, false}};
+    static const struct request_kind kinds[] = {{send_detach, take_outcome, NULL, false},
+                                                {send_attach, take_outcome, NULL, false}};
     return client_submit(client, NULL, &c->request, &kinds[c->attach], cb);
 }

@@ -453,6 +453,7 @@ enum pstorage_device_state {
     PSTORAGE_DEVICE_IN,
     PSTORAGE_DEVICE_OUT, /* lost, or taken out */
     PSTORAGE_DEVICE_REBUILDING,
+    PSTORAGE_DEVICE_LEAVING, /* what lies on it is being moved to the others; then it is taken out */
 };
 
 struct pstorage_device {
@@ -462,6 +463,7 @@ struct pstorage_device {
     bool failed; /* it takes no further writes */
     enum pstorage_device_state state;
     uint32_t rebuilt_percent;
+    uint32_t vacated_percent; /* while it is leaving */
 };
 
 struct pstorage_report {
@@ -775,14 +777,23 @@ PSTORAGE_API int pstorage_flash_io_run(struct pstorage_client *client, struct ps
 
 /* ---- flash devices of a pool that come and go */
 
+enum pstorage_device_outcome {
+    PSTORAGE_DEVICE_TAKES_PLACE = 1, /* attached in the place of another one; it is being rebuilt */
+    PSTORAGE_DEVICE_ADDED,           /* attached, and the pool is larger by it */
+    PSTORAGE_DEVICE_EMPTIED,         /* what lies on it is being moved to the others; then it is taken out */
+    PSTORAGE_DEVICE_TAKEN_OUT,
+};
+
 struct pstorage_device_change {
     struct pstorage_request request;
     bool attach;        /* else it is taken out */
     const char *device; /* to attach: as in PSTORAGE_FLASH_DEVICES; else as pstorage_report names it */
+    enum pstorage_device_outcome outcome; /* result; 0: an older node does not say */
 };
 
-/* Of the node that is asked. Done when the change is durable; a device that was attached is rebuilt after
- * that. */
+/* Of the node that is asked. Done when the change is durable; a device that was attached in the place of
+ * another one is rebuilt after that. Of a pool without parity a device that is taken out is emptied first,
+ * and this is done when that has begun: pstorage_report and events tell the rest. */
 PSTORAGE_API int pstorage_device_change_submit(struct pstorage_client *client,
                                                struct pstorage_device_change *change, pstorage_cb cb);
 /* Blocks. */

@@ -125,7 +125,8 @@ bool array_tick(struct array *a, struct array_io *io)
 
 bool member_lives(const struct array *a, unsigned member)
 {
-    return a->member[member].dev && a->label.member[member].state != ARRAY_OUT;
+    const uint8_t state = a->label.member[member].state;
+    return a->member[member].dev && state != ARRAY_OUT && state != ARRAY_FREE;
 }
 
 bool member_has(const struct array *a, unsigned member, uint32_t segment)
@@ -151,8 +152,17 @@ unsigned array_lost(const struct array *a)
 {
     unsigned lost = 0;
     for (unsigned i = 0; i < a->n; i++)
-        lost += a->label.member[i].state != ARRAY_IN || !a->member[i].dev;
+        lost += a->label.member[i].state != ARRAY_FREE &&
+                (a->label.member[i].state != ARRAY_IN || !a->member[i].dev);
     return lost;
+}
+
+unsigned array_used(const struct array_label *l)
+{
+    unsigned used = 0;
+    for (unsigned i = 0; i < l->members; i++)
+        used += l->member[i].state != ARRAY_FREE;
+    return used;
 }
 
 void array_event(struct array *a, const char *kind, const char *format, ...)
@@ -186,9 +196,7 @@ void array_lose(struct array *a, uint32_t members, const char *why)
             continue;
         char left[80];
         a->label.member[i].state = ARRAY_OUT;
-        a->label.member[i].rebuilt = 0;
-        free(a->member[i].synced);
-        a->member[i].synced = NULL;
+        rebuild_end(a, i);
         news = true;
         array_event(a, "device.lost", "%.80s: %s; %s", a->label.member[i].name, why,
                     what_is_left(a, left, sizeof left));
@@ -198,7 +206,7 @@ void array_lose(struct array *a, uint32_t members, const char *why)
     if (array_lost(a) > a->m) {
         if (!a->failed)
             array_event(a, "array.failed", "%u of %u devices are lost: nothing more is written",
-                        array_lost(a), a->n);
+                        array_lost(a), array_used(&a->label));
         a->failed = true;
     } else {
         array_write_labels(a);
@@ -231,8 +239,8 @@ static void labels_send(struct array *a)
         a->label.self = (uint8_t)i;
         uint8_t *block = a->label_blocks + (size_t)i * ARRAY_BLOCK_BYTES;
         array_label_encode(&a->label, block);
-        io_send(&a->label_io, i, BLKDEV_WRITE, BLKDEV_FUA,
-                ARRAY_LABEL_AT + a->label.number % 2 * ARRAY_BLOCK_BYTES, ARRAY_BLOCK_BYTES, block);
+        io_send(&a->label_io, i, BLKDEV_WRITE, BLKDEV_FUA, label_at(a, i, a->label.number), ARRAY_BLOCK_BYTES,
+                block);
     }
     (void)io_end(&a->label_io);
 }
@@ -241,8 +249,11 @@ static void go_on(struct array *a)
 {
     for (struct blkdev_req *req; !a->label_busy && (req = waiting_pop(&a->held));)
         req->cb(req, a->failed && req->op != BLKDEV_READ ? PS_EIO : (int)(int64_t)req->priv[0]);
-    if (!a->m)
+    if (!a->m) {
+        if (a->closing)
+            spread_close(a);
         return;
+    }
     const bool waking = a->waking;
     a->waking = true; /* the end of a close comes behind the last of them */
     for (unsigned i = 0; i < ARRAY_OPEN_SEGMENTS; i++)
@@ -332,6 +343,7 @@ static void coded_destroy(struct blkdev *dev)
 {
     struct array *a = array_of(dev);
     rebuild_free(a);
+    change_free(a);
     resync_free(a);
     array_opening_free(a);
     for (unsigned i = 0; i < ARRAY_APPENDS; i++) {
@@ -380,6 +392,7 @@ static void *room_for(size_t bytes)
 
 void array_init(struct array *a)
 {
+    a->leaving = ARRAY_NOBODY;
     list_init(&a->free_appends);
     list_init(&a->free_erases);
     list_init(&a->erases);
@@ -456,6 +469,13 @@ int array_make_room(struct array *a)
         rc = spread_make_room(a);
     }
     a->base.ops = a->m ? &coded_ops : &array_spread_ops;
+    array_set_geometry(a);
+    return rc;
+}
+
+void array_set_geometry(struct array *a)
+{
+    const unsigned used = array_used(&a->label);
     a->base.geometry = (struct blkdev_geometry){
         .size_bytes = (uint64_t)a->segments * a->segment_bytes,
         .read_unit = ARRAY_BLOCK_BYTES,
@@ -465,8 +485,7 @@ int array_make_room(struct array *a)
         .zoned = a->m != 0,
         .ways = (uint8_t)array_ways(a),
     };
-    (void)snprintf(a->base.name, sizeof a->base.name, "array of %u devices", a->n);
-    return rc;
+    (void)snprintf(a->base.name, sizeof a->base.name, "array of %u device%s", used, used == 1 ? "" : "s");
 }
 
 struct blkdev *array_device(struct array *a)
@@ -479,7 +498,8 @@ bool array_holds(const struct array *a, const struct blkdev *dev)
 {
     for (unsigned i = 0; i < a->n; i++)
         if (a->member[i].dev == dev && dev)
-            return a->m == 0 || a->label.member[i].state != ARRAY_OUT || a->member[i].inflight;
+            return (a->m == 0 && a->label.member[i].state != ARRAY_FREE) || member_lives(a, i) ||
+                   a->leaving == i || a->member[i].inflight;
     return false;
 }
 
@@ -492,11 +512,6 @@ void array_forget(struct array *a, const struct blkdev *dev)
         }
 }
 
-const struct blkdev *array_member(const struct array *a, unsigned member)
-{
-    return a->member[member].dev;
-}
-
 uint64_t array_turn(struct array *a, uint64_t now_ns)
 {
     return a->open && a->m ? rebuild_turn(a, now_ns) : UINT64_MAX;
@@ -505,7 +520,6 @@ uint64_t array_turn(struct array *a, uint64_t now_ns)
 void array_look(const struct array *a, struct array_info *out)
 {
     *out = (struct array_info){
-        .members = a->n,
         .data = a->k,
         .parity = a->m,
         .lost = array_lost(a),
@@ -517,12 +531,16 @@ void array_look(const struct array *a, struct array_info *out)
     memcpy(out->array, a->label.array, sizeof out->array);
     for (unsigned i = 0; i < a->n; i++) {
         const struct array_member_label *l = &a->label.member[i];
-        struct array_member_info *info = &out->member[i];
+        struct array_member_info *info = &out->member[out->members];
+        if (l->state == ARRAY_FREE)
+            continue;
+        out->members++;
         memcpy(info->name, l->name, sizeof info->name);
         info->state = l->state;
-        info->present = a->member[i].dev != NULL;
-        info->size_bytes = info->present ? a->member[i].dev->geometry.size_bytes : 0;
+        info->dev = a->member[i].dev;
+        info->size_bytes = info->dev ? info->dev->geometry.size_bytes : 0;
         info->errors = a->member[i].errors;
+        info->leaving = a->leaving == i;
         info->rebuilt_percent =
             l->state == ARRAY_IN ? 100 : (uint32_t)((uint64_t)l->rebuilt * 100 / a->segments);
     }

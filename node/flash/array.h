@@ -37,6 +37,12 @@ struct array_config {
     bool (*in_use)(void *user, uint64_t offset, uint64_t length);
     void *user;
     uint64_t rebuild_rate; /* bytes of a member a second; 0: 64 MiB */
+    /* May be NULL. With parity the last member has been replaced by a larger one: the device has more
+     * segments from now on. */
+    void (*grown)(void *user);
+    /* The one device named is a pool by itself: the array is in memory, and nothing is written, until a
+     * second one is attached. */
+    bool adopt;
     /* To be looked at, on devices that forget what is written (blkdev_scratch.h): none is made, or rebuilt.
      */
     bool look_only;
@@ -49,6 +55,9 @@ struct array_device {
 };
 
 typedef void (*array_cb)(void *user, int status);
+
+/* Whether the first MiB of a device is one of a member's, be its label damaged. */
+bool array_is_member(const uint8_t *head);
 
 /* Finds the members among the devices, in any order, by their labels, and makes right what a power cut may
  * have left; if all devices are blank (their first MiB zeroes) a new array is made. The callback runs from a
@@ -76,23 +85,33 @@ bool array_holds(const struct array *a, const struct blkdev *dev);
 
 /* A device that is not held any more is going to be destroyed. */
 void array_forget(struct array *a, const struct blkdev *dev);
-/* By member; NULL: it is not there. */
-const struct blkdev *array_member(const struct array *a, unsigned member);
 
-/* Puts a blank device, or a former member, in the place of one that is out, and rebuilds it in the
- * background. The callback tells that it is taken (durably), not that it is rebuilt. Errors, nothing written,
- * as of array_open; PS_EPRECONDITION: no member is out. */
+/* A blank device, or a former member. Spread: the array is larger by it, which is durable when the callback
+ * runs. With parity it takes the place of one that is out, and is rebuilt in the background; the callback
+ * tells that it is taken (durably), not that it is rebuilt. Errors, nothing written, as of array_open;
+ * PS_EPRECONDITION: with parity, no member is out; PS_ELIMIT: there is no place for so large a device. */
 int array_attach(struct array *a, const struct array_device *device, array_cb cb, void *user,
                  struct ps_error *err);
 /* Takes a member out; afterwards its device may be destroyed. PS_EPRECONDITION if data would be lost,
- * PS_ENOTFOUND: no member's name is that. */
+ * PS_ENOTFOUND: no member's name is that. Of a spread array: the one that array_leave has named, when nothing
+ * is in its segments any more; they are absent from then on, and the device is made blank. */
 int array_detach(struct array *a, const char *name, array_cb cb, void *user, struct ps_error *err);
+
+/* Spread: the member of this name is going to be detached, and whoever uses the device empties what
+ * array_leaves names. PS_ENOTFOUND; PS_EPRECONDITION: it holds the first segments, where a pool begins;
+ * PS_EUNAVAILABLE. */
+int array_leave(struct array *a, const char *name, struct ps_error *err);
+/* It stays after all. */
+void array_stay(struct array *a);
+/* Some of this part of the device lies on the member that is leaving. */
+bool array_leaves(const struct array *a, uint64_t offset, uint64_t length);
 
 struct array_member_info {
     char name[ARRAY_NAME_BYTES];
     enum array_member_state state;
-    bool present;        /* its device is there */
-    uint64_t size_bytes; /* 0 when it is not */
+    const struct blkdev *dev; /* NULL: it is not there */
+    uint64_t size_bytes;      /* 0 when it is not */
+    bool leaving;             /* what lies on it is being moved away */
     uint64_t errors;
     uint32_t rebuilt_percent;
 };

@@ -323,14 +323,14 @@ void close_turn(struct array *a)
 {
     if (!a->closing || a->close_cb == NULL || a->list_busy)
         return;
-    bool busy = a->flush_busy || a->label_busy || !rebuild_rests(a);
+    bool busy = a->flush_busy || a->label_busy || !rebuild_rests(a) || !change_rests(a);
     for (unsigned i = 0; i < ARRAY_OPEN_SEGMENTS && !a->failed; i++) {
         struct segment *s = &a->segment[i];
         if (s->used && !s->held && list_empty(&s->appends))
             (void)segment_finish(s);
         busy |= s->used;
     }
-    if (busy && !(a->failed && rebuild_rests(a)))
+    if (busy && !(a->failed && rebuild_rests(a) && change_rests(a)))
         return;
     if (a->failed && is_on_its_way(a))
         return;

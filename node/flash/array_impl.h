@@ -1,7 +1,8 @@
 /* Inside of the array. array.c: who is asked what, members, losses; array_append.c: writing to segments;
  * array_flush.c: flush, erase, the list of unsettled segments; array_read.c; array_spread.c: without parity;
- * array_open.c: labels and format; array_resync.c: after a power cut; array_rebuild.c: attach, rebuild,
- * detach. */
+ * array_look.c: what a device holds; array_open.c: labels and format; array_resync.c: after a power cut;
+ * array_members.c: attach, detach; array_rebuild.c; array_grow.c: it becomes larger, and what goes away is
+ * absent. */
 #ifndef PS_NODE_FLASH_ARRAY_IMPL_H
 #define PS_NODE_FLASH_ARRAY_IMPL_H
 
@@ -16,6 +17,8 @@ enum {
     ARRAY_READS = 128,        /* likewise */
     ARRAY_SYSTEM_SEGMENTS = 4,
     ARRAY_ERASES = 8,
+    ARRAY_HEAD_BYTES = 1 << 20, /* of each device is looked at */
+    ARRAY_NOBODY = 0xff,        /* whose segment it is */
     NO_SLOT = -1,
 };
 
@@ -55,6 +58,7 @@ struct member {
     uint64_t errors;
     uint64_t read_errors; /* in a row */
     unsigned inflight;
+    unsigned flushing; /* spread: flushes among these */
 };
 
 /* ---- segments that are appended to */
@@ -139,6 +143,8 @@ struct erase {
 
 struct array_opening;
 struct array_rebuild;
+struct array_change;
+struct pool_label;
 
 struct array {
     struct blkdev base;
@@ -199,13 +205,15 @@ struct array {
 
     /* Spread. */
     struct place_of {
-        uint8_t member;
+        uint8_t member; /* ARRAY_NOBODY: absent */
         uint32_t part;
     } * places;
+    unsigned leaving; /* the member that is being emptied; ARRAY_NOBODY */
 
     struct array_opening *opening;
     struct resync *resync;
     struct array_rebuild *rebuild;
+    struct array_change *change;
 };
 
 /* ---- array.c */
@@ -222,6 +230,9 @@ bool member_has(const struct array *a, unsigned member, uint32_t segment);
 /* Members that have no part in the segment. */
 uint32_t array_without(const struct array *a, uint32_t segment);
 unsigned array_lost(const struct array *a);
+/* Places that are somebody's. */
+unsigned array_used(const struct array_label *l);
+void array_set_geometry(struct array *a);
 void array_event(struct array *a, const char *kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The members in the mask failed: out with them. */
@@ -237,6 +248,11 @@ bool array_tick(struct array *a, struct array_io *io);
 static inline unsigned unit_member(const struct array *a, uint32_t segment, unsigned u)
 {
     return (u + segment) % a->n;
+}
+static inline uint64_t label_at(const struct array *a, unsigned member, uint64_t number)
+{
+    return (a->label.member[member].bare ? ARRAY_BARE_LABEL_AT : ARRAY_LABEL_AT) +
+           number % 2 * ARRAY_BLOCK_BYTES;
 }
 static inline uint64_t part_at(const struct array *a, uint32_t segment)
 {
@@ -295,19 +311,31 @@ uint32_t array_ways(const struct array *a);
 /* ---- array_spread.c */
 extern const struct blkdev_ops array_spread_ops;
 int spread_make_room(struct array *a);
+/* Where the label has each segment; the caller frees it. NULL: no memory. */
+struct place_of *spread_places(const struct array_label *l);
 void spread_close(struct array *a);
 void reads_turn_spread(struct array *a);
 
 /* ---- array_open.c */
 void array_opening_free(struct array *a);
+
+/* ---- array_look.c */
 /* As labels have it. */
 const char *array_name(const char *path);
 /* What the first MiB of a device says: 0 with its newest label, or blank, or PS_ENOTFOUND (something else),
  * PS_EDAMAGED, PS_EVERSION. */
 int array_head_look(const uint8_t *head, bool *blank, struct array_label *label, struct ps_error *err);
+/* The same head as a pool's by itself; false: it is none. */
+bool array_pool_look(const uint8_t *head, struct pool_label *out);
 /* PS_EINVAL: the device cannot have a part of so many segments. */
 int array_fits(const struct array *a, const struct array_device *device, uint32_t segments,
                struct ps_error *err);
+/* The same of a bare member. */
+int array_fits_bare(const struct array *a, const struct array_device *device, uint32_t segments,
+                    struct ps_error *err);
+uint64_t array_part_bytes(const struct array_label *l);
+/* Behind the header of such a device. */
+uint32_t array_parts_of(const struct blkdev *dev, uint64_t part_bytes);
 
 void array_init(struct array *a);
 
@@ -328,5 +356,21 @@ void rebuild_kick(struct array *a);
 bool rebuild_rests(struct array *a);
 /* The segment begins a new life: whoever is written to has its part of it from now on. */
 void rebuild_erased(struct array *a, uint32_t segment);
+/* Of what the member holds nothing is known any more, or all. */
+void rebuild_begin(struct array *a, unsigned member);
+void rebuild_end(struct array *a, unsigned member);
+/* The array has more segments than when the rebuild began. */
+void rebuild_enlarge(struct array *a, uint32_t before);
+
+/* ---- array_members.c */
+bool change_rests(const struct array *a);
+void change_free(struct array *a);
+
+/* ---- array_grow.c */
+/* Spread: the label in which the device has a place; it says the member. */
+int spread_label_with(const struct array_label *from, uint32_t parts, struct array_label *out,
+                      unsigned *member, struct ps_error *err);
+/* With parity: as large as the smallest member is. True: it has become larger. */
+bool coded_grow(struct array *a);
 
 #endif

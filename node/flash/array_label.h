@@ -16,8 +16,10 @@ enum {
     ARRAY_UNIT_MIN = 4096,
     ARRAY_UNIT_MAX = 16384,
     /* Places on a device. */
-    ARRAY_LABEL_AT = 0,        /* two, by turns */
-    ARRAY_UNSETTLED_AT = 8192, /* two, by turns */
+    ARRAY_LABEL_AT = 0,              /* two, by turns */
+    ARRAY_BARE_LABEL_AT = 768 << 10, /* the same of a bare member: in the pool's first segment, of which the
+                                        pool uses the first 512 KiB */
+    ARRAY_UNSETTLED_AT = 8192,       /* two, by turns */
     ARRAY_STAGE_AT = 64 << 10,
     ARRAY_STAGE_SLOTS = 128, /* of a block and a unit each */
     ARRAY_HEADER_BYTES = 4 << 20,
@@ -30,6 +32,7 @@ enum array_member_state {
     ARRAY_IN,         /* holds its part of everything */
     ARRAY_OUT,        /* lost, or taken out */
     ARRAY_REBUILDING, /* holds its part of the segments below `rebuilt`, and is written to */
+    ARRAY_FREE,       /* spread: nobody's; its segments are absent until a device takes the place */
 };
 
 struct array_member_label {
@@ -37,6 +40,12 @@ struct array_member_label {
     uint8_t state;
     uint32_t segments; /* that its space is good for */
     uint32_t rebuilt;
+    /* Spread. Segments of the array: in turn with those of other members, from the first one on; or one
+     * behind the other from `first` on. */
+    bool behind;
+    bool bare;                   /* it was a pool by itself: no header, its id is the pool's */
+    uint32_t first;              /* behind */
+    uint32_t held;               /* how many of them its device has; the rest is absent */
     char name[ARRAY_NAME_BYTES]; /* where it was seen last, for people */
 };
 
@@ -48,6 +57,9 @@ struct array_label {
     uint8_t self;            /* the member whose label this is */
     struct array_member_label member[ARRAY_MEMBERS_MAX];
 };
+
+/* How many segments there are, absent ones too; 0: the members' places do not follow each other. */
+uint32_t array_label_segments(const struct array_label *label);
 
 /* `out` has ARRAY_BLOCK_BYTES. Decoding: PS_ENOTFOUND (no such thing), PS_EVERSION, PS_EDAMAGED. */
 void array_label_encode(const struct array_label *label, void *out);

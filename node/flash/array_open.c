@@ -5,10 +5,11 @@
 #include <string.h>
 
 #include "common/prng.h"
+#include "node/flash/anchor.h"
 #include "node/flash/array_impl.h"
 
 enum {
-    HEAD_BYTES = 1 << 20, /* of each device is looked at */
+    HEAD_BYTES = ARRAY_HEAD_BYTES,
     SEGMENT_BYTES_DEFAULT = 8 << 20,
 };
 
@@ -16,6 +17,7 @@ enum found {
     FOUND_NOTHING, /* could not be opened or read */
     FOUND_BLANK,
     FOUND_OTHER,
+    FOUND_POOL, /* by itself */
     FOUND_LABEL,
     FOUND_DAMAGED,
 };
@@ -24,6 +26,7 @@ struct candidate {
     struct array_device as;
     enum found found;
     struct array_label label;
+    struct pool_label pool;
     struct ps_error error;
     uint8_t *head;
 };
@@ -68,30 +71,6 @@ static void finish(struct array *a, int status)
 
 /* ---- looking */
 
-static bool all_zero(const uint8_t *p, size_t n)
-{
-    return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
-}
-
-int array_head_look(const uint8_t *head, bool *blank, struct array_label *label, struct ps_error *err)
-{
-    int rc = PS_ENOTFOUND;
-    *blank = all_zero(head, HEAD_BYTES);
-    for (unsigned i = 0; i < 2; i++) {
-        struct array_label l;
-        struct ps_error error;
-        const int decoded = array_label_decode(head + ARRAY_LABEL_AT + i * ARRAY_BLOCK_BYTES, &l, &error);
-        if (decoded == 0 && (rc || l.number > label->number)) {
-            *label = l;
-            rc = 0;
-        } else if (decoded != PS_ENOTFOUND && rc == PS_ENOTFOUND) {
-            *err = error;
-            rc = decoded;
-        }
-    }
-    return rc;
-}
-
 static void find_list(const struct array *a, const uint8_t *head, struct array_unsettled *list)
 {
     for (unsigned i = 0; i < 2; i++) {
@@ -103,40 +82,6 @@ static void find_list(const struct array *a, const uint8_t *head, struct array_u
 }
 
 /* ---- a new array */
-
-static uint64_t parts_of(const struct blkdev *dev, uint64_t part_bytes)
-{
-    const uint64_t size = dev->geometry.size_bytes;
-    const uint64_t parts = size > ARRAY_HEADER_BYTES ? (size - ARRAY_HEADER_BYTES) / part_bytes : 0;
-    return parts < UINT32_MAX / 2 ? parts : UINT32_MAX / 2;
-}
-
-static uint64_t part_bytes_of(const struct array_label *l)
-{
-    if (!l->parity)
-        return l->segment_bytes;
-    const uint32_t row = (uint32_t)(l->members - l->parity) * l->unit_bytes;
-    return (uint64_t)((l->segment_bytes + row - 1) / row) * l->unit_bytes;
-}
-
-int array_fits(const struct array *a, const struct array_device *device, uint32_t segments,
-               struct ps_error *err)
-{
-    const struct blkdev_geometry *g = &device->dev->geometry;
-    const uint64_t part = part_bytes_of(&a->label);
-    if (g->zoned)
-        return ps_error_set(err, PS_EINVAL, "%s is zoned: it can be a pool alone, not one of several devices",
-                            device->name);
-    if (g->read_unit > ARRAY_BLOCK_BYTES || g->write_unit > ARRAY_BLOCK_BYTES ||
-        g->max_io_bytes < ARRAY_IO_BYTES + 2 * ARRAY_UNIT_MAX)
-        return ps_error_set(err, PS_EINVAL, "%s reads or writes in units that an array does not know",
-                            device->name);
-    if (parts_of(device->dev, part) < segments)
-        return ps_error_set(
-            err, PS_EINVAL, "%s has %llu bytes, and its part of the array needs at least %llu", device->name,
-            (unsigned long long)g->size_bytes, (unsigned long long)(ARRAY_HEADER_BYTES + segments * part));
-    return 0;
-}
 
 static void make_label(struct array *a)
 {
@@ -153,13 +98,6 @@ static void make_label(struct array *a)
     prng_fill(&p, l->array, sizeof l->array);
     for (unsigned i = 0; i < o->count; i++)
         prng_fill(&p, l->member[i].id, sizeof l->member[i].id);
-}
-
-/* Of too long a path the end tells more. */
-const char *array_name(const char *path)
-{
-    const size_t length = strlen(path);
-    return length < ARRAY_NAME_BYTES ? path : path + length - (ARRAY_NAME_BYTES - 1);
 }
 
 static void set_name(struct array *a, unsigned member, const char *name)
@@ -227,7 +165,9 @@ static int make_array(struct array *a)
         const int rc = array_fits(a, &c->as, ARRAY_SYSTEM_SEGMENTS, &o->local);
         if (rc)
             return rc;
-        a->label.member[i].segments = (uint32_t)parts_of(c->as.dev, part_bytes_of(&a->label));
+        struct array_member_label *l = &a->label.member[i];
+        l->segments = array_parts_of(c->as.dev, array_part_bytes(&a->label));
+        l->held = a->label.parity ? 0 : l->segments;
         a->member[i].dev = c->as.dev;
         set_name(a, i, c->as.name);
     }
@@ -297,34 +237,76 @@ static int member_by_id(const struct array_label *l, const uint8_t id[16])
     return -1;
 }
 
+/* The member that is a pool by itself as yet: power went when the first device was attached to it. */
+static int member_of_pool(const struct array_label *l, const struct candidate *c)
+{
+    const int at = c->found == FOUND_POOL ? member_by_id(l, c->pool.pool) : -1;
+    return at >= 0 && l->member[at].bare ? at : -1;
+}
+
+static int place_member(struct array *a, const struct candidate *c, unsigned at)
+{
+    struct array_opening *o = a->opening;
+    struct array_member_label *l = &a->label.member[at];
+    if (a->member[at].dev)
+        return ps_error_set(&o->local, PS_EPRECONDITION, "%s and %s are copies of one device of the array",
+                            l->name, c->as.name);
+    if (c->found == FOUND_POOL && c->pool.segment_count > l->segments)
+        return ps_error_set(&o->local, PS_EPRECONDITION,
+                            "the pool on %s has become larger by itself since another device began to be "
+                            "attached to it: name it alone, and attach that one again",
+                            c->as.name);
+    const int rc = l->bare ? array_fits_bare(a, &c->as, l->held, &o->local)
+                           : array_fits(a, &c->as, a->label.parity ? l->segments : l->held, &o->local);
+    if (rc)
+        return rc;
+    a->member[at].dev = c->as.dev;
+    set_name(a, at, c->as.name);
+    if (a->label.parity && l->state == ARRAY_IN)
+        l->segments = array_parts_of(c->as.dev, array_part_bytes(&a->label));
+    return 0;
+}
+
 /* Puts devices in their places. */
 static int place_members(struct array *a)
 {
     struct array_opening *o = a->opening;
     const struct array_label *l = &a->label;
-    for (unsigned i = 0; i < o->count; i++) {
+    int rc = 0;
+    for (unsigned i = 0; i < o->count && rc == 0; i++) {
         const struct candidate *c = &o->candidate[i];
         if (c->found == FOUND_BLANK)
             array_event(a, "device.unused", "%.100s is blank: attach it to have it in the array", c->as.name);
-        if (c->found != FOUND_LABEL)
+        if (c->found != FOUND_LABEL && c->found != FOUND_POOL)
             continue;
-        const int at = member_by_id(l, c->label.member[c->label.self].id);
-        if (at < 0 || l->member[at].state == ARRAY_OUT) {
+        const int at = c->found == FOUND_POOL ? member_of_pool(l, c)
+                                              : member_by_id(l, c->label.member[c->label.self].id);
+        if (at < 0 || l->member[at].state == ARRAY_OUT || l->member[at].state == ARRAY_FREE)
             array_event(a, "device.unused",
                         "%.100s was taken out of the array, or lost: attach it to use it again", c->as.name);
-            continue;
-        }
-        if (a->member[at].dev)
-            return ps_error_set(&o->local, PS_EPRECONDITION,
-                                "%s and %s are copies of one device of the array", l->member[at].name,
-                                c->as.name);
-        const int rc = array_fits(a, &c->as, l->member[at].segments, &o->local);
-        if (rc)
-            return rc;
-        a->member[at].dev = c->as.dev;
-        set_name(a, (unsigned)at, c->as.name);
+        else
+            rc = place_member(a, c, (unsigned)at);
     }
-    return 0;
+    return rc;
+}
+
+/* Without parity all are needed: which, as far as there is room to say. */
+static int all_are_needed(struct array *a, unsigned missing)
+{
+    char names[200] = "";
+    size_t length = 0;
+    for (unsigned i = 0; i < a->label.members; i++)
+        if (a->label.member[i].state == ARRAY_IN && !a->member[i].dev) {
+            const char *name = a->label.member[i].name;
+            const bool fits = length + strlen(name) + 6 < sizeof names;
+            length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", length ? " " : "",
+                                       fits ? name : "...");
+            if (!fits)
+                break;
+        }
+    return ps_error_set(&a->opening->local, PS_EPRECONDITION,
+                        "%u of the pool's %u devices %s missing, name them all: %s", missing,
+                        array_used(&a->label), missing == 1 ? "is" : "are", names);
 }
 
 /* Who is not there is out, if that was to be expected and parity makes up for it. */
@@ -335,11 +317,14 @@ static int count_missing(struct array *a)
     for (unsigned i = 0; i < o->count; i++)
         explained += o->candidate[i].found == FOUND_NOTHING || o->candidate[i].found == FOUND_BLANK;
     for (unsigned i = 0; i < a->label.members; i++) {
-        const bool absent = a->label.member[i].state == ARRAY_IN && !a->member[i].dev;
+        const uint8_t state = a->label.member[i].state;
+        const bool absent = state == ARRAY_IN && !a->member[i].dev;
         if (absent && !missing++)
             first = i;
-        lost += a->label.member[i].state != ARRAY_IN || absent;
+        lost += (state != ARRAY_IN && state != ARRAY_FREE) || absent;
     }
+    if (missing && !a->label.parity)
+        return all_are_needed(a, missing);
     if (missing > explained)
         return ps_error_set(&o->local, PS_EPRECONDITION,
                             "%u of the array's %u devices are missing, name them all: the first was %s",
@@ -372,7 +357,8 @@ static int open_labelled(struct array *a, const struct candidate *newest)
         if (o->candidate[i].found == FOUND_LABEL && array_holds(a, o->candidate[i].as.dev))
             find_list(a, o->candidate[i].head, &o->list);
     for (unsigned i = 0; i < a->n; i++)
-        if (!a->member[i].dev && a->label.member[i].state != ARRAY_OUT) {
+        if (!a->member[i].dev && a->label.member[i].state != ARRAY_OUT &&
+            a->label.member[i].state != ARRAY_FREE) {
             a->label.member[i].state = ARRAY_OUT;
             a->label.member[i].rebuilt = 0;
             array_event(a, "device.lost", "%.80s is missing; parity makes up for it, and for %u more",
@@ -386,10 +372,44 @@ static int open_labelled(struct array *a, const struct candidate *newest)
     return 0;
 }
 
+/* ---- a pool by itself that becomes one */
+
+static int adopt(struct array *a)
+{
+    struct array_opening *o = a->opening;
+    const struct candidate *c = &o->candidate[0];
+    if (c->found != FOUND_POOL)
+        return ps_error_set(&o->local, PS_EPRECONDITION, "%s: the pool's label cannot be read there",
+                            c->as.name);
+    const uint64_t segments = c->as.dev->geometry.size_bytes / c->pool.segment_bytes;
+    /* Number 1 would be an array that is being made. */
+    a->label = (struct array_label){
+        .number = 1, .segment_bytes = c->pool.segment_bytes, .unit_bytes = ARRAY_UNIT_MAX, .members = 1};
+    struct array_member_label *l = &a->label.member[0];
+    *l = (struct array_member_label){.behind = true, .bare = true};
+    l->segments = l->held = segments < UINT32_MAX / 2 ? (uint32_t)segments : UINT32_MAX / 2;
+    memcpy(a->label.array, c->pool.pool, sizeof a->label.array);
+    memcpy(l->id, c->pool.pool, sizeof l->id);
+    int rc = array_fits_bare(a, &c->as, c->pool.segment_count, &o->local);
+    if (rc)
+        return rc;
+    a->member[0].dev = c->as.dev;
+    set_name(a, 0, c->as.name);
+    rc = array_make_room(a);
+    if (rc)
+        return ps_error_set(&o->local, rc, "out of memory");
+    finish(a, 0);
+    return 0;
+}
+
+/* ---- which of these */
+
 static int decide(struct array *a)
 {
     struct array_opening *o = a->opening;
     const struct candidate *newest = NULL, *absent = NULL;
+    if (a->config.adopt)
+        return adopt(a);
     for (unsigned i = 0; i < o->count; i++) {
         struct candidate *c = &o->candidate[i];
         if (c->found == FOUND_LABEL && (!newest || c->label.number > newest->label.number))
@@ -402,6 +422,11 @@ static int decide(struct array *a)
         if (c->found == FOUND_DAMAGED)
             return ps_error_set(&o->local, c->error.status ? c->error.status : PS_EDAMAGED, "%.80s: %.160s",
                                 c->as.name, c->error.detail);
+        if (c->found == FOUND_POOL && (!newest || member_of_pool(&newest->label, c) < 0))
+            return ps_error_set(&o->local, PS_EPRECONDITION,
+                                "%s holds a pool that is no part of %s: name it alone, and attach the others "
+                                "when the node serves",
+                                c->as.name, newest ? "this array" : "an array");
         if (c->found == FOUND_OTHER)
             return ps_error_set(
                 &o->local, PS_ENOTFOUND,
@@ -439,10 +464,11 @@ static void looked(struct array_io *io)
         c->found = FOUND_NOTHING;
         if (c->as.dev && !(io->failed >> i & 1)) {
             const int rc = array_head_look(c->head, &blank, &c->label, &c->error);
-            c->found = blank                ? FOUND_BLANK
-                       : rc == 0            ? FOUND_LABEL
-                       : rc == PS_ENOTFOUND ? FOUND_OTHER
-                                            : FOUND_DAMAGED;
+            c->found = blank                                ? FOUND_BLANK
+                       : rc == 0                            ? FOUND_LABEL
+                       : rc != PS_ENOTFOUND                 ? FOUND_DAMAGED
+                       : array_pool_look(c->head, &c->pool) ? FOUND_POOL
+                                                            : FOUND_OTHER;
         }
         a->member[i] = (struct member){0};
     }

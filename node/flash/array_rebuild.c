@@ -1,4 +1,4 @@
-/* Devices that come and go while the array is in use: attach, rebuild, detach.
+/* What lay on a device that was lost is made anew on the one in its place, while the array is in use.
  *
  * From the moment that a device is attached all writes go to it too. A segment that is erased after that has
  * its part on it from the start; the others are rebuilt one after the other, each while nothing is appended
@@ -14,7 +14,6 @@
 enum {
     STEP_ROWS = 16,
     NOTE_SEGMENTS = 128, /* how often progress is noted */
-    HEAD_BYTES = 1 << 20,
 };
 #define RATE_DEFAULT (64ull << 20)
 #define BURST_NS     100000000ull /* what turns that come late may make up for */
@@ -43,16 +42,6 @@ struct array_rebuild {
     struct array_io io;
     uint8_t *units[ARRAY_MEMBERS_MAX];
     uint8_t *made;
-
-    /* A device being attached or taken out. */
-    bool busy;
-    struct array_device device;
-    uint8_t *head;
-    struct blkdev_req look;
-    unsigned target;
-    array_cb cb;
-    void *user;
-    struct ps_error *err;
 };
 
 static uint32_t *make_bits(const struct array *a)
@@ -86,8 +75,7 @@ static struct array_rebuild *rebuild_of(struct array *a)
         assert(r->units[i] && "out of memory");
     }
     r->made = aligned_alloc(BLKDEV_ALIGN, (size_t)STEP_ROWS * a->unit);
-    r->head = aligned_alloc(BLKDEV_ALIGN, HEAD_BYTES);
-    assert(r->made && r->head && "out of memory");
+    assert(r->made && "out of memory");
     io_init(a, &r->io, ARRAY_MEMBERS_MAX + 1, NULL);
     return r;
 }
@@ -100,7 +88,6 @@ void rebuild_free(struct array *a)
     for (unsigned i = 0; i < a->n; i++)
         free(r->units[i]);
     free(r->made);
-    free(r->head);
     io_free(&r->io);
     free(r);
     a->rebuild = NULL;
@@ -118,6 +105,33 @@ int rebuild_restore(struct array *a)
             set_bit(a, i, s);
     }
     return 0;
+}
+
+void rebuild_begin(struct array *a, unsigned member)
+{
+    a->member[member].synced = make_bits(a);
+    assert(a->member[member].synced && rebuild_of(a) && "out of memory");
+    a->label.member[member].rebuilt = 0;
+}
+
+void rebuild_end(struct array *a, unsigned member)
+{
+    free(a->member[member].synced);
+    a->member[member].synced = NULL;
+    a->label.member[member].rebuilt = 0;
+}
+
+void rebuild_enlarge(struct array *a, uint32_t before)
+{
+    for (unsigned i = 0; i < a->n; i++) {
+        uint32_t *const bits = a->member[i].synced;
+        if (!bits)
+            continue;
+        a->member[i].synced = make_bits(a);
+        assert(a->member[i].synced && "out of memory");
+        memcpy(a->member[i].synced, bits, (before / 32 + 1) * sizeof *bits);
+        free(bits);
+    }
 }
 
 void rebuild_erased(struct array *a, uint32_t segment)
@@ -342,8 +356,9 @@ static void noted(struct array *a, int status)
     if (status == 0 && l->state == ARRAY_IN) {
         array_event(a, "device.rebuilt", "%.80s holds its part of everything again%s", l->name,
                     r->damaged ? ", but what other devices could not read" : "");
-        free(a->member[r->member].synced);
-        a->member[r->member].synced = NULL;
+        rebuild_end(a, r->member);
+        if (coded_grow(a) && a->config.grown)
+            a->config.grown(a->config.user);
     }
 }
 
@@ -357,8 +372,10 @@ static void note(struct array_rebuild *r)
         return; /* rebuild_kick comes again */
     r->phase = REBUILD_NOTING;
     l->rebuilt = r->segment;
-    if (in)
+    if (in) {
         l->state = ARRAY_IN;
+        l->segments = array_parts_of(a->member[r->member].dev, a->part_bytes);
+    }
     a->label_done = noted;
     array_write_labels(a);
 }
@@ -442,7 +459,7 @@ bool rebuild_rests(struct array *a)
             r->held->held &= (uint8_t)~HOLD_REBUILD;
         r->held = NULL;
     }
-    return !r->writing && !r->busy && r->phase != REBUILD_NOTING;
+    return !r->writing && r->phase != REBUILD_NOTING;
 }
 
 uint64_t rebuild_turn(struct array *a, uint64_t now_ns)
@@ -453,183 +470,4 @@ uint64_t rebuild_turn(struct array *a, uint64_t now_ns)
     r->now_ns = now_ns;
     rebuild_step(r);
     return r->member < a->n && r->due_ns > now_ns && !a->failed ? r->due_ns : UINT64_MAX;
-}
-
-/* ---- attach */
-
-static void attach_end(struct array_rebuild *r, int status)
-{
-    const array_cb cb = r->cb;
-    void *user = r->user;
-    r->busy = false;
-    cb(user, status);
-    rebuild_kick(r->a);
-    close_turn(r->a);
-}
-
-static void attached(struct array *a, int status)
-{
-    struct array_rebuild *r = a->rebuild;
-    const bool taken = a->label.member[r->target].state == ARRAY_REBUILDING;
-    if (status == 0 && !taken)
-        status = ps_error_set(r->err, PS_EIO, "%s cannot be written", r->device.name);
-    if (status == 0) {
-        array_event(a, "device.attached", "%.80s takes the place of device %u, and is being rebuilt",
-                    r->device.name, r->target + 1);
-        a->list_wanted = true;
-        list_write(a);
-    }
-    attach_end(r, status);
-}
-
-/* The member whose place it takes; -1: none does. */
-static int place_for(struct array *a, const struct array_label *former)
-{
-    int any = -1;
-    for (unsigned i = 0; i < a->n; i++) {
-        if (a->label.member[i].state != ARRAY_OUT || a->member[i].inflight)
-            continue;
-        if (former && memcmp(a->label.member[i].id, former->member[former->self].id, 16) == 0)
-            return (int)i;
-        if (any < 0)
-            any = (int)i;
-    }
-    return any;
-}
-
-static int attach_check(struct array_rebuild *r)
-{
-    struct array *a = r->a;
-    struct array_label label;
-    struct ps_error error = {0};
-    bool blank;
-    const int rc = array_head_look(r->head, &blank, &label, &error);
-    if (rc && !blank)
-        return rc == PS_ENOTFOUND
-                   ? ps_error_set(
-                         r->err, rc,
-                         "%s holds something; it is left alone (to use the device, overwrite its first MiB "
-                         "with zeroes)",
-                         r->device.name)
-                   : ps_error_set(r->err, rc, "%s: %s", r->device.name, error.detail);
-    if (!blank && memcmp(label.array, a->label.array, 16))
-        return ps_error_set(r->err, PS_EPRECONDITION, "%s belongs to another array", r->device.name);
-    if (!blank)
-        for (unsigned i = 0; i < a->n; i++)
-            if (a->label.member[i].state != ARRAY_OUT &&
-                memcmp(a->label.member[i].id, label.member[label.self].id, 16) == 0)
-                return ps_error_set(r->err, PS_EPRECONDITION, "%s is a copy of %s, which is in use",
-                                    r->device.name, a->label.member[i].name);
-    const int at = place_for(a, blank ? NULL : &label);
-    if (at < 0)
-        return ps_error_set(r->err, PS_EPRECONDITION, "no device of the array is lost or taken out");
-    r->target = (unsigned)at;
-    return 0;
-}
-
-static void take_in(struct array_rebuild *r)
-{
-    struct array *a = r->a;
-    struct array_member_label *l = &a->label.member[r->target];
-    struct member *m = &a->member[r->target];
-    struct prng p;
-    prng_seed(&p, a->config.seed[0] ^ prng_mix(a->config.seed[1] ^ a->label.number));
-    *m = (struct member){.dev = r->device.dev, .synced = make_bits(a)};
-    assert(m->synced && "out of memory");
-    prng_fill(&p, l->id, sizeof l->id);
-    l->state = ARRAY_REBUILDING;
-    l->rebuilt = 0;
-    (void)snprintf(l->name, sizeof l->name, "%s", array_name(r->device.name));
-    a->label_done = attached;
-    array_write_labels(a);
-}
-
-static void attach_looked(struct blkdev_req *req, int status)
-{
-    struct array_rebuild *r = container_of(req, struct array_rebuild, look);
-    struct array *a = r->a;
-    if (status)
-        status = ps_error_set(r->err, status, "%s cannot be read", r->device.name);
-    else
-        status = attach_check(r);
-    if (status == 0 && (a->failed || a->label_busy || a->label_done))
-        status = ps_error_set(r->err, PS_EUNAVAILABLE, "the array is busy with a lost device; try again");
-    if (status)
-        attach_end(r, status);
-    else
-        take_in(r);
-}
-
-int array_attach(struct array *a, const struct array_device *device, array_cb cb, void *user,
-                 struct ps_error *err)
-{
-    if (!a->m)
-        return ps_error_set(
-            err, PS_EUNIMPLEMENTED,
-            "segments are spread here without parity: no device can be replaced, and the pool "
-            "does not grow by another one; make a new pool of all devices");
-    struct array_rebuild *r = rebuild_of(a);
-    if (!r)
-        return ps_error_set(err, PS_ENOMEM, "out of memory");
-    if (r->busy)
-        return ps_error_set(err, PS_EUNAVAILABLE, "another device is being attached or taken out");
-    const int rc = array_fits(a, device, a->segments, err);
-    if (rc)
-        return rc;
-    r->busy = true;
-    r->device = *device;
-    r->cb = cb;
-    r->user = user;
-    r->err = err;
-    r->look = (struct blkdev_req){.op = BLKDEV_READ, .length = HEAD_BYTES, .buf = r->head};
-    const int sent = blkdev_submit(device->dev, &r->look, attach_looked);
-    if (sent) {
-        r->busy = false;
-        return ps_error_set(err, sent, "%s cannot be read", device->name);
-    }
-    return 0;
-}
-
-/* ---- detach */
-
-static void detached(struct array *a, int status)
-{
-    attach_end(a->rebuild, status);
-}
-
-int array_detach(struct array *a, const char *name, array_cb cb, void *user, struct ps_error *err)
-{
-    if (!a->m)
-        return ps_error_set(err, PS_EPRECONDITION,
-                            "segments are spread here without parity: no device can be spared");
-    struct array_rebuild *r = rebuild_of(a);
-    if (!r)
-        return ps_error_set(err, PS_ENOMEM, "out of memory");
-    if (r->busy || a->label_busy || a->label_done)
-        return ps_error_set(err, PS_EUNAVAILABLE, "another device is being attached or taken out");
-    unsigned i = 0;
-    while (i < a->n &&
-           (a->label.member[i].state == ARRAY_OUT || strcmp(a->label.member[i].name, array_name(name)) != 0))
-        i++;
-    if (i == a->n)
-        return ps_error_set(err, PS_ENOTFOUND, "no device of the array that is in use is named %s", name);
-    if (a->label.member[i].state == ARRAY_IN && array_lost(a) >= a->m)
-        return ps_error_set(
-            err, PS_EPRECONDITION,
-            "%u devices are lost or being rebuilt, and parity makes up for no more: attach another "
-            "one first",
-            array_lost(a));
-    r->busy = true;
-    r->cb = cb;
-    r->user = user;
-    r->err = err;
-    a->label.member[i].state = ARRAY_OUT;
-    a->label.member[i].rebuilt = 0;
-    free(a->member[i].synced);
-    a->member[i].synced = NULL;
-    array_event(a, "device.detached", "%.80s was taken out; parity makes up for %u more", name,
-                a->m - array_lost(a));
-    a->label_done = detached;
-    array_write_labels(a);
-    return 0;
 }

@@ -11,11 +11,18 @@ struct devices_service {
     bool gone; /* destroyed meanwhile: what is under way frees it */
 };
 
-static void changed(void *user, int status)
+static void changed(void *user, int status, enum device_outcome outcome)
 {
+    static const Pstorage__V1__DeviceOutcome outcomes[] = {
+        [DEVICE_REBUILDING] = PSTORAGE__V1__DEVICE_OUTCOME__DEVICE_OUTCOME_REBUILDING,
+        [DEVICE_ADDED] = PSTORAGE__V1__DEVICE_OUTCOME__DEVICE_OUTCOME_ADDED,
+        [DEVICE_LEAVING] = PSTORAGE__V1__DEVICE_OUTCOME__DEVICE_OUTCOME_LEAVING,
+        [DEVICE_TAKEN_OUT] = PSTORAGE__V1__DEVICE_OUTCOME__DEVICE_OUTCOME_TAKEN_OUT,
+    };
     struct devices_service *s = user;
     struct rpc_call *call = s->call;
-    const Pstorage__V1__DeviceChangeResponse response = PSTORAGE__V1__DEVICE_CHANGE_RESPONSE__INIT;
+    Pstorage__V1__DeviceChangeResponse response = PSTORAGE__V1__DEVICE_CHANGE_RESPONSE__INIT;
+    response.outcome = outcomes[outcome];
     s->call = NULL;
     if (s->gone) {
         free(s);
@@ -28,8 +35,8 @@ static void changed(void *user, int status)
 }
 
 static void begin(struct devices_service *s, struct rpc_call *call,
-                  int (*change)(void *user, const char *what, void (*cb)(void *user, int status),
-                                void *cb_user, struct ps_error *err),
+                  int (*change)(void *user, const char *what, device_change_cb cb, void *cb_user,
+                                struct ps_error *err),
                   const char *what)
 {
     if (s->call) {
@@ -40,7 +47,7 @@ static void begin(struct devices_service *s, struct rpc_call *call,
     s->error = (struct ps_error){0};
     const int rc = change(s->config.user, what, changed, s, &s->error);
     if (rc)
-        changed(s, rc);
+        changed(s, rc, DEVICE_REBUILDING);
 }
 
 static void attach(void *user, struct rpc_call *call, const ProtobufCMessage *message)

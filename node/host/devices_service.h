@@ -4,13 +4,12 @@
 
 #include "common/rpc/server.h"
 #include "common/status.h"
+#include "node/host/device_change.h"
 
 struct devices_service_config {
     /* As flash_devices_attach and flash_devices_detach. */
-    int (*attach)(void *user, const char *spec, void (*cb)(void *user, int status), void *cb_user,
-                  struct ps_error *err);
-    int (*detach)(void *user, const char *name, void (*cb)(void *user, int status), void *cb_user,
-                  struct ps_error *err);
+    int (*attach)(void *user, const char *spec, device_change_cb cb, void *cb_user, struct ps_error *err);
+    int (*detach)(void *user, const char *name, device_change_cb cb, void *cb_user, struct ps_error *err);
     void *user;
 };
 

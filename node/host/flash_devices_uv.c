@@ -11,45 +11,12 @@
 #include "common/log.h"
 #include "common/nand/nand_file_uv.h"
 #include "node/flash/anchor.h"
-#include "node/flash/array.h"
+#include "node/host/flash_devices_impl.h"
 
 enum {
     TICK_MS = 5, /* while a device is rebuilt, and only then */
-    HEAD_BYTES = 64 << 10,
+    HEAD_BYTES = 1 << 20,
     SCRATCH_BYTES = 256 << 20, /* of a device: what an opening that is not to write makes right in memory */
-};
-
-struct device {
-    struct blkdev *dev;   /* NULL: it could not be opened */
-    struct blkdev *below; /* of one that forgets what is written to it */
-    struct blkdev_spec spec;
-    bool used; /* the entry */
-};
-
-struct flash_devices {
-    struct flash_devices_config config;
-    struct device device[2 * ARRAY_MEMBERS_MAX];
-    struct array *array;
-    struct blkdev *whole;
-    uv_timer_t timer;
-    bool ticking;
-
-    /* Opening, attaching, detaching, closing: one at a time. */
-    flash_devices_cb cb;
-    void *user;
-    struct ps_error *err;
-    struct blkdev_req look;
-    uint8_t *head;
-    struct {
-        uv_work_t work; /* of a device that is attached: it may take long */
-        struct device *device;
-        struct blkdev *prepared;
-        int status;
-        bool under_way;
-    } opening;
-    bool closing;
-    void (*closed)(void *user);
-    void *closed_user;
 };
 
 /* ---- devices */
@@ -65,8 +32,8 @@ static void log_simulated(const struct blkdev *flash)
 }
 
 /* `prepared`: opened already (blkdev_uring_prepare), or NULL. */
-static int open_device(struct flash_devices *f, struct device *d, struct blkdev *prepared,
-                       struct ps_error *err)
+int flash_device_open(struct flash_devices *f, struct device *d, struct blkdev *prepared,
+                      struct ps_error *err)
 {
     /* A file whose pool is to be larger: one with a pool by itself. */
     static const struct blkdev_uring_options options = {.may_grow = label_may_grow};
@@ -86,7 +53,7 @@ static int open_device(struct flash_devices *f, struct device *d, struct blkdev 
     return 0;
 }
 
-static void close_device(struct device *d)
+void flash_device_close(struct device *d)
 {
     if (d->dev)
         blkdev_destroy(d->dev);
@@ -108,7 +75,7 @@ static bool forget_writes(struct device *d)
     return true;
 }
 
-static struct device *free_entry(struct flash_devices *f)
+struct device *flash_devices_entry(struct flash_devices *f)
 {
     for (size_t i = 0; i < sizeof f->device / sizeof f->device[0]; i++)
         if (!f->device[i].used) {
@@ -119,7 +86,7 @@ static struct device *free_entry(struct flash_devices *f)
 }
 
 /* Those that the array does not use are for others, or to be attached. */
-static void close_unused(struct flash_devices *f)
+void flash_devices_close_unused(struct flash_devices *f)
 {
     for (size_t i = 0; i < sizeof f->device / sizeof f->device[0]; i++) {
         struct device *d = &f->device[i];
@@ -127,34 +94,40 @@ static void close_unused(struct flash_devices *f)
             continue;
         if (d->dev)
             array_forget(f->array, d->dev);
-        close_device(d);
+        flash_device_close(d);
     }
 }
 
 /* ---- turns */
 
-static bool holds(const struct flash_devices *f, unsigned member)
+bool flash_devices_busy(const struct flash_devices *f)
 {
-    return array_holds(f->array, array_member(f->array, member));
+    return f->cb || f->changed;
 }
+
+static void grow_alone(struct flash_devices *f);
 
 static void on_tick(uv_timer_t *timer)
 {
     struct flash_devices *f = timer->data;
     struct array_info info;
     (void)array_turn(f->array, uv_now(timer->loop) * 1000000);
-    if (!f->cb)
-        close_unused(f);
+    if (!flash_devices_busy(f))
+        flash_devices_close_unused(f);
+    if (f->grow_wanted)
+        grow_alone(f);
     array_look(f->array, &info);
     for (unsigned i = 0; i < info.members; i++)
         if ((info.member[i].state == ARRAY_REBUILDING && !info.failed && !f->config.read_only) ||
-            (info.member[i].present && !holds(f, i)))
+            (info.member[i].dev && !array_holds(f->array, info.member[i].dev)))
             return;
+    if (f->grow_wanted)
+        return;
     (void)uv_timer_stop(timer);
     f->ticking = false;
 }
 
-static void tick(struct flash_devices *f)
+void flash_devices_tick(struct flash_devices *f)
 {
     if (f->ticking || !f->whole || !f->array)
         return;
@@ -163,12 +136,38 @@ static void tick(struct flash_devices *f)
 }
 
 /* A device that is lost is closed as soon as nothing of it is on its way: it may come back. */
-static void on_event(void *user, const char *kind, const char *text)
+void flash_devices_event(void *user, const char *kind, const char *text)
 {
     struct flash_devices *f = user;
-    tick(f);
+    flash_devices_tick(f);
     if (f->config.event)
         f->config.event(f->config.user, kind, text);
+}
+
+/* The last device of those with parity has been replaced by a larger one. */
+static void on_grown(void *user)
+{
+    struct flash_devices *f = user;
+    f->grow_wanted = true;
+    flash_devices_tick(f);
+}
+
+static void grown_alone(void *user, int status)
+{
+    (void)user;
+    if (status)
+        log_warn("flash", "the pool does not grow now; the next start sees to it",
+                 LOG_S("status", ps_status_name(status)));
+}
+
+static void grow_alone(struct flash_devices *f)
+{
+    struct ps_error err = {0};
+    const int rc = f->config.grow(f->config.user, grown_alone, f, &err);
+    /* The pool is not open yet, or grows already. */
+    f->grow_wanted = rc == PS_EUNAVAILABLE || rc == PS_EPRECONDITION;
+    if (rc && !f->grow_wanted)
+        grown_alone(f, rc);
 }
 
 static bool is_in_use(void *user, uint64_t offset, uint64_t length)
@@ -193,10 +192,10 @@ static void array_opened(void *user, int status)
         struct array_info info;
         array_look(f->array, &info);
         f->whole = array_device(f->array);
-        close_unused(f);
+        flash_devices_close_unused(f);
         log_info("flash", "array open", LOG_U("devices", info.members), LOG_U("parity", info.parity),
                  LOG_U("lost", info.lost), LOG_U("size_bytes", f->whole->geometry.size_bytes));
-        tick(f);
+        flash_devices_tick(f);
     }
     end(f, status);
 }
@@ -208,6 +207,21 @@ static unsigned parity_of(const struct flash_devices *f, unsigned count)
     return count < 3 ? 0 : count < 6 ? 1 : 2;
 }
 
+struct array_config flash_devices_array_config(struct flash_devices *f, unsigned count)
+{
+    return (struct array_config){
+        .seed = {f->config.seed[0], f->config.seed[1]},
+        .parity = parity_of(f, count),
+        .parity_asked = f->config.parity != FLASH_PARITY_AUTO,
+        .rebuild_rate = f->config.rebuild_rate,
+        .look_only = f->config.read_only,
+        .event = flash_devices_event,
+        .in_use = is_in_use,
+        .grown = on_grown,
+        .user = f,
+    };
+}
+
 static int open_array(struct flash_devices *f, unsigned count)
 {
     for (unsigned i = 0; i < count && f->config.read_only; i++)
@@ -216,16 +230,7 @@ static int open_array(struct flash_devices *f, unsigned count)
     struct array_device list[ARRAY_MEMBERS_MAX];
     for (unsigned i = 0; i < count; i++)
         list[i] = (struct array_device){f->device[i].dev, f->device[i].spec.path};
-    const struct array_config config = {
-        .seed = {f->config.seed[0], f->config.seed[1]},
-        .parity = parity_of(f, count),
-        .parity_asked = f->config.parity != FLASH_PARITY_AUTO,
-        .rebuild_rate = f->config.rebuild_rate,
-        .look_only = f->config.read_only,
-        .event = on_event,
-        .in_use = is_in_use,
-        .user = f,
-    };
+    const struct array_config config = flash_devices_array_config(f, count);
     return array_open(list, count, &config, array_opened, f, f->err, &f->array);
 }
 
@@ -233,8 +238,7 @@ static int open_array(struct flash_devices *f, unsigned count)
 static void looked(struct blkdev_req *req, int status)
 {
     struct flash_devices *f = container_of(req, struct flash_devices, look);
-    struct array_label label;
-    const bool member = status == 0 && array_label_decode(f->head, &label, NULL) != PS_ENOTFOUND;
+    const bool member = status == 0 && array_is_member(f->head);
     free(f->head);
     f->head = NULL;
     if (!member) {
@@ -249,10 +253,13 @@ static void looked(struct blkdev_req *req, int status)
 
 static int open_alone(struct flash_devices *f)
 {
+    const uint64_t size = f->device[0].dev->geometry.size_bytes;
     f->head = aligned_alloc(BLKDEV_ALIGN, HEAD_BYTES);
     if (!f->head)
         return ps_error_set(f->err, PS_ENOMEM, "out of memory");
-    f->look = (struct blkdev_req){.op = BLKDEV_READ, .length = HEAD_BYTES, .buf = f->head};
+    memset(f->head, 0, HEAD_BYTES);
+    f->look = (struct blkdev_req){
+        .op = BLKDEV_READ, .length = size < HEAD_BYTES ? (uint32_t)size : HEAD_BYTES, .buf = f->head};
     return blkdev_submit(f->device[0].dev, &f->look, looked);
 }
 
@@ -283,11 +290,11 @@ int flash_devices_open(const struct flash_devices_config *config, const char *sp
     (void)uv_timer_init(config->loop, &f->timer);
     f->timer.data = f;
     for (size_t i = 0; i < count && rc == 0; i++) {
-        struct device *d = free_entry(f);
+        struct device *d = flash_devices_entry(f);
         struct ps_error reason;
         d->spec = list[i];
         d->spec.read_only = config->read_only;
-        rc = open_device(f, d, NULL, &reason);
+        rc = flash_device_open(f, d, NULL, &reason);
         open += rc == 0;
         if (rc && count > 1 && may_be_lost(rc)) {
             log_warn("flash", "a device cannot be opened", LOG_S("device", list[i].path),
@@ -325,8 +332,10 @@ static void take_apart(struct flash_devices *f)
 {
     if (f->array)
         array_destroy(f->array);
+    if (f->forming)
+        array_destroy(f->forming);
     for (size_t i = 0; i < sizeof f->device / sizeof f->device[0]; i++)
-        close_device(&f->device[i]);
+        flash_device_close(&f->device[i]);
     free(f->head);
     uv_close((uv_handle_t *)&f->timer, timer_closed);
 }
@@ -346,6 +355,8 @@ void flash_devices_close(struct flash_devices *f, void (*cb)(void *user), void *
     f->closing = true;
     if (f->opening.under_way)
         return; /* opened goes on here */
+    if (f->forming && flash_devices_busy(f))
+        return; /* attached goes on here */
     if (f->array && f->whole)
         array_close(f->array, array_closed, f);
     else
@@ -379,111 +390,4 @@ void flash_devices_set_smart(struct flash_devices *f, const char *name, const st
         if (d->dev && d->spec.kind != BLKDEV_KIND_SIM && strcmp(d->dev->name, name) == 0)
             blkdev_uring_set_smart(d->dev, smart);
     }
-}
-
-/* ---- coming and going */
-
-static int is_possible(const struct flash_devices *f, struct ps_error *err)
-{
-    if (!f->array)
-        return ps_error_set(
-            err, PS_EPRECONDITION,
-            "the pool lies on one device, without an array: none can be attached or taken out");
-    if (f->cb)
-        return ps_error_set(err, PS_EUNAVAILABLE, "another device is being attached or taken out");
-    return 0;
-}
-
-static void attached(void *user, int status)
-{
-    struct flash_devices *f = user;
-    /* The one that it replaces, or itself if it was not taken. */
-    close_unused(f);
-    tick(f);
-    end(f, status);
-}
-
-static void prepare(uv_work_t *work)
-{
-    struct flash_devices *f = container_of(work, struct flash_devices, opening.work);
-    f->opening.status = blkdev_uring_prepare(&f->opening.device->spec, NULL, &f->opening.prepared, f->err);
-}
-
-static int take(struct flash_devices *f, struct device *d, struct blkdev *prepared)
-{
-    int rc = open_device(f, d, prepared, f->err);
-    if (rc == 0) {
-        const struct array_device device = {d->dev, d->spec.path};
-        rc = array_attach(f->array, &device, attached, f, f->err);
-    }
-    return rc;
-}
-
-static void opened(uv_work_t *work, int cancelled)
-{
-    struct flash_devices *f = container_of(work, struct flash_devices, opening.work);
-    struct device *d = f->opening.device;
-    int rc = cancelled ? PS_ECANCELLED : f->opening.status;
-    f->opening.under_way = false;
-    if (rc == 0 && f->closing) {
-        blkdev_uring_discard(f->opening.prepared);
-        rc = PS_ECANCELLED;
-    } else if (rc == 0) {
-        rc = take(f, d, f->opening.prepared);
-    }
-    if (rc) {
-        close_device(d);
-        end(f, rc);
-    }
-    if (f->closing)
-        flash_devices_close(f, f->closed, f->closed_user);
-}
-
-int flash_devices_attach(struct flash_devices *f, const char *spec, flash_devices_cb cb, void *user,
-                         struct ps_error *err)
-{
-    struct blkdev_spec parsed;
-    int rc = is_possible(f, err);
-    if (rc == 0)
-        rc = blkdev_spec_parse(spec, strlen(spec), &parsed, err);
-    if (rc == 0 && parsed.kind == BLKDEV_KIND_SIM)
-        rc = ps_error_set(err, PS_EINVAL,
-                          "simulated flash is zoned: it can be a pool alone, not one of several devices");
-    if (rc)
-        return rc;
-    /* One that was lost, and is open still, may be the one that comes back. */
-    close_unused(f);
-    struct device *d = free_entry(f);
-    if (!d)
-        return ps_error_set(err, PS_ELIMIT, "too many devices are open");
-    d->spec = parsed;
-    f->cb = cb;
-    f->user = user;
-    f->err = err;
-    f->opening.device = d;
-    f->opening.under_way = true;
-    rc = uv_queue_work(f->config.loop, &f->opening.work, prepare, opened);
-    assert(rc == 0);
-    return 0;
-}
-
-static void detached(void *user, int status)
-{
-    struct flash_devices *f = user;
-    close_unused(f);
-    end(f, status);
-}
-
-int flash_devices_detach(struct flash_devices *f, const char *name, flash_devices_cb cb, void *user,
-                         struct ps_error *err)
-{
-    int rc = is_possible(f, err);
-    if (rc)
-        return rc;
-    f->cb = cb;
-    f->user = user;
-    rc = array_detach(f->array, name, detached, f, err);
-    if (rc)
-        f->cb = NULL;
-    return rc;
 }

@@ -11,6 +11,7 @@
 #include "common/blkdev.h"
 #include "common/blkdev_spec.h"
 #include "common/status.h"
+#include "node/host/device_change.h"
 
 struct array;
 struct flash_devices;
@@ -28,6 +29,14 @@ struct flash_devices_config {
     uint64_t seed[2];
     void (*event)(void *user, const char *kind, const char *text);
     bool (*in_use)(void *user, uint64_t offset, uint64_t length);
+    /* What the pool does when its device becomes larger or smaller; as pod_move, pod_grow, pod_vacate,
+     * pod_vacate_stop and pod_vacate_left (node/pod/pod.h). NULL with read_only. */
+    void (*move)(void *user, struct blkdev *dev);
+    int (*grow)(void *user, void (*cb)(void *user, int status), void *cb_user, struct ps_error *err);
+    int (*vacate)(void *user, bool (*leaves)(void *user, uint64_t offset, uint64_t length),
+                  void (*cb)(void *user, int status), void *cb_user, struct ps_error *err);
+    void (*vacate_stop)(void *user);
+    uint64_t (*vacate_left)(void *user);
     void *user;
 };
 
@@ -53,12 +62,17 @@ void flash_devices_each(const struct flash_devices *f,
 /* Of the open device of this name: goes into its health (blkdev_uring_set_smart). */
 void flash_devices_set_smart(struct flash_devices *f, const char *name, const struct blkdev_smart *smart);
 
-/* Opens the device, beside the loop, and puts it in the place of one that is out (array_attach). Errors also
- * of opening it; those come by the callback, and `err` is borrowed until then. */
-int flash_devices_attach(struct flash_devices *f, const char *spec, flash_devices_cb cb, void *user,
+/* Of the device that is leaving. */
+unsigned flash_devices_vacated_percent(const struct flash_devices *f);
+
+/* Opens the device, beside the loop, and makes it one of the pool's (array_attach): in the place of one that
+ * is out, or, without parity, in addition. Where the pool lies on one device, that becomes the first one of
+ * an array. Errors also of opening it; those come by the callback, and `err` is borrowed until then. */
+int flash_devices_attach(struct flash_devices *f, const char *spec, device_change_cb cb, void *user,
                          struct ps_error *err);
-/* Takes it out and closes it. */
-int flash_devices_detach(struct flash_devices *f, const char *name, flash_devices_cb cb, void *user,
+/* Takes it out and closes it. Without parity it is emptied before, and the callback tells that this has
+ * begun; events tell how it ended. */
+int flash_devices_detach(struct flash_devices *f, const char *name, device_change_cb cb, void *user,
                          struct ps_error *err);
 
 #endif

@@ -33,7 +33,10 @@ struct services_config {
     uint64_t (*now_unix_ns)(void *user);
     struct blkdev *const *devices; /* for Status */
     size_t ndevices;
-    const struct array *array; /* in place of those: what they are members of; NULL: one device */
+    /* In place of those: what they are members of; NULL: one device. It may become one. */
+    const struct array *(*array)(void *user);
+    /* Of its device that is leaving. */
+    unsigned (*vacated_percent)(void *user);
     struct event_source *events;
     struct analytics_source *analytics; /* NULL: this node keeps no history */
     const struct image_uses *uses;      /* of the pod; NULL: nobody counts */

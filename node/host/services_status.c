@@ -216,7 +216,7 @@ static void fill_device(struct device_row *row, const struct blkdev *dev)
 }
 
 static void fill_member(struct device_row *row, const struct array_member_info *info,
-                        const struct blkdev *dev)
+                        const struct services *s)
 {
     static const Pstorage__V1__DeviceState states[] = {
         [ARRAY_IN] = PSTORAGE__V1__DEVICE_STATE__DEVICE_STATE_IN,
@@ -224,26 +224,31 @@ static void fill_member(struct device_row *row, const struct array_member_info *
         [ARRAY_REBUILDING] = PSTORAGE__V1__DEVICE_STATE__DEVICE_STATE_REBUILDING,
     };
     pstorage__v1__device_status__init(&row->status);
-    if (dev)
-        fill_device(row, dev);
+    if (info->dev)
+        fill_device(row, info->dev);
     (void)snprintf(row->name, sizeof row->name, "%s", info->name);
     rpc_utf8_repair(row->name);
     row->status.name = row->name;
     row->status.state = states[info->state];
     row->status.rebuilt_percent = info->rebuilt_percent;
+    if (info->leaving) {
+        row->status.state = PSTORAGE__V1__DEVICE_STATE__DEVICE_STATE_LEAVING;
+        row->status.vacated_percent = s->config.vacated_percent(s->config.user);
+    }
 }
 
 static size_t fill_devices(const struct services *s, struct device_row rows[ARRAY_MEMBERS_MAX])
 {
     struct array_info info;
-    if (!s->config.array) {
+    const struct array *array = s->config.array ? s->config.array(s->config.user) : NULL;
+    if (!array) {
         for (size_t i = 0; i < s->config.ndevices && i < ARRAY_MEMBERS_MAX; i++)
             fill_device(&rows[i], s->config.devices[i]);
         return s->config.ndevices;
     }
-    array_look(s->config.array, &info);
+    array_look(array, &info);
     for (unsigned i = 0; i < info.members; i++)
-        fill_member(&rows[i], &info.member[i], array_member(s->config.array, i));
+        fill_member(&rows[i], &info.member[i], s);
     return info.members;
 }
 

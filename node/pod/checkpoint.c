@@ -247,6 +247,8 @@ static void cut(struct pod *pod)
     struct cutting cutting = {pod, full};
     cp->chunk_count = cp->write_next = cp->write_done = 0;
     cp->needed = most_segments(pod, full);
+    if (segments_free(pod->segments) < cp->needed)
+        (void)vacate_gives_way(pod);
     if (full) {
         runs_release(pod);
         pod->rotten_run = false;

@@ -295,6 +295,13 @@ void pod_reopen(struct pod *pod, void (*cb)(void *user, int status), void *user)
     pod_abandon(pod, reopen_now, pod);
 }
 
+void pod_move(struct pod *pod, struct blkdev *dev)
+{
+    assert(!dev->geometry.zoned && !pod->dev->geometry.zoned &&
+           dev->geometry.size_bytes >= pod->label.device_bytes);
+    pod->dev = dev;
+}
+
 /* ---- being filled */
 
 static void fill_now(void *user)

@@ -416,6 +416,11 @@ int pod_open(struct blkdev *dev, const struct pod_config *config, enum pod_forma
  * way), PS_EINVAL (the device is smaller than the pool), PS_EIO, PS_EUNAVAILABLE (the pod is closing). */
 int pod_grow(struct pod *pod, void (*cb)(void *user, int status), void *user, struct ps_error *err);
 
+/* The pool lies on this device from now on: it has the same at the same places, takes requests of the same
+ * kinds, and is not smaller. What is on its way to the other one ends there, which is destroyed after that.
+ */
+void pod_move(struct pod *pod, struct blkdev *dev);
+
 /* Some of the device is to be taken away: what lies in segments for which `leaves` is true (bytes of the
  * device) is moved elsewhere while hosts are served, at the rate of pod_collect, and nothing new is put
  * there. `cb` runs with 0 when no durable state refers to anything there and no request of the pod's is under

@@ -243,6 +243,11 @@ static void devices(struct json_out *out, const struct pstorage_report *r)
         const char *const labels[] = {"device", r->devices[k].name, NULL};
         sample(out, "pstorage_device_rebuilding", labels, r->devices[k].state == PSTORAGE_DEVICE_REBUILDING);
     }
+    family(out, "pstorage_device_leaving", "gauge", "1: what lies on it is being moved to the others.");
+    for (size_t k = 0; k < r->ndevices; k++) {
+        const char *const labels[] = {"device", r->devices[k].name, NULL};
+        sample(out, "pstorage_device_leaving", labels, r->devices[k].state == PSTORAGE_DEVICE_LEAVING);
+    }
 }
 
 /* Only of those that tell it. */

@@ -158,15 +158,18 @@ INNER(pod_metrics, "PodMetrics", "A pod's figures on the answering node.",
     GROUP("activity", pod_activity, "Work done"));
 #undef THIS
 
-#define DEVICE_STATE "alone: of no array; in; out: its array does without it; rebuilding: what it should hold is being written to it"
+#define DEVICE_STATE "alone: of no array; in; out: its array does without it; rebuilding: what it should hold is being written to it; " \
+    "leaving: what lies on it is being moved to the others, then it is taken out"
 #define DEVICE_REBUILT "While it is being rebuilt"
-static const char *const device_states[] = {"alone", "in", "out", "rebuilding"};
+#define DEVICE_VACATED "While it is leaving"
+static const char *const device_states[] = {"alone", "in", "out", "rebuilding", "leaving"};
 
 #define THIS struct pstorage_device
 INNER(device, "Device", "A flash device of the answering node; counts since it started.",
     TEXT(name, "Name"), U64(size_bytes, "Size"), U64(read_ops, "Requests"), U64(read_bytes, "Bytes"), U64(write_ops, "Requests"),
     U64(write_bytes, "Bytes"), U64(flush_ops, "Requests"), U64(erase_ops, "Requests"), U64(errors, "Requests that failed"),
-    BOOL(failed, "It takes no further writes"), WORD(state, device_states, 0, 3, DEVICE_STATE), U32(rebuilt_percent, DEVICE_REBUILT));
+    BOOL(failed, "It takes no further writes"), WORD(state, device_states, 0, 4, DEVICE_STATE), U32(rebuilt_percent, DEVICE_REBUILT),
+    U32(vacated_percent, DEVICE_VACATED));
 #undef THIS
 
 #define THIS struct pstorage_node
@@ -213,8 +216,9 @@ INNER(flash_device, "FlashDevice", "A flash device of the answering node; counts
     U64_AS("read_ops", of.read_ops, "Requests"), U64_AS("read_bytes", of.read_bytes, "Bytes"), U64_AS("write_ops", of.write_ops, "Requests"),
     U64_AS("write_bytes", of.write_bytes, "Bytes"), U64_AS("flush_ops", of.flush_ops, "Requests"), U64_AS("erase_ops", of.erase_ops, "Requests"),
     U64_AS("errors", of.errors, "Requests that failed"), {.name = "failed", .type = REST_BOOL, .offset = AT(of.failed), .doc = "It takes no further writes"},
-    {.name = "state", .type = REST_WORD, .offset = AT(of.state), .words = device_states, .words_from = 0, .words_to = 3, .doc = DEVICE_STATE},
+    {.name = "state", .type = REST_WORD, .offset = AT(of.state), .words = device_states, .words_from = 0, .words_to = 4, .doc = DEVICE_STATE},
     {.name = "rebuilt_percent", .type = REST_U32, .offset = AT(of.rebuilt_percent), .doc = DEVICE_REBUILT},
+    {.name = "vacated_percent", .type = REST_U32, .offset = AT(of.vacated_percent), .doc = DEVICE_VACATED},
     NUMBER_IF(wear_mean_cycles, wear_known, "P/E cycles of its erase blocks, as last sampled: mean"), NUMBER_IF(wear_max_cycles, wear_known, "And of the most worn one"),
     NUMBER_IF(wear_spread_cycles, wear_known, "By so much the most worn one is above the mean; levelling keeps it low (PSTORAGE_WEAR_THRESHOLD)"),
     U64_IF(wear_blocks, wear_known, "Erase blocks that were looked at"), U64_IF(retired_blocks, wear_known, "Of these, bad ones taken out of use"));

@@ -12,6 +12,7 @@
 
 #include "common/blkdev_scratch.h"
 #include "common/container.h"
+#include "node/flash/anchor.h"
 #include "node/meta/checksum.h"
 
 enum {
@@ -26,6 +27,11 @@ static void on_event(void *user, const char *kind, const char *text)
     (void)snprintf(rig->last_event, sizeof rig->last_event, "%s", kind);
     if (getenv("RIG_TALKS"))
         print_message("%s: %s\n", kind, text);
+}
+
+static void on_grown(void *user)
+{
+    ((struct array_rig *)user)->grown++;
 }
 
 void rig_blank(struct array_rig *rig, unsigned device)
@@ -46,6 +52,34 @@ void rig_blank(struct array_rig *rig, unsigned device)
     blkdev_mem_poke(rig->mem[device], 0, zeroes, sizeof zeroes);
 }
 
+static uint64_t part_bytes(const struct array_rig *rig)
+{
+    const uint32_t row = (rig->members - rig->parity) * UNIT;
+    return rig->parity ? (uint64_t)(RIG_SEGMENT + row - 1) / row * UNIT : RIG_SEGMENT;
+}
+
+void rig_resize(struct array_rig *rig, unsigned device, unsigned segments)
+{
+    const uint64_t usual = rig->device_bytes;
+    rig->device_bytes = ARRAY_HEADER_BYTES + segments * part_bytes(rig);
+    rig_blank(rig, device);
+    rig->device_bytes = usual;
+}
+
+void rig_pool(struct array_rig *rig, unsigned device, uint8_t id)
+{
+    uint8_t block[ANCHOR_BYTES] = {0};
+    struct pool_label label = {.number = 1,
+                               .device_bytes = rig->mem[device]->geometry.size_bytes,
+                               .segment_bytes = RIG_SEGMENT,
+                               .pod_count = 1,
+                               .pods = {{.name = "main", .anchor_segments = {2, 3}}}};
+    label.segment_count = (uint32_t)(label.device_bytes / RIG_SEGMENT);
+    memset(label.pool, id, sizeof label.pool);
+    label_encode(&label, block);
+    blkdev_mem_poke(rig->mem[device], 0, block, sizeof block);
+}
+
 void rig_create(struct array_rig *rig, uint64_t seed, unsigned members, unsigned parity)
 {
     rig_create_large(rig, seed, members, parity, RIG_SEGMENTS);
@@ -58,9 +92,7 @@ void rig_create_large(struct array_rig *rig, uint64_t seed, unsigned members, un
     prng_seed(&rig->prng, seed);
     rig->members = members;
     rig->parity = parity;
-    const uint32_t row = (members - parity) * UNIT;
-    const uint64_t part = parity ? (uint64_t)(RIG_SEGMENT + row - 1) / row * UNIT : RIG_SEGMENT;
-    rig->device_bytes = ARRAY_HEADER_BYTES + segments * part;
+    rig->device_bytes = ARRAY_HEADER_BYTES + segments * part_bytes(rig);
     for (unsigned i = 0; i < RIG_DEVICES; i++)
         rig_blank(rig, i);
     for (unsigned i = 0; i < RIG_JOBS; i++) {
@@ -142,6 +174,8 @@ int rig_open(struct array_rig *rig, uint32_t devices, uint32_t gone)
                                         .event = on_event,
                                         .user = rig,
                                         .look_only = rig->look_only,
+                                        .adopt = rig->adopt,
+                                        .grown = on_grown,
                                         .rebuild_rate = rig->rebuild_rate ? rig->rebuild_rate : 1ull << 50};
     rig->opened = 1;
     int rc = array_open(list, n, &config, on_opened, rig, &rig->error, &rig->array);
@@ -406,11 +440,16 @@ uint64_t rig_digest(struct array_rig *rig)
 
 /* ---- devices */
 
-int rig_attach(struct array_rig *rig, unsigned device)
+int rig_begin_attach(struct array_rig *rig, unsigned device)
 {
     const struct array_device d = {rig->dev[device], rig->name[device]};
     rig->answer = 1;
-    const int rc = array_attach(rig->array, &d, on_answer, rig, &rig->error);
+    return array_attach(rig->array, &d, on_answer, rig, &rig->error);
+}
+
+int rig_attach(struct array_rig *rig, unsigned device)
+{
+    const int rc = rig_begin_attach(rig, device);
     while (rc == 0 && rig->answer == 1)
         assert_true(rig_step(rig));
     return rc ? rc : rig->answer;
@@ -427,9 +466,7 @@ static void on_end(void *user, int status)
 
 bool rig_close_in_attach(struct array_rig *rig, unsigned device, unsigned steps)
 {
-    const struct array_device d = {rig->dev[device], rig->name[device]};
-    rig->answer = 1;
-    assert_int_equal(array_attach(rig->array, &d, on_answer, rig, &rig->error), 0);
+    assert_int_equal(rig_begin_attach(rig, device), 0);
     for (unsigned i = 0; i < steps && rig->answer == 1; i++)
         assert_true(rig_step(rig));
     const bool ended = rig->answer != 1;
@@ -439,10 +476,15 @@ bool rig_close_in_attach(struct array_rig *rig, unsigned device, unsigned steps)
     return ended;
 }
 
-int rig_detach(struct array_rig *rig, unsigned device)
+int rig_begin_detach(struct array_rig *rig, unsigned device)
 {
     rig->answer = 1;
-    const int rc = array_detach(rig->array, rig->name[device], on_answer, rig, &rig->error);
+    return array_detach(rig->array, rig->name[device], on_answer, rig, &rig->error);
+}
+
+int rig_detach(struct array_rig *rig, unsigned device)
+{
+    const int rc = rig_begin_detach(rig, device);
     while (rc == 0 && rig->answer == 1)
         assert_true(rig_step(rig));
     return rc ? rc : rig->answer;

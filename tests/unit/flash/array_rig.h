@@ -43,6 +43,8 @@ struct array_rig {
     unsigned members, parity;
     uint64_t device_bytes, rebuild_rate; /* 0: as fast as it goes */
     bool look_only;                      /* devices forget what the array writes */
+    bool adopt;                          /* the one device is a pool by itself */
+    unsigned grown;                      /* how often that was told */
     struct blkdev *scratch[RIG_DEVICES];
     struct array *array;
     struct blkdev *whole;
@@ -63,6 +65,10 @@ void rig_create_large(struct array_rig *rig, uint64_t seed, unsigned members, un
 void rig_destroy(struct array_rig *rig);
 /* A device as it comes out of the box. */
 void rig_blank(struct array_rig *rig, unsigned device);
+/* The same of another size: so many segments behind the header. */
+void rig_resize(struct array_rig *rig, unsigned device, unsigned segments);
+/* It carries the label of a pool of this id that has all of it. */
+void rig_pool(struct array_rig *rig, unsigned device, uint8_t id);
 
 /* Opens with the devices in the mask, in some order; those in `gone` are named and cannot be opened. */
 int rig_open(struct array_rig *rig, uint32_t devices, uint32_t gone);
@@ -90,6 +96,9 @@ int rig_read_way(struct array_rig *rig, uint32_t segment, uint32_t block, uint32
 void rig_fill(const struct array_rig *rig, uint32_t segment, uint64_t life, uint32_t block, uint8_t *out);
 
 int rig_attach(struct array_rig *rig, unsigned device);
+/* Begins it; rig->answer tells the end. */
+int rig_begin_attach(struct array_rig *rig, unsigned device);
+int rig_begin_detach(struct array_rig *rig, unsigned device);
 int rig_detach(struct array_rig *rig, unsigned device);
 /* Until it is rebuilt, or nothing happens any more. */
 void rig_rebuild(struct array_rig *rig);

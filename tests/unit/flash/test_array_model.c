@@ -199,11 +199,159 @@ static void what_was_durable_survives_cuts_and_losses(void **state)
     }
 }
 
+/* ---- without parity: devices come and go */
+
+struct crowd {
+    uint32_t in;   /* devices that are to be named */
+    bool alone;    /* a pool by itself, no array yet */
+    uint32_t most; /* segments of a device */
+};
+
+static uint32_t segments(const struct array_rig *rig)
+{
+    return (uint32_t)(rig->whole->geometry.size_bytes / RIG_SEGMENT);
+}
+
+static bool may_be_written(const struct array_rig *rig, uint32_t segment)
+{
+    const uint64_t at = (uint64_t)segment * RIG_SEGMENT;
+    return segment >= 4 && segment < segments(rig) && !array_leaves(rig->array, at, RIG_SEGMENT) &&
+           !blkdev_absent(rig->whole, at, RIG_SEGMENT);
+}
+
+static void act_spread(struct array_rig *rig)
+{
+    const uint64_t what = prng_below(&rig->prng, 100);
+    const uint32_t segment = (uint32_t)prng_below(&rig->prng, segments(rig));
+    const struct rig_segment *s = &rig->segment[segment];
+    if (what < 40)
+        (void)rig_step(rig);
+    else if (!may_be_written(rig, segment))
+        return;
+    else if (what < 90 && s->open && s->busy < 3)
+        (void)rig_append(rig, segment, 1 + (uint32_t)prng_below(&rig->prng, 100),
+                         prng_chance(&rig->prng, 1, 3));
+    else if (what < 93)
+        (void)rig_flush(rig);
+    else
+        (void)rig_erase(rig, segment);
+}
+
+static void open_crowd(struct array_rig *rig, struct crowd *c)
+{
+    int rc = rig_open(rig, c->in, 0);
+    if (rc && c->alone && strstr(rig->error.detail, "holds a pool")) {
+        rig->adopt = true;
+        rc = rig_open(rig, 1, 0);
+        rig->adopt = false;
+        c->in = 1;
+    } else {
+        c->alone = false;
+    }
+    if (rc)
+        fail_msg("%s", rig->error.detail);
+    for (unsigned i = 0; i < RIG_DEVICES; i++)
+        if (!array_holds(rig->array, rig->dev[i]))
+            c->in &= ~(1u << i);
+}
+
+/* A close flushes nothing here. */
+static void close_crowd(struct array_rig *rig)
+{
+    rig_drain(rig);
+    assert_true(rig_flush(rig));
+    rig_close(rig);
+}
+
+/* Until it is done, or power goes. */
+static void go_through(struct array_rig *rig, struct crowd *c)
+{
+    uint64_t left = prng_chance(&rig->prng, 1, 2) ? prng_below(&rig->prng, 30) : UINT64_MAX;
+    while (rig->answer == 1 && left--)
+        act_spread(rig);
+    if (rig->answer == 1) {
+        rig_cut(rig, -1);
+        open_crowd(rig, c);
+        return;
+    }
+    assert_int_equal(rig->answer, 0);
+    c->alone = false;
+}
+
+static void come(struct array_rig *rig, struct crowd *c)
+{
+    const uint32_t out = ~c->in & ((1u << RIG_DEVICES) - 1);
+    if (!out || segments(rig) + c->most > RIG_SEGMENTS_MAX)
+        return;
+    const unsigned device = pick(rig, out);
+    if (prng_chance(&rig->prng, 3, 4))
+        rig_resize(rig, device, 4 + (unsigned)prng_below(&rig->prng, c->most - 3));
+    const int rc = rig_begin_attach(rig, device);
+    assert_int_equal(rc, 0);
+    c->in |= 1u << device;
+    go_through(rig, c);
+}
+
+static void go(struct array_rig *rig, struct crowd *c)
+{
+    const unsigned device = pick(rig, c->in);
+    if (array_leave(rig->array, rig->name[device], &rig->error))
+        return;
+    rig_drain(rig);
+    for (uint32_t s = 0; s < segments(rig); s++)
+        if (array_leaves(rig->array, (uint64_t)s * RIG_SEGMENT, RIG_SEGMENT))
+            rig->segment[s] = (struct rig_segment){0};
+    assert_int_equal(rig_begin_detach(rig, device), 0);
+    go_through(rig, c);
+    if (!array_holds(rig->array, rig->dev[device])) {
+        array_forget(rig->array, rig->dev[device]);
+        c->in &= ~(1u << device);
+    }
+}
+
+static void one_crowd(uint64_t seed)
+{
+    static struct array_rig rig;
+    struct crowd c = {.alone = seed % 2, .most = 7};
+    rig_create_large(&rig, seed, c.alone ? 1 : 5, 0, 4);
+    c.in = (1u << rig.members) - 1;
+    if (c.alone)
+        rig_pool(&rig, 0, 7);
+    open_crowd(&rig, &c);
+    for (uint64_t round = 0; round < 4 * rounds; round++) {
+        for (uint64_t i = prng_below(&rig.prng, 100); i; i--)
+            act_spread(&rig);
+        if (prng_chance(&rig.prng, 2, 3))
+            come(&rig, &c);
+        else
+            go(&rig, &c);
+        if (prng_chance(&rig.prng, 1, 3)) {
+            if (prng_chance(&rig.prng, 1, 2))
+                rig_cut(&rig, -1);
+            else
+                close_crowd(&rig);
+            open_crowd(&rig, &c);
+        }
+        rig_drain(&rig);
+        rig_verify(&rig);
+    }
+    rig_close(&rig);
+    rig_destroy(&rig);
+}
+
+static void what_was_durable_survives_devices_that_come_and_go(void **state)
+{
+    (void)state;
+    for (uint64_t seed = first_seed; seed < first_seed + seeds; seed++)
+        one_crowd(seed);
+}
+
 int main(int argc, char **argv)
 {
     first_seed = argc > 1 ? strtoull(argv[1], NULL, 10) : first_seed;
     seeds = argc > 2 ? strtoull(argv[2], NULL, 10) : seeds;
     rounds = argc > 3 ? strtoull(argv[3], NULL, 10) : rounds;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_was_durable_survives_cuts_and_losses)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(what_was_durable_survives_cuts_and_losses),
+                                       cmocka_unit_test(what_was_durable_survives_devices_that_come_and_go)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,28 +20,26 @@ static struct {
 } devices;
 static struct devices_service *service;
 
-static int change(char *where, const char *what, void (*cb)(void *user, int status), void *user,
+static int change(char *where, const char *what, device_change_cb cb, void *user, enum device_outcome outcome,
                   struct ps_error *err)
 {
     (void)snprintf(where, sizeof devices.attached, "%s", what);
     if (devices.refuse)
         return ps_error_set(err, devices.refuse, "refused %s", what);
-    cb(user, devices.status);
+    cb(user, devices.status, outcome);
     return 0;
 }
 
-static int attach(void *user, const char *spec, void (*cb)(void *user, int status), void *cb_user,
-                  struct ps_error *err)
+static int attach(void *user, const char *spec, device_change_cb cb, void *cb_user, struct ps_error *err)
 {
     (void)user;
-    return change(devices.attached, spec, cb, cb_user, err);
+    return change(devices.attached, spec, cb, cb_user, DEVICE_ADDED, err);
 }
 
-static int detach(void *user, const char *name, void (*cb)(void *user, int status), void *cb_user,
-                  struct ps_error *err)
+static int detach(void *user, const char *name, device_change_cb cb, void *cb_user, struct ps_error *err)
 {
     (void)user;
-    return change(devices.detached, name, cb, cb_user, err);
+    return change(devices.detached, name, cb, cb_user, DEVICE_LEAVING, err);
 }
 
 static int add_service(struct rpc_server *server)
@@ -63,26 +61,31 @@ static int teardown(void **state)
     return rc;
 }
 
-static int ask_to_attach(struct services_world *w, char *spec)
+static Pstorage__V1__DeviceOutcome outcome;
+
+static int ask(struct services_world *w, const char *method, const ProtobufCMessage *m)
 {
     struct answer a = {0};
-    Pstorage__V1__AttachDeviceRequest m = PSTORAGE__V1__ATTACH_DEVICE_REQUEST__INIT;
-    m.spec = spec;
-    (void)call(w, &a, &pstorage__v1__devices__descriptor, "Attach", &m.base);
+    const Pstorage__V1__DeviceChangeResponse *response =
+        (const void *)call(w, &a, &pstorage__v1__devices__descriptor, method, m);
+    outcome = response ? response->outcome : 0;
     const int status = a.status;
     answer_free(&a);
     return status;
 }
 
+static int ask_to_attach(struct services_world *w, char *spec)
+{
+    Pstorage__V1__AttachDeviceRequest m = PSTORAGE__V1__ATTACH_DEVICE_REQUEST__INIT;
+    m.spec = spec;
+    return ask(w, "Attach", &m.base);
+}
+
 static int ask_to_detach(struct services_world *w, char *name)
 {
-    struct answer a = {0};
     Pstorage__V1__DetachDeviceRequest m = PSTORAGE__V1__DETACH_DEVICE_REQUEST__INIT;
     m.name = name;
-    (void)call(w, &a, &pstorage__v1__devices__descriptor, "Detach", &m.base);
-    const int status = a.status;
-    answer_free(&a);
-    return status;
+    return ask(w, "Detach", &m.base);
 }
 
 static void a_device_comes_and_goes_by_its_name(void **state)
@@ -90,8 +93,10 @@ static void a_device_comes_and_goes_by_its_name(void **state)
     char spec[] = "file:/a,size=1G", name[] = "/a";
     assert_int_equal(ask_to_attach(*state, spec), 0);
     assert_string_equal(devices.attached, spec);
+    assert_int_equal(outcome, PSTORAGE__V1__DEVICE_OUTCOME__DEVICE_OUTCOME_ADDED);
     assert_int_equal(ask_to_detach(*state, name), 0);
     assert_string_equal(devices.detached, name);
+    assert_int_equal(outcome, PSTORAGE__V1__DEVICE_OUTCOME__DEVICE_OUTCOME_LEAVING);
 }
 
 static void what_goes_wrong_at_once_or_later_is_answered(void **state)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "node/pod/collect.h"
+#include "node/pod/pod_impl.h"
 #include "tests/support/size_rig.h"
 
 static int setup_large(void **state)
@@ -208,6 +209,59 @@ static void leaving_gives_way_to_hosts(void **state)
     rig_check(&f->rig);
 }
 
+/* All that is free is what leaves; the rest holds garbage that no checkpoint has freed yet. */
+static void garbage_in_the_rest_is_freed_first(void **state)
+{
+    struct size_rig *f = *state;
+    struct pod_stats s;
+    static uint8_t data[32 * SIZE_BLOCK];
+    const uint32_t blocks = 29 * SIZE_SEGMENT / SIZE_BLOCK;
+    assert_int_equal(rig_create_volume(&f->rig, "w", (uint64_t)blocks * SIZE_BLOCK), 0);
+    for (uint32_t lba = 0; lba < blocks; lba += 32) {
+        prng_fill(&f->rig.prng, data, sizeof data);
+        assert_int_equal(rig_write(&f->rig, "w", (uint64_t)lba * SIZE_BLOCK, data, sizeof data), 0);
+    }
+    assert_int_equal(rig_named(&f->rig, POD_VOLUME_DELETE, "w", NULL, 0), 0);
+    for (pod_stats(f->rig.pod, &s); s.stored_bytes > SIZE_SEGMENT; pod_stats(f->rig.pod, &s))
+        assert_true(rig_step(&f->rig));
+    uint32_t rest = 0;
+    for (uint32_t i = SYSTEM_SEGMENTS; i < 36; i++)
+        rest += segments_state(f->rig.pod->segments, i) == SEGMENT_FREE;
+    assert_in_range(rest, 0, 1);
+    size_begin_hosts(f);
+    assert_int_equal(size_vacate(f, 36, SIZE_LARGE), 0);
+    size_end_hosts(f);
+    pod_stats(f->rig.pod, &s);
+    assert_false(s.failed);
+    size_adds_up(f, 36);
+    size_verify(f);
+}
+
+/* A checkpoint finds nothing free but what leaves: that ends it, and not the pod. */
+static void a_checkpoint_comes_before_what_leaves(void **state)
+{
+    struct size_rig *f = *state;
+    struct pod_stats s;
+    size_begin_hosts(f);
+    size_run(f, 2000);
+    assert_int_equal(size_vacate_begin(f, 4, 28), 0);
+    /* As if all of the rest had been taken at once. */
+    uint32_t taken[SIZE_LARGE], n = 0;
+    while (segments_free(f->rig.pod->segments) > 0)
+        taken[n++] = segments_take(f->rig.pod->segments, SEGMENT_LOG);
+    checkpoint_want(f->rig.pod);
+    for (unsigned i = 0; i < 100000 && !f->ended; i++)
+        assert_true(rig_step(&f->rig));
+    assert_true(f->ended);
+    assert_int_equal(f->status, PS_EFULL);
+    while (n > 0)
+        segments_untake(f->rig.pod->segments, taken[--n]);
+    size_end_hosts(f);
+    pod_stats(f->rig.pod, &s);
+    assert_false(s.failed);
+    size_verify(f);
+}
+
 /* Segments that collection is filling. */
 static void what_collection_fills_is_left(void **state)
 {
@@ -276,6 +330,8 @@ int main(void)
                                         size_teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_read_stays, setup_large, size_teardown),
         cmocka_unit_test_setup_teardown(leaving_gives_way_to_hosts, setup_large, size_teardown),
+        cmocka_unit_test_setup_teardown(garbage_in_the_rest_is_freed_first, setup_large, size_teardown),
+        cmocka_unit_test_setup_teardown(a_checkpoint_comes_before_what_leaves, setup_large, size_teardown),
         cmocka_unit_test_setup_teardown(what_collection_fills_is_left, setup_large, size_teardown),
         cmocka_unit_test_setup_teardown(nothing_leads_an_opening_there, setup_large, size_teardown),
     };
