@@ -109,13 +109,37 @@ bool collect_is_asked(const struct pod *pod)
     return pod->collect->asked;
 }
 
+/* What is left of a segment that is being filled, in segments, beyond the half that is left on average. */
+static double left_of(const struct pod *pod, uint32_t segment, uint32_t used)
+{
+    return segment == SEGMENT_NONE ? 0 : 0.5 - (double)used / pod->segment_bytes;
+}
+
+double collect_room(const struct pod *pod)
+{
+    const struct collect *c = pod->collect;
+    double room = c->room + c->ended;
+    if (c->seen_checkpoints == pod->stats.checkpoints) /* what came free then had been counted as dead */
+        room += (double)segments_free(pod->segments) - c->seen_free;
+    room += left_of(pod, pod->tail.segment, pod->tail.offset);
+    room += left_of(pod, pod->meta_segment, pod->meta_offset) * checkpoint_copies(pod);
+    for (int i = 0; i < STREAMS; i++)
+        room += left_of(pod, c->streams[i].segment, c->streams[i].next);
+    if (c->victim != SEGMENT_NONE && !c->scrubbing && segments_live(pod->segments, c->victim))
+        room += (double)c->offset / pod->segment_bytes;
+    for (unsigned i = 0; i < c->leaving_count; i++)
+        room += segments_live(pod->segments, c->leaving[i].segment) > 0;
+    return room;
+}
+
 /* Dead segments come free by a checkpoint: before hosts have to wait for one. */
 static void want_checkpoint(struct collect *c)
 {
     struct pod *pod = c->pod;
     const uint32_t span = (c->levels.low - c->levels.reserve) / 4;
+    const bool is_short = c->blocked || segments_free(pod->segments) <= c->levels.reserve;
     if (segments_free(pod->segments) <= c->levels.low && !checkpoint_busy(pod) &&
-        segments_dead(pod->segments, pod->applied_seq) >= (span && !c->blocked ? span : 1))
+        segments_dead(pod->segments, pod->applied_seq) >= (span && !is_short ? span : 1))
         checkpoint_want(pod);
 }
 
@@ -179,10 +203,10 @@ void collect_logged(struct pod *pod, uint32_t bytes)
 {
     struct collect *c = pod->collect;
     c->logged += bytes;
-    c->credit += (int64_t)((uint64_t)bytes * collect_ratio(&c->levels, c->room) / 1000);
+    c->credit += (int64_t)((uint64_t)bytes * collect_ratio(&c->levels, collect_room(c->pod)) / 1000);
     /* What was written before the hosts were held back counts, too; but nothing is owed by one that has
      * nothing to do. */
-    const int64_t most = is_at_work(c) ? COLLECT_OWED_MOST : COLLECT_DEBT_BYTES;
+    const int64_t most = is_at_work(c) && is_little(c) ? COLLECT_OWED_MOST : COLLECT_DEBT_BYTES;
     if (c->credit > most)
         c->credit = most;
 }
@@ -190,7 +214,7 @@ void collect_logged(struct pod *pod, uint32_t bytes)
 /* Bytes a millisecond that may be moved whatever is written. */
 static uint32_t rate_of(const struct collect *c)
 {
-    const uint32_t rate = collect_rate(&c->levels, c->room);
+    const uint32_t rate = collect_rate(&c->levels, collect_room(c->pod));
     const uint32_t least = c->levelling ? LEVEL_RATE : c->asked ? ASKED_RATE : 0;
     return rate < least ? least : rate;
 }

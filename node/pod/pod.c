@@ -601,14 +601,14 @@ static uint64_t left_of(const struct pod *pod, uint32_t segment, uint32_t offset
     return segment == SEGMENT_NONE || offset == 0 ? 0 : pod->segment_bytes - offset;
 }
 
-static unsigned meta_copies(const struct pod *pod)
+unsigned checkpoint_copies(const struct pod *pod)
 {
     return pod->meta_segment != SEGMENT_NONE && segments_twin(pod->segments, pod->meta_segment) ? 2 : 1;
 }
 
 static uint64_t open_meta_bytes(const struct pod *pod)
 {
-    return left_of(pod, pod->meta_segment, pod->meta_offset) * meta_copies(pod);
+    return left_of(pod, pod->meta_segment, pod->meta_offset) * checkpoint_copies(pod);
 }
 
 static uint64_t open_bytes(const struct pod *pod, const struct segments_stats *s)

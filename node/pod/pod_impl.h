@@ -806,6 +806,9 @@ bool collect_may_help(const struct pod *pod);
 /* Little is free: metadata's space counts, too. */
 bool collect_is_pressed(const struct pod *pod);
 bool collect_is_asked(const struct pod *pod); /* by pod_collect, and not through yet */
+/* Segments that are free or come free, without steps: what is left of those that are being filled counts
+ * beyond the half that is left on average, and what victims have given up so far. */
+double collect_room(const struct pod *pod);
 /* Free segments that it leaves to others. */
 uint32_t collect_floor(const struct pod *pod);
 /* What lies in segments of fewer P/E cycles is to be moved. */
@@ -826,6 +829,8 @@ void checkpoint_turn(struct pod *pod);
 void checkpoint_anchor_turn(struct pod *pod);
 void checkpoint_want(struct pod *pod);
 bool checkpoint_busy(const struct pod *pod);
+/* Of what is being written to the open segment of metadata. */
+unsigned checkpoint_copies(const struct pod *pod);
 /* One is due when the pod is idle for long. */
 bool checkpoint_has_work(const struct pod *pod);
 enum {

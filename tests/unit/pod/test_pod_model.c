@@ -569,7 +569,7 @@ static void run_seed(uint64_t seed)
     }
     for (uint64_t round = 0; round < seed_rounds; round++) {
         if (seed % 8)
-            m->rig.leave_segments = 15 + (uint32_t)pick(m, 7);
+            m->rig.leave_segments = 13 + (uint32_t)pick(m, 7);
         if (pick(m, 4) == 0)
             manage_round(m);
         else
