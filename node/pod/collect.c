@@ -19,13 +19,12 @@ void collect_init(struct pod *pod)
     struct collect *c = calloc(1, sizeof *c);
     assert(c && "out of memory at start");
     c->pod = pod;
-    c->victim = SEGMENT_NONE;
+    walk_init(&c->walk, pod, c);
     for (int i = 0; i < STREAMS; i++)
         c->streams[i].segment = c->streams[i].full = SEGMENT_NONE;
-    c->ring = aligned_alloc(BLKDEV_ALIGN, RING_BYTES + RING_SPARE_BYTES);
     c->work = aligned_alloc(BLKDEV_ALIGN, RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES);
     c->dense = malloc(RECORD_MAX_BYTES);
-    assert(c->ring && c->work && c->dense && "out of memory at start");
+    assert(c->work && c->dense && "out of memory at start");
     for (int i = 0; i < COLLECT_CHUNKS; i++) {
         c->chunks[i].c = c;
         c->chunks[i].buf = aligned_alloc(BLKDEV_ALIGN, MOVED_CHUNK_BYTES);
@@ -37,7 +36,7 @@ void collect_init(struct pod *pod)
 void collect_free(struct pod *pod)
 {
     struct collect *c = pod->collect;
-    free(c->ring);
+    free(c->walk.ring);
     for (int i = 0; i < COLLECT_CHUNKS; i++)
         free(c->chunks[i].buf);
     free(c->work);
@@ -63,7 +62,7 @@ bool collect_is_quiet(const struct pod *pod)
     for (int i = 0; i < COLLECT_CHUNKS; i++)
         if (c->chunks[i].state == CHUNK_WRITING)
             return false;
-    return !c->reading;
+    return !c->walk.reading;
 }
 
 /* ---- room */
@@ -125,8 +124,9 @@ double collect_room(const struct pod *pod)
     room += left_of(pod, pod->meta_segment, pod->meta_offset) * checkpoint_copies(pod);
     for (int i = 0; i < STREAMS; i++)
         room += left_of(pod, c->streams[i].segment, c->streams[i].next);
-    if (c->victim != SEGMENT_NONE && !c->scrubbing && segments_live(pod->segments, c->victim))
-        room += (double)c->offset / pod->segment_bytes;
+    const struct walk *w = &c->walk;
+    if (w->victim != SEGMENT_NONE && segments_live(pod->segments, w->victim))
+        room += (double)w->offset / pod->segment_bytes;
     for (unsigned i = 0; i < c->leaving_count; i++)
         room += segments_live(pod->segments, c->leaving[i].segment) > 0;
     return room;
@@ -196,7 +196,7 @@ uint32_t collect_floor(const struct pod *pod)
 
 static bool is_at_work(const struct collect *c)
 {
-    return (c->victim != SEGMENT_NONE || c->leaving_count) && !c->blocked;
+    return (c->walk.victim != SEGMENT_NONE || c->leaving_count) && !c->blocked;
 }
 
 void collect_logged(struct pod *pod, uint32_t bytes)
@@ -287,7 +287,7 @@ static double score(void *user, uint32_t segment_bytes, uint32_t live, uint32_t 
 static void end_asked(struct collect *c)
 {
     struct pod *pod = c->pod;
-    if (!c->asked || !c->nothing || c->asked_later || c->victim != SEGMENT_NONE || c->leaving_count ||
+    if (!c->asked || !c->nothing || c->asked_later || c->walk.victim != SEGMENT_NONE || c->leaving_count ||
         !chunks_are_empty(c))
         return;
     c->asked = false;
@@ -325,7 +325,7 @@ static bool choose(struct collect *c)
         pod->events++; /* whoever waited for it */
         return false;
     }
-    victim_begin(c, segment);
+    victim_begin(&c->walk, segment);
     return true;
 }
 
@@ -334,24 +334,24 @@ static bool choose(struct collect *c)
 static void level(struct collect *c)
 {
     struct pod *pod = c->pod;
-    if (c->even || c->victim != SEGMENT_NONE || !chunks_are_empty(c) || is_little(c) || c->blocked)
+    if (c->even || c->walk.victim != SEGMENT_NONE || !chunks_are_empty(c) || is_little(c) || c->blocked)
         return;
     const uint32_t segment = segments_wear_victim(pod->segments, pod->anchor.seq, wear_threshold(pod));
     c->even = segment == SEGMENT_NONE;
     if (c->even)
         return;
-    victim_begin(c, segment);
+    victim_begin(&c->walk, segment);
     c->levelling = true;
     pod->stats.levelled++;
 }
 
 static bool step(struct collect *c)
 {
-    if (c->victim == SEGMENT_NONE)
+    if (c->walk.victim == SEGMENT_NONE)
         return choose(c);
-    if (victim_step(c))
+    if (victim_step(&c->walk))
         return true;
-    return c->victim == SEGMENT_NONE; /* done: the next one */
+    return c->walk.victim == SEGMENT_NONE; /* done: the next one */
 }
 
 void collect_turn(struct pod *pod)
@@ -360,6 +360,8 @@ void collect_turn(struct pod *pod)
     if (pod->failed || pod->state != POD_SERVING) {
         if (collect_is_quiet(pod))
             collect_drop(c);
+        if (scrub_is_quiet(pod))
+            scrub_drop(pod);
         return;
     }
     if (is_outdated(c))
@@ -373,10 +375,10 @@ void collect_turn(struct pod *pod)
     scrub_turn(pod);
     const int64_t before = c->credit;
     int steps = 0;
-    while (!c->scrubbing && may_move(c) && before - c->credit < STEP_BYTES && step(c))
+    while (may_move(c) && before - c->credit < STEP_BYTES && step(c))
         if (++steps == STEPS)
             break;
-    if (c->victim == SEGMENT_NONE || c->scrubbing)
+    if (c->walk.victim == SEGMENT_NONE)
         chunk_flush(c);
     end_asked(c);
     pod->again |= steps == STEPS || before - c->credit >= STEP_BYTES;
@@ -389,8 +391,9 @@ void collect_turn(struct pod *pod)
 uint64_t collect_next_ns(const struct pod *pod)
 {
     const struct collect *c = pod->collect;
-    const bool wants = c->victim != SEGMENT_NONE || ((c->room <= c->levels.start || c->asked) && !c->nothing);
-    if (pod->failed || pod->state != POD_SERVING || !wants || c->scrubbing || c->blocked || may_move(c) ||
+    const bool wants =
+        c->walk.victim != SEGMENT_NONE || ((c->room <= c->levels.start || c->asked) && !c->nothing);
+    if (pod->failed || pod->state != POD_SERVING || !wants || c->blocked || may_move(c) ||
         !collect_is_quiet(pod))
         return UINT64_MAX;
     const uint32_t rate = rate_of(c);

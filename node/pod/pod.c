@@ -182,7 +182,7 @@ void pod_close(struct pod *pod, void (*cb)(void *user), void *user)
 static void free_parts(struct pod *pod)
 {
     index_load_drop(pod);
-    scrub_meta_free(pod);
+    scrub_free(pod);
     deep_free(pod); /* before what it looks at */
     copy_out_free(pod);
     copy_in_free(pod);
@@ -494,7 +494,7 @@ static bool is_drained(const struct pod *pod)
            anchor_writer_is_idle(pod) && pod->log_reading == 0 && list_empty(&pod->log_reads) &&
            list_empty(&pod->record_reads) && list_empty(&pod->records_read) && copy_out_is_quiet(pod) &&
            copy_in_is_quiet(pod) && zones_are_quiet(pod) && collect_is_quiet(pod) && deep_is_quiet(pod) &&
-           scrub_meta_is_quiet(pod);
+           scrub_is_quiet(pod);
 }
 
 static void abandon_turn(struct pod *pod)

@@ -406,6 +406,7 @@ int restore_chunk_some(struct restore *to, size_t entries, bool *more, struct ps
 struct copy_out;   /* copy_out.c */
 struct copy_in;    /* copy_in.c */
 struct collect;    /* collect.h */
+struct walk;       /* collect.h */
 struct deep;       /* deep.h */
 struct index_load; /* background.c */
 struct log_recall; /* log_recall.c */
@@ -419,7 +420,8 @@ struct scrub {
     int64_t credit; /* bytes that may be read now */
     uint64_t opened_ns, last_ns, ended_ns;
     uint64_t requests, busy_ns; /* of hosts: as last seen, when that changed */
-    struct scrub_meta *meta;    /* the pass goes through metadata, its last part */
+    struct walk *walk;          /* of the pass */
+    struct scrub_meta *meta;    /* it goes through metadata, its last part */
 };
 
 /* The first ids that are not given out. */
@@ -737,6 +739,9 @@ void scrub_meta_free(struct pod *pod);
 
 /* scrub.c */
 void scrub_turn(struct pod *pod);
+/* No read of it is under way. */
+bool scrub_is_quiet(const struct pod *pod);
+void scrub_free(struct pod *pod);
 uint64_t scrub_next_ns(const struct pod *pod);
 
 /* deep.c */

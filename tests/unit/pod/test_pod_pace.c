@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "node/pod/collect.h"
 #include "tests/support/timed_load.h"
@@ -108,7 +109,7 @@ static void hot_and_cold_writes_are_slowed_down_evenly(void **state)
 static struct collect *until_at_work(bool little)
 {
     struct collect *c = pool->pod->collect;
-    for (unsigned i = 0; c->victim == SEGMENT_NONE || (c->room <= c->levels.low) != little ||
+    for (unsigned i = 0; c->walk.victim == SEGMENT_NONE || (c->room <= c->levels.low) != little ||
                          collect_ratio(&c->levels, collect_room(pool->pod)) == 0;
          i++) {
         timed_write(pool, 1);
@@ -142,6 +143,44 @@ static void what_was_written_while_little_is_free_is_owed(void **state)
     assert_true(collect_holds_hosts(pool->pod));
 }
 
+/* ---- scrub */
+
+static double mib_s_since(uint64_t done, uint64_t began_ns)
+{
+    return (double)((pool->done - done) * TIMED_BLOCK) / MIB / ((double)(pool->now_ns - began_ns) / 1e9);
+}
+
+/* At the rate that was set, and hosts hardly feel it. */
+static void a_scrub_comes_to_its_end_while_collection_never_pauses(void **state)
+{
+    (void)state;
+    const uint64_t rate = 100 * MIB;
+    struct pod_scrub_info info;
+    uint64_t done = pool->done, began_ns = pool->now_ns;
+    timed_measure(pool, 0, pool->blocks / 2);
+    const double alone = mib_s_since(done, began_ns), alone_us = timed_latency_us(pool, 0.99);
+    pool->pod->config.scrub_rate = rate;
+    pod_scrub_look(pool->pod, &info);
+    const uint64_t passes = info.passes;
+    pod_scrub(pool->pod);
+    memset(pool->latency, 0, sizeof pool->latency);
+    done = pool->done;
+    began_ns = pool->now_ns;
+    const uint64_t end_ns = began_ns + (uint64_t)SEGMENTS * SEGMENT * 1000000000 / rate * 11 / 10;
+    do {
+        timed_write(pool, 256);
+        assert_true(pool->pod->collect->room <= pool->pod->collect->levels.low);
+        assert_true(pool->now_ns < end_ns);
+        pod_scrub_look(pool->pod, &info);
+    } while (info.passes == passes);
+    (void)printf("%llu MiB scrubbed in %.1f s; hosts %.0f of %.0f MiB/s, 99 %% %.0f of %.0f us\n",
+                 (unsigned long long)info.read_bytes >> 20, (double)(pool->now_ns - began_ns) / 1e9,
+                 mib_s_since(done, began_ns), alone, timed_latency_us(pool, 0.99), alone_us);
+    assert_true(info.damaged == 0 && info.read_bytes > (uint64_t)SEGMENTS * SEGMENT / 2);
+    assert_true(mib_s_since(done, began_ns) >= 0.9 * alone);
+    assert_true(timed_latency_us(pool, 0.99) <= 1.1 * alone_us);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +191,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(hot_and_cold_writes_are_slowed_down_evenly, setup, teardown),
         cmocka_unit_test(little_is_owed_while_there_is_room),
         cmocka_unit_test_setup_teardown(what_was_written_while_little_is_free_is_owed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_scrub_comes_to_its_end_while_collection_never_pauses, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
