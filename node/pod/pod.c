@@ -566,7 +566,9 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
         else if (pod->state == POD_ABANDONING)
             abandon_turn(pod);
     } while (pod->again && pod->state != POD_CLOSED && ++rounds < TURN_ROUNDS);
-    deep_turn(pod); /* once: what it may do in a turn it may do in each round */
+    /* Once: what they may do in a turn they may do in each round. */
+    deep_turn(pod);
+    checkpoint_pick_turn(pod);
     if (pod->config.uses)
         image_uses_turned(pod->config.uses);
     if (pod->again && pod->state != POD_CLOSED)

@@ -235,6 +235,7 @@ struct run_places {
 
 enum checkpoint_state {
     CHECKPOINT_IDLE,
+    CHECKPOINT_PICKING, /* the pages to merge, of all pages */
     CHECKPOINT_LOADING, /* pages to merge come into memory */
     CHECKPOINT_WRITING,
     CHECKPOINT_FLUSHING,
@@ -248,6 +249,8 @@ struct checkpoint {
     bool closing; /* the cut was made with nothing left to do */
     struct meta_sink sink;
     struct run_writer run;
+    struct meta_pick pick;
+    uint32_t singles; /* pages that lie once, to be merged for that alone */
     struct meta_key merge[CHECKPOINT_MERGES];
     size_t merge_count;
     struct chunk *chunks;
@@ -832,6 +835,8 @@ void index_batch(struct pod *pod, const struct batch_header *h, const void *batc
 void checkpoint_turn(struct pod *pod);
 /* Another anchor was written; a checkpoint's that waited goes on. */
 void checkpoint_anchor_turn(struct pod *pod);
+/* Once a turn, for it takes time. */
+void checkpoint_pick_turn(struct pod *pod);
 void checkpoint_want(struct pod *pod);
 bool checkpoint_busy(const struct pod *pod);
 /* Of what is being written to the open segment of metadata. */
