@@ -5,9 +5,9 @@
 enum {
     LOW_PERCENT = 6,
     LOW_LEAST = 4,           /* segments above the reserve */
-    RATE_FIRST = 4 * 1024,   /* bytes a millisecond, just below the start */
-    RATE_LOW = 64 * 1024,    /* where room is low */
-    RATE_MOST = 1024 * 1024, /* at the reserve */
+    RATE_FIRST = 8 * 1024,   /* bytes a millisecond, just below the start */
+    RATE_LOW = 128 * 1024,   /* where room is low */
+    RATE_MOST = 2048 * 1024, /* at the reserve */
 };
 
 static uint32_t most(uint32_t a, uint32_t b)
@@ -40,7 +40,7 @@ static uint32_t speed(const struct collect_levels *l, double room, double first,
 
 uint32_t collect_ratio(const struct collect_levels *levels, double room)
 {
-    return speed(levels, room, 0, 1000, COLLECT_MOST);
+    return speed(levels, room, 0, 2000, COLLECT_MOST);
 }
 
 uint32_t collect_rate(const struct collect_levels *levels, double room)

@@ -5,12 +5,13 @@
 
 enum {
     STEPS = 1024,            /* in a turn: records looked at */
-    STEP_BYTES = 128 * 1024, /* and bytes moved */
+    STEP_BYTES = 256 * 1024, /* and bytes read and moved */
     THRESHOLD_DEFAULT = 75,
     WEAR_DEFAULT = 1000,
-    COUNT_SLACK = 1024,     /* one in so many segments may change before they are counted again */
-    LEVEL_RATE = 4 * 1024,  /* bytes a millisecond, so that wear evens out when nothing else is to be done */
-    ASKED_RATE = 64 * 1024, /* and what a person asked for */
+    COUNT_SLACK = 1024,    /* one in so many segments may change before they are counted again */
+    LEVEL_RATE = 8 * 1024, /* bytes a millisecond, read and moved, so that wear evens out when nothing else is
+                              to be done */
+    ASKED_RATE = 128 * 1024, /* and what a person asked for */
 };
 #define LIMITED_AGAIN_NS (60ull * 1000000000ull)
 
@@ -211,7 +212,7 @@ void collect_logged(struct pod *pod, uint32_t bytes)
         c->credit = most;
 }
 
-/* Bytes a millisecond that may be moved whatever is written. */
+/* Bytes a millisecond that may be read and moved whatever is written. */
 static uint32_t rate_of(const struct collect *c)
 {
     const uint32_t rate = collect_rate(&c->levels, collect_room(c->pod));

@@ -21,11 +21,10 @@ enum {
     COLLECT_READ_BYTES = 128 * 1024,
     SCRUB_READ_BYTES = 1024 * 1024, /* while no host comes */
     COLLECT_READS = 3,              /* under way at once */
-    COLLECT_READ_SHARE = 8,         /* so many bytes read count like one that is moved */
     RING_BYTES = 4 * 1024 * 1024,
     RING_SPARE_BYTES = 256 * 1024,
-    COLLECT_DEBT_BYTES = 2 << 20, /* to be moved, behind which hosts wait */
-    COLLECT_OWED_MOST = 64 << 20,
+    COLLECT_DEBT_BYTES = 4 << 20, /* to be read and moved, behind which hosts wait */
+    COLLECT_OWED_MOST = 128 << 20,
     STREAMS = 3,        /* WARM, COLD, and what makes wear even */
     COLLECT_CHUNKS = 3, /* one is filled while others are written */
     LEAVING = 8,        /* victims that were walked, until their last copies are named */
@@ -147,7 +146,7 @@ struct collect {
     uint32_t asked_clock;
     bool even; /* wear was even enough then */
     uint32_t wear_floor;
-    /* Bytes that may be moved now; below 0: too many were. */
+    /* Bytes that may be read and moved now; below 0: too many were. */
     int64_t credit;
     uint64_t last_ns;
     bool holding; /* hosts wait for it */

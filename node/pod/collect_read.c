@@ -36,7 +36,7 @@ static void submit(struct walk *w, uint64_t addr, uint32_t length, uint8_t *buf,
     if (!w->collect) {
         scrub_read(w->pod, length);
     } else {
-        w->collect->credit -= (int64_t)length / COLLECT_READ_SHARE;
+        w->collect->credit -= length;
         pod->stats.collect_read += length;
     }
     *r = (struct collect_read){.walk = w,

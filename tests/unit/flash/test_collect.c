@@ -43,8 +43,8 @@ static void speed_grows_smoothly_as_room_shrinks(void **state)
                                 l = collect_levels_for(124, 8, 75);
     assert_int_equal(collect_ratio(&large, large.start + 1), 0);
     assert_int_equal(collect_rate(&large, large.start + 1), 0);
-    assert_int_equal(collect_ratio(&large, large.low), 1000);
-    assert_int_equal(collect_ratio(&large, large.reserve + (large.low - large.reserve) / 2), 2000);
+    assert_int_equal(collect_ratio(&large, large.low), 2000);
+    assert_int_equal(collect_ratio(&large, large.reserve + (large.low - large.reserve) / 2), 4000);
     assert_int_equal(collect_ratio(&large, large.reserve), COLLECT_MOST);
     assert_int_equal(collect_ratio(&large, 0), COLLECT_MOST);
     enum {

@@ -578,7 +578,7 @@ static void the_old_place_counts_until_a_checkpoint_names_the_new_one(void **sta
     rig_check(&s->rig);
     /* And once more, to the end. */
     (void)begin_collecting(s);
-    run_for(s, 300);
+    run_for(s, 1000);
     checkpoint_want(s->rig.pod);
     rig_settle(&s->rig);
     assert_int_equal(segments_state(s->rig.pod->segments, from), SEGMENT_FREE);
@@ -612,8 +612,8 @@ static void a_read_that_takes_long_reads_what_was_there(void **state)
     const uint64_t group = f->group;
     const uint32_t from = place_segment(s->rig.pod, f->place);
     (void)begin_collecting(s);
-    for (unsigned n = 0; n < 600; n++) {
-        if (n == 300)
+    for (unsigned n = 0; n < 2000; n++) {
+        if (n == 1000)
             checkpoint_want(s->rig.pod);
         step_without(s, &f->req);
     }

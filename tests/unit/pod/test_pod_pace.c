@@ -94,6 +94,7 @@ static void writes_at_three_quarters_of_the_throughput_hardly_wait(void **state)
     assert_true(timed_latency_us(pool, 1) <= 8 * empty);
 }
 
+/* Victims of which hardly anything lives are read for long for the little that is moved. */
 static void hot_and_cold_writes_are_slowed_down_evenly(void **state)
 {
     (void)state;
@@ -101,7 +102,7 @@ static void hot_and_cold_writes_are_slowed_down_evenly(void **state)
     timed_write(pool, pool->blocks);
     timed_measure(pool, 0, pool->blocks);
     tell("nine of ten to a tenth", 0);
-    assert_true(timed_latency_us(pool, 0.99) <= 1.8 * timed_latency_us(pool, 0.5));
+    assert_true(timed_latency_us(pool, 0.99) <= 1.55 * timed_latency_us(pool, 0.5));
     assert_true(timed_latency_us(pool, 1) <= 2.5 * timed_latency_us(pool, 0.5));
 }
 
