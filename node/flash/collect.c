@@ -5,9 +5,9 @@
 enum {
     LOW_PERCENT = 6,
     LOW_LEAST = 4,           /* segments above the reserve */
-    RATE_FIRST = 4 * 1024,   /* bytes a millisecond, just below the start */
-    RATE_LOW = 64 * 1024,    /* where room is low */
-    RATE_MOST = 1024 * 1024, /* at the reserve */
+    RATE_FIRST = 8 * 1024,   /* bytes a millisecond, just below the start */
+    RATE_LOW = 128 * 1024,   /* where room is low */
+    RATE_MOST = 2048 * 1024, /* at the reserve */
 };
 
 static uint32_t most(uint32_t a, uint32_t b)
@@ -26,25 +26,24 @@ struct collect_levels collect_levels_for(uint32_t usable, uint32_t reserve, uint
 
 /* From `first` just below the start, linearly to `low` where room is low, from there on in inverse proportion
  * to what is left above the reserve, at most `all`. */
-static uint32_t speed(const struct collect_levels *l, uint32_t room, uint32_t first, uint32_t low,
-                      uint32_t all)
+static uint32_t speed(const struct collect_levels *l, double room, double first, double low, uint32_t all)
 {
     if (room > l->start)
         return 0;
     if (room > l->low)
-        return first + (uint32_t)((uint64_t)(low - first) * (l->start - room) / (l->start - l->low));
+        return (uint32_t)(first + (low - first) * (l->start - room) / (l->start - l->low));
     if (room <= l->reserve)
         return all;
-    const uint64_t v = (uint64_t)low * (l->low - l->reserve) / (room - l->reserve);
+    const double v = low * (l->low - l->reserve) / (room - l->reserve);
     return v < all ? (uint32_t)v : all;
 }
 
-uint32_t collect_ratio(const struct collect_levels *levels, uint32_t room)
+uint32_t collect_ratio(const struct collect_levels *levels, double room)
 {
-    return speed(levels, room, 0, 1000, COLLECT_MOST);
+    return speed(levels, room, 0, 2000, COLLECT_MOST);
 }
 
-uint32_t collect_rate(const struct collect_levels *levels, uint32_t room)
+uint32_t collect_rate(const struct collect_levels *levels, double room)
 {
     return speed(levels, room, RATE_FIRST, RATE_LOW, RATE_MOST);
 }

@@ -1,7 +1,8 @@
 /* Garbage collection's policy: when it runs, how fast, and what it takes.
  *
  * Room is counted in segments: those that are free, those that the next checkpoint frees, and log that is
- * kept for members that lag, which gives way. Pure. */
+ * kept for members that lag, which gives way. How fast it runs goes by fractions of them, too: a segment more
+ * or less would be a step where few are left. Pure. */
 #ifndef PS_NODE_FLASH_COLLECT_H
 #define PS_NODE_FLASH_COLLECT_H
 
@@ -19,15 +20,16 @@ struct collect_levels {
 struct collect_levels collect_levels_for(uint32_t usable, uint32_t reserve, uint32_t threshold);
 
 enum {
-    COLLECT_MOST = 16 * 1000, /* of collect_ratio */
+    COLLECT_MOST = 32 * 1000, /* of collect_ratio */
     COLLECT_LEAST_GAIN = 16,  /* a victim has a dead byte in so many, or it is not worth moving the rest */
 };
 
-/* Bytes that may be moved for 1,000 bytes of log: 0 above `start`, growing as the room shrinks, without a
- * step, to COLLECT_MOST at the reserve. At equilibrium victims with live part u need 1000 u / (1 - u). */
-uint32_t collect_ratio(const struct collect_levels *levels, uint32_t room);
+/* Bytes that may be read and moved for 1,000 bytes of log: 0 above `start`, growing as the room shrinks,
+ * without a step, to COLLECT_MOST at the reserve. At equilibrium victims with live part u need 1000 (1 + u) /
+ * (1 - u). */
+uint32_t collect_ratio(const struct collect_levels *levels, double room);
 /* And in each millisecond, whether anything is written or not. */
-uint32_t collect_rate(const struct collect_levels *levels, uint32_t room);
+uint32_t collect_rate(const struct collect_levels *levels, double room);
 
 /* What a victim is worth; 0: leave it. Cost-benefit, (1 - u) age / (1 + u): space gained and for how long,
  * against one reading and u of writing (Rosenblum, Ousterhout: The Design and Implementation of a

@@ -579,31 +579,60 @@ static unsigned dirty_count(const struct meta_page *page)
     return page->hot ? bits_count(page->hot->dirty) : page->delta ? page->delta->count : 0;
 }
 
-size_t meta_merge_candidates(struct meta *meta, bool (*sparse)(void *, struct place), void *user,
-                             struct meta_key *keys, size_t max)
+/* Deltas may take an eighth of the cache. */
+static uint64_t delta_limit(const struct meta *meta)
 {
-    /* The threshold that brings the deltas to half their limit, should they exceed it. */
-    uint64_t slots_with[META_SLOTS + 1] = {0};
-    for (size_t i = 0; i < meta->bucket_count; i++)
-        for (struct meta_page *p = meta->buckets[i]; p; p = p->next) {
-            const unsigned n = dirty_count(p);
-            slots_with[n] += n;
-        }
-    const uint64_t limit = meta->config.cache_bytes / 8 / sizeof(struct change);
-    unsigned threshold = MERGE_AT;
-    if (meta->delta_slots > limit) {
-        uint64_t left = meta->delta_slots;
-        threshold = META_SLOTS + 1;
-        while (threshold > 1 && (left > limit / 2 || threshold > MERGE_AT))
-            left -= slots_with[--threshold];
+    return meta->config.cache_bytes / 8 / sizeof(struct change);
+}
+
+void meta_pick_begin(struct meta *meta, struct meta_pick *pick)
+{
+    pick->count = pick->bucket = 0;
+    pick->buckets = meta->bucket_count;
+    pick->threshold = meta->delta_slots > delta_limit(meta) ? 0 : MERGE_AT;
+    memset(pick->slots_with, 0, sizeof pick->slots_with);
+}
+
+/* The threshold that brings the deltas, which exceed their limit, to half of it. */
+static unsigned threshold_for(const struct meta *meta, const uint64_t *slots_with)
+{
+    const uint64_t limit = delta_limit(meta);
+    uint64_t left = meta->delta_slots;
+    unsigned threshold = META_SLOTS + 1;
+    while (threshold > 1 && (left > limit / 2 || threshold > MERGE_AT))
+        left -= slots_with[--threshold] < left ? slots_with[threshold] : left;
+    return threshold;
+}
+
+static void pick_bucket(const struct meta *meta, struct meta_pick *pick, size_t bucket)
+{
+    for (const struct meta_page *p = meta->buckets[bucket]; p; p = p->next) {
+        const unsigned n = dirty_count(p);
+        if (pick->threshold == 0)
+            pick->slots_with[n] += n;
+        else if (pick->count < pick->max &&
+                 (n >= pick->threshold || p->flags & ROTTEN ||
+                  (pick->sparse && !place_is_none(p->base) && pick->sparse(pick->user, p->base))))
+            pick->pages[pick->count++] = p->key;
     }
-    size_t count = 0;
-    for (size_t i = 0; i < meta->bucket_count && count < max; i++)
-        for (struct meta_page *p = meta->buckets[i]; p && count < max; p = p->next)
-            if (dirty_count(p) >= threshold || p->flags & ROTTEN ||
-                (sparse && !place_is_none(p->base) && sparse(user, p->base)))
-                keys[count++] = p->key;
-    return count;
+}
+
+bool meta_pick_step(struct meta *meta, struct meta_pick *pick, size_t buckets)
+{
+    /* The table has grown: pages that were passed lie ahead as well, and none may be picked twice. */
+    if (pick->buckets != meta->bucket_count)
+        meta_pick_begin(meta, pick);
+    for (; buckets > 0; buckets--) {
+        if (pick->bucket < meta->bucket_count && pick->count < pick->max)
+            pick_bucket(meta, pick, pick->bucket++);
+        else if (pick->threshold)
+            return true;
+        else {
+            pick->threshold = threshold_for(meta, pick->slots_with);
+            pick->bucket = 0;
+        }
+    }
+    return pick->threshold && (pick->bucket == meta->bucket_count || pick->count == pick->max);
 }
 
 static void merge(struct meta *meta, struct meta_page *page, struct run_writer *run, struct meta_sink *sink,

@@ -136,12 +136,23 @@ struct meta_sink {
     struct place (*copy)(struct meta_sink *sink, struct place place);
 };
 
-/* Pages whose base should be written anew at the next cut, at most `max`: rotten ones, the
- * ones with the most deltas, as many as bring the deltas below their limit, and
- * those that `sparse` (may be NULL) says lie in segments worth emptying. Those not in memory must be
- * loaded (and pinned) by the caller before the cut. */
-size_t meta_merge_candidates(struct meta *meta, bool (*sparse)(void *user, struct place base), void *user,
-                             struct meta_key *pages, size_t max);
+/* Pages whose base should be written anew at the next cut, at most `max`: rotten ones, the ones with the most
+ * deltas, as many as bring the deltas below their limit, and those that `sparse` (may be NULL) says lie in
+ * segments worth emptying. All pages are looked at, in steps: a large pool has millions. */
+struct meta_pick {
+    bool (*sparse)(void *user, struct place base);
+    void *user;
+    struct meta_key *pages;
+    size_t max, count;
+    /* meta's: where it is, in a table of so many buckets; how many slots changed in pages with so many. */
+    size_t bucket, buckets;
+    unsigned threshold; /* 0: they are being counted */
+    uint64_t slots_with[META_SLOTS + 1];
+};
+void meta_pick_begin(struct meta *meta, struct meta_pick *pick);
+/* Goes on for so many buckets, of about one page each. True: `count` pages are picked; some may have gone
+ * since. Those not in memory must be loaded (and pinned) by the caller before the cut. */
+bool meta_pick_step(struct meta *meta, struct meta_pick *pick, size_t buckets);
 
 struct run_writer;
 /* Writes the state as of now into `run`: candidates become new base pages

@@ -10,6 +10,10 @@
 #include "common/endian_codec.h"
 #include "node/pod/pod_impl.h"
 
+enum {
+    PICK_BUCKETS = 1024 /* of the page table, in a turn: half a millisecond */
+};
+
 /* ---- the metadata stream */
 
 static void open_chunk(struct pod *pod)
@@ -277,26 +281,21 @@ static void cut(struct pod *pod)
 
 /* ---- the steps */
 
-struct picking {
-    const struct pod *pod;
-    uint32_t singles; /* pages that lie once, to be merged for that alone */
-};
-
 static bool is_sparse(void *user, struct place base)
 {
-    struct picking *p = user;
-    const struct segments *s = p->pod->segments;
-    const uint32_t segment = place_segment(p->pod, base), twin = segments_twin(s, segment);
-    const uint32_t live = p->pod->segment_bytes / (collect_is_pressed(p->pod) ? 2 : 4);
-    const uint32_t floor = collect_wear_floor(p->pod);
+    struct pod *pod = user;
+    const struct segments *s = pod->segments;
+    const uint32_t segment = place_segment(pod, base), twin = segments_twin(s, segment);
+    const uint32_t live = pod->segment_bytes / (collect_is_pressed(pod) ? 2 : 4);
+    const uint32_t floor = collect_wear_floor(pod);
     if (segments_open(s, segment))
         return false;
-    if (vacate_wants(p->pod, segment) || segments_live(s, segment) < live ||
-        segments_wear(s, segment) < floor || (twin && segments_wear(s, twin) < floor))
+    if (vacate_wants(pod, segment) || segments_live(s, segment) < live || segments_wear(s, segment) < floor ||
+        (twin && segments_wear(s, twin) < floor))
         return true;
-    if (twin || !p->singles)
+    if (twin || !pod->checkpoint.singles)
         return false;
-    p->singles--;
+    pod->checkpoint.singles--;
     return true;
 }
 
@@ -312,8 +311,21 @@ static void pick(struct pod *pod)
     const bool lies_once =
         pod->meta_segment != SEGMENT_NONE && !segments_twin(pod->segments, pod->meta_segment);
     const bool roomy = !lies_once && twin_fits(pod, 1) && !collect_is_pressed(pod);
-    struct picking picking = {pod, roomy ? CHECKPOINT_SINGLES : 0};
-    cp->merge_count = meta_merge_candidates(pod->meta, is_sparse, &picking, cp->merge, most);
+    cp->singles = roomy ? CHECKPOINT_SINGLES : 0;
+    cp->pick = (struct meta_pick){.sparse = is_sparse, .user = pod, .pages = cp->merge, .max = most};
+    meta_pick_begin(pod->meta, &cp->pick);
+    cp->state = CHECKPOINT_PICKING;
+}
+
+void checkpoint_pick_turn(struct pod *pod)
+{
+    struct checkpoint *cp = &pod->checkpoint;
+    if (cp->state != CHECKPOINT_PICKING)
+        return;
+    pod->again = true;
+    if (!meta_pick_step(pod->meta, &cp->pick, PICK_BUCKETS))
+        return;
+    cp->merge_count = cp->pick.count;
     for (size_t i = 0; i < cp->merge_count; i++)
         meta_pin(pod->meta, cp->merge[i]);
     cp->state = CHECKPOINT_LOADING;
@@ -515,7 +527,8 @@ void checkpoint_turn(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
     if (pod->failed) {
-        if (cp->state == CHECKPOINT_LOADING || cp->state == CHECKPOINT_ANCHOR_WAITS)
+        if (cp->state == CHECKPOINT_PICKING || cp->state == CHECKPOINT_LOADING ||
+            cp->state == CHECKPOINT_ANCHOR_WAITS)
             cp->state = CHECKPOINT_IDLE;
         return;
     }

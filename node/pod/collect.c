@@ -5,11 +5,12 @@
 
 enum {
     STEPS = 1024,            /* in a turn: records looked at */
-    STEP_BYTES = 128 * 1024, /* and bytes moved */
+    STEP_BYTES = 256 * 1024, /* and bytes read and moved */
     WEAR_DEFAULT = 1000,
-    COUNT_SLACK = 1024,     /* one in so many segments may change before they are counted again */
-    LEVEL_RATE = 4 * 1024,  /* bytes a millisecond, so that wear evens out when nothing else is to be done */
-    ASKED_RATE = 64 * 1024, /* and what a person asked for */
+    COUNT_SLACK = 1024,    /* one in so many segments may change before they are counted again */
+    LEVEL_RATE = 8 * 1024, /* bytes a millisecond, read and moved, so that wear evens out when nothing else is
+                              to be done */
+    ASKED_RATE = 128 * 1024, /* and what a person asked for */
 };
 #define LIMITED_AGAIN_NS (60ull * 1000000000ull)
 
@@ -18,13 +19,12 @@ void collect_init(struct pod *pod)
     struct collect *c = calloc(1, sizeof *c);
     assert(c && "out of memory at start");
     c->pod = pod;
-    c->victim = c->ahead = SEGMENT_NONE;
+    walk_init(&c->walk, pod, c);
     for (int i = 0; i < STREAMS; i++)
         c->streams[i].segment = c->streams[i].full = SEGMENT_NONE;
-    c->ring = aligned_alloc(BLKDEV_ALIGN, RING_BYTES + RING_SPARE_BYTES);
     c->work = aligned_alloc(BLKDEV_ALIGN, RECORD_MAX_BLOCKS * RECORD_BLOCK_BYTES);
     c->dense = malloc(RECORD_MAX_BYTES);
-    assert(c->ring && c->work && c->dense && "out of memory at start");
+    assert(c->work && c->dense && "out of memory at start");
     for (int i = 0; i < COLLECT_CHUNKS; i++) {
         c->chunks[i].c = c;
         c->chunks[i].buf = aligned_alloc(BLKDEV_ALIGN, MOVED_CHUNK_BYTES);
@@ -36,7 +36,7 @@ void collect_init(struct pod *pod)
 void collect_free(struct pod *pod)
 {
     struct collect *c = pod->collect;
-    free(c->ring);
+    free(c->walk.ring);
     for (int i = 0; i < COLLECT_CHUNKS; i++)
         free(c->chunks[i].buf);
     free(c->work);
@@ -69,7 +69,7 @@ bool collect_is_quiet(const struct pod *pod)
     for (int i = 0; i < COLLECT_CHUNKS; i++)
         if (c->chunks[i].state == CHUNK_WRITING)
             return false;
-    return !c->reading;
+    return !c->walk.reading;
 }
 
 /* ---- room */
@@ -115,13 +115,38 @@ bool collect_is_asked(const struct pod *pod)
     return pod->collect->asked;
 }
 
+/* What is left of a segment that is being filled, in segments, beyond the half that is left on average. */
+static double left_of(const struct pod *pod, uint32_t segment, uint32_t used)
+{
+    return segment == SEGMENT_NONE ? 0 : 0.5 - (double)used / pod->segment_bytes;
+}
+
+double collect_room(const struct pod *pod)
+{
+    const struct collect *c = pod->collect;
+    double room = c->room + c->ended;
+    if (c->seen_checkpoints == pod->stats.checkpoints) /* what came free then had been counted as dead */
+        room += (double)segments_free(pod->segments) - c->seen_free;
+    room += left_of(pod, pod->tail.segment, pod->tail.offset);
+    room += left_of(pod, pod->meta_segment, pod->meta_offset) * checkpoint_copies(pod);
+    for (int i = 0; i < STREAMS; i++)
+        room += left_of(pod, c->streams[i].segment, c->streams[i].next);
+    const struct walk *w = &c->walk;
+    if (w->victim != SEGMENT_NONE && segments_live(pod->segments, w->victim))
+        room += (double)w->offset / pod->segment_bytes;
+    for (unsigned i = 0; i < c->leaving_count; i++)
+        room += segments_live(pod->segments, c->leaving[i].segment) > 0;
+    return room;
+}
+
 /* Dead segments come free by a checkpoint: before hosts have to wait for one. */
 static void want_checkpoint(struct collect *c)
 {
     struct pod *pod = c->pod;
     const uint32_t span = (c->levels.low - c->levels.reserve) / 4;
+    const bool is_short = c->blocked || segments_free(pod->segments) <= c->levels.reserve;
     if (segments_free(pod->segments) <= c->levels.low && !checkpoint_busy(pod) &&
-        segments_dead(pod->segments, pod->applied_seq) >= (span && !c->blocked ? span : 1))
+        segments_dead(pod->segments, pod->applied_seq) >= (span && !is_short ? span : 1))
         checkpoint_want(pod);
 }
 
@@ -178,28 +203,28 @@ uint32_t collect_floor(const struct pod *pod)
 
 static bool is_at_work(const struct collect *c)
 {
-    return (c->victim != SEGMENT_NONE || c->leaving_count || c->again_count) && !c->blocked;
+    return (c->walk.victim != SEGMENT_NONE || c->leaving_count || c->again_count) && !c->blocked;
 }
 
 void collect_logged(struct pod *pod, uint32_t bytes)
 {
     struct collect *c = pod->collect;
     c->logged += bytes;
-    c->credit += (int64_t)((uint64_t)bytes * collect_ratio(&c->levels, c->room) / 1000);
+    c->credit += (int64_t)((uint64_t)bytes * collect_ratio(&c->levels, collect_room(c->pod)) / 1000);
     /* What was written before the hosts were held back counts, too; but nothing is owed by one that has
      * nothing to do. */
-    const int64_t most = is_at_work(c) ? COLLECT_OWED_MOST : COLLECT_DEBT_BYTES;
+    const int64_t most = is_at_work(c) && is_little(c) ? COLLECT_OWED_MOST : COLLECT_DEBT_BYTES;
     if (c->credit > most)
         c->credit = most;
 }
 
-/* Bytes a millisecond that may be moved whatever is written. */
+/* Bytes a millisecond that may be read and moved whatever is written. */
 static uint32_t rate_of(const struct collect *c)
 {
-    const uint32_t rate = collect_rate(&c->levels, c->room);
+    const uint32_t rate = collect_rate(&c->levels, collect_room(c->pod));
     const bool asked = c->asked || segments_barred(c->pod->segments);
-    const bool begun = c->victim != SEGMENT_NONE && !c->scrubbing;
-    /* What was begun is ended, though there may be room again: a scrub waits for that. */
+    /* What was begun is ended, though there may be room again: hosts may wait for what victims gave up. */
+    const bool begun = c->walk.victim != SEGMENT_NONE;
     const uint32_t least = c->levelling ? LEVEL_RATE : asked ? ASKED_RATE : begun ? LEVEL_RATE : 0;
     return rate < least ? least : rate;
 }
@@ -272,7 +297,7 @@ static double score(void *user, uint32_t segment_bytes, uint32_t live, uint32_t 
 static void end_asked(struct collect *c)
 {
     struct pod *pod = c->pod;
-    if (!c->asked || !c->nothing || c->asked_later || c->victim != SEGMENT_NONE || c->leaving_count ||
+    if (!c->asked || !c->nothing || c->asked_later || c->walk.victim != SEGMENT_NONE || c->leaving_count ||
         c->again_count || !chunks_are_empty(c))
         return;
     c->asked = false;
@@ -299,14 +324,6 @@ static uint32_t last_room(const struct collect *c)
     return c->levels.reserve + (c->levels.low - c->levels.reserve) / 4;
 }
 
-static bool begin(struct collect *c, uint32_t segment)
-{
-    if (!ahead_leave(c, SEGMENT_NONE))
-        return false;
-    victim_begin(c, segment);
-    return true;
-}
-
 /* What is to be taken away. */
 static bool choose_there(struct collect *c)
 {
@@ -317,13 +334,14 @@ static bool choose_there(struct collect *c)
     c->nothing_there = segment == SEGMENT_NONE;
     if (c->nothing_there)
         return false;
-    return begin(c, segment);
+    victim_begin(&c->walk, segment);
+    return true;
 }
 
 bool collect_is_at_an_end(struct pod *pod)
 {
     struct collect *c = pod->collect;
-    return c->room <= last_room(c) && c->victim == SEGMENT_NONE && !c->leaving_count && c->nothing &&
+    return c->room <= last_room(c) && c->walk.victim == SEGMENT_NONE && !c->leaving_count && c->nothing &&
            !checkpoint_busy(pod) && segments_room(pod->segments, pod->applied_seq) <= last_room(c) &&
            segments_dead(pod->segments, pod->applied_seq) == 0;
 }
@@ -350,7 +368,7 @@ static bool choose(struct collect *c)
 {
     struct pod *pod = c->pod;
     if (c->again_count)
-        return ahead_leave(c, SEGMENT_NONE) && again_begin(c);
+        return again_begin(c);
     if (pod->state != POD_SERVING)
         return false;
     if ((c->room > c->levels.start && !c->asked) || c->nothing)
@@ -367,7 +385,8 @@ static bool choose(struct collect *c)
         pod->events++; /* whoever waited for it */
         return choose_there(c);
     }
-    return begin(c, segment);
+    victim_begin(&c->walk, segment);
+    return true;
 }
 
 /* Cold data that keeps its segment from wearing goes to where most was worn: the segment that it leaves is
@@ -375,24 +394,25 @@ static bool choose(struct collect *c)
 static void level(struct collect *c)
 {
     struct pod *pod = c->pod;
-    if (c->even || c->victim != SEGMENT_NONE || c->again_count || !chunks_are_empty(c) || is_little(c) ||
+    if (c->even || c->walk.victim != SEGMENT_NONE || c->again_count || !chunks_are_empty(c) || is_little(c) ||
         c->blocked)
         return;
     const uint32_t segment = segments_wear_victim(pod->segments, pod->anchor.seq, wear_threshold(pod));
     c->even = segment == SEGMENT_NONE;
-    if (c->even || !begin(c, segment))
+    if (c->even)
         return;
+    victim_begin(&c->walk, segment);
     c->levelling = true;
     pod->stats.levelled++;
 }
 
 static bool step(struct collect *c)
 {
-    if (c->victim == SEGMENT_NONE)
+    if (c->walk.victim == SEGMENT_NONE)
         return choose(c);
-    if (victim_step(c))
+    if (victim_step(&c->walk))
         return true;
-    return c->victim == SEGMENT_NONE; /* done: the next one */
+    return c->walk.victim == SEGMENT_NONE; /* done: the next one */
 }
 
 void collect_turn(struct pod *pod)
@@ -401,6 +421,8 @@ void collect_turn(struct pod *pod)
     if (pod->failed || pod->state != POD_SERVING) {
         if (collect_is_quiet(pod))
             collect_drop(c);
+        if (scrub_is_quiet(pod))
+            scrub_drop(pod);
         return;
     }
     if (is_outdated(c))
@@ -414,10 +436,10 @@ void collect_turn(struct pod *pod)
     scrub_turn(pod);
     const int64_t before = c->credit;
     int steps = 0;
-    while (!c->scrubbing && may_move(c) && before - c->credit < STEP_BYTES && step(c))
+    while (may_move(c) && before - c->credit < STEP_BYTES && step(c))
         if (++steps == STEPS)
             break;
-    if (c->victim == SEGMENT_NONE || c->scrubbing)
+    if (c->walk.victim == SEGMENT_NONE)
         chunk_flush(c);
     end_asked(c);
     pod->again |= steps == STEPS || before - c->credit >= STEP_BYTES;
@@ -433,9 +455,9 @@ uint64_t collect_next_ns(const struct pod *pod)
     if (pod->failed || pod->state != POD_SERVING)
         return UINT64_MAX;
     const bool there = segments_barred(pod->segments) && !c->nothing_there;
-    const bool wants = c->victim != SEGMENT_NONE || c->again_count || there ||
+    const bool wants = c->walk.victim != SEGMENT_NONE || c->again_count || there ||
                        ((c->room <= c->levels.start || c->asked) && !c->nothing);
-    if (!wants || c->scrubbing || c->blocked || may_move(c) || !collect_is_quiet(pod))
+    if (!wants || c->blocked || may_move(c) || !collect_is_quiet(pod))
         return UINT64_MAX;
     const uint32_t rate = rate_of(c);
     return rate ? pod->now_ns + ((uint64_t)-c->credit / rate + 1) * 1000000 : UINT64_MAX;

@@ -4,7 +4,7 @@
  *   collect_read.c  a segment read ahead of whoever walks it
  *   collect_move.c  one segment taken apart; records that were repaired, written anew
  *   collect_again.c segments of which something stayed, read in the device's other ways
- *   scrub.c         the same walk, over all segments, to verify what lives in them
+ *   scrub.c         a walk of its own, over all segments, to verify what lives in them
  *
  * One victim at a time: its batches' (or chunks') directories are walked from the start; records that L2P
  * says are there are verified, copied into a chunk of a WARM or COLD segment without what is dead in them,
@@ -22,11 +22,10 @@ enum {
     COLLECT_READ_BYTES = 128 * 1024,
     SCRUB_READ_BYTES = 1024 * 1024, /* while no host comes */
     COLLECT_READS = 3,              /* under way at once */
-    COLLECT_READ_SHARE = 8,         /* so many bytes read count like one that is moved */
     RING_BYTES = 4 * 1024 * 1024,
     RING_SPARE_BYTES = 256 * 1024,
-    COLLECT_DEBT_BYTES = 2 << 20, /* to be moved, behind which hosts wait */
-    COLLECT_OWED_MOST = 64 << 20,
+    COLLECT_DEBT_BYTES = 4 << 20, /* to be read and moved, behind which hosts wait */
+    COLLECT_OWED_MOST = 128 << 20,
     COLLECT_THRESHOLD = 75, /* percent of segments in use, unless it is set */
     STREAMS = 3,            /* WARM, COLD, and what makes wear even */
     COLLECT_CHUNKS = 3,     /* one is filled while others are written */
@@ -44,7 +43,7 @@ _Static_assert((int)RING_SPARE_BYTES >= (int)MOVED_CHUNK_BYTES &&
 struct found {
     uint64_t group;
     struct place place;
-    uint32_t fingerprints; /* where they begin, in collect.fingerprints */
+    uint32_t fingerprints; /* where they begin, in walk.fingerprints */
     uint8_t slots;
 };
 
@@ -86,7 +85,7 @@ struct collect_chunk {
 
 /* A request of those that read ahead. */
 struct collect_read {
-    struct collect *c;
+    struct walk *walk;
     struct blkdev_req req;
     bool done;
     int status;
@@ -101,6 +100,34 @@ struct attempt {
 struct again {
     uint32_t segment;
     struct attempt attempt;
+};
+
+/* On the way through a segment, from directory to directory, from record to record. */
+struct walk {
+    struct pod *pod;
+    struct collect *collect; /* takes it apart; NULL: the scrub's, which reads it alone */
+    uint32_t victim;         /* SEGMENT_NONE: none */
+    uint32_t ahead;          /* the scrub's next one, behind the victim, pinned: read ahead; SEGMENT_NONE */
+    bool damaged;            /* something in the victim cannot be read */
+    bool narrow;             /* reading on failed: the record that is next is read alone */
+    bool unread;             /* and the device does not read it */
+    bool by_sectors;         /* the same for the directory that is next: sectors_bytes are in the ring */
+    uint32_t sectors_bytes;
+    uint64_t seen;   /* of the scrub: bytes of what lives in it that was found */
+    uint32_t offset; /* of the next directory */
+    uint64_t seq;    /* of the batch that was looked at last */
+    struct found found[BATCH_RECORDS_MAX];
+    uint32_t found_count, found_next;
+    uint8_t fingerprint_bytes;
+    uint8_t fingerprints[MOVED_RECORDS_MAX * 8 * FINGERPRINT_MAX_BYTES];
+
+    /* A ring of what lies in the victim from ring_from on; ring_end: up to where it has been read, in order,
+     * ring_asked: up to where it is being. What lies before ring_low may be overwritten. 0: nothing. */
+    uint8_t *ring;
+    uint64_t ring_from, ring_low, ring_end, ring_asked;
+    bool ring_broken; /* at ring_end: reading failed */
+    struct collect_read reads[COLLECT_READS];
+    unsigned read_first, reading; /* those under way, in order */
 };
 
 /* A victim that was walked to its end. */
@@ -136,39 +163,17 @@ struct collect {
     uint32_t asked_clock;
     bool even; /* wear was even enough then */
     uint32_t wear_floor;
-    /* Bytes that may be moved now; below 0: too many were. */
+    /* Bytes that may be read and moved now; below 0: too many were. */
     int64_t credit;
     uint64_t last_ns;
     bool holding; /* hosts wait for it */
     bool limited; /* told, until there is room again */
     uint64_t limited_ns;
 
-    uint32_t victim; /* SEGMENT_NONE: none */
-    struct attempt attempt;
-    bool blocked;    /* no segment is left for a chunk */
-    bool damaged;    /* something in the victim cannot be read */
-    bool levelling;  /* it was chosen because its segment wears too little */
-    bool scrubbing;  /* it is read alone */
-    uint32_t ahead;  /* the scrub's next one, behind the victim, pinned: read ahead; SEGMENT_NONE */
-    bool narrow;     /* reading on failed: the record that is next is read alone */
-    bool unread;     /* and the device does not read it */
-    bool by_sectors; /* the same for the directory that is next: the first sectors_bytes are in the ring */
-    uint32_t sectors_bytes;
-    uint64_t seen;   /* scrubbing: bytes of what lives in it that was found */
-    uint32_t offset; /* of the next directory */
-    uint64_t seq;    /* of the batch that was looked at last */
-    struct found found[BATCH_RECORDS_MAX];
-    uint32_t found_count, found_next;
-    uint8_t fingerprint_bytes;
-    uint8_t fingerprints[MOVED_RECORDS_MAX * 8 * FINGERPRINT_MAX_BYTES];
-
-    /* A ring of what lies in the victim from ring_from on; ring_end: up to where it has been read, in order,
-     * ring_asked: up to where it is being. What lies before ring_low may be overwritten. 0: nothing. */
-    uint8_t *ring;
-    uint64_t ring_from, ring_low, ring_end, ring_asked;
-    bool ring_broken; /* at ring_end: reading failed */
-    struct collect_read reads[COLLECT_READS];
-    unsigned read_first, reading; /* those under way, in order */
+    struct walk walk;
+    struct attempt attempt; /* of the victim */
+    bool blocked;           /* no segment is left for a chunk */
+    bool levelling;         /* the victim was chosen because its segment wears too little */
 
     struct collect_stream streams[STREAMS];
     struct collect_chunk chunks[COLLECT_CHUNKS];
@@ -187,8 +192,10 @@ struct collect {
     unsigned patch_count;
 };
 
+/* A walk and its ring; `collect` NULL: for the scrub. */
+void walk_init(struct walk *w, struct pod *pod, struct collect *collect);
 /* Begins with the segment. */
-void victim_begin(struct collect *c, uint32_t segment);
+void victim_begin(struct walk *w, uint32_t segment);
 /* Something of the victim, which is pinned and leaving, stayed where it is. False: it was read in all ways.
  */
 bool again_put(struct collect *c, const struct leaving *l);
@@ -201,11 +208,11 @@ void again_drop(struct collect *c);
 /* The way in which the victim is read. */
 uint16_t again_way(const struct collect *c);
 /* Goes on with it. False: not now, or it is done. */
-bool victim_step(struct collect *c);
-/* Gives the scrub's up; no read of it is under way. */
-void victim_drop(struct collect *c);
+bool victim_step(struct walk *w);
+/* Gives it up; no read of it is under way. */
+void victim_drop(struct walk *w);
 /* What is read ahead of the scrub's victim is given up, unless it is `next`. False: not while it is read. */
-bool ahead_leave(struct collect *c, uint32_t next);
+bool ahead_leave(struct walk *w, uint32_t next);
 /* Gives all up; no request is under way. */
 void collect_drop(struct collect *c);
 /* Nothing more goes to the stream's open segment. False: the one before is not named yet. */
@@ -214,15 +221,17 @@ bool stream_leave(struct collect *c, struct collect_stream *s);
 void chunk_flush(struct collect *c);
 /* The bytes at `addr` of the victim, in one piece, until the next call; NULL: they are being read, or the
  * device does not read them (`unread`). What follows is read ahead. */
-const uint8_t *want(struct collect *c, uint64_t addr, uint32_t bytes);
+const uint8_t *want(struct walk *w, uint64_t addr, uint32_t bytes);
 /* A directory where the device does not read all: with zeroes in place of what it does not, which may be
  * payload alone. NULL: it is being read. */
-const uint8_t *want_sectors(struct collect *c, uint64_t addr, uint32_t bytes);
+const uint8_t *want_sectors(struct walk *w, uint64_t addr, uint32_t bytes);
 /* Forgets what was read; nothing is being. */
-void reads_reset(struct collect *c);
+void reads_reset(struct walk *w);
 /* Of the scrub under way: a segment has been gone through; bytes were read. */
-void scrub_segment_done(struct collect *c);
-void scrub_read(struct collect *c, uint64_t bytes);
+void scrub_segment_done(struct walk *w);
+void scrub_read(struct pod *pod, uint64_t bytes);
+/* Gives its segment up; no read of it is under way. */
+void scrub_drop(struct pod *pod);
 /* Writes a record that was repaired. False: not now, or there is none. */
 bool patch_step(struct collect *c);
 /* What is written becomes what is so, in order. */

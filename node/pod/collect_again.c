@@ -50,7 +50,7 @@ bool again_begin(struct collect *c)
     if (c->again_count == 0)
         return false;
     const struct again next = c->again[--c->again_count];
-    victim_begin(c, next.segment);
+    victim_begin(&c->walk, next.segment);
     c->attempt = next.attempt;
     let_go(c, next.segment);
     return true;

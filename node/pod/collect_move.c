@@ -17,69 +17,69 @@ static uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-static void note_found(struct collect *c, uint64_t group, uint64_t addr, uint32_t bytes, uint8_t slots,
+static void note_found(struct walk *w, uint64_t group, uint64_t addr, uint32_t bytes, uint8_t slots,
                        const uint8_t *fingerprints, uint8_t fingerprint_bytes)
 {
-    struct found *f = &c->found[c->found_count];
+    struct found *f = &w->found[w->found_count];
     const uint32_t blocks = (uint32_t)__builtin_popcount(slots);
-    f->fingerprints = c->found_count
+    f->fingerprints = w->found_count
                           ? f[-1].fingerprints + (uint32_t)__builtin_popcount(f[-1].slots) * fingerprint_bytes
                           : 0;
-    assert(f->fingerprints + blocks * fingerprint_bytes <= sizeof c->fingerprints);
+    assert(f->fingerprints + blocks * fingerprint_bytes <= sizeof w->fingerprints);
     f->group = group;
     f->place = place_make(addr, bytes);
     f->slots = slots;
-    memcpy(c->fingerprints + f->fingerprints, fingerprints, (size_t)blocks * fingerprint_bytes);
-    c->fingerprint_bytes = fingerprint_bytes;
-    c->found_count++;
+    memcpy(w->fingerprints + f->fingerprints, fingerprints, (size_t)blocks * fingerprint_bytes);
+    w->fingerprint_bytes = fingerprint_bytes;
+    w->found_count++;
 }
 
 /* Bytes of the batch that begins at `addr`; 0: none does, the segment ends here. */
-static uint32_t find_in_batch(struct collect *c, uint64_t addr, const uint8_t *p, uint32_t available)
+static uint32_t find_in_batch(struct walk *w, uint64_t addr, const uint8_t *p, uint32_t available)
 {
     struct batch_header h;
     struct batch_record r = {0};
-    if (batch_parse_directory(p, available, &h) || (c->seq && h.seq != c->seq + 1) ||
-        h.total_bytes > c->pod->segment_bytes - c->offset)
+    if (batch_parse_directory(p, available, &h) || (w->seq && h.seq != w->seq + 1) ||
+        h.total_bytes > w->pod->segment_bytes - w->offset)
         return 0;
     for (unsigned i = 0; i < h.records && batch_next_record(&h, p, i, &r); i++)
-        note_found(c, r.group, addr + r.offset, r.bytes, (uint8_t)((1u << r.blocks) - 1), r.fingerprints,
+        note_found(w, r.group, addr + r.offset, r.bytes, (uint8_t)((1u << r.blocks) - 1), r.fingerprints,
                    h.fingerprint_bytes);
-    c->seq = h.seq;
+    w->seq = h.seq;
     return h.total_bytes;
 }
 
-static uint32_t find_in_chunk(struct collect *c, uint64_t addr, const uint8_t *p, uint32_t available)
+static uint32_t find_in_chunk(struct walk *w, uint64_t addr, const uint8_t *p, uint32_t available)
 {
     struct moved_chunk chunk;
     struct moved_record r = {0};
-    if (moved_parse(p, available, &chunk) || chunk.pod != get_le64(c->pod->anchor.pod))
+    if (moved_parse(p, available, &chunk) || chunk.pod != get_le64(w->pod->anchor.pod))
         return 0;
     for (unsigned i = 0; i < chunk.records && moved_next_record(&chunk, p, i, &r); i++)
-        note_found(c, r.group, addr + r.offset, r.bytes, r.slots, r.fingerprints, chunk.fingerprint_bytes);
+        note_found(w, r.group, addr + r.offset, r.bytes, r.slots, r.fingerprints, chunk.fingerprint_bytes);
     return chunk.total_bytes;
 }
 
 /* The next directory. False: it is being read. */
-static bool find_more(struct collect *c, bool *end)
+static bool find_more(struct walk *w, bool *end)
 {
-    const struct pod *pod = c->pod;
-    const bool log = segments_state(pod->segments, c->victim) == SEGMENT_LOG;
-    const uint32_t left = pod->segment_bytes - c->offset;
-    const uint64_t addr = segment_addr(pod, c->victim) + c->offset;
-    *end = left < BLKDEV_ALIGN || segments_live(pod->segments, c->victim) == 0;
+    const struct pod *pod = w->pod;
+    const bool log = segments_state(pod->segments, w->victim) == SEGMENT_LOG;
+    const uint32_t left = pod->segment_bytes - w->offset;
+    const uint64_t addr = segment_addr(pod, w->victim) + w->offset;
+    *end = left < BLKDEV_ALIGN || segments_live(pod->segments, w->victim) == 0;
     if (*end)
         return true;
     const uint32_t bytes = least(left, log ? (uint32_t)BATCH_PAYLOAD_AT : (uint32_t)MOVED_CHUNK_BYTES);
-    const uint8_t *p = c->by_sectors ? want_sectors(c, addr, bytes) : want(c, addr, bytes);
+    const uint8_t *p = w->by_sectors ? want_sectors(w, addr, bytes) : want(w, addr, bytes);
     if (!p)
         return false;
-    c->found_count = c->found_next = 0;
-    const uint32_t total = log ? find_in_batch(c, addr, p, bytes) : find_in_chunk(c, addr, p, bytes);
-    c->offset += total;
+    w->found_count = w->found_next = 0;
+    const uint32_t total = log ? find_in_batch(w, addr, p, bytes) : find_in_chunk(w, addr, p, bytes);
+    w->offset += total;
     *end = total == 0;
-    c->damaged |= c->by_sectors && *end;
-    c->by_sectors = false;
+    w->damaged |= w->by_sectors && *end;
+    w->by_sectors = false;
     return true;
 }
 
@@ -91,27 +91,27 @@ static struct meta_key table_page(uint64_t group)
 }
 
 /* What L2P says of a group. False: its page is being read; or it cannot be, then the victim stays. */
-static bool look_up(struct collect *c, uint64_t group, uint64_t *value)
+static bool look_up(struct walk *w, uint64_t group, uint64_t *value)
 {
-    struct pod *pod = c->pod;
+    struct pod *pod = w->pod;
     *value = 0;
     if (meta_get(pod->meta, l2p_key(group), value))
         return true;
     if (page_is_bad(pod, table_page(group))) {
-        c->damaged = true;
+        w->damaged = true;
         return true;
     }
     (void)load_page(pod, table_page(group));
     return false;
 }
 
-static void look_ahead(struct collect *c)
+static void look_ahead(struct walk *w)
 {
     uint64_t value;
-    for (uint32_t i = c->found_next; i < c->found_count && i < c->found_next + LOADS_AHEAD; i++)
-        if (!meta_get(c->pod->meta, l2p_key(c->found[i].group), &value) &&
-            !page_is_bad(c->pod, table_page(c->found[i].group)))
-            (void)load_page(c->pod, table_page(c->found[i].group));
+    for (uint32_t i = w->found_next; i < w->found_count && i < w->found_next + LOADS_AHEAD; i++)
+        if (!meta_get(w->pod->meta, l2p_key(w->found[i].group), &value) &&
+            !page_is_bad(w->pod, table_page(w->found[i].group)))
+            (void)load_page(w->pod, table_page(w->found[i].group));
 }
 
 /* ---- the chunk */
@@ -271,9 +271,9 @@ static bool move_all(struct collect *c, struct collect_chunk *k)
     uint64_t value;
     for (; k->move_next < k->writer.records; k->move_next++) {
         const struct move *m = &k->moves[k->move_next];
-        if (!look_up(c, m->group, &value)) {
+        if (!look_up(&c->walk, m->group, &value)) {
             for (uint32_t i = 1; i < LOADS_AHEAD && k->move_next + i < k->writer.records; i++)
-                (void)look_up(c, m[i].group, &value);
+                (void)look_up(&c->walk, m[i].group, &value);
             return false;
         }
         move_group(c, m, value);
@@ -303,19 +303,19 @@ void chunks_turn(struct collect *c)
 /* ---- copying */
 
 /* The fingerprints of `slots`, of those that the record had. */
-static const uint8_t *fingerprints_of(const struct collect *c, const struct found *f, unsigned slots,
+static const uint8_t *fingerprints_of(const struct walk *w, const struct found *f, unsigned slots,
                                       uint8_t out[RECORD_MAX_BLOCKS * FINGERPRINT_MAX_BYTES])
 {
-    const uint8_t *from = c->fingerprints + f->fingerprints;
+    const uint8_t *from = w->fingerprints + f->fingerprints;
     uint8_t *to = out;
     for (unsigned slot = 0; slot < RECORD_MAX_BLOCKS; slot++) {
         if (!(f->slots >> slot & 1))
             continue;
         if (slots >> slot & 1) {
-            memcpy(to, from, c->fingerprint_bytes);
-            to += c->fingerprint_bytes;
+            memcpy(to, from, w->fingerprint_bytes);
+            to += w->fingerprint_bytes;
         }
-        from += c->fingerprint_bytes;
+        from += w->fingerprint_bytes;
     }
     return out;
 }
@@ -347,18 +347,18 @@ static bool can_repair(const struct pod *pod)
 
 /* Another member, or other devices, may have it: then it is written anew, and nothing lives here any more.
  * What they cannot be asked for now stays, and is no loss; a scrub waits for it. False: not now. */
-static bool leave(struct collect *c, const struct found *f, const struct ps_error *err)
+static bool leave(struct walk *w, const struct found *f, const struct ps_error *err)
 {
-    struct pod *pod = c->pod;
+    struct pod *pod = w->pod;
     const bool elsewhere = pod_is_replicated(pod) || pod->dev->geometry.ways;
     if (elsewhere && !page_is_bad(pod, table_page(f->group))) {
         const bool asked = can_repair(pod) && fetch_to_repair(pod, f->group);
         if (!asked)
             (void)load_page(pod, table_page(f->group));
-        c->damaged = true;
-        return asked || !c->scrubbing;
+        w->damaged = true;
+        return asked || w->collect;
     }
-    c->damaged = true;
+    w->damaged = true;
     pod->stats.checksum_errors++;
     pod_event(pod, "pod.data_loss", 0, "group %llu at %llu: %s", (unsigned long long)f->group,
               (unsigned long long)place_addr(f->place), err->detail);
@@ -367,19 +367,19 @@ static bool leave(struct collect *c, const struct found *f, const struct ps_erro
 }
 
 /* One that lives is as it was written. False: not now. */
-static bool verify(struct collect *c, const struct found *f, uint64_t value)
+static bool verify(struct walk *w, const struct found *f, uint64_t value)
 {
     struct ps_error err = {0};
     const uint32_t bytes = place_len(f->place);
-    const uint8_t *record = want(c, place_addr(f->place), bytes);
+    const uint8_t *record = want(w, place_addr(f->place), bytes);
     if (!record)
         return false;
     if (record_verify(record, bytes, f->group, &err)) {
-        if (!leave(c, f, &err))
+        if (!leave(w, f, &err))
             return false;
-        c->pod->scrub.damaged++;
+        w->pod->scrub.damaged++;
     }
-    c->seen += l2p_live_bytes(value);
+    w->seen += l2p_live_bytes(value);
     return true;
 }
 
@@ -435,14 +435,14 @@ static bool copy(struct collect *c, const struct found *f, unsigned live)
     struct ps_error err = {0};
     const uint32_t bytes = place_len(f->place);
     /* Read on while the chunks before are being written. */
-    const uint8_t *record = want(c, place_addr(f->place), bytes);
+    const uint8_t *record = want(&c->walk, place_addr(f->place), bytes);
     if (!record || (k->state != CHUNK_EMPTY && k->state != CHUNK_FILLING))
         return false;
-    if (k->state == CHUNK_EMPTY && !begin_chunk(c, stream_for(c, c->victim), c->fingerprint_bytes))
+    if (k->state == CHUNK_EMPTY && !begin_chunk(c, stream_for(c, c->walk.victim), c->walk.fingerprint_bytes))
         return false;
     const uint32_t most = (uint32_t)record_bound((unsigned)__builtin_popcount(live));
-    const bool other =
-        k->writer.fingerprint_bytes != c->fingerprint_bytes || k->stream != stream_for(c, c->victim);
+    const bool other = k->writer.fingerprint_bytes != c->walk.fingerprint_bytes ||
+                       k->stream != stream_for(c, c->walk.victim);
     if (other || !moved_has_room(&k->writer, most > bytes ? most : bytes)) {
         assert((other || k->writer.records) && "an empty one has room for a record");
         write_chunk(c);
@@ -457,45 +457,45 @@ static bool copy(struct collect *c, const struct found *f, unsigned live)
     if (!rc)
         rc = copy_survivors(c, record, live, &info, &err);
     if (rc)
-        (void)leave(c, f, &err);
+        (void)leave(&c->walk, f, &err);
     else
-        add_copy(c, f->place, &info, fingerprints_of(c, f, info.slots, fingerprints));
+        add_copy(c, f->place, &info, fingerprints_of(&c->walk, f, info.slots, fingerprints));
     return true;
 }
 
 /* One that lives, and that the device does not read. False: not now. */
-static bool leave_unread(struct collect *c, const struct found *f, uint64_t value)
+static bool leave_unread(struct walk *w, const struct found *f, uint64_t value)
 {
     struct ps_error err = {0};
     (void)ps_error_set(&err, PS_EIO, "reading it failed");
-    if (!leave(c, f, &err))
+    if (!leave(w, f, &err))
         return false;
-    c->pod->scrub.damaged += c->scrubbing;
-    c->seen += l2p_live_bytes(value);
+    w->pod->scrub.damaged += !w->collect;
+    w->seen += l2p_live_bytes(value);
     return true;
 }
 
 /* One that lives. False: not now. */
-static bool take(struct collect *c, const struct found *f, uint64_t value)
+static bool take(struct walk *w, const struct found *f, uint64_t value)
 {
-    if (c->unread)
-        return leave_unread(c, f, value);
-    return c->scrubbing ? verify(c, f, value) : copy(c, f, l2p_live(value));
+    if (w->unread)
+        return leave_unread(w, f, value);
+    return w->collect ? copy(w->collect, f, l2p_live(value)) : verify(w, f, value);
 }
 
-static bool copy_next(struct collect *c)
+static bool copy_next(struct walk *w)
 {
-    const struct found *f = &c->found[c->found_next];
+    const struct found *f = &w->found[w->found_next];
     uint64_t value;
-    if (!look_up(c, f->group, &value)) {
-        look_ahead(c);
+    if (!look_up(w, f->group, &value)) {
+        look_ahead(w);
         return false;
     }
     const bool lives = value && l2p_place(value).v == f->place.v;
-    if (lives && !take(c, f, value))
+    if (lives && !take(w, f, value))
         return false;
-    c->narrow = c->unread = false;
-    c->found_next++;
+    w->narrow = w->unread = false;
+    w->found_next++;
     return true;
 }
 
@@ -572,7 +572,7 @@ bool patch_step(struct collect *c)
     const uint8_t fingerprint_bytes = (uint8_t)fingerprint_size(pod->fingerprint);
     uint64_t value;
     if (c->patch_count == 0 || pod->failed || (k->state != CHUNK_EMPTY && k->state != CHUNK_FILLING) ||
-        !look_up(c, p->group, &value))
+        !look_up(&c->walk, p->group, &value))
         return false;
     if (!value || !l2p_live(value) || l2p_place(value).v != p->from.v) { /* it has died, or was moved */
         patch_done(c);
@@ -591,38 +591,47 @@ bool patch_step(struct collect *c)
 
 /* ---- the victim */
 
-void victim_begin(struct collect *c, uint32_t segment)
+void walk_init(struct walk *w, struct pod *pod, struct collect *collect)
 {
-    assert(c->victim == SEGMENT_NONE && (c->ahead == segment || (c->ahead == SEGMENT_NONE && !c->reading)));
-    c->victim = segment;
-    c->attempt = (struct attempt){0};
-    c->offset = c->found_count = c->found_next = 0;
-    c->seq = 0;
-    c->damaged = c->levelling = c->scrubbing = false;
-    c->narrow = c->unread = c->by_sectors = false;
-    c->seen = 0;
-    if (c->ahead == segment) {
-        c->ahead = SEGMENT_NONE; /* its pin is the victim's */
-        return;
-    }
-    reads_reset(c);
-    segments_pin(c->pod->segments, segment);
+    w->pod = pod;
+    w->collect = collect;
+    w->victim = w->ahead = SEGMENT_NONE;
+    w->ring = aligned_alloc(BLKDEV_ALIGN, RING_BYTES + RING_SPARE_BYTES);
+    assert(w->ring && "out of memory at start");
 }
 
-static void release_victim(struct collect *c)
+void victim_begin(struct walk *w, uint32_t segment)
 {
-    segments_unpin(c->pod->segments, c->victim);
-    c->victim = SEGMENT_NONE;
-    c->levelling = c->scrubbing = false;
+    assert(w->victim == SEGMENT_NONE && (w->ahead == segment || (w->ahead == SEGMENT_NONE && !w->reading)));
+    w->victim = segment;
+    if (w->collect)
+        w->collect->attempt = (struct attempt){0};
+    w->offset = w->found_count = w->found_next = 0;
+    w->seq = 0;
+    w->damaged = w->narrow = w->unread = w->by_sectors = false;
+    w->seen = 0;
+    if (w->ahead == segment) {
+        w->ahead = SEGMENT_NONE; /* its pin is the victim's */
+        return;
+    }
+    reads_reset(w);
+    segments_pin(w->pod->segments, segment);
+}
+
+void victim_drop(struct walk *w)
+{
+    if (w->victim != SEGMENT_NONE)
+        segments_unpin(w->pod->segments, w->victim);
+    w->victim = SEGMENT_NONE;
 }
 
 /* All of it was looked at: it is gone when the chunks that hold something of it are named. */
 static void victim_end(struct collect *c)
 {
     c->leaving[c->leaving_count++] = (struct leaving){
-        .segment = c->victim, .attempt = c->attempt, .damaged = c->damaged, .chunks = c->begun};
-    segments_set_leaving(c->pod->segments, c->victim, true);
-    c->victim = SEGMENT_NONE;
+        .segment = c->walk.victim, .attempt = c->attempt, .damaged = c->walk.damaged, .chunks = c->begun};
+    segments_set_leaving(c->pod->segments, c->walk.victim, true);
+    c->walk.victim = SEGMENT_NONE;
     c->levelling = false;
     leave_victims(c);
 }
@@ -666,24 +675,25 @@ void chunk_flush(struct collect *c)
     leave_victims(c); /* nothing was put into it */
 }
 
-bool victim_step(struct collect *c)
+bool victim_step(struct walk *w)
 {
+    struct collect *c = w->collect;
     bool end = false;
-    if (c->pod->failed)
+    if (w->pod->failed)
         return false;
-    if (c->found_next < c->found_count)
-        return copy_next(c);
-    if (!find_more(c, &end))
+    if (w->found_next < w->found_count)
+        return copy_next(w);
+    if (!find_more(w, &end))
         return false;
     if (!end)
         return true;
-    if (c->reading &&
-        (c->ahead == SEGMENT_NONE || c->reads[c->read_first].req.offset < segment_addr(c->pod, c->ahead)))
+    if (w->reading &&
+        (w->ahead == SEGMENT_NONE || w->reads[w->read_first].req.offset < segment_addr(w->pod, w->ahead)))
         return false;
-    if (c->scrubbing) {
-        scrub_segment_done(c);
-        release_victim(c);
-        c->pod->again = true;
+    if (!c) {
+        scrub_segment_done(w);
+        victim_drop(w);
+        w->pod->again = true;
         return false;
     }
     if (c->leaving_count == LEAVING) {
@@ -693,13 +703,6 @@ bool victim_step(struct collect *c)
     }
     victim_end(c);
     return false;
-}
-
-void victim_drop(struct collect *c)
-{
-    if (c->victim != SEGMENT_NONE)
-        release_victim(c);
-    (void)ahead_leave(c, SEGMENT_NONE);
 }
 
 void collect_drop(struct collect *c)
@@ -715,5 +718,6 @@ void collect_drop(struct collect *c)
     }
     c->leaving_count = 0;
     again_drop(c);
-    victim_drop(c);
+    c->levelling = false;
+    victim_drop(&c->walk);
 }

@@ -182,8 +182,7 @@ void pod_close(struct pod *pod, void (*cb)(void *user), void *user)
 static void free_parts(struct pod *pod)
 {
     index_load_drop(pod);
-    scrub_meta_free(pod);
-    scrub_labels_free(pod);
+    scrub_free(pod);
     deep_free(pod); /* before what it looks at */
     copy_out_free(pod);
     copy_in_free(pod);
@@ -528,7 +527,7 @@ static bool is_drained(const struct pod *pod)
            anchor_writer_is_idle(pod) && pod->log_reading == 0 && list_empty(&pod->log_reads) &&
            list_empty(&pod->record_reads) && list_empty(&pod->records_read) && copy_out_is_quiet(pod) &&
            copy_in_is_quiet(pod) && zones_are_quiet(pod) && collect_is_quiet(pod) && deep_is_quiet(pod) &&
-           scrub_meta_is_quiet(pod) && scrub_labels_are_quiet(pod);
+           scrub_is_quiet(pod);
 }
 
 static void abandon_turn(struct pod *pod)
@@ -605,7 +604,9 @@ uint64_t pod_turn(struct pod *pod, uint64_t now_ns)
         else if (pod->state == POD_ABANDONING)
             abandon_turn(pod);
     } while (pod->again && pod->state != POD_CLOSED && ++rounds < TURN_ROUNDS);
-    deep_turn(pod); /* once: what it may do in a turn it may do in each round */
+    /* Once: what they may do in a turn they may do in each round. */
+    deep_turn(pod);
+    checkpoint_pick_turn(pod);
     if (pod->config.uses)
         image_uses_turned(pod->config.uses);
     if (pod->again && pod->state != POD_CLOSED)
@@ -643,14 +644,14 @@ static uint64_t left_of(const struct pod *pod, uint32_t segment, uint32_t offset
     return segment == SEGMENT_NONE || offset == 0 ? 0 : pod->segment_bytes - offset;
 }
 
-static unsigned meta_copies(const struct pod *pod)
+unsigned checkpoint_copies(const struct pod *pod)
 {
     return pod->meta_segment != SEGMENT_NONE && segments_twin(pod->segments, pod->meta_segment) ? 2 : 1;
 }
 
 static uint64_t open_meta_bytes(const struct pod *pod)
 {
-    return left_of(pod, pod->meta_segment, pod->meta_offset) * meta_copies(pod);
+    return left_of(pod, pod->meta_segment, pod->meta_offset) * checkpoint_copies(pod);
 }
 
 static uint64_t open_bytes(const struct pod *pod, const struct segments_stats *s)

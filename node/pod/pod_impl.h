@@ -237,6 +237,7 @@ struct run_places {
 
 enum checkpoint_state {
     CHECKPOINT_IDLE,
+    CHECKPOINT_PICKING, /* the pages to merge, of all pages */
     CHECKPOINT_LOADING, /* pages to merge come into memory */
     CHECKPOINT_WRITING,
     CHECKPOINT_FLUSHING,
@@ -267,6 +268,8 @@ struct checkpoint {
     bool closing; /* the cut was made with nothing left to do */
     struct meta_sink sink;
     struct run_writer run;
+    struct meta_pick pick;
+    uint32_t singles; /* pages that lie once, to be merged for that alone */
     struct meta_key merge[CHECKPOINT_MERGES];
     size_t merge_count;
     struct chunk *chunks;
@@ -489,6 +492,7 @@ int restore_chunk_some(struct restore *to, size_t entries, bool *more, struct ps
 struct copy_out;   /* copy_out.c */
 struct copy_in;    /* copy_in.c */
 struct collect;    /* collect.h */
+struct walk;       /* collect.h */
 struct deep;       /* deep.h */
 struct index_load; /* background.c */
 struct log_recall; /* log_recall.c */
@@ -502,7 +506,8 @@ struct scrub {
     int64_t credit; /* bytes that may be read now */
     uint64_t opened_ns, last_ns, ended_ns;
     uint64_t requests, busy_ns;  /* of hosts: as last seen, when that changed */
-    struct scrub_meta *meta;     /* the pass goes through metadata */
+    struct walk *walk;           /* of the pass */
+    struct scrub_meta *meta;     /* it goes through metadata */
     struct scrub_labels *labels; /* its last part */
 };
 
@@ -887,6 +892,9 @@ void scrub_labels_free(struct pod *pod);
 
 /* scrub.c */
 void scrub_turn(struct pod *pod);
+/* No read of it is under way. */
+bool scrub_is_quiet(const struct pod *pod);
+void scrub_free(struct pod *pod);
 uint64_t scrub_next_ns(const struct pod *pod);
 
 /* deep.c */
@@ -962,6 +970,9 @@ bool collect_may_help(const struct pod *pod);
 /* Little is free: metadata's space counts, too. */
 bool collect_is_pressed(const struct pod *pod);
 bool collect_is_asked(const struct pod *pod); /* by pod_collect, and not through yet */
+/* Segments that are free or come free, without steps: what is left of those that are being filled counts
+ * beyond the half that is left on average, and what victims have given up so far. */
+double collect_room(const struct pod *pod);
 /* Free segments that it leaves to others. */
 uint32_t collect_floor(const struct pod *pod);
 /* What lies in segments of fewer P/E cycles is to be moved. */
@@ -980,8 +991,12 @@ void index_batch(struct pod *pod, const struct batch_header *h, const void *batc
 void checkpoint_turn(struct pod *pod);
 /* Another anchor was written; a checkpoint's that waited goes on. */
 void checkpoint_anchor_turn(struct pod *pod);
+/* Once a turn, for it takes time. */
+void checkpoint_pick_turn(struct pod *pod);
 void checkpoint_want(struct pod *pod);
 bool checkpoint_busy(const struct pod *pod);
+/* Of what is being written to the open segment of metadata. */
+unsigned checkpoint_copies(const struct pod *pod);
 /* One is due when the pod is idle for long. */
 bool checkpoint_has_work(const struct pod *pod);
 enum {

@@ -4,6 +4,8 @@
  * A pass begins when a person wants one, or by itself when the last one was long ago. While hosts are served
  * it reads at the rate that was set; when none has come for a moment, without a pause. Segments that
  * are being written wait for the next pass. Metadata comes last (scrub_meta.c, scrub_label.c). */
+#include <stdlib.h>
+
 #include "node/pod/collect.h"
 
 enum {
@@ -49,26 +51,58 @@ static uint64_t due_ns(const struct pod *pod)
     return s->passes ? s->ended_ns + after : s->opened_ns + (after < FIRST_PASS_NS ? after : FIRST_PASS_NS);
 }
 
-void scrub_read(struct collect *c, uint64_t bytes)
+void scrub_read(struct pod *pod, uint64_t bytes)
 {
-    c->pod->scrub.credit -= (int64_t)bytes;
-    c->pod->scrub.read_bytes += bytes;
+    pod->scrub.credit -= (int64_t)bytes;
+    pod->scrub.read_bytes += bytes;
 }
 
-void scrub_segment_done(struct collect *c)
+void scrub_segment_done(struct walk *w)
 {
-    struct pod *pod = c->pod;
-    const uint32_t lives = segments_live(pod->segments, c->victim);
-    pod->scrub.next = c->victim + 1;
-    if (c->seen < lives)
+    struct pod *pod = w->pod;
+    const uint32_t lives = segments_live(pod->segments, w->victim);
+    pod->scrub.next = w->victim + 1;
+    if (w->seen < lives)
         pod_event(pod, "scrub.damage", 0,
                   "segment %u: what names its records is damaged: some of %u bytes were not verified",
-                  c->victim, lives);
+                  w->victim, lives);
+}
+
+bool scrub_is_quiet(const struct pod *pod)
+{
+    return (!pod->scrub.walk || pod->scrub.walk->reading == 0) && scrub_meta_is_quiet(pod) &&
+           scrub_labels_are_quiet(pod);
+}
+
+void scrub_drop(struct pod *pod)
+{
+    if (!pod->scrub.walk)
+        return;
+    victim_drop(pod->scrub.walk);
+    (void)ahead_leave(pod->scrub.walk, SEGMENT_NONE);
+}
+
+static void free_walk(struct pod *pod)
+{
+    if (pod->scrub.walk)
+        free(pod->scrub.walk->ring);
+    free(pod->scrub.walk);
+    pod->scrub.walk = NULL;
+}
+
+void scrub_free(struct pod *pod)
+{
+    scrub_meta_free(pod);
+    scrub_labels_free(pod);
+    free_walk(pod);
 }
 
 static void begin_pass(struct pod *pod)
 {
     struct scrub *s = &pod->scrub;
+    s->walk = calloc(1, sizeof *s->walk);
+    assert(s->walk && "out of memory");
+    walk_init(s->walk, pod, NULL);
     s->wanted = false;
     s->running = true;
     s->next = SYSTEM_SEGMENTS;
@@ -82,6 +116,7 @@ static void begin_pass(struct pod *pod)
 static void end_pass(struct pod *pod)
 {
     struct scrub *s = &pod->scrub;
+    free_walk(pod);
     s->running = false;
     s->passes++;
     s->ended_ns = pod->now_ns;
@@ -114,22 +149,19 @@ static void pass_time(struct pod *pod)
         s->credit = AHEAD_BYTES;
 }
 
-static bool choose(struct collect *c)
+static bool choose(struct pod *pod)
 {
-    struct pod *pod = c->pod;
-    if (c->victim != SEGMENT_NONE)
-        return c->scrubbing;
-    if (!chunks_are_empty(c) || c->room <= c->levels.low)
-        return false;
-    const uint32_t segment = segments_with_data(pod->segments, pod->scrub.next, pod->applied_seq);
-    if (!ahead_leave(c, segment))
+    struct scrub *s = &pod->scrub;
+    if (s->walk->victim != SEGMENT_NONE)
+        return true;
+    const uint32_t segment = segments_with_data(pod->segments, s->next, pod->applied_seq);
+    if (!ahead_leave(s->walk, segment))
         return false;
     if (segment == SEGMENT_NONE) {
         scrub_meta_begin(pod);
         return false;
     }
-    victim_begin(c, segment);
-    c->scrubbing = true;
+    victim_begin(s->walk, segment);
     return true;
 }
 
@@ -146,7 +178,6 @@ static void metadata(struct pod *pod)
 
 void scrub_turn(struct pod *pod)
 {
-    struct collect *c = pod->collect;
     struct scrub *s = &pod->scrub;
     if (!s->running && (s->wanted || pod->now_ns >= due_ns(pod)))
         begin_pass(pod);
@@ -164,17 +195,11 @@ void scrub_turn(struct pod *pod)
         end_pass(pod);
         return;
     }
-    /* Room for hosts comes first. */
-    if (c->scrubbing && c->room <= c->levels.low && !c->reading)
-        victim_drop(c);
     const int64_t before = s->credit;
-    while (s->running && s->credit > 0 && before - s->credit < AHEAD_BYTES && choose(c))
-        if (!victim_step(c) && c->scrubbing)
+    while (s->credit > 0 && before - s->credit < AHEAD_BYTES && choose(pod))
+        if (!victim_step(s->walk) && s->walk->victim != SEGMENT_NONE)
             return;
-    pod->again |= s->meta != NULL;
-    if (s->running && s->credit > 0 && !c->reading &&
-        (c->scrubbing || (c->victim == SEGMENT_NONE && chunks_are_empty(c) && c->room > c->levels.low)))
-        pod->again = true;
+    pod->again |= s->meta != NULL || (s->credit > 0 && !s->walk->reading);
 }
 
 uint64_t scrub_next_ns(const struct pod *pod)

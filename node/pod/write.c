@@ -6,6 +6,10 @@
 #include "node/pod/pod_impl.h"
 #include "node/reduction/pattern.h"
 
+enum {
+    HELD_LEAST_BYTES = 256 * 1024
+};
+
 enum bound {
     BOUND,
     BOUND_LATER,
@@ -535,7 +539,9 @@ static int check_space(struct pod *pod)
     const bool releasing = images_releasable(pod->images) || pod->release_in_flight;
     if (pod->limit_free == 0)
         return releasing ? PS_EABORTED : PS_EFULL;
-    if (segments_free(pod->segments) > pod->reserve_segments)
+    /* What victims have given up so far comes free with the next checkpoint: nobody waits for that. */
+    const uint32_t free = segments_free(pod->segments), reserve = pod->reserve_segments;
+    if (free > reserve || (free > reserve / 2 && collect_room(pod) > reserve))
         return 0;
     const bool more_to_come =
         checkpoint_busy(pod) || releasing || room_may_come(pod) || vacate_gives_way(pod);
@@ -551,7 +557,8 @@ static enum bound refuse(struct pod *pod, struct piece *piece, int status)
     return BOUND;
 }
 
-static enum bound bind(struct pod *pod, struct piece *piece)
+/* `held`: collection lags so far behind that new data waits for it. */
+static enum bound bind(struct pod *pod, struct piece *piece, bool held)
 {
     struct image *image = images_get(pod->images, piece->image_id);
     if (piece->fills) /* its reads still write into its buffer */
@@ -575,7 +582,7 @@ static enum bound bind(struct pod *pod, struct piece *piece)
         const int rc = check_space(pod);
         if (rc == PS_EFULL)
             return refuse(pod, piece, rc);
-        if (rc || collect_holds_hosts(pod))
+        if (rc || held)
             return BOUND_LATER;
     }
     if (!batch_open(pod))
@@ -624,15 +631,19 @@ static void bind_all(struct pod *pod)
     struct piece *stuck[PIECES];
     unsigned nstuck = 0;
     uint64_t pages = 0;
+    bool held = !list_empty(&pod->waiting) && collect_holds_hosts(pod);
     list_for_each_safe(node, after, &pod->waiting)
     {
         struct piece *piece = container_of(node, struct piece, link);
         enum bound bound = BOUND_LATER;
         if (piece->seen_events != pod->events && !overlaps_stuck(piece, stuck, nstuck))
-            bound = bind(pod, piece);
+            bound = bind(pod, piece, held);
         if (bound == BOUND_NO_ROOM && batch_may_ship(pod)) {
+            /* What a segment's end left of a batch is not what the others would have to wait for. */
+            const bool whole = pod->open->payload_used >= HELD_LEAST_BYTES;
             batch_ship(pod);
-            bound = bind(pod, piece);
+            held |= whole && collect_holds_hosts(pod);
+            bound = bind(pod, piece, held);
         }
         if (bound == BOUND_NO_ROOM)
             return;

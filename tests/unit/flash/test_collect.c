@@ -35,22 +35,27 @@ static void levels_follow_the_threshold_and_leave_the_reserve(void **state)
         }
 }
 
-/* Never faster with more room, no step of more than what one segment is in proportion. */
+/* Never faster with more room, and no step where a segment begins or ends. */
 static void speed_grows_smoothly_as_room_shrinks(void **state)
 {
     (void)state;
-    const struct collect_levels l = collect_levels_for(10000, 300, 75);
-    assert_int_equal(collect_ratio(&l, l.start + 1), 0);
-    assert_int_equal(collect_rate(&l, l.start + 1), 0);
-    assert_int_equal(collect_ratio(&l, l.low), 1000);
-    assert_int_equal(collect_ratio(&l, l.reserve + (l.low - l.reserve) / 2), 2000);
-    assert_int_equal(collect_ratio(&l, l.reserve), COLLECT_MOST);
-    assert_int_equal(collect_ratio(&l, 0), COLLECT_MOST);
-    for (uint32_t room = l.start; room > 0; room--) {
-        const uint32_t here = collect_ratio(&l, room), next = collect_ratio(&l, room - 1);
-        assert_true(next >= here && collect_rate(&l, room - 1) >= collect_rate(&l, room));
-        const uint32_t above = room > l.reserve ? room - l.reserve : 1;
-        assert_true(next - here <= here / above + here / 16 + 2);
+    const struct collect_levels large = collect_levels_for(10000, 300, 75),
+                                l = collect_levels_for(124, 8, 75);
+    assert_int_equal(collect_ratio(&large, large.start + 1), 0);
+    assert_int_equal(collect_rate(&large, large.start + 1), 0);
+    assert_int_equal(collect_ratio(&large, large.low), 2000);
+    assert_int_equal(collect_ratio(&large, large.reserve + (large.low - large.reserve) / 2), 4000);
+    assert_int_equal(collect_ratio(&large, large.reserve), COLLECT_MOST);
+    assert_int_equal(collect_ratio(&large, 0), COLLECT_MOST);
+    enum {
+        PARTS = 64 /* of a segment */
+    };
+    for (uint32_t i = l.start * PARTS; i > 0; i--) {
+        const double room = (double)i / PARTS, less = (double)(i - 1) / PARTS;
+        const uint32_t here = collect_ratio(&l, room), next = collect_ratio(&l, less);
+        assert_true(next >= here && collect_rate(&l, less) >= collect_rate(&l, room));
+        const double above = room > l.reserve + 0.25 ? room - l.reserve : 0.25;
+        assert_true(next - here <= here / above / PARTS * 1.1 + 2);
     }
 }
 

@@ -147,6 +147,16 @@ static void finish_cut(struct model *m)
     m->cutting = false;
 }
 
+static size_t merge_candidates(struct meta *meta, bool (*sparse)(void *user, struct place base), void *user,
+                               struct meta_key *pages, size_t max)
+{
+    struct meta_pick pick = {.sparse = sparse, .user = user, .pages = pages, .max = max};
+    meta_pick_begin(meta, &pick);
+    while (!meta_pick_step(meta, &pick, 100))
+        ;
+    return pick.count;
+}
+
 static void do_cut(struct model *m)
 {
     static struct run_writer run;
@@ -154,7 +164,7 @@ static void do_cut(struct model *m)
     struct meta_stats stats;
     finish_cut(m);
     const bool full = m->runs.count == 0 || m->runs.count == RUNS || below(m, 6) == 0;
-    const size_t n = meta_merge_candidates(m->meta, NULL, NULL, merge, 1 + below(m, MERGES));
+    const size_t n = merge_candidates(m->meta, NULL, NULL, merge, 1 + below(m, MERGES));
     for (size_t i = 0; i < n; i++)
         (void)memory_flash_slots(&m->flash, m->meta, merge[i]);
     if (full)
@@ -569,12 +579,12 @@ static void merge_candidates_are_full_pages_and_sparse_ones(void **state)
         meta_set(s->meta, meta_key(META_MAP, 2, i), i + 1);
     for (unsigned i = 0; i < 127; i++)
         meta_set(s->meta, meta_key(META_MAP, 3, i), i + 1);
-    assert_int_equal(meta_merge_candidates(s->meta, NULL, NULL, merge, 8), 1);
+    assert_int_equal(merge_candidates(s->meta, NULL, NULL, merge, 8), 1);
     assert_int_equal(merge[0].v, map_page(2).v);
     evict(s);
     struct place base = meta_load_place(s->meta, one);
-    assert_int_equal(meta_merge_candidates(s->meta, is_place, &base, merge, 8), 2);
-    assert_int_equal(meta_merge_candidates(s->meta, is_place, &base, merge, 1), 1);
+    assert_int_equal(merge_candidates(s->meta, is_place, &base, merge, 8), 2);
+    assert_int_equal(merge_candidates(s->meta, is_place, &base, merge, 1), 1);
 }
 
 static void deltas_beyond_their_limit_are_merged_from_the_fullest_pages_on(void **state)
@@ -588,7 +598,7 @@ static void deltas_beyond_their_limit_are_merged_from_the_fullest_pages_on(void 
             meta_set(s->meta, meta_key(META_MAP, page, i), i + 1);
     meta_stats(s->meta, &stats);
     assert_true(stats.delta_slots > 8192);
-    const size_t n = meta_merge_candidates(s->meta, NULL, NULL, merge, 1000);
+    const size_t n = merge_candidates(s->meta, NULL, NULL, merge, 1000);
     uint64_t merged = 0, least = META_SLOTS;
     for (size_t i = 0; i < n; i++) {
         const uint64_t dirty = 5 + meta_page_number(merge[i]) / 90;
@@ -600,6 +610,42 @@ static void deltas_beyond_their_limit_are_merged_from_the_fullest_pages_on(void 
     cut_and_finish(s, merge, n, true);
     meta_stats(s->meta, &stats);
     assert_true(stats.delta_slots <= 4096);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const uint64_t x = ((const struct meta_key *)a)->v, y = ((const struct meta_key *)b)->v;
+    return x < y ? -1 : x > y;
+}
+
+/* Every 100th page has as many changes as make it a candidate. */
+static void make_pages(struct scene *s, unsigned first, unsigned last)
+{
+    for (unsigned page = first; page <= last; page++)
+        for (unsigned i = 0; i < (page % 100 ? 1 : 128); i++)
+            meta_set(s->meta, meta_key(META_L2P, page, i), i + 1);
+}
+
+/* So that a pod of millions of pages can do other things meanwhile, which make pages and drop others. */
+static void candidates_are_picked_in_steps_and_none_twice(void **state)
+{
+    struct scene *s = *state;
+    static struct meta_key merge[1000];
+    enum {
+        BUCKETS = 16
+    };
+    make_pages(s, 1, 1000);
+    struct meta_pick pick = {.pages = merge, .max = 1000};
+    meta_pick_begin(s->meta, &pick);
+    unsigned steps = 0;
+    while (!meta_pick_step(s->meta, &pick, BUCKETS))
+        if (++steps == 1000 / BUCKETS / 2) /* halfway the table grows */
+            make_pages(s, 1001, 3000);
+    assert_true(steps > 3000 / BUCKETS);
+    assert_int_equal(pick.count, 30);
+    qsort(merge, pick.count, sizeof merge[0], compare_keys);
+    for (size_t i = 0; i < pick.count; i++)
+        assert_int_equal(meta_page_number(merge[i]), 100 * (i + 1));
 }
 
 static void a_flat_page_of_zeroes_goes_when_it_is_merged_and_a_map_page_stays(void **state)
@@ -712,6 +758,7 @@ int main(void)
         TEST(a_late_load_of_a_page_that_moved_does_nothing),
         TEST(a_damaged_or_foreign_record_is_refused),
         TEST(merge_candidates_are_full_pages_and_sparse_ones),
+        TEST(candidates_are_picked_in_steps_and_none_twice),
         TEST(deltas_beyond_their_limit_are_merged_from_the_fullest_pages_on),
         TEST(a_flat_page_of_zeroes_goes_when_it_is_merged_and_a_map_page_stays),
         TEST(each_page_of_a_kind_is_visited_once),

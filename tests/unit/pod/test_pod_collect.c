@@ -513,20 +513,20 @@ static void the_next_victim_is_begun_while_copies_are_on_their_way(void **state)
     struct story *s = *state;
     struct collect_chunk *k = until_a_chunk_is_written(s);
     struct collect *c = s->rig.pod->collect;
-    for (unsigned n = 0; c->leaving_count == 0 || c->victim == SEGMENT_NONE; n++) {
+    for (unsigned n = 0; c->leaving_count == 0 || c->walk.victim == SEGMENT_NONE; n++) {
         c->credit = MIB;
         step_without(s, &k->req);
         assert_true(n < 10000);
     }
     const uint32_t left = c->leaving[0].segment;
     assert_int_equal(k->state, CHUNK_WRITING);
-    assert_int_not_equal(c->victim, left);
+    assert_int_not_equal(c->walk.victim, left);
     assert_true(segments_live(s->rig.pod->segments, left) > 0);
     assert_int_equal(s->rig.pod->stats.collected, 0);
     for (unsigned n = 0; n < 200; n++) {
         c->credit = MIB;
         step_without(s, &k->req);
-        assert_int_not_equal(c->victim, left);
+        assert_int_not_equal(c->walk.victim, left);
     }
     compare_tags(s);
     rig_check(&s->rig);
@@ -579,7 +579,7 @@ static void the_old_place_counts_until_a_checkpoint_names_the_new_one(void **sta
     rig_check(&s->rig);
     /* And once more, to the end. */
     (void)begin_collecting(s);
-    run_for(s, 300);
+    run_for(s, 1000);
     checkpoint_want(s->rig.pod);
     rig_settle(&s->rig);
     assert_int_equal(segments_state(s->rig.pod->segments, from), SEGMENT_FREE);
@@ -613,8 +613,8 @@ static void a_read_that_takes_long_reads_what_was_there(void **state)
     const uint64_t group = f->group;
     const uint32_t from = place_segment(s->rig.pod, f->place);
     (void)begin_collecting(s);
-    for (unsigned n = 0; n < 600; n++) {
-        if (n == 300)
+    for (unsigned n = 0; n < 2000; n++) {
+        if (n == 1000)
             checkpoint_want(s->rig.pod);
         step_without(s, &f->req);
     }
@@ -654,7 +654,7 @@ static void a_damaged_record_stays_where_it_is(void **state)
     run_for(s, 1000);
     assert_int_equal(s->stuck, 1); /* once: it is not chosen again */
     assert_int_equal(s->losses, 1);
-    assert_int_equal(c->victim, SEGMENT_NONE);
+    assert_int_equal(c->walk.victim, SEGMENT_NONE);
     assert_true(meta_get(s->rig.pod->meta, l2p_key(group), &value) && l2p_place(value).v == place.v);
     assert_int_equal(segments_live(s->rig.pod->segments, place_segment(s->rig.pod, place)),
                      l2p_live_bytes(value));
@@ -792,7 +792,7 @@ static void an_idle_pool_is_tidied_and_comes_to_rest(void **state)
     }
     pod_stats(pod, &stats);
     assert_true(stats.collected > 0 && stats.collect_moved > STORY_BLOCKS * BLOCK / 4);
-    assert_int_equal(pod->collect->victim, SEGMENT_NONE);
+    assert_int_equal(pod->collect->walk.victim, SEGMENT_NONE);
     compare_tags(s);
     rig_check(&s->rig);
 }
@@ -851,8 +851,8 @@ static void collect_all(struct story *s, enum segment_state state)
                 }
         if (segments_open(pod->segments, i) || segments_last_seq(pod->segments, i) > pod->anchor.seq)
             continue;
-        victim_begin(c, i);
-        for (unsigned n = 0; c->victim != SEGMENT_NONE || c->leaving_count; n++) {
+        victim_begin(&c->walk, i);
+        for (unsigned n = 0; c->walk.victim != SEGMENT_NONE || c->leaving_count; n++) {
             c->credit = MIB;
             step_without(s, NULL);
             assert_true(n < 10000);

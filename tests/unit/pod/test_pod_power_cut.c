@@ -409,7 +409,7 @@ static bool play(struct play *p, uint64_t cut, enum blkdev_mem_cut mode, bool ra
     rig_create(&p->rig, 64 * MIB, cut);
     p->rig.audited = true;
     p->rig.random = random;
-    p->rig.leave_segments = 10;
+    p->rig.leave_segments = 8;
     p->rig.config.checkpoint_log_bytes = 256 * KIB;
     p->rig.cut_after = cut;
     for (int i = 0; i < IMAGES; i++)

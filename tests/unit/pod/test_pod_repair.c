@@ -424,7 +424,7 @@ static void what_collection_can_not_move_is_repaired(void **state)
     settle_checkpoint(w, w->b);
     damage(w->b, group);
     assert_true(segments_last_seq(pod->segments, segment) <= pod->anchor.seq);
-    victim_begin(pod->collect, segment);
+    victim_begin(&pod->collect->walk, segment);
     for (int i = 0; i < 2000 && w->wanted_count == 0; i++) {
         pod->collect->credit = MIB;
         (void)rig_step(&w->b->rig);
@@ -433,7 +433,7 @@ static void what_collection_can_not_move_is_repaired(void **state)
     assert_int_equal(w->wanted[0], group);
     assert_int_equal(fetch_record_of_a(w, group), 0);
     assert_int_equal(pod_record_repair(pod, group, w->buf, w->read.bytes, 0), 0);
-    for (int i = 0; i < 2000 && pod->collect->victim != SEGMENT_NONE; i++) {
+    for (int i = 0; i < 2000 && pod->collect->walk.victim != SEGMENT_NONE; i++) {
         pod->collect->credit = MIB;
         (void)rig_step(&w->b->rig);
     }

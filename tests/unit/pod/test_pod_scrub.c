@@ -123,11 +123,12 @@ static void a_sound_pool_has_nothing_to_tell(void **state)
 /* Until the walk has asked for what follows its segment. */
 static void scrub_until_ahead(void)
 {
-    const struct collect *c = rig.pod->collect;
+    const struct walk *w = NULL;
     pod_scrub(rig.pod);
-    for (int i = 0; c->ahead == SEGMENT_NONE || c->ring_asked <= segment_addr(rig.pod, c->ahead); i++) {
-        rig.now_ns += c->victim == SEGMENT_NONE ? 30 * MS : 1;
+    for (int i = 0; !w || w->ahead == SEGMENT_NONE || w->ring_asked <= segment_addr(rig.pod, w->ahead); i++) {
+        rig.now_ns += !w || w->victim == SEGMENT_NONE ? 30 * MS : 1;
         (void)rig_step(&rig);
+        w = rig.pod->scrub.walk;
         assert_true(i < 1000);
     }
 }
@@ -144,7 +145,6 @@ static void finish_pass(void)
 static void the_device_has_work_while_one_segment_follows_another(void **state)
 {
     (void)state;
-    const struct collect *c = rig.pod->collect;
     unsigned changes = 0, busy = 0;
     scrub_until_ahead();
     for (uint32_t next = look().segments_done; look().running; (void)rig_step(&rig)) {
@@ -153,7 +153,7 @@ static void the_device_has_work_while_one_segment_follows_another(void **state)
             continue;
         next = look().segments_done;
         changes++;
-        busy += c->reading > 0;
+        busy += rig.pod->scrub.walk->reading > 0;
     }
     assert_true(changes >= 3);
     assert_true(busy >= changes - 1); /* behind the last one there is none */
@@ -163,16 +163,16 @@ static void the_device_has_work_while_one_segment_follows_another(void **state)
 static void a_segment_that_is_read_ahead_is_not_given_out(void **state)
 {
     (void)state;
-    const struct collect *c = rig.pod->collect;
     scrub_until_ahead();
-    const uint32_t ahead = c->ahead, clock = segments_clock(rig.pod->segments);
+    const struct walk *w = rig.pod->scrub.walk;
+    const uint32_t ahead = w->ahead, clock = segments_clock(rig.pod->segments);
     /* Hosts come, and the scrub stands still. */
     rig.pod->config.scrub_rate = 1;
     rig.pod->scrub.busy_ns = rig.now_ns;
     rig.pod->scrub.credit = -1;
     for (uint64_t i = 0; segments_clock_since(rig.pod->segments, clock) < 2 * rig.pod->segment_count; i++) {
         write_piece(i % CHUNKS, 5000 + i);
-        assert_int_equal(c->ahead, ahead);
+        assert_int_equal(w->ahead, ahead);
         if (segments_clock_since(rig.pod->segments, clock) > rig.pod->segment_count / 2 &&
             segments_live(rig.pod->segments, ahead) && !segments_open(rig.pod->segments, ahead))
             break; /* it has other data now */
