@@ -529,7 +529,7 @@ void checkpoint_turn(struct pod *pod)
         return;
     }
     if (cp->state == CHECKPOINT_IDLE && !restart_holds_checkpoint(pod) && is_due(pod)) {
-        if (segments_free(pod->segments) == 0) {
+        if (segments_free(pod->segments) == 0 && !vacate_gives_way(pod)) {
             cp->wanted = false;
             pod_fail(pod, "no segment is left for a checkpoint");
             return;

@@ -66,17 +66,26 @@ static int check_room(struct pod *pod, uint32_t leaving, struct ps_error *err)
 
 static int check(struct pod *pod, struct ps_error *err)
 {
-    uint32_t leaving = 0;
+    uint32_t leaving = 0, free = 0;
     for (uint32_t i = 0; i < pod->segment_count; i++) {
-        if (!is_asked(pod, i))
+        if (!is_asked(pod, i)) {
+            free += segments_state(pod->segments, i) == SEGMENT_FREE && !segments_open(pod->segments, i);
             continue;
+        }
         if (i < SYSTEM_SEGMENTS)
             return ps_error_set(err, PS_EINVAL,
                                 "the pool's label and anchors lie there, in its first %d segments",
                                 SYSTEM_SEGMENTS);
         leaving += segments_state(pod->segments, i) != SEGMENT_RETIRED;
     }
-    return check_room(pod, leaving, err);
+    const int rc = check_room(pod, leaving, err);
+    /* A checkpoint, which may be under way, and the first segments of what is moved find room at once. */
+    if (rc == 0 && free < pod->reserve_segments)
+        return ps_error_set(
+            err, PS_EFULL,
+            "of the segments that stay %u are free, at least %u have to be: collect garbage first", free,
+            pod->reserve_segments);
+    return rc;
 }
 
 int pod_vacate(struct pod *pod, bool (*leaves)(void *user, uint64_t offset, uint64_t length),

@@ -51,6 +51,11 @@ static void what_is_absent_comes_back(void **state)
         skip();
     size_begin_hosts(f);
     size_run(f, 10000);
+    /* What stays must have room at once: for a checkpoint, and to begin to move. */
+    assert_int_equal(size_vacate_begin(f, 40, SIZE_LARGE), PS_EFULL);
+    assert_non_null(strstr(f->rig.error.detail, "collect garbage first"));
+    pod_collect(f->rig.pod);
+    size_run(f, 10000);
     assert_int_equal(size_vacate(f, 40, SIZE_LARGE), 0);
     size_take_away(f);
     pod_vacate_stop(f->rig.pod);
