@@ -403,6 +403,7 @@ struct vacate {
     uint64_t checkpoints; /* when metadata was last looked at */
     uint64_t live_meta;   /* and what lived there */
     unsigned in_vain;     /* checkpoints that moved none of it */
+    uint32_t waiting;     /* segments that are not barred yet: the rest is to have room for a checkpoint */
 };
 
 /* What was asked for has ended, and is told by the next turn. */

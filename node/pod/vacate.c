@@ -16,6 +16,7 @@ enum {
     LOOK_SEGMENT_NS = 100, /* the more there are, the less often */
     IN_VAIN_MOST = 16,
     SPARE_SEGMENTS = 6, /* that are being filled: of the log, of collection, of metadata */
+    BEGIN_SEGMENTS = 2, /* of a checkpoint's metadata, each with its twin */
     DENSE_MOST = 16,    /* collection leaves a segment of which one part in so many is dead */
 };
 
@@ -33,6 +34,7 @@ static void bar_all(struct pod *pod)
             segments_bar(pod->segments, i);
     pod->vacate.look_ns = 0;
     pod->vacate.in_vain = 0;
+    pod->vacate.waiting = 0;
     pod_size_reserve(pod);
 }
 
@@ -66,26 +68,37 @@ static int check_room(struct pod *pod, uint32_t leaving, struct ps_error *err)
 
 static int check(struct pod *pod, struct ps_error *err)
 {
-    uint32_t leaving = 0, free = 0;
+    uint32_t leaving = 0;
     for (uint32_t i = 0; i < pod->segment_count; i++) {
-        if (!is_asked(pod, i)) {
-            free += segments_state(pod->segments, i) == SEGMENT_FREE && !segments_open(pod->segments, i);
+        if (!is_asked(pod, i))
             continue;
-        }
         if (i < SYSTEM_SEGMENTS)
             return ps_error_set(err, PS_EINVAL,
                                 "the pool's label and anchors lie there, in its first %d segments",
                                 SYSTEM_SEGMENTS);
         leaving += segments_state(pod->segments, i) != SEGMENT_RETIRED;
     }
-    const int rc = check_room(pod, leaving, err);
-    /* A checkpoint, which may be under way, and the first segments of what is moved find room at once. */
-    if (rc == 0 && free < pod->reserve_segments)
-        return ps_error_set(
-            err, PS_EFULL,
-            "of the segments that stay %u are free, at least %u have to be: collect garbage first", free,
-            pod->reserve_segments);
-    return rc;
+    pod->vacate.waiting = leaving;
+    return check_room(pod, leaving, err);
+}
+
+/* Garbage in the rest is room when a checkpoint has freed it, and that needs some itself. */
+static bool may_begin(const struct pod *pod)
+{
+    uint32_t free = 0;
+    for (uint32_t i = SYSTEM_SEGMENTS; i < pod->segment_count && free < BEGIN_SEGMENTS; i++)
+        free += segments_state(pod->segments, i) == SEGMENT_FREE && !is_asked(pod, i);
+    return free == BEGIN_SEGMENTS || pod->stats.checkpoints != pod->vacate.checkpoints;
+}
+
+static void try_to_begin(struct pod *pod)
+{
+    if (may_begin(pod)) {
+        bar_all(pod);
+    } else if (!checkpoint_busy(pod)) {
+        pod->checkpoint.wanted = true;
+        pod->again = true;
+    }
 }
 
 int pod_vacate(struct pod *pod, bool (*leaves)(void *user, uint64_t offset, uint64_t length),
@@ -103,7 +116,8 @@ int pod_vacate(struct pod *pod, bool (*leaves)(void *user, uint64_t offset, uint
     if (rc)
         return rc;
     v->state = VACATE_RUNNING;
-    bar_all(pod);
+    v->checkpoints = pod->stats.checkpoints;
+    try_to_begin(pod);
     return 0;
 }
 
@@ -156,7 +170,7 @@ uint64_t pod_vacate_left(const struct pod *pod)
 {
     if (pod->vacate.state != VACATE_RUNNING || !pod->segments)
         return 0;
-    const uint32_t left = segments_barred(pod->segments);
+    const uint32_t left = pod->vacate.waiting + segments_barred(pod->segments);
     return (uint64_t)(left ? left : 1) * pod->segment_bytes;
 }
 
@@ -231,6 +245,10 @@ void vacate_turn(struct pod *pod)
         vacate_end(pod, PS_EIO);
         return;
     }
+    if (v->waiting)
+        try_to_begin(pod);
+    if (v->waiting)
+        return;
     collect_leave(pod);
     lead_log_out(pod);
     if (pod->now_ns < v->look_ns)
@@ -257,7 +275,8 @@ void vacate_turn(struct pod *pod)
 
 uint64_t vacate_next_ns(const struct pod *pod)
 {
-    return pod->vacate.state == VACATE_RUNNING && pod->state == POD_SERVING && !pod->failed
+    return pod->vacate.state == VACATE_RUNNING && !pod->vacate.waiting && pod->state == POD_SERVING &&
+                   !pod->failed
                ? pod->vacate.look_ns
                : UINT64_MAX;
 }
