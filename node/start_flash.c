@@ -372,17 +372,18 @@ int start_pod(struct node *node, struct ps_error *err)
     if (getrandom(config.seed, sizeof config.seed, 0) != sizeof config.seed)
         return ps_error_set(err, PS_EIO, "the system gives no random numbers");
     struct ps_error reason = {0};
-    if (node->as.cluster_enabled)
-        return start_member(node, &config, err);
     if (node->knows_images && node->knows_pod)
         config.only_pod = node->pod_id;
-    const int rc = open_alone(node, &config, &reason);
+    const int rc =
+        node->as.cluster_enabled ? start_member(node, &config, &reason) : open_alone(node, &config, &reason);
     if (rc == PS_ENOTFOUND && node->knows_images)
         return ps_error_set(
             err, rc,
             "%.160s; but the catalog knows volumes: is the right device there, its file system "
             "mounted? pstoraged --rebuild-catalog begins without them",
             reason.detail);
+    if (rc && node->as.cluster_enabled)
+        return ps_error_set(err, rc, "%s", reason.detail);
     if (rc)
         return node_setting_error(node, PSTORAGED_FLASH_DEVICES, rc, err,
                                   reason.detail[0] ? reason.detail : ps_status_text(rc));

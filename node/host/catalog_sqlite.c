@@ -292,6 +292,14 @@ int catalog_set_pod_id(struct catalog *c, const char *pod, const uint8_t id[16])
     return run(c, s);
 }
 
+int catalog_forget_pod_id(struct catalog *c, const char *pod)
+{
+    sqlite3_stmt *s = use(c, POD_ID_SET);
+    sqlite_bind_text(s, 1, pod);
+    (void)sqlite3_bind_zeroblob(s, 2, 0);
+    return run(c, s);
+}
+
 bool catalog_pod_id(struct catalog *c, const char *pod, uint8_t id[16])
 {
     sqlite3_stmt *s = use(c, POD_ID_GET);

@@ -47,6 +47,7 @@ int catalog_set_stamp(struct catalog *catalog, const char *pod, uint64_t log_seq
 uint64_t catalog_stamp(struct catalog *catalog, const char *pod);
 /* Which pod of that name it is. */
 int catalog_set_pod_id(struct catalog *catalog, const char *pod, const uint8_t id[16]);
+int catalog_forget_pod_id(struct catalog *catalog, const char *pod);
 bool catalog_pod_id(struct catalog *catalog, const char *pod, uint8_t id[16]); /* false: not known */
 /* 0 or PS_ENOTFOUND. Space and counts are not kept. */
 int catalog_image_by_id(struct catalog *catalog, const char *pod, uint64_t id, struct pod_image_info *out);

@@ -69,6 +69,8 @@ struct catalog_service {
 
     /* The management thread's. */
     bool complete; /* the comparison ended well: changes move the stamp on */
+    bool knows_pod, forgot_pod;
+    uint8_t pod_id[16]; /* as written last */
 
     /* Between the two: set by the management thread, taken by the reactor. */
     struct mailbox_msg notice;
@@ -115,6 +117,8 @@ struct image_news {
     struct catalog_service *service;
     uint64_t log_seq, id, time_unix_ns;
     bool gone;
+    bool knows_pod;
+    uint8_t pod_id[16];
     struct pod_image_info info;
 };
 
@@ -138,14 +142,36 @@ static void tell_change(struct catalog_service *s, const struct pod_image_info *
     }
 }
 
+/* Images are never kept beside another pod's id, for by both a start judges whether the flash is the right
+ * one: a member's pod may have got another id since the last comparison. While a pod opens its id is not
+ * known here; the comparison that follows says it. */
+static int keep_pod_id(struct catalog_service *s, const struct image_news *n)
+{
+    int rc = 0;
+    if (!n->knows_pod) {
+        if (!s->knows_pod && !s->forgot_pod)
+            rc = catalog_forget_pod_id(s->catalog, s->pod_name);
+        s->forgot_pod = rc == 0;
+        return rc;
+    }
+    if (s->knows_pod && memcmp(s->pod_id, n->pod_id, sizeof s->pod_id) == 0)
+        return 0;
+    rc = catalog_set_pod_id(s->catalog, s->pod_name, n->pod_id);
+    s->knows_pod = rc == 0;
+    memcpy(s->pod_id, n->pod_id, sizeof s->pod_id);
+    return rc;
+}
+
 static void write_image(struct mailbox_msg *msg)
 {
     struct image_news *n = container_of(msg, struct image_news, msg);
     struct catalog_service *s = n->service;
     struct pod_image_info before;
     const bool known = catalog_image_by_id(s->catalog, s->pod_name, n->id, &before) == 0;
-    const int rc = catalog_put_image(s->catalog, s->pod_name, s->complete ? n->log_seq : 0, n->id,
-                                     n->gone ? NULL : &n->info);
+    int rc = keep_pod_id(s, n);
+    if (rc == 0)
+        rc = catalog_put_image(s->catalog, s->pod_name, s->complete ? n->log_seq : 0, n->id,
+                               n->gone ? NULL : &n->info);
     if (rc) {
         s->complete = false;
         atomic_store(&s->write_failed, true);
@@ -169,7 +195,8 @@ static void write_piece(struct mailbox_msg *msg)
         p->status = catalog_set_stamp(s->catalog, s->pod_name, p->log_seq);
         if (p->status == 0)
             p->status = catalog_set_pod_id(s->catalog, s->pod_name, p->pod_id);
-        s->complete = p->status == 0;
+        s->complete = s->knows_pod = p->status == 0;
+        memcpy(s->pod_id, p->pod_id, sizeof s->pod_id);
     }
     answer(s, msg, piece_done);
 }
@@ -315,6 +342,12 @@ void catalog_service_image_changed(void *user, uint64_t log_seq, uint64_t image_
                                  .gone = !info || info->name[0] == '\0'};
         if (!n->gone)
             n->info = *info;
+        if (s->pod) {
+            struct pod_log_identity id;
+            pod_log_identity(s->pod, &id);
+            memcpy(n->pod_id, id.pod, sizeof n->pod_id);
+            n->knows_pod = true;
+        }
         if (loop_thread_post(s->management, &n->msg) == 0)
             return;
         free(n);

@@ -45,6 +45,7 @@ struct open_state {
     uint64_t read_at, asked_at; /* asked_at: of what the window holds */
     uint32_t read_bytes, skip;
     bool blank;
+    bool foreign; /* another pod than the one that is to be opened */
     int label_status;
     struct ps_error label_error;
     uint32_t run, chunk;
@@ -85,6 +86,7 @@ bool open_run_otherwise(struct open_state *o, const char *trouble);
 bool open_put(struct open_state *o, uint64_t addr, uint32_t bytes); /* the window's start; true when done */
 
 /* ---- open_label.c: label, format and growth */
+void open_refuse_foreign(struct pod *pod);
 void open_step_label(struct pod *pod);
 void open_step_blank(struct pod *pod);
 void open_step_format_begins(struct pod *pod);

@@ -30,6 +30,14 @@ static void scan_labels(struct open_state *o, uint32_t bytes)
     }
 }
 
+void open_refuse_foreign(struct pod *pod)
+{
+    const uint8_t *id = pod->label.pods[0].id;
+    (void)ps_error_set(&pod->opening->local, PS_ENOTFOUND, "%.120s holds another pod: %02x%02x%02x%02x",
+                       pod->dev->name, id[0], id[1], id[2], id[3]);
+    open_finish(pod, PS_ENOTFOUND);
+}
+
 static bool use_label(struct pod *pod)
 {
     struct open_state *o = pod->opening;
@@ -48,11 +56,9 @@ static bool use_label(struct pod *pod)
         open_finish(pod, PS_EVERSION);
         return false;
     }
-    if (pod->config.only_pod && memcmp(pod->config.only_pod, l->pods[0].id, 16)) {
-        (void)ps_error_set(&o->local, PS_ENOTFOUND, "%.120s holds another pod: %02x%02x%02x%02x",
-                           pod->dev->name, l->pods[0].id[0], l->pods[0].id[1], l->pods[0].id[2],
-                           l->pods[0].id[3]);
-        open_finish(pod, PS_ENOTFOUND);
+    o->foreign = pod->config.only_pod && memcmp(pod->config.only_pod, l->pods[0].id, 16) != 0;
+    if (o->foreign && !pod->config.log) {
+        open_refuse_foreign(pod);
         return false;
     }
     if (pod->dev->geometry.zoned && l->segment_bytes % pod->dev->geometry.erase_bytes) {

@@ -81,6 +81,11 @@ static void use_anchor(struct pod *pod)
         open_finish(pod, PS_EPRECONDITION);
         return;
     }
+    /* A member has an id of its own until it takes its group's, no state of replication and nothing in it. */
+    if (o->foreign && (a->seq || a->protocol_bytes)) {
+        open_refuse_foreign(pod);
+        return;
+    }
     if (!log_place_is_sound(pod, a->log_segment, a->log_offset) || !log_place_is_sound(pod, a->log_next, 0)) {
         (void)ps_error_set(&o->local, PS_EDAMAGED,
                            "%s: its anchor names a place of the log outside of the pool", pod->dev->name);

@@ -350,7 +350,8 @@ int pod_measure(struct pod *pod, const void *data, uint32_t blocks, struct pod_m
 
 struct pod_config {
     const char *name;        /* "default" */
-    const uint8_t *only_pod; /* 16 bytes, borrowed while it opens: of the only one that is taken; NULL: any */
+    const uint8_t *only_pod; /* 16 bytes, borrowed while it opens: of the only one that is taken, and of
+                              * members one in which nothing is; NULL: any */
     uint64_t memory_budget; /* bytes for caches, maps and the dedup index together; at least POD_MEMORY_MIN */
     uint64_t metadata_cache_bytes; /* 0: from the budget; tests make it small. At least 1 MiB */
     uint32_t log_index_batches;    /* a power of two, at least 64; 0: 65,536; tests make it small */

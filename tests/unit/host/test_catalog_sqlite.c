@@ -286,6 +286,8 @@ static void which_pod_it_was_is_kept(void **state)
     assert_true(catalog_pod_id(f->catalog, "default", id));
     assert_memory_equal(id, second, sizeof id);
     assert_false(catalog_pod_id(f->catalog, "other", id));
+    assert_int_equal(catalog_forget_pod_id(f->catalog, "default"), 0);
+    assert_false(catalog_pod_id(f->catalog, "default", id));
 }
 
 /* As earlier versions made it (no tokens; no pods' ids), and as one in between did. */
