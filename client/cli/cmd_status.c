@@ -16,8 +16,8 @@
     X(mapped_bytes)                                                                                          \
     X(unique_blocks)                                                                                         \
     X(stored_bytes)                                                                                          \
-    X(metadata_bytes) X(metadata_single_bytes) X(garbage_bytes) X(open_bytes) X(volumes) X(snapshots)        \
-        X(releasing)
+    X(metadata_bytes)                                                                                        \
+    X(metadata_single_bytes) X(garbage_bytes) X(open_bytes) X(volumes) X(snapshots) X(releasing)
 #define POD_REDUCTION(X)                                                                                     \
     X(host_read_bytes)                                                                                       \
     X(host_written_bytes)                                                                                    \
@@ -39,9 +39,10 @@
     X(collect_moved_bytes)                                                                                   \
     X(collect_read_bytes)                                                                                    \
     X(collect_waits)                                                                                         \
-    X(cold_in_bytes) X(cold_out_bytes) X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity)      \
-        X(memory_bytes) X(memory_budget_bytes) X(checksum_errors) X(repaired_reads) X(repaired_metadata)     \
-            X(scrub_passes) X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
+    X(cold_in_bytes)                                                                                         \
+    X(cold_out_bytes) X(dedup_compares) X(dedup_index_entries) X(dedup_index_capacity) X(memory_bytes)       \
+        X(memory_budget_bytes) X(checksum_errors) X(repaired_reads) X(repaired_metadata) X(scrub_passes)     \
+            X(scrub_read_bytes) X(scrub_damaged) X(log_seq)
 #define DEVICE_NUMBERS(X)                                                                                    \
     X(size_bytes) X(read_ops) X(read_bytes) X(write_ops) X(write_bytes) X(flush_ops) X(erase_ops) X(errors)
 
@@ -215,8 +216,9 @@ static void print_pod(struct cli *cli, const struct pstorage_pod *p)
     (void)fprintf(cli->out, "\nPod %s is %s%s%s\n", p->name, state_name(p), *p->failure ? ": " : "",
                   p->failure);
     if (p->nlosses)
-        (void)fputs("Records are lost: 'pstorage scrub --status' says of which volumes and snapshots, and where\n",
-                    cli->out);
+        (void)fputs(
+            "Records are lost: 'pstorage scrub --status' says of which volumes and snapshots, and where\n",
+            cli->out);
     table_print(t, cli->out, false);
     table_destroy(t);
 }
