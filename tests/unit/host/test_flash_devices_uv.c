@@ -295,10 +295,7 @@ static void a_close_waits_for_a_device_that_is_being_opened(void **state)
         (void)uv_run(&f->loop, UV_RUN_ONCE);
     assert_int_equal(f->answers, 1);
     assert_int_equal(f->status, PS_ECANCELLED);
-    /* Nothing of it is left open. */
-    const int fd = open(f->path[DEVICES], O_RDWR | O_CLOEXEC);
-    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
-    (void)close(fd);
+    assert_int_equal(access(f->path[DEVICES], F_OK), -1);
 }
 
 static int attach(struct fixture *f, size_t file)
@@ -418,6 +415,38 @@ static void what_cannot_be_attached_leaves_the_pool_alone(void **state)
     assert_non_null(f->pool.dev);
 }
 
+static void make_file(const struct fixture *f, size_t file)
+{
+    const int fd = open(f->path[file], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(ftruncate(fd, f->bytes), 0);
+    (void)close(fd);
+}
+
+static void a_file_made_for_what_is_refused_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(attach(f, DEVICES), PS_EPRECONDITION);
+    assert_int_equal(access(f->path[DEVICES], F_OK), -1);
+    /* One that was there stays. */
+    make_file(f, DEVICES);
+    assert_int_equal(attach(f, DEVICES), PS_EPRECONDITION);
+    assert_int_equal(access(f->path[DEVICES], F_OK), 0);
+}
+
+static void so_is_one_made_for_a_pool_on_one_device(void **state)
+{
+    struct fixture *f = *state;
+    const uint8_t nothing[ANCHOR_BYTES] = {0};
+    const int fd = open(f->path[0], O_RDWR | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, nothing, sizeof nothing, 0), sizeof nothing);
+    (void)close(fd);
+    assert_int_equal(attach(f, 1), PS_EPRECONDITION);
+    assert_int_equal(access(f->path[1], F_OK), -1);
+    make_file(f, 1);
+    assert_int_equal(attach(f, 1), PS_EPRECONDITION);
+    assert_int_equal(access(f->path[1], F_OK), 0);
+}
+
 static void count(void *user, const struct blkdev *dev, enum blkdev_kind kind)
 {
     (void)dev;
@@ -521,6 +550,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pool_on_one_device_becomes_one_on_two, setup_alone, teardown),
         cmocka_unit_test_setup_teardown(a_device_that_leaves_is_emptied_then_closed, setup_alone, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_attached_leaves_the_pool_alone, setup_alone, teardown),
+        cmocka_unit_test_setup_teardown(a_file_made_for_what_is_refused_is_removed, setup, teardown),
+        cmocka_unit_test_setup_teardown(so_is_one_made_for_a_pool_on_one_device, setup_alone, teardown),
         cmocka_unit_test_setup_teardown(a_close_waits_for_the_second_device, setup_alone, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
