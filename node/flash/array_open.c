@@ -448,9 +448,14 @@ static int decide(struct array *a)
             "%s cannot be read, and the others are blank: a new array is made of all devices or "
             "not at all",
             absent->as.name);
-    if (o->count < 2 || o->count <= a->config.parity)
-        return ps_error_set(&o->local, PS_EINVAL, "%u devices are too few for an array with %u of parity",
-                            o->count, a->config.parity);
+    if (o->count < 2)
+        return ps_error_set(&o->local, PS_EINVAL,
+                            "an array of several devices was being made when %s was written last: name them "
+                            "all, and it is made anew",
+                            o->candidate[0].as.name);
+    if (o->count <= a->config.parity)
+        return ps_error_set(&o->local, PS_EINVAL, "%u of parity need %u devices or more, and %u are named",
+                            a->config.parity, a->config.parity + 1, o->count);
     return make_array(a);
 }
 

@@ -278,8 +278,10 @@ int flash_devices_open(const struct flash_devices_config *config, const char *sp
     if (rc)
         return rc;
     if (config->parity > 0 && (size_t)config->parity >= count)
-        return ps_error_set(err, PS_EINVAL, "%zu devices are too few for %d of parity", count,
-                            config->parity);
+        return ps_error_set(err, PS_EINVAL,
+                            "PSTORAGE_ERASURE_CODING=%d needs %d devices or more, and PSTORAGE_FLASH_DEVICES "
+                            "names %zu; a pool without parity has PSTORAGE_ERASURE_CODING=off",
+                            config->parity, config->parity + 1, count);
     struct flash_devices *f = calloc(1, sizeof *f);
     if (!f)
         return ps_error_set(err, PS_ENOMEM, "out of memory");

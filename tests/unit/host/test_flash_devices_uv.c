@@ -415,6 +415,17 @@ static void what_cannot_be_attached_leaves_the_pool_alone(void **state)
     assert_non_null(f->pool.dev);
 }
 
+static void too_few_for_the_parity_asked_for_is_said_with_what_would_do(void **state)
+{
+    struct fixture *f = *state;
+    const struct flash_devices_config config = {.loop = &f->loop, .parity = 2};
+    struct flash_devices *none = NULL;
+    assert_int_equal(flash_devices_open(&config, f->spec[1], answered, f, &f->err, &none), PS_EINVAL);
+    assert_non_null(strstr(f->err.detail, "PSTORAGE_ERASURE_CODING=2 needs 3 devices or more"));
+    assert_non_null(strstr(f->err.detail, "PSTORAGE_FLASH_DEVICES names 1"));
+    assert_null(none);
+}
+
 static void make_file(const struct fixture *f, size_t file)
 {
     const int fd = open(f->path[file], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -551,6 +562,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_device_that_leaves_is_emptied_then_closed, setup_alone, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_attached_leaves_the_pool_alone, setup_alone, teardown),
         cmocka_unit_test_setup_teardown(a_file_made_for_what_is_refused_is_removed, setup, teardown),
+        cmocka_unit_test_setup_teardown(too_few_for_the_parity_asked_for_is_said_with_what_would_do,
+                                        setup_alone, teardown),
         cmocka_unit_test_setup_teardown(so_is_one_made_for_a_pool_on_one_device, setup_alone, teardown),
         cmocka_unit_test_setup_teardown(a_close_waits_for_the_second_device, setup_alone, teardown),
     };
