@@ -426,6 +426,21 @@ static void too_few_for_the_parity_asked_for_is_said_with_what_would_do(void **s
     assert_null(none);
 }
 
+static void a_larger_size_of_one_of_several_is_no_missing_device(void **state)
+{
+    struct fixture *f = *state;
+    char list[2 * SPEC];
+    assert_int_equal(attach(f, 1), 0);
+    close_devices(f);
+    (void)snprintf(list, sizeof list, "file:%s,size=1G %s", f->path[0], f->spec[1]);
+    assert_int_equal(open_devices(f, FLASH_PARITY_AUTO, list), PS_EPRECONDITION);
+    assert_non_null(strstr(f->err.detail, "128M instead of size=1G: it was cut, or size= was raised"));
+    assert_non_null(strstr(f->err.detail, "1 of the pool's 2 devices is missing"));
+    close_devices(f);
+    (void)snprintf(list, sizeof list, "%s %s", f->spec[0], f->spec[1]);
+    assert_int_equal(open_devices(f, FLASH_PARITY_AUTO, list), 0);
+}
+
 static void make_file(const struct fixture *f, size_t file)
 {
     const int fd = open(f->path[file], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -562,6 +577,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_device_that_leaves_is_emptied_then_closed, setup_alone, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_attached_leaves_the_pool_alone, setup_alone, teardown),
         cmocka_unit_test_setup_teardown(a_file_made_for_what_is_refused_is_removed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_larger_size_of_one_of_several_is_no_missing_device, setup_alone,
+                                        teardown),
         cmocka_unit_test_setup_teardown(too_few_for_the_parity_asked_for_is_said_with_what_would_do,
                                         setup_alone, teardown),
         cmocka_unit_test_setup_teardown(so_is_one_made_for_a_pool_on_one_device, setup_alone, teardown),
