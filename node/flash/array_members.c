@@ -209,6 +209,8 @@ static void own_label_written(struct blkdev_req *req, int status)
     else if (status)
         (void)ps_error_set(c->err, status, "%s cannot be written", c->device.name);
     if (status) {
+        if (!a->label_busy)
+            a->label.number = c->next.number; /* it may be there: the others' next one is newer */
         end_alone(c, status);
         return;
     }

@@ -11,6 +11,8 @@
 enum {
     HEAD_BYTES = ARRAY_HEAD_BYTES,
     SEGMENT_BYTES_DEFAULT = 8 << 20,
+    NUMBERS_APART =
+        1 << 10, /* of two openings' labels, at least; even, so that the older ones are replaced */
 };
 
 enum found {
@@ -367,6 +369,9 @@ static int open_labelled(struct array *a, const struct candidate *newest)
     rc = rebuild_restore(a);
     if (rc)
         return ps_error_set(&o->local, rc, "out of memory");
+    /* Newer than what power cuts left on devices that are not here: changes that the others never heard of.
+     */
+    a->label.number += NUMBERS_APART;
     a->label_done = labelled;
     array_write_labels(a);
     return 0;

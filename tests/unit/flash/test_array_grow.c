@@ -339,6 +339,41 @@ static void a_power_cut_while_a_device_is_taken_out_leaves_it_in_or_out(void **s
     assert_int_equal(outcomes, 15);
 }
 
+/* Power went when it alone knew that it is one of them, or its label failed and is there, and it was left
+ * out. What the others say later counts, whatever comes first. */
+static void a_device_that_was_attached_in_part_knows_nothing_later(void **state)
+{
+    (void)state;
+    const struct blkdev_fault_rule fails = {.ops = blkdev_fault_op(BLKDEV_WRITE),
+                                            .action = BLKDEV_FAULT_ERROR};
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct array_info info;
+        rig_create_large(&rig, 300 + seed, 6, 0, 4);
+        must_open(0x3f);
+        write_segment(0);
+        if (seed % 2) {
+            (void)blkdev_fault_add(rig.dev[6], &fails);
+            refused(rig_attach(&rig, 6), PS_EIO, "cannot be written");
+            blkdev_fault_clear(rig.dev[6]);
+        } else {
+            assert_int_equal(rig_begin_attach(&rig, 6), 0);
+            assert_true(rig_step(&rig) && rig_step(&rig)); /* its head is read, its own label written */
+            rig_cut(&rig, BLKDEV_MEM_LOSE);
+            must_open(0x3f);
+        }
+        array_look(rig.array, &info);
+        const unsigned gone = (unsigned)(info.member[5].name[4] - '0');
+        must_leave(gone);
+        rig_cut(&rig, BLKDEV_MEM_LOSE);
+        must_open(0x7f & ~(1u << gone));
+        assert_string_equal(rig.last_event, "device.unused");
+        array_look(rig.array, &info);
+        assert_int_equal(info.members, 5);
+        rig_verify(&rig);
+        end();
+    }
+}
+
 static void wrong_devices_are_refused(void **state)
 {
     (void)state;
@@ -525,6 +560,7 @@ int main(void)
         cmocka_unit_test(a_device_that_is_taken_out_leaves_a_hole_for_another_one),
         cmocka_unit_test(of_devices_in_turn_those_behind_the_fourth_may_go),
         cmocka_unit_test(a_power_cut_while_a_device_is_taken_out_leaves_it_in_or_out),
+        cmocka_unit_test(a_device_that_was_attached_in_part_knows_nothing_later),
         cmocka_unit_test(wrong_devices_are_refused),
         cmocka_unit_test(a_device_whose_attach_is_out_of_date_is_refused),
         cmocka_unit_test(a_close_waits_for_a_device_that_comes),
