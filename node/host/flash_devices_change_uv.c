@@ -139,6 +139,8 @@ static int form(struct flash_devices *f)
     const struct array_device lone = {f->device[0].dev, f->device[0].spec.path};
     struct array_config config = flash_devices_array_config(f, 1);
     config.adopt = true;
+    /* Each begins at the same label: what was attached in vain before has an identity of its own. */
+    config.seed[1] += ++f->formings;
     if (f->forming)
         array_destroy(f->forming);
     f->forming = NULL;

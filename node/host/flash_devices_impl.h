@@ -18,6 +18,7 @@ struct flash_devices {
     struct device device[2 * ARRAY_MEMBERS_MAX];
     struct array *array;
     struct array *forming; /* of a pool on one device: its array when a second one comes */
+    unsigned formings;     /* how often that was begun */
     struct blkdev *whole;
     uv_timer_t timer;
     bool ticking;

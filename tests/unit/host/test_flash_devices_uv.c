@@ -6,10 +6,12 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "node/flash/anchor.h"
@@ -473,6 +475,41 @@ static void so_is_one_made_for_a_pool_on_one_device(void **state)
     assert_int_equal(access(f->path[1], F_OK), 0);
 }
 
+static void identity_on(const struct fixture *f, size_t file, uint8_t id[16])
+{
+    uint8_t block[ARRAY_BLOCK_BYTES];
+    struct array_label label = {0};
+    const int fd = open(f->path[file], O_RDONLY | O_CLOEXEC);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pread(fd, block, sizeof block, ARRAY_LABEL_AT + ARRAY_BLOCK_BYTES * i),
+                         sizeof block);
+        if (array_label_decode(block, &label, NULL) == 0)
+            memcpy(id, label.member[label.self].id, 16);
+    }
+    assert_int_equal(label.members, 2);
+    (void)close(fd);
+}
+
+/* The pool's own device does not take the label that would name them. */
+static void devices_that_were_attached_in_vain_are_told_apart(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit limit;
+    uint8_t id[2][16];
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (size_t file = 1; file < 3; file++) {
+        make_file(f, file);
+        const struct rlimit heads = {.rlim_cur = 64 << 10, .rlim_max = limit.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &heads), 0);
+        const int rc = attach(f, file);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        assert_int_equal(rc, PS_EIO);
+        identity_on(f, file, id[file - 1]);
+    }
+    assert_memory_not_equal(id[0], id[1], 16);
+}
+
 static void count(void *user, const struct blkdev *dev, enum blkdev_kind kind)
 {
     (void)dev;
@@ -582,6 +619,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(too_few_for_the_parity_asked_for_is_said_with_what_would_do,
                                         setup_alone, teardown),
         cmocka_unit_test_setup_teardown(so_is_one_made_for_a_pool_on_one_device, setup_alone, teardown),
+        cmocka_unit_test_setup_teardown(devices_that_were_attached_in_vain_are_told_apart, setup_alone,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_close_waits_for_the_second_device, setup_alone, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
