@@ -196,6 +196,12 @@ static void spread_attached(struct array *a, int status)
         array_set_geometry(a);
         array_event(a, "device.attached", "%.80s: the pool's device is larger by %llu MiB", c->device.name,
                     (unsigned long long)l->held * (a->segment_bytes >> 20));
+    } else {
+        (void)ps_error_set(
+            c->err, status,
+            "a device's label cannot be written; some may know %s already: name it, too, if the "
+            "next start says that it is missing",
+            c->device.name);
     }
     end(c, status);
 }

@@ -505,6 +505,7 @@ static void devices_that_were_attached_in_vain_are_told_apart(void **state)
         const int rc = attach(f, file);
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
         assert_int_equal(rc, PS_EIO);
+        assert_non_null(strstr(f->err.detail, "name it, too, if the next start says that it is missing"));
         identity_on(f, file, id[file - 1]);
     }
     assert_memory_not_equal(id[0], id[1], 16);
