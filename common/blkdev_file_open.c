@@ -212,7 +212,8 @@ static int open_file(const struct blkdev_spec *spec, may_grow_fn may_grow, struc
         (void)close(fd);
         return rc;
     }
-    *out = (struct blkdev_file){.fd = fd, .geometry = {.size_bytes = size, .read_unit = file_read_unit(fd)}};
+    *out = (struct blkdev_file){
+        .fd = fd, .made = created, .geometry = {.size_bytes = size, .read_unit = file_read_unit(fd)}};
     return 0;
 }
 

@@ -10,6 +10,7 @@
 struct blkdev_file {
     int fd; /* locked; closing it lets go */
     bool is_block;
+    bool made; /* the file was not there before */
     struct blkdev_geometry geometry;
 };
 

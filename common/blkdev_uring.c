@@ -334,6 +334,11 @@ void blkdev_uring_set_smart(struct blkdev *dev, const struct blkdev_smart *smart
     file_of(blkdev_zones_raw(dev))->health.smart = *smart;
 }
 
+bool blkdev_uring_made_file(const struct blkdev *dev)
+{
+    return file_of(blkdev_zones_raw((struct blkdev *)(uintptr_t)dev))->file.made;
+}
+
 const char *blkdev_uring_engine(const struct blkdev *dev)
 {
     return file_of(blkdev_zones_raw((struct blkdev *)(uintptr_t)dev))->engine->name;

@@ -18,7 +18,7 @@ struct blkdev_uring_options {
     bool threads;      /* don't try io_uring */
     bool fill_nothing; /* no initialising ahead of use */
     /* Is a file that is smaller than asked for one that may be enlarged? `head` are its first
-     * BLKDEV_HEAD_BYTES. 0, or an error with a detail: it is refused, and left as it is. NULL: all are. */
+     * BLKDEV_HEAD_BYTES. 0, or an error with a detail: it is refused, and left as it is. NULL: none is. */
     int (*may_grow)(const void *head, uint64_t has_bytes, struct ps_error *err);
 };
 
@@ -40,6 +40,8 @@ void blkdev_uring_discard(struct blkdev *prepared);
 
 /* What it was heard to say of itself: from then on its health has it. */
 void blkdev_uring_set_smart(struct blkdev *dev, const struct blkdev_smart *smart);
+/* Whether opening it made the file. */
+bool blkdev_uring_made_file(const struct blkdev *dev);
 /* "io_uring" or "threads". */
 const char *blkdev_uring_engine(const struct blkdev *dev);
 /* Bytes initialised ahead of use since the open. */

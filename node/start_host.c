@@ -191,7 +191,11 @@ static int register_services(struct node *node)
     if (rc == 0)
         rc = pods_service_create(node->rpc, &pods, &node->pods);
     const struct devices_service_config devices = {
-        .attach = attach_device, .detach = detach_device, .user = node->devices};
+        .attach = attach_device,
+        .detach = detach_device,
+        .user = node->devices,
+        .node_name = node->as.node_name,
+    };
     if (rc == 0)
         rc = devices_service_create(node->rpc, &devices, &node->devices_service);
     if (rc == 0)

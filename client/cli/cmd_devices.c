@@ -1,5 +1,6 @@
 /* pstorage flash attach, detach: devices of a node's pool that come and go. */
 #include "client/cli/show.h"
+#include "client/cli/target.h"
 
 static int change(struct cli *cli, bool attach)
 {
@@ -16,13 +17,18 @@ static int change(struct cli *cli, bool attach)
             "is out. The node's PSTORAGE_FLASH_DEVICES must name it until then, and need not after that",
         [PSTORAGE_DEVICE_TAKEN_OUT] = "is taken out",
     };
-    struct pstorage_device_change c = {.attach = attach, .device = cli->in->operands[0]};
-    const int rc = pstorage_device_change_run(cli->client, &c);
+    struct target target;
+    int rc = target_find(cli, &target);
     if (rc)
-        return cli_fail_request(cli, &c.request, rc);
-    if (!cli->in->json)
+        return rc;
+    struct pstorage_device_change c = {.attach = attach, .device = cli->in->operands[0], .node = target.node};
+    rc = pstorage_device_change_run(target.client, &c);
+    if (rc)
+        rc = cli_fail_request(cli, &c.request, rc);
+    else if (!cli->in->json)
         (void)fprintf(cli->out, "%s %s\n", c.device, what[c.outcome]);
-    return PSTORAGE_OK;
+    target_let_go(&target);
+    return rc;
 }
 
 int cmd_flash_attach(struct cli *cli)

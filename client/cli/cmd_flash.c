@@ -10,6 +10,7 @@
 
 #include "client/cli/meter.h"
 #include "client/cli/table.h"
+#include "client/cli/target.h"
 #include "common/sizes.h"
 
 enum {
@@ -19,57 +20,6 @@ enum {
     FORMAT_TIMEOUT_MS = 60 * 60 * 1000,
 };
 #define DEALLOCATE_PIECE_BYTES (16ull << 30) /* so that no single request runs into its timeout */
-
-/* ---- which node */
-
-/* Whom all requests of a command are for: a client that has lost its connection must not go on with another
- * node's device of the same name. */
-struct target {
-    struct pstorage_client *client;
-    struct pstorage_client *own; /* of a node that --endpoint does not lead to; NULL: the command's */
-    char node[64];
-};
-
-static int connect_to(struct cli *cli, const struct pstorage_node_view *n, struct target *t)
-{
-    const struct pstorage_options options = {
-        .endpoints = n->address,
-        .name = "pstorage",
-        .timeout_ms = (uint32_t)cli->in->timeout_ms,
-        .cluster_key_file = cli->in->cluster_key_file,
-    };
-    if (!n->address[0])
-        return cli_fail(cli, PSTORAGE_EUNAVAILABLE, "nobody here knows the address of node %s", n->name);
-    const int rc = pstorage_client_create(&options, &t->own, &cli->error);
-    if (rc == 0)
-        t->client = t->own;
-    return rc;
-}
-
-static int find_target(struct cli *cli, struct target *t)
-{
-    const char *wanted = cli_option_value(cli->in, "node")->text;
-    struct pstorage_nodes nodes = {.count = 0};
-    *t = (struct target){.client = cli->client};
-    const int rc = pstorage_nodes_run(cli->client, &nodes);
-    if (rc)
-        return cli_fail_request(cli, &nodes.request, rc);
-    for (size_t i = 0; i < nodes.count; i++) {
-        const struct pstorage_node_view *n = &nodes.items[i];
-        if (wanted ? strcmp(n->name, wanted) != 0 : !n->self)
-            continue;
-        (void)snprintf(t->node, sizeof t->node, "%s", n->name);
-        return n->self ? PSTORAGE_OK : connect_to(cli, n, t);
-    }
-    return cli_fail(cli, PSTORAGE_ENOTFOUND, "no node is named '%s' where it was asked",
-                    wanted ? wanted : "");
-}
-
-static void let_target_go(struct target *t)
-{
-    if (t->own)
-        pstorage_client_destroy(t->own);
-}
 
 /* ---- list */
 
@@ -159,7 +109,7 @@ static void print_devices(struct cli *cli, const struct pstorage_flash_list *lis
 int cmd_flash_list(struct cli *cli)
 {
     struct target target;
-    int rc = find_target(cli, &target);
+    int rc = target_find(cli, &target);
     if (rc)
         return rc;
     struct pstorage_flash_list list = {.node = target.node};
@@ -177,7 +127,7 @@ int cmd_flash_list(struct cli *cli)
         print_devices(cli, &list);
     }
     pstorage_flash_list_clear(&list);
-    let_target_go(&target);
+    target_let_go(&target);
     return rc;
 }
 
@@ -260,7 +210,7 @@ static void print_identify(FILE *out, const struct pstorage_flash_identify *i)
 int cmd_flash_identify(struct cli *cli)
 {
     struct target target;
-    int rc = find_target(cli, &target);
+    int rc = target_find(cli, &target);
     if (rc)
         return rc;
     struct pstorage_flash_identify identify = {.node = target.node, .device = cli->in->operands[0]};
@@ -271,7 +221,7 @@ int cmd_flash_identify(struct cli *cli)
         rc = cli_print_json(cli, identify_json(&identify));
     else
         print_identify(cli->out, &identify);
-    let_target_go(&target);
+    target_let_go(&target);
     return rc;
 }
 
@@ -346,7 +296,7 @@ int cmd_flash_smart(struct cli *cli)
     struct target target;
     if (errors > ERRORS_MAX)
         return cli_fail(cli, PSTORAGE_EINVAL, "--errors is %d at most", ERRORS_MAX);
-    int rc = find_target(cli, &target);
+    int rc = target_find(cli, &target);
     if (rc)
         return rc;
     struct pstorage_flash_smart smart = {
@@ -358,7 +308,7 @@ int cmd_flash_smart(struct cli *cli)
         rc = cli_print_json(cli, smart_json(&smart));
     else
         print_smart(cli->out, &smart);
-    let_target_go(&target);
+    target_let_go(&target);
     return rc;
 }
 
@@ -444,13 +394,13 @@ int cmd_flash_read(struct cli *cli)
     struct target target;
     int rc = check_length(cli);
     if (rc == PSTORAGE_OK)
-        rc = find_target(cli, &target);
+        rc = target_find(cli, &target);
     if (rc)
         return rc;
     char *buffer = malloc(PIECE_BYTES);
     rc = buffer ? read_all(cli, &target, buffer) : cli_fail(cli, PSTORAGE_ENOMEM, "out of memory");
     free(buffer);
-    let_target_go(&target);
+    target_let_go(&target);
     return rc;
 }
 
@@ -473,7 +423,7 @@ int cmd_flash_write(struct cli *cli)
 {
     struct target target;
     uint64_t written = 0;
-    int rc = find_target(cli, &target);
+    int rc = target_find(cli, &target);
     if (rc)
         return rc;
     char *buffer = malloc(PIECE_BYTES);
@@ -481,7 +431,7 @@ int cmd_flash_write(struct cli *cli)
     free(buffer);
     if (rc == PSTORAGE_OK)
         rc = tell(cli, "written", cli_number(cli->in, "offset", 0), written);
-    let_target_go(&target);
+    target_let_go(&target);
     return rc;
 }
 
@@ -491,7 +441,7 @@ int cmd_flash_deallocate(struct cli *cli)
     struct target target;
     int rc = check_length(cli);
     if (rc == PSTORAGE_OK)
-        rc = find_target(cli, &target);
+        rc = target_find(cli, &target);
     if (rc)
         return rc;
     for (uint64_t at = 0; rc == PSTORAGE_OK && at < length; at += DEALLOCATE_PIECE_BYTES) {
@@ -504,7 +454,7 @@ int cmd_flash_deallocate(struct cli *cli)
     }
     if (rc == PSTORAGE_OK)
         rc = tell(cli, "deallocated", offset, length);
-    let_target_go(&target);
+    target_let_go(&target);
     return rc;
 }
 
@@ -537,11 +487,11 @@ int cmd_flash_format(struct cli *cli)
         rc = cli_fail(cli, PSTORAGE_EINVAL, "--block-bytes is 512 or 4096 with most devices");
     io.block_bytes = (uint32_t)block_bytes;
     if (rc == PSTORAGE_OK)
-        rc = find_target(cli, &target);
+        rc = target_find(cli, &target);
     if (rc)
         return rc;
     rc = run_io(cli, &target, &io);
-    let_target_go(&target);
+    target_let_go(&target);
     if (rc)
         return rc;
     if (!cli->in->json) {

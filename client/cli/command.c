@@ -661,6 +661,7 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
             "by a larger one.",
         .example = "pstorage flash attach nvme:/dev/nvme3n1",
         .operands = {OPERAND("SPEC", CLI_TEXT, "Device as in PSTORAGE_FLASH_DEVICES")},
+        .options = {OPT_NODE},
     },
     {
         .id = CLI_FLASH_DETACH,
@@ -675,6 +676,7 @@ const struct cli_command cli_commands[CLI_COMMAND_COUNT] = {
             "stopped before, ask again); refused when they have no room for it, and for the device on which "
             "the pool begins.",
         .operands = {OPERAND("DEVICE", CLI_TEXT, "Device as status names it")},
+        .options = {OPT_NODE},
     },
     {
         .id = CLI_SCRUB,

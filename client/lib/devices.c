@@ -1,5 +1,5 @@
 /* Flash devices that come and go. */
-#include "client/lib/client.h"
+#include "client/lib/answers.h"
 #include "pstorage/v1/devices.pb-c.h"
 
 static struct pstorage_device_change *change_of(struct call *call)
@@ -10,14 +10,16 @@ static struct pstorage_device_change *change_of(struct call *call)
 static int send_attach(struct call *call)
 {
     Pstorage__V1__AttachDeviceRequest m = PSTORAGE__V1__ATTACH_DEVICE_REQUEST__INIT;
-    m.spec = (char *)(uintptr_t)change_of(call)->device;
+    m.spec = text(change_of(call)->device);
+    m.node = text(change_of(call)->node);
     return call_send(call, &pstorage__v1__devices__descriptor, "Attach", &m.base);
 }
 
 static int send_detach(struct call *call)
 {
     Pstorage__V1__DetachDeviceRequest m = PSTORAGE__V1__DETACH_DEVICE_REQUEST__INIT;
-    m.name = (char *)(uintptr_t)change_of(call)->device;
+    m.name = text(change_of(call)->device);
+    m.node = text(change_of(call)->node);
     return call_send(call, &pstorage__v1__devices__descriptor, "Detach", &m.base);
 }
 

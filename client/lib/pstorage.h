@@ -788,10 +788,11 @@ struct pstorage_device_change {
     struct pstorage_request request;
     bool attach;        /* else it is taken out */
     const char *device; /* to attach: as in PSTORAGE_FLASH_DEVICES; else as pstorage_report names it */
+    const char *node;   /* whose device is meant; NULL: of whoever is asked */
     enum pstorage_device_outcome outcome; /* result; 0: an older node does not say */
 };
 
-/* Of the node that is asked. Done when the change is durable; a device that was attached in the place of
+/* Done when the change is durable; a device that was attached in the place of
  * another one is rebuilt after that. Of a pool without parity a device that is taken out is emptied first,
  * and this is done when that has begun: pstorage_report and events tell the rest. */
 PSTORAGE_API int pstorage_device_change_submit(struct pstorage_client *client,

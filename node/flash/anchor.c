@@ -149,7 +149,7 @@ int label_may_grow(const void *block, uint64_t has_bytes, struct ps_error *err)
     if (rc)
         return ps_error_set(err, PS_EINVAL, "it holds no pool that could grow");
     if (label.device_bytes > has_bytes)
-        return ps_error_set(err, PS_EINVAL, "it was cut, for its pool was made with %s",
+        return ps_error_set(err, PS_EINVAL, "it was cut, or its pool of %s has had further devices",
                             size_format(label.device_bytes, needs));
     return 0;
 }

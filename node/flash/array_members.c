@@ -196,6 +196,12 @@ static void spread_attached(struct array *a, int status)
         array_set_geometry(a);
         array_event(a, "device.attached", "%.80s: the pool's device is larger by %llu MiB", c->device.name,
                     (unsigned long long)l->held * (a->segment_bytes >> 20));
+    } else {
+        (void)ps_error_set(
+            c->err, status,
+            "a device's label cannot be written; some may know %s already: name it, too, if the "
+            "next start says that it is missing",
+            c->device.name);
     }
     end(c, status);
 }
@@ -209,6 +215,8 @@ static void own_label_written(struct blkdev_req *req, int status)
     else if (status)
         (void)ps_error_set(c->err, status, "%s cannot be written", c->device.name);
     if (status) {
+        if (!a->label_busy)
+            a->label.number = c->next.number; /* it may be there: the others' next one is newer */
         end_alone(c, status);
         return;
     }

@@ -11,6 +11,8 @@
 enum {
     HEAD_BYTES = ARRAY_HEAD_BYTES,
     SEGMENT_BYTES_DEFAULT = 8 << 20,
+    NUMBERS_APART =
+        1 << 10, /* of two openings' labels, at least; even, so that the older ones are replaced */
 };
 
 enum found {
@@ -367,6 +369,9 @@ static int open_labelled(struct array *a, const struct candidate *newest)
     rc = rebuild_restore(a);
     if (rc)
         return ps_error_set(&o->local, rc, "out of memory");
+    /* Newer than what power cuts left on devices that are not here: changes that the others never heard of.
+     */
+    a->label.number += NUMBERS_APART;
     a->label_done = labelled;
     array_write_labels(a);
     return 0;
@@ -448,9 +453,14 @@ static int decide(struct array *a)
             "%s cannot be read, and the others are blank: a new array is made of all devices or "
             "not at all",
             absent->as.name);
-    if (o->count < 2 || o->count <= a->config.parity)
-        return ps_error_set(&o->local, PS_EINVAL, "%u devices are too few for an array with %u of parity",
-                            o->count, a->config.parity);
+    if (o->count < 2)
+        return ps_error_set(&o->local, PS_EINVAL,
+                            "an array of several devices was being made when %s was written last: name them "
+                            "all, and it is made anew",
+                            o->candidate[0].as.name);
+    if (o->count <= a->config.parity)
+        return ps_error_set(&o->local, PS_EINVAL, "%u of parity need %u devices or more, and %u are named",
+                            a->config.parity, a->config.parity + 1, o->count);
     return make_array(a);
 }
 

@@ -32,11 +32,23 @@ struct place_of *spread_places(const struct array_label *l)
     return places;
 }
 
+/* Taken out while a flush was on its way there: nothing that is asked for lies there. */
+static uint32_t taken_out(const struct array *a)
+{
+    uint32_t mask = 0;
+    for (unsigned i = 0; i < a->n; i++)
+        if (a->label.member[i].state == ARRAY_FREE)
+            mask |= 1u << i;
+    return mask;
+}
+
 static void spread_done(struct array_io *io)
 {
     struct read *r = container_of(io, struct read, io);
     struct array *a = io->a;
     struct blkdev_req *outer = r->outer;
+    if (outer->op == BLKDEV_FLUSH)
+        io->failed &= ~taken_out(a);
     if (outer->op != BLKDEV_READ)
         array_lose_list(a, io, "a write failed");
     for (unsigned i = 0; i < io->used && outer->op == BLKDEV_FLUSH; i++)

@@ -1,6 +1,7 @@
 #include "node/host/devices_service.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "pstorage/v1/devices.pb-c.h"
 
@@ -37,8 +38,14 @@ static void changed(void *user, int status, enum device_outcome outcome)
 static void begin(struct devices_service *s, struct rpc_call *call,
                   int (*change)(void *user, const char *what, device_change_cb cb, void *cb_user,
                                 struct ps_error *err),
-                  const char *what)
+                  const char *what, const char *node)
 {
+    if (node[0] && strcmp(node, s->config.node_name) != 0) {
+        struct ps_error err;
+        (void)ps_error_set(&err, PS_ENOTFOUND, "this is node %.63s, not %.63s", s->config.node_name, node);
+        rpc_call_fail(call, err.status, err.detail);
+        return;
+    }
     if (s->call) {
         rpc_call_fail(call, PS_EUNAVAILABLE, "another device is being attached or taken out");
         return;
@@ -53,15 +60,15 @@ static void begin(struct devices_service *s, struct rpc_call *call,
 static void attach(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct devices_service *s = user;
-    begin(s, call, s->config.attach,
-          ((const Pstorage__V1__AttachDeviceRequest *)(const void *)message)->spec);
+    const Pstorage__V1__AttachDeviceRequest *request = (const void *)message;
+    begin(s, call, s->config.attach, request->spec, request->node);
 }
 
 static void detach(void *user, struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct devices_service *s = user;
-    begin(s, call, s->config.detach,
-          ((const Pstorage__V1__DetachDeviceRequest *)(const void *)message)->name);
+    const Pstorage__V1__DetachDeviceRequest *request = (const void *)message;
+    begin(s, call, s->config.detach, request->name, request->node);
 }
 
 static const struct rpc_method methods[] = {{.name = "Attach", .handler = attach},

@@ -11,6 +11,7 @@ struct devices_service_config {
     int (*attach)(void *user, const char *spec, device_change_cb cb, void *cb_user, struct ps_error *err);
     int (*detach)(void *user, const char *name, device_change_cb cb, void *cb_user, struct ps_error *err);
     void *user;
+    const char *node_name; /* who this is; not copied */
 };
 
 struct devices_service;

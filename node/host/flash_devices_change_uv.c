@@ -6,12 +6,15 @@
  * Detach of a pool without parity: the pool empties what lies there, which takes its time; then it is the
  * array's to let it go. A pool that stops before keeps it. */
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/blkdev_uring.h"
 #include "common/container.h"
+#include "common/log.h"
 #include "node/host/flash_devices_impl.h"
 
 unsigned flash_devices_vacated_percent(const struct flash_devices *f)
@@ -62,11 +65,25 @@ static void close_later(uv_timer_t *timer)
     flash_devices_close(f, f->closed, f->closed_user);
 }
 
+/* A file that was made for an attach that came to nothing. What the array names it needs, whatever failed. */
+static void remove_made(struct flash_devices *f, struct blkdev *dev)
+{
+    const struct array *array = f->array ? f->array : f->forming;
+    const char *path = f->opening.device->spec.path;
+    if (!blkdev_uring_made_file(dev) || (array && array_holds(array, dev)))
+        return;
+    if (unlink(path))
+        log_warn("flash", "a file made for a device that was not attached cannot be removed",
+                 LOG_S("path", path), LOG_S("error", strerror(errno)));
+}
+
 static void attached(void *user, int status)
 {
     struct flash_devices *f = user;
     struct array_info info;
     const bool forming = f->forming;
+    if (status)
+        remove_made(f, f->opening.device->dev);
     if (forming && status == 0) {
         f->array = f->forming;
         f->forming = NULL;
@@ -122,6 +139,8 @@ static int form(struct flash_devices *f)
     const struct array_device lone = {f->device[0].dev, f->device[0].spec.path};
     struct array_config config = flash_devices_array_config(f, 1);
     config.adopt = true;
+    /* Each begins at the same label: what was attached in vain before has an identity of its own. */
+    config.seed[1] += ++f->formings;
     if (f->forming)
         array_destroy(f->forming);
     f->forming = NULL;
@@ -135,6 +154,7 @@ static void opened(uv_work_t *work, int cancelled)
     int rc = cancelled ? PS_ECANCELLED : f->opening.status;
     f->opening.under_way = false;
     if (rc == 0 && f->closing) {
+        remove_made(f, f->opening.prepared);
         blkdev_uring_discard(f->opening.prepared);
         rc = PS_ECANCELLED;
     } else if (rc == 0) {
@@ -143,6 +163,8 @@ static void opened(uv_work_t *work, int cancelled)
             rc = f->array ? attach_to(f, f->array) : form(f);
     }
     if (rc) {
+        if (d->dev)
+            remove_made(f, d->dev);
         flash_device_close(d);
         end_change(f, rc, DEVICE_REBUILDING);
     }

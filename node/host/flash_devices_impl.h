@@ -18,6 +18,7 @@ struct flash_devices {
     struct device device[2 * ARRAY_MEMBERS_MAX];
     struct array *array;
     struct array *forming; /* of a pool on one device: its array when a second one comes */
+    unsigned formings;     /* how often that was begun */
     struct blkdev *whole;
     uv_timer_t timer;
     bool ticking;
@@ -27,7 +28,9 @@ struct flash_devices {
     device_change_cb changed; /* in place of `cb` */
     void *user;
     struct ps_error *err;
-    bool grow_wanted; /* it has become larger by itself, and the pool was not told yet */
+    struct ps_error absent; /* why the first one that could not be opened at the start could not */
+    bool several;           /* devices were named at the start */
+    bool grow_wanted;       /* it has become larger by itself, and the pool was not told yet */
     struct {
         char name[ARRAY_NAME_BYTES]; /* "": none is leaving */
         uint64_t bytes;              /* to be moved, when that began */

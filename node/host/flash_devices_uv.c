@@ -31,12 +31,20 @@ static void log_simulated(const struct blkdev *flash)
              LOG_U("media_errors", health.media_errors));
 }
 
+/* One of several is as large as it was when it came; a cut one looks the same. */
+static int no_member_grows(const void *head, uint64_t has_bytes, struct ps_error *err)
+{
+    (void)head;
+    (void)has_bytes;
+    return ps_error_set(err, PS_EINVAL, "it was cut, or size= was raised, which is for a pool on one device");
+}
+
 /* `prepared`: opened already (blkdev_uring_prepare), or NULL. */
 int flash_device_open(struct flash_devices *f, struct device *d, struct blkdev *prepared,
                       struct ps_error *err)
 {
     /* A file whose pool is to be larger: one with a pool by itself. */
-    static const struct blkdev_uring_options options = {.may_grow = label_may_grow};
+    const struct blkdev_uring_options options = {.may_grow = f->several ? no_member_grows : label_may_grow};
     const bool simulated = d->spec.kind == BLKDEV_KIND_SIM;
     const int rc = prepared    ? blkdev_uring_start(f->config.loop, prepared, &d->dev, err)
                    : simulated ? nand_file_open(f->config.loop, &d->spec, &d->dev, err)
@@ -178,10 +186,20 @@ static bool is_in_use(void *user, uint64_t offset, uint64_t length)
 
 /* ---- opening */
 
+/* "Missing" is no answer to whoever named it. */
+static void add_why_absent(struct flash_devices *f)
+{
+    const struct ps_error said = *f->err;
+    if (f->absent.detail[0])
+        (void)ps_error_set(f->err, said.status, "%s; %s", said.detail, f->absent.detail);
+}
+
 static void end(struct flash_devices *f, int status)
 {
     const flash_devices_cb cb = f->cb;
     f->cb = NULL;
+    if (status)
+        add_why_absent(f);
     cb(f->user, status);
 }
 
@@ -278,8 +296,10 @@ int flash_devices_open(const struct flash_devices_config *config, const char *sp
     if (rc)
         return rc;
     if (config->parity > 0 && (size_t)config->parity >= count)
-        return ps_error_set(err, PS_EINVAL, "%zu devices are too few for %d of parity", count,
-                            config->parity);
+        return ps_error_set(err, PS_EINVAL,
+                            "PSTORAGE_ERASURE_CODING=%d needs %d devices or more, and PSTORAGE_FLASH_DEVICES "
+                            "names %zu; a pool without parity has PSTORAGE_ERASURE_CODING=off",
+                            config->parity, config->parity + 1, count);
     struct flash_devices *f = calloc(1, sizeof *f);
     if (!f)
         return ps_error_set(err, PS_ENOMEM, "out of memory");
@@ -287,6 +307,7 @@ int flash_devices_open(const struct flash_devices_config *config, const char *sp
     f->cb = cb;
     f->user = user;
     f->err = err;
+    f->several = count > 1;
     (void)uv_timer_init(config->loop, &f->timer);
     f->timer.data = f;
     for (size_t i = 0; i < count && rc == 0; i++) {
@@ -299,6 +320,8 @@ int flash_devices_open(const struct flash_devices_config *config, const char *sp
         if (rc && count > 1 && may_be_lost(rc)) {
             log_warn("flash", "a device cannot be opened", LOG_S("device", list[i].path),
                      LOG_S("reason", reason.detail));
+            if (!f->absent.detail[0])
+                f->absent = reason;
             rc = 0;
         } else if (rc) {
             (void)ps_error_set(err, rc, "%s", reason.detail);

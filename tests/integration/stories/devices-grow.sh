@@ -94,6 +94,7 @@ refuses "name them all: $(disk 1)" 0 1
 rm -f "$(disk 1)"
 mv "$TMP/disk1" "$DATA"
 node_refuses "holds something that is no part of this array" PSTORAGE_FLASH_DEVICES="$(disks 0 1) file:$(disk 9),size=64M"
+node_refuses "512M instead of size=1G.*size= was raised" PSTORAGE_FLASH_DEVICES="file:$(disk 0),size=1G $(disks 1)"
 start 1 0
 same "$(capacity)" "$both"
 verify vol 160

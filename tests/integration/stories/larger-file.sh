@@ -38,7 +38,7 @@ node_refuses '512M instead of size=256M: .*smaller'
 FLASH_SIZE=1G
 cp --sparse=always "$DATA/flash0" kept
 truncate -s 300M "$DATA/flash0"
-node_refuses '300M instead of size=1G: it was cut, for its pool was made with 512M'
+node_refuses '300M instead of size=1G: it was cut, or its pool of 512M has had further devices'
 [ "$(stat -c %s "$DATA/flash0")" -eq $((300 << 20)) ] || fail "what was refused was changed"
 mv kept "$DATA/flash0"
 

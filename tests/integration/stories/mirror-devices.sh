@@ -53,6 +53,12 @@ same "$(capacity 2)" "$(capacity 1)"
 head -c 400M /dev/urandom >"$TMP/noise"
 nbdcopy -- "$TMP/noise" "$(uri 1 big)"
 
+say "== a device is of the node that is named, whoever is asked"
+refused - "no node is named 'n3'" env PSTORAGE_ENDPOINT="${RPC[1]}" pstorage flash detach --node n3 "$TMP/n1/flash1"
+refused - "no device .* is named" env PSTORAGE_ENDPOINT="${RPC[1]}" pstorage flash detach --node n2 "$TMP/n1/flash1"
+refused - "no device .* is named" env PSTORAGE_ENDPOINT="${RPC[1]}" pstorage flash detach "$TMP/n2/flash1"
+refused - "$TMP/n2/flash0 holds the pool's label" env PSTORAGE_ENDPOINT="${RPC[1]}" pstorage flash detach --node n2 "$TMP/n2/flash0"
+
 say "== n2 loses its flash, and gets all of it on two devices"
 member_kill 2
 check_pool 2

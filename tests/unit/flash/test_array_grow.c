@@ -270,6 +270,37 @@ static void a_device_that_is_taken_out_leaves_a_hole_for_another_one(void **stat
     end();
 }
 
+/* Nothing of the pool is there any more. */
+static void a_flush_that_fails_where_nothing_lies_any_more_harms_nobody(void **state)
+{
+    (void)state;
+    const struct blkdev_fault_rule fails = {.ops = blkdev_fault_op(BLKDEV_FLUSH),
+                                            .action = BLKDEV_FAULT_FAIL};
+    unsigned late = 0;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        struct array_info info;
+        adopt(2000 + seed);
+        must_attach(1);
+        assert_true(rig_erase(&rig, NEW));
+        rig_drain(&rig);
+        assert_true(rig_append(&rig, NEW, 10, false));
+        rig_drain(&rig);
+        forget(NEW);
+        (void)blkdev_fault_add(rig.dev[1], &fails);
+        assert_int_equal(array_leave(rig.array, "disk1", &rig.error), 0);
+        assert_true(rig_flush(&rig));
+        assert_int_equal(rig_begin_detach(&rig, 1), 0);
+        rig_drain(&rig);
+        array_look(rig.array, &info);
+        late += rig.answer == 0;
+        assert_true(rig.answer != 0 || !info.failed);
+        blkdev_fault_clear(rig.dev[1]);
+        rig_cut(&rig, BLKDEV_MEM_LOSE);
+        rig_destroy(&rig);
+    }
+    assert_true(late > 0);
+}
+
 static void of_devices_in_turn_those_behind_the_fourth_may_go(void **state)
 {
     (void)state;
@@ -337,6 +368,41 @@ static void a_power_cut_while_a_device_is_taken_out_leaves_it_in_or_out(void **s
             end();
         }
     assert_int_equal(outcomes, 15);
+}
+
+/* Power went when it alone knew that it is one of them, or its label failed and is there, and it was left
+ * out. What the others say later counts, whatever comes first. */
+static void a_device_that_was_attached_in_part_knows_nothing_later(void **state)
+{
+    (void)state;
+    const struct blkdev_fault_rule fails = {.ops = blkdev_fault_op(BLKDEV_WRITE),
+                                            .action = BLKDEV_FAULT_ERROR};
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct array_info info;
+        rig_create_large(&rig, 300 + seed, 6, 0, 4);
+        must_open(0x3f);
+        write_segment(0);
+        if (seed % 2) {
+            (void)blkdev_fault_add(rig.dev[6], &fails);
+            refused(rig_attach(&rig, 6), PS_EIO, "cannot be written");
+            blkdev_fault_clear(rig.dev[6]);
+        } else {
+            assert_int_equal(rig_begin_attach(&rig, 6), 0);
+            assert_true(rig_step(&rig) && rig_step(&rig)); /* its head is read, its own label written */
+            rig_cut(&rig, BLKDEV_MEM_LOSE);
+            must_open(0x3f);
+        }
+        array_look(rig.array, &info);
+        const unsigned gone = (unsigned)(info.member[5].name[4] - '0');
+        must_leave(gone);
+        rig_cut(&rig, BLKDEV_MEM_LOSE);
+        must_open(0x7f & ~(1u << gone));
+        assert_string_equal(rig.last_event, "device.unused");
+        array_look(rig.array, &info);
+        assert_int_equal(info.members, 5);
+        rig_verify(&rig);
+        end();
+    }
 }
 
 static void wrong_devices_are_refused(void **state)
@@ -523,8 +589,10 @@ int main(void)
         cmocka_unit_test(an_array_takes_devices_until_it_has_sixteen),
         cmocka_unit_test(a_power_cut_while_a_device_is_attached_leaves_it_in_or_out),
         cmocka_unit_test(a_device_that_is_taken_out_leaves_a_hole_for_another_one),
+        cmocka_unit_test(a_flush_that_fails_where_nothing_lies_any_more_harms_nobody),
         cmocka_unit_test(of_devices_in_turn_those_behind_the_fourth_may_go),
         cmocka_unit_test(a_power_cut_while_a_device_is_taken_out_leaves_it_in_or_out),
+        cmocka_unit_test(a_device_that_was_attached_in_part_knows_nothing_later),
         cmocka_unit_test(wrong_devices_are_refused),
         cmocka_unit_test(a_device_whose_attach_is_out_of_date_is_refused),
         cmocka_unit_test(a_close_waits_for_a_device_that_comes),

@@ -44,7 +44,7 @@ static int detach(void *user, const char *name, device_change_cb cb, void *cb_us
 
 static int add_service(struct rpc_server *server)
 {
-    const struct devices_service_config config = {.attach = attach, .detach = detach};
+    const struct devices_service_config config = {.attach = attach, .detach = detach, .node_name = "n1"};
     return devices_service_create(server, &config, &service);
 }
 
@@ -99,6 +99,22 @@ static void a_device_comes_and_goes_by_its_name(void **state)
     assert_int_equal(outcome, PSTORAGE__V1__DEVICE_OUTCOME__DEVICE_OUTCOME_LEAVING);
 }
 
+static void another_nodes_device_of_the_same_name_is_left_alone(void **state)
+{
+    char name[] = "/a", self[] = "n1", other[] = "n2";
+    Pstorage__V1__AttachDeviceRequest a = PSTORAGE__V1__ATTACH_DEVICE_REQUEST__INIT;
+    Pstorage__V1__DetachDeviceRequest d = PSTORAGE__V1__DETACH_DEVICE_REQUEST__INIT;
+    a.spec = d.name = name;
+    a.node = d.node = other;
+    assert_int_equal(ask(*state, "Attach", &a.base), PS_ENOTFOUND);
+    assert_int_equal(ask(*state, "Detach", &d.base), PS_ENOTFOUND);
+    assert_string_equal(devices.attached, "");
+    assert_string_equal(devices.detached, "");
+    a.node = d.node = self;
+    assert_int_equal(ask(*state, "Attach", &a.base), 0);
+    assert_int_equal(ask(*state, "Detach", &d.base), 0);
+}
+
 static void what_goes_wrong_at_once_or_later_is_answered(void **state)
 {
     char name[] = "/a";
@@ -116,6 +132,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_device_comes_and_goes_by_its_name),
+        TEST(another_nodes_device_of_the_same_name_is_left_alone),
         TEST(what_goes_wrong_at_once_or_later_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

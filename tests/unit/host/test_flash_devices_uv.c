@@ -6,10 +6,12 @@
 /* cmocka wants the four above first */
 #include <cmocka.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "node/flash/anchor.h"
@@ -295,10 +297,7 @@ static void a_close_waits_for_a_device_that_is_being_opened(void **state)
         (void)uv_run(&f->loop, UV_RUN_ONCE);
     assert_int_equal(f->answers, 1);
     assert_int_equal(f->status, PS_ECANCELLED);
-    /* Nothing of it is left open. */
-    const int fd = open(f->path[DEVICES], O_RDWR | O_CLOEXEC);
-    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
-    (void)close(fd);
+    assert_int_equal(access(f->path[DEVICES], F_OK), -1);
 }
 
 static int attach(struct fixture *f, size_t file)
@@ -418,6 +417,100 @@ static void what_cannot_be_attached_leaves_the_pool_alone(void **state)
     assert_non_null(f->pool.dev);
 }
 
+static void too_few_for_the_parity_asked_for_is_said_with_what_would_do(void **state)
+{
+    struct fixture *f = *state;
+    const struct flash_devices_config config = {.loop = &f->loop, .parity = 2};
+    struct flash_devices *none = NULL;
+    assert_int_equal(flash_devices_open(&config, f->spec[1], answered, f, &f->err, &none), PS_EINVAL);
+    assert_non_null(strstr(f->err.detail, "PSTORAGE_ERASURE_CODING=2 needs 3 devices or more"));
+    assert_non_null(strstr(f->err.detail, "PSTORAGE_FLASH_DEVICES names 1"));
+    assert_null(none);
+}
+
+static void a_larger_size_of_one_of_several_is_no_missing_device(void **state)
+{
+    struct fixture *f = *state;
+    char list[2 * SPEC];
+    assert_int_equal(attach(f, 1), 0);
+    close_devices(f);
+    (void)snprintf(list, sizeof list, "file:%s,size=1G %s", f->path[0], f->spec[1]);
+    assert_int_equal(open_devices(f, FLASH_PARITY_AUTO, list), PS_EPRECONDITION);
+    assert_non_null(strstr(f->err.detail, "128M instead of size=1G: it was cut, or size= was raised"));
+    assert_non_null(strstr(f->err.detail, "1 of the pool's 2 devices is missing"));
+    close_devices(f);
+    (void)snprintf(list, sizeof list, "%s %s", f->spec[0], f->spec[1]);
+    assert_int_equal(open_devices(f, FLASH_PARITY_AUTO, list), 0);
+}
+
+static void make_file(const struct fixture *f, size_t file)
+{
+    const int fd = open(f->path[file], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(ftruncate(fd, f->bytes), 0);
+    (void)close(fd);
+}
+
+static void a_file_made_for_what_is_refused_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(attach(f, DEVICES), PS_EPRECONDITION);
+    assert_int_equal(access(f->path[DEVICES], F_OK), -1);
+    /* One that was there stays. */
+    make_file(f, DEVICES);
+    assert_int_equal(attach(f, DEVICES), PS_EPRECONDITION);
+    assert_int_equal(access(f->path[DEVICES], F_OK), 0);
+}
+
+static void so_is_one_made_for_a_pool_on_one_device(void **state)
+{
+    struct fixture *f = *state;
+    const uint8_t nothing[ANCHOR_BYTES] = {0};
+    const int fd = open(f->path[0], O_RDWR | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, nothing, sizeof nothing, 0), sizeof nothing);
+    (void)close(fd);
+    assert_int_equal(attach(f, 1), PS_EPRECONDITION);
+    assert_int_equal(access(f->path[1], F_OK), -1);
+    make_file(f, 1);
+    assert_int_equal(attach(f, 1), PS_EPRECONDITION);
+    assert_int_equal(access(f->path[1], F_OK), 0);
+}
+
+static void identity_on(const struct fixture *f, size_t file, uint8_t id[16])
+{
+    uint8_t block[ARRAY_BLOCK_BYTES];
+    struct array_label label = {0};
+    const int fd = open(f->path[file], O_RDONLY | O_CLOEXEC);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pread(fd, block, sizeof block, ARRAY_LABEL_AT + ARRAY_BLOCK_BYTES * i),
+                         sizeof block);
+        if (array_label_decode(block, &label, NULL) == 0)
+            memcpy(id, label.member[label.self].id, 16);
+    }
+    assert_int_equal(label.members, 2);
+    (void)close(fd);
+}
+
+/* The pool's own device does not take the label that would name them. */
+static void devices_that_were_attached_in_vain_are_told_apart(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit limit;
+    uint8_t id[2][16];
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (size_t file = 1; file < 3; file++) {
+        make_file(f, file);
+        const struct rlimit heads = {.rlim_cur = 64 << 10, .rlim_max = limit.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &heads), 0);
+        const int rc = attach(f, file);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        assert_int_equal(rc, PS_EIO);
+        assert_non_null(strstr(f->err.detail, "name it, too, if the next start says that it is missing"));
+        identity_on(f, file, id[file - 1]);
+    }
+    assert_memory_not_equal(id[0], id[1], 16);
+}
+
 static void count(void *user, const struct blkdev *dev, enum blkdev_kind kind)
 {
     (void)dev;
@@ -521,6 +614,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pool_on_one_device_becomes_one_on_two, setup_alone, teardown),
         cmocka_unit_test_setup_teardown(a_device_that_leaves_is_emptied_then_closed, setup_alone, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_attached_leaves_the_pool_alone, setup_alone, teardown),
+        cmocka_unit_test_setup_teardown(a_file_made_for_what_is_refused_is_removed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_larger_size_of_one_of_several_is_no_missing_device, setup_alone,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(too_few_for_the_parity_asked_for_is_said_with_what_would_do,
+                                        setup_alone, teardown),
+        cmocka_unit_test_setup_teardown(so_is_one_made_for_a_pool_on_one_device, setup_alone, teardown),
+        cmocka_unit_test_setup_teardown(devices_that_were_attached_in_vain_are_told_apart, setup_alone,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_close_waits_for_the_second_device, setup_alone, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
