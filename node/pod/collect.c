@@ -86,8 +86,8 @@ static bool would_help(const struct collect *c, uint32_t room)
     const struct pod *pod = c->pod;
     if (room > c->levels.reserve)
         return true;
-    if (c->blocked)
-        return false;
+    if (c->blocked) /* what has its place already still comes free */
+        return c->leaving_count > 0;
     const uint64_t gain =
         segments_gain(pod->segments, pod->applied_seq, pod->segment_bytes / COLLECT_LEAST_GAIN);
     return gain >= (uint64_t)(c->levels.reserve - room + 2) * pod->segment_bytes;

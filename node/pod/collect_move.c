@@ -641,6 +641,7 @@ static void leave_victim(struct collect *c, const struct leaving *l)
     struct pod *pod = c->pod;
     const uint32_t left = segments_live(pod->segments, l->segment);
     pod->again = true;
+    pod->events++; /* a checkpoint may make room now, or nothing does */
     if (left && again_put(c, l))
         return;
     segments_set_leaving(pod->segments, l->segment, false);
@@ -655,7 +656,6 @@ static void leave_victim(struct collect *c, const struct leaving *l)
     segments_unpin(pod->segments, l->segment);
     c->ended++;
     pod->stats.collected++;
-    pod->events++; /* a checkpoint may make room now */
 }
 
 static void leave_victims(struct collect *c)

@@ -538,6 +538,43 @@ static void the_next_victim_is_begun_while_copies_are_on_their_way(void **state)
     rig_check(&s->rig);
 }
 
+/* No segment is left to collect into, but copies that are on their way will free one. */
+static void hosts_wait_for_what_was_copied_though_no_segment_is_left(void **state)
+{
+    struct story *s = *state;
+    struct collect_chunk *k = until_a_chunk_is_written(s);
+    struct collect *c = s->rig.pod->collect;
+    struct segments *segments = s->rig.pod->segments;
+    static uint8_t buf[BLOCK];
+    uint32_t taken[128], n = 0;
+    bool done = false;
+    struct pod_image *image;
+    for (unsigned i = 0; c->leaving_count == 0 || checkpoint_busy(s->rig.pod); i++) {
+        c->credit = MIB;
+        step_without(s, &k->req);
+        assert_true(i < 10000);
+    }
+    assert_int_equal(segments_dead(segments, s->rig.pod->applied_seq), 0);
+    while (segments_free(segments) > collect_floor(s->rig.pod))
+        taken[n++] = segments_take(segments, SEGMENT_COLD);
+    c->blocked = true;
+    assert_int_equal(pod_image_open(s->rig.pod, "v", &image, NULL), 0);
+    fill(buf, s->tags[0] = ++s->next_tag);
+    struct pod_io io = {
+        .op = POD_WRITE, .image = image, .offset = 0, .length = BLOCK, .buf = buf, .user = &done};
+    assert_int_equal(pod_submit(s->rig.pod, &io, on_flag_io), 0);
+    for (unsigned i = 0; i < 100; i++)
+        step_without(s, &k->req);
+    assert_false(done);
+    while (n > 0)
+        segments_untake(segments, taken[--n]);
+    run_for(s, 200);
+    assert_true(done);
+    pod_image_close(image);
+    compare_tags(s);
+    rig_check(&s->rig);
+}
+
 /* The power fails when one was left and none of its copies is named. */
 static void a_crash_between_two_victims_loses_nothing(void **state)
 {
@@ -1025,6 +1062,7 @@ int main(int argc, char **argv)
         STORY(without_a_rate_it_stays_as_it_is),
         STORY(no_more_is_compressed_than_time_allows),
         STORY(the_next_victim_is_begun_while_copies_are_on_their_way),
+        STORY(hosts_wait_for_what_was_copied_though_no_segment_is_left),
         STORY(a_crash_between_two_victims_loses_nothing),
         STORY(the_old_place_counts_until_a_checkpoint_names_the_new_one),
         STORY(a_read_that_takes_long_reads_what_was_there),
