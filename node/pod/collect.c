@@ -224,7 +224,7 @@ static uint32_t rate_of(const struct collect *c)
     const uint32_t rate = collect_rate(&c->levels, collect_room(c->pod));
     const bool asked = c->asked || segments_barred(c->pod->segments);
     /* What was begun is ended, though there may be room again: hosts may wait for what victims gave up. */
-    const bool begun = c->walk.victim != SEGMENT_NONE;
+    const bool begun = c->walk.victim != SEGMENT_NONE || c->again_count;
     const uint32_t least = c->levelling ? LEVEL_RATE : asked ? ASKED_RATE : begun ? LEVEL_RATE : 0;
     return rate < least ? least : rate;
 }
