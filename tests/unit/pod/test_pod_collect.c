@@ -538,6 +538,32 @@ static void the_next_victim_is_begun_while_copies_are_on_their_way(void **state)
     rig_check(&s->rig);
 }
 
+/* A segment is left while a chunk of another stream is begun, for a record that proves to be damaged. */
+static void a_full_segment_does_not_wait_for_a_chunk_that_was_given_up(void **state)
+{
+    struct story *s = *state;
+    struct collect_stream *stream = until_a_chunk_is_written(s)->stream;
+    struct collect *c = s->rig.pod->collect;
+    s->rig.pod->config.gc_threshold = 100;
+    collect_resize(s->rig.pod);
+    while (c->walk.victim != SEGMENT_NONE || c->leaving_count || !chunks_are_empty(c))
+        step_without(s, NULL);
+    const uint32_t segment = stream->segment;
+    struct collect_chunk *k = &c->chunks[c->filled];
+    moved_begin(&k->writer, k->buf, MOVED_CHUNK_BYTES, FINGERPRINT_MAX_BYTES);
+    k->state = CHUNK_FILLING;
+    k->stream = &c->streams[STREAMS - 1];
+    c->begun++;
+    assert_true(stream_leave(c, stream));
+    assert_true(segments_open(s->rig.pod->segments, segment));
+    run_for(s, 10);
+    assert_int_equal(k->state, CHUNK_EMPTY);
+    assert_false(segments_open(s->rig.pod->segments, segment));
+    assert_int_equal(stream->full, SEGMENT_NONE);
+    compare_tags(s);
+    rig_check(&s->rig);
+}
+
 /* No segment is left to collect into, but copies that are on their way will free one. */
 static void hosts_wait_for_what_was_copied_though_no_segment_is_left(void **state)
 {
@@ -1062,6 +1088,7 @@ int main(int argc, char **argv)
         STORY(without_a_rate_it_stays_as_it_is),
         STORY(no_more_is_compressed_than_time_allows),
         STORY(the_next_victim_is_begun_while_copies_are_on_their_way),
+        STORY(a_full_segment_does_not_wait_for_a_chunk_that_was_given_up),
         STORY(hosts_wait_for_what_was_copied_though_no_segment_is_left),
         STORY(a_crash_between_two_victims_loses_nothing),
         STORY(the_old_place_counts_until_a_checkpoint_names_the_new_one),
