@@ -341,8 +341,9 @@ static bool choose_there(struct collect *c)
 bool collect_is_at_an_end(struct pod *pod)
 {
     struct collect *c = pod->collect;
-    return c->room <= last_room(c) && c->walk.victim == SEGMENT_NONE && !c->leaving_count && c->nothing &&
-           !checkpoint_busy(pod) && segments_room(pod->segments, pod->applied_seq) <= last_room(c) &&
+    return c->room <= last_room(c) && c->walk.victim == SEGMENT_NONE && !c->leaving_count &&
+           !c->again_count && c->nothing && !checkpoint_busy(pod) &&
+           segments_room(pod->segments, pod->applied_seq) <= last_room(c) &&
            segments_dead(pod->segments, pod->applied_seq) == 0;
 }
 

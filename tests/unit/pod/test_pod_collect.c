@@ -538,6 +538,26 @@ static void the_next_victim_is_begun_while_copies_are_on_their_way(void **state)
     rig_check(&s->rig);
 }
 
+/* Who wants a part of the device emptied gives up when collection can do no more. */
+static void it_is_not_at_an_end_while_a_segment_is_to_be_read_otherwise(void **state)
+{
+    struct story *s = *state;
+    struct pod *pod = s->rig.pod;
+    struct collect *c = pod->collect;
+    uint32_t taken[128], n = 0;
+    while (segments_free(pod->segments) > c->levels.reserve)
+        taken[n++] = segments_take(pod->segments, SEGMENT_COLD);
+    c->room = segments_room(pod->segments, pod->applied_seq);
+    c->nothing = true;
+    assert_true(collect_is_at_an_end(pod));
+    c->again_count = 1;
+    const bool at_an_end = collect_is_at_an_end(pod);
+    c->again_count = 0;
+    assert_false(at_an_end);
+    while (n > 0)
+        segments_untake(pod->segments, taken[--n]);
+}
+
 /* A segment is left while a chunk of another stream is begun, for a record that proves to be damaged. */
 static void a_full_segment_does_not_wait_for_a_chunk_that_was_given_up(void **state)
 {
@@ -1088,6 +1108,7 @@ int main(int argc, char **argv)
         STORY(without_a_rate_it_stays_as_it_is),
         STORY(no_more_is_compressed_than_time_allows),
         STORY(the_next_victim_is_begun_while_copies_are_on_their_way),
+        STORY(it_is_not_at_an_end_while_a_segment_is_to_be_read_otherwise),
         STORY(a_full_segment_does_not_wait_for_a_chunk_that_was_given_up),
         STORY(hosts_wait_for_what_was_copied_though_no_segment_is_left),
         STORY(a_crash_between_two_victims_loses_nothing),
