@@ -244,12 +244,29 @@ static uint32_t most_segments(const struct pod *pod, bool full)
     return (uint32_t)(bytes / (pod->segment_bytes - CHECKPOINT_CHUNK / 2));
 }
 
+/* The run goes into the last free segment, merged pages into those before it. */
+static size_t most_merges(const struct pod *pod)
+{
+    const uint64_t room =
+        (uint64_t)(segments_free(pod->segments) - 1) * (pod->segment_bytes - CHECKPOINT_CHUNK);
+    return room / PAGE_RECORD_MAX < CHECKPOINT_MERGES ? room / PAGE_RECORD_MAX : CHECKPOINT_MERGES;
+}
+
+/* Hosts and collection have gone on taking segments since they were picked. */
+static void give_up_merges(struct pod *pod)
+{
+    struct checkpoint *cp = &pod->checkpoint;
+    for (const size_t most = most_merges(pod); cp->merge_count > most;)
+        meta_unpin(pod->meta, cp->merge[--cp->merge_count]);
+}
+
 static void cut(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
     const bool full = full_is_due(pod);
     struct cutting cutting = {pod, full};
     cp->chunk_count = cp->write_next = cp->write_done = 0;
+    give_up_merges(pod);
     cp->needed = most_segments(pod, full);
     if (segments_free(pod->segments) < cp->needed)
         (void)vacate_gives_way(pod);
@@ -302,17 +319,13 @@ static bool is_sparse(void *user, struct place base)
 static void pick(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
-    /* The run goes into the last free segment, merged pages into those before it. */
-    const uint64_t room =
-        (uint64_t)(segments_free(pod->segments) - 1) * (pod->segment_bytes - CHECKPOINT_CHUNK);
-    const size_t most =
-        room / PAGE_RECORD_MAX < CHECKPOINT_MERGES ? room / PAGE_RECORD_MAX : CHECKPOINT_MERGES;
     /* What is merged for that would lie once again in an open segment that has no twin. */
     const bool lies_once =
         pod->meta_segment != SEGMENT_NONE && !segments_twin(pod->segments, pod->meta_segment);
     const bool roomy = !lies_once && twin_fits(pod, 1) && !collect_is_pressed(pod);
     cp->singles = roomy ? CHECKPOINT_SINGLES : 0;
-    cp->pick = (struct meta_pick){.sparse = is_sparse, .user = pod, .pages = cp->merge, .max = most};
+    cp->pick =
+        (struct meta_pick){.sparse = is_sparse, .user = pod, .pages = cp->merge, .max = most_merges(pod)};
     meta_pick_begin(pod->meta, &cp->pick);
     cp->state = CHECKPOINT_PICKING;
 }
@@ -523,6 +536,18 @@ static bool is_due(const struct pod *pod)
             pod->in_flight_count == 0);
 }
 
+/* False: the pod has failed. */
+static bool has_segment(struct pod *pod)
+{
+    if (segments_free(pod->segments) == 0)
+        (void)vacate_gives_way(pod);
+    if (segments_free(pod->segments) > 0)
+        return true;
+    pod->checkpoint.wanted = false;
+    pod_fail(pod, "no segment is left for a checkpoint");
+    return false;
+}
+
 void checkpoint_turn(struct pod *pod)
 {
     struct checkpoint *cp = &pod->checkpoint;
@@ -533,14 +558,11 @@ void checkpoint_turn(struct pod *pod)
         return;
     }
     if (cp->state == CHECKPOINT_IDLE && !restart_holds_checkpoint(pod) && is_due(pod)) {
-        if (segments_free(pod->segments) == 0 && !vacate_gives_way(pod)) {
-            cp->wanted = false;
-            pod_fail(pod, "no segment is left for a checkpoint");
+        if (!has_segment(pod))
             return;
-        }
         pick(pod);
     }
-    if (cp->state == CHECKPOINT_LOADING && all_loaded(pod)) {
+    if (cp->state == CHECKPOINT_LOADING && all_loaded(pod) && has_segment(pod)) {
         cp->state = CHECKPOINT_WRITING;
         cut(pod);
         write_chunks(pod);

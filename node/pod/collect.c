@@ -86,8 +86,8 @@ static bool would_help(const struct collect *c, uint32_t room)
     const struct pod *pod = c->pod;
     if (room > c->levels.reserve)
         return true;
-    if (c->blocked)
-        return false;
+    if (c->blocked) /* what has its place already still comes free */
+        return c->leaving_count > 0;
     const uint64_t gain =
         segments_gain(pod->segments, pod->applied_seq, pod->segment_bytes / COLLECT_LEAST_GAIN);
     return gain >= (uint64_t)(c->levels.reserve - room + 2) * pod->segment_bytes;
@@ -224,7 +224,7 @@ static uint32_t rate_of(const struct collect *c)
     const uint32_t rate = collect_rate(&c->levels, collect_room(c->pod));
     const bool asked = c->asked || segments_barred(c->pod->segments);
     /* What was begun is ended, though there may be room again: hosts may wait for what victims gave up. */
-    const bool begun = c->walk.victim != SEGMENT_NONE;
+    const bool begun = c->walk.victim != SEGMENT_NONE || c->again_count;
     const uint32_t least = c->levelling ? LEVEL_RATE : asked ? ASKED_RATE : begun ? LEVEL_RATE : 0;
     return rate < least ? least : rate;
 }
@@ -341,8 +341,9 @@ static bool choose_there(struct collect *c)
 bool collect_is_at_an_end(struct pod *pod)
 {
     struct collect *c = pod->collect;
-    return c->room <= last_room(c) && c->walk.victim == SEGMENT_NONE && !c->leaving_count && c->nothing &&
-           !checkpoint_busy(pod) && segments_room(pod->segments, pod->applied_seq) <= last_room(c) &&
+    return c->room <= last_room(c) && c->walk.victim == SEGMENT_NONE && !c->leaving_count &&
+           !c->again_count && c->nothing && !checkpoint_busy(pod) &&
+           segments_room(pod->segments, pod->applied_seq) <= last_room(c) &&
            segments_dead(pod->segments, pod->applied_seq) == 0;
 }
 

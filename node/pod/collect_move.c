@@ -127,17 +127,29 @@ static void write_done(struct blkdev_req *req, int status)
         pod_fail(pod, "writing for garbage collection failed: %s", ps_status_text(status));
 }
 
-/* One that nothing was put into, because what it was begun for is damaged, is given up. */
+static void wait_for_fewer(uint64_t *chunks, uint64_t begun)
+{
+    if (*chunks > begun)
+        *chunks = begun;
+}
+
+/* Nothing was put into the chunk, because what it was begun for is damaged: nobody waits for it. */
+static void give_up_chunk(struct collect *c)
+{
+    c->chunks[c->filled].state = CHUNK_EMPTY;
+    c->begun--;
+    for (unsigned i = 0; i < c->leaving_count; i++)
+        wait_for_fewer(&c->leaving[i].chunks, c->begun);
+    for (int i = 0; i < STREAMS; i++)
+        wait_for_fewer(&c->streams[i].full_chunks, c->begun);
+}
+
 static void write_chunk(struct collect *c)
 {
     struct pod *pod = c->pod;
     struct collect_chunk *k = &c->chunks[c->filled];
     if (k->writer.records == 0) {
-        k->state = CHUNK_EMPTY;
-        c->begun--;
-        for (unsigned i = 0; i < c->leaving_count; i++)
-            if (c->leaving[i].chunks > c->begun)
-                c->leaving[i].chunks = c->begun;
+        give_up_chunk(c);
         return;
     }
     const uint32_t bytes = moved_seal(&k->writer, get_le64(pod->anchor.pod));
@@ -641,6 +653,7 @@ static void leave_victim(struct collect *c, const struct leaving *l)
     struct pod *pod = c->pod;
     const uint32_t left = segments_live(pod->segments, l->segment);
     pod->again = true;
+    pod->events++; /* a checkpoint may make room now, or nothing does */
     if (left && again_put(c, l))
         return;
     segments_set_leaving(pod->segments, l->segment, false);
@@ -655,7 +668,6 @@ static void leave_victim(struct collect *c, const struct leaving *l)
     segments_unpin(pod->segments, l->segment);
     c->ended++;
     pod->stats.collected++;
-    pod->events++; /* a checkpoint may make room now */
 }
 
 static void leave_victims(struct collect *c)

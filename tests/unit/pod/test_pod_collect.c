@@ -538,6 +538,89 @@ static void the_next_victim_is_begun_while_copies_are_on_their_way(void **state)
     rig_check(&s->rig);
 }
 
+/* Who wants a part of the device emptied gives up when collection can do no more. */
+static void it_is_not_at_an_end_while_a_segment_is_to_be_read_otherwise(void **state)
+{
+    struct story *s = *state;
+    struct pod *pod = s->rig.pod;
+    struct collect *c = pod->collect;
+    uint32_t taken[128], n = 0;
+    while (segments_free(pod->segments) > c->levels.reserve)
+        taken[n++] = segments_take(pod->segments, SEGMENT_COLD);
+    c->room = segments_room(pod->segments, pod->applied_seq);
+    c->nothing = true;
+    assert_true(collect_is_at_an_end(pod));
+    c->again_count = 1;
+    const bool at_an_end = collect_is_at_an_end(pod);
+    c->again_count = 0;
+    assert_false(at_an_end);
+    while (n > 0)
+        segments_untake(pod->segments, taken[--n]);
+}
+
+/* A segment is left while a chunk of another stream is begun, for a record that proves to be damaged. */
+static void a_full_segment_does_not_wait_for_a_chunk_that_was_given_up(void **state)
+{
+    struct story *s = *state;
+    struct collect_stream *stream = until_a_chunk_is_written(s)->stream;
+    struct collect *c = s->rig.pod->collect;
+    s->rig.pod->config.gc_threshold = 100;
+    collect_resize(s->rig.pod);
+    while (c->walk.victim != SEGMENT_NONE || c->leaving_count || !chunks_are_empty(c))
+        step_without(s, NULL);
+    const uint32_t segment = stream->segment;
+    struct collect_chunk *k = &c->chunks[c->filled];
+    moved_begin(&k->writer, k->buf, MOVED_CHUNK_BYTES, FINGERPRINT_MAX_BYTES);
+    k->state = CHUNK_FILLING;
+    k->stream = &c->streams[STREAMS - 1];
+    c->begun++;
+    assert_true(stream_leave(c, stream));
+    assert_true(segments_open(s->rig.pod->segments, segment));
+    run_for(s, 10);
+    assert_int_equal(k->state, CHUNK_EMPTY);
+    assert_false(segments_open(s->rig.pod->segments, segment));
+    assert_int_equal(stream->full, SEGMENT_NONE);
+    compare_tags(s);
+    rig_check(&s->rig);
+}
+
+/* No segment is left to collect into, but copies that are on their way will free one. */
+static void hosts_wait_for_what_was_copied_though_no_segment_is_left(void **state)
+{
+    struct story *s = *state;
+    struct collect_chunk *k = until_a_chunk_is_written(s);
+    struct collect *c = s->rig.pod->collect;
+    struct segments *segments = s->rig.pod->segments;
+    static uint8_t buf[BLOCK];
+    uint32_t taken[128], n = 0;
+    bool done = false;
+    struct pod_image *image;
+    for (unsigned i = 0; c->leaving_count == 0 || checkpoint_busy(s->rig.pod); i++) {
+        c->credit = MIB;
+        step_without(s, &k->req);
+        assert_true(i < 10000);
+    }
+    assert_int_equal(segments_dead(segments, s->rig.pod->applied_seq), 0);
+    while (segments_free(segments) > collect_floor(s->rig.pod))
+        taken[n++] = segments_take(segments, SEGMENT_COLD);
+    c->blocked = true;
+    assert_int_equal(pod_image_open(s->rig.pod, "v", &image, NULL), 0);
+    fill(buf, s->tags[0] = ++s->next_tag);
+    struct pod_io io = {
+        .op = POD_WRITE, .image = image, .offset = 0, .length = BLOCK, .buf = buf, .user = &done};
+    assert_int_equal(pod_submit(s->rig.pod, &io, on_flag_io), 0);
+    for (unsigned i = 0; i < 100; i++)
+        step_without(s, &k->req);
+    assert_false(done);
+    while (n > 0)
+        segments_untake(segments, taken[--n]);
+    run_for(s, 200);
+    assert_true(done);
+    pod_image_close(image);
+    compare_tags(s);
+    rig_check(&s->rig);
+}
+
 /* The power fails when one was left and none of its copies is named. */
 static void a_crash_between_two_victims_loses_nothing(void **state)
 {
@@ -1025,6 +1108,9 @@ int main(int argc, char **argv)
         STORY(without_a_rate_it_stays_as_it_is),
         STORY(no_more_is_compressed_than_time_allows),
         STORY(the_next_victim_is_begun_while_copies_are_on_their_way),
+        STORY(it_is_not_at_an_end_while_a_segment_is_to_be_read_otherwise),
+        STORY(a_full_segment_does_not_wait_for_a_chunk_that_was_given_up),
+        STORY(hosts_wait_for_what_was_copied_though_no_segment_is_left),
         STORY(a_crash_between_two_victims_loses_nothing),
         STORY(the_old_place_counts_until_a_checkpoint_names_the_new_one),
         STORY(a_read_that_takes_long_reads_what_was_there),

@@ -286,6 +286,59 @@ static void the_log_goes_on_in_a_segment_that_came_late(void **state)
     rig_check(&f->rig);
 }
 
+static void write_patterns(struct full *f, uint64_t at, uint64_t length)
+{
+    static uint8_t buf[MIB];
+    for (const uint64_t end = at + length; at < end; at += sizeof buf) {
+        for (unsigned i = 0; i < sizeof buf; i += BLOCK)
+            for (unsigned word = 0; word < BLOCK; word += 4)
+                memcpy(buf + i + word, &(uint32_t){1 + (uint32_t)(at + i) / BLOCK}, 4);
+        assert_int_equal(rig_write(&f->rig, "v", at, buf, sizeof buf), 0);
+        memcpy(f->data + at, buf, sizeof buf);
+    }
+}
+
+static void until_merges_are_read(struct full *f)
+{
+    write_patterns(f, 0, 32 * MIB);
+    checkpoint_want(f->rig.pod);
+    while (f->rig.pod->checkpoint.state != CHECKPOINT_LOADING)
+        assert_true(rig_step(&f->rig));
+}
+
+/* What it is to merge is picked in steps, and read; hosts and collection take segments meanwhile. */
+static void a_checkpoint_merges_what_there_is_room_for_when_it_is_cut(void **state)
+{
+    struct full *f = *state;
+    struct pod *pod = f->rig.pod;
+    const struct checkpoint *cp = &pod->checkpoint;
+    until_merges_are_read(f);
+    const uint64_t before = pod->stats.checkpoints;
+    assert_true(cp->merge_count > 8);
+    f->rig.leave_segments = 1; /* the run's */
+    while (pod->stats.checkpoints == before)
+        assert_true(rig_step(&f->rig));
+    assert_int_equal(cp->merge_count, 0);
+    f->rig.leave_segments = 1000;
+    reopen(f, false);
+    compare(f);
+    rig_check(&f->rig);
+}
+
+static void a_checkpoint_that_has_no_segment_any_more_ends(void **state)
+{
+    struct full *f = *state;
+    struct pod *pod = f->rig.pod;
+    until_merges_are_read(f);
+    while (segments_free(pod->segments) > 0)
+        (void)segments_take(pod->segments, SEGMENT_COLD);
+    while (!pod->failed)
+        assert_true(rig_step(&f->rig));
+    assert_string_equal(pod->failure, "no segment is left for a checkpoint");
+    reopen(f, false);
+    compare(f);
+}
+
 static void overprovisioned_space_is_not_for_hosts(void **state)
 {
     struct full *f = *state;
@@ -317,6 +370,8 @@ int main(int argc, char **argv)
         TEST(a_full_pool_restarts_any_number_of_times),
         TEST(restarts_do_not_use_up_a_pool),
         TEST(the_log_goes_on_in_a_segment_that_came_late),
+        TEST(a_checkpoint_merges_what_there_is_room_for_when_it_is_cut),
+        TEST(a_checkpoint_that_has_no_segment_any_more_ends),
         TEST(what_was_acknowledged_at_the_limit_survives),
         TEST(overprovisioned_space_is_not_for_hosts),
     };
